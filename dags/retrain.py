@@ -1,0 +1,185 @@
+"""The main job: from raw interactions to a champion in the registry.
+
+The stage tasks are derived from dvc.yaml; around them stand the tasks with side effects, each keyed by the run, so that
+running one twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from augrec.orchestration import form
+from augrec.orchestration.operators import StageOperator, failing_clearly
+from augrec.orchestration.pipeline import read_pipeline
+
+HOME = Path(os.environ.get("AUGREC_HOME", Path(__file__).resolve().parents[1]))
+RAW_DATA = Asset(uri="augrec://data/raw", name="raw_data")
+NO_FAILURES = "none_failed"  # an upstream task that was skipped, as in a dry run, holds nothing up
+
+DOC = """
+Retrains every recommender on every policy, asks the gate whether synthetic data earned its place, and registers the winner.
+
+**Start it** with ▶ *Trigger*; every field of the form is explained there. It also starts every Monday at 03:00 UTC, and
+whenever the raw data changes.
+
+**Read it** from left to right. A green task that says *restored* had the same inputs, parameters and code before. The
+*Report* link on any stage opens `report.html`; *Data Docs* opens the validation results.
+
+**When a task fails**, the last lines of its log name the stage, the cause and what to do. Fix the cause, then *Clear* the
+task: only it and what follows run again. Until `promote` is green, the champion is the old one.
+"""
+
+
+@task(
+    multiple_outputs=True,
+    doc_md="Make the run's workspace: a git worktree, this moment's raw data, the form's parameters. "
+    "Returns the members of each matrix stage.",
+)
+def snapshot() -> dict[str, Any]:
+    from augrec import settings
+    from augrec.versioning import stages, workspace
+
+    context = get_current_context()
+    values, conf = context["params"], context["dag_run"].conf or {}
+    with failing_clearly():
+        here = settings.load()
+        overrides = form.overrides(values, conf, form.read_params(here.home))
+        run = workspace.create(here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"])
+        stages.snapshot(run.path, "data/raw")
+        plan = stages.plan(run.path)
+    if run.changed:
+        print(
+            f"Dry run: uncommitted changes in {', '.join(run.changed[:10])}. Commit them to register what this run finds."
+        )
+    members: dict[str, Any] = {}
+    for stage in plan:
+        members.setdefault(stage.group, []).append(stage.name)
+    return {**members, "dry_run": run.dry_run}
+
+
+@task(
+    retries=2,
+    doc_md="Write the newest features of every user and item to the online store. Skipped in a dry run.",
+)
+def materialize(dry_run: bool) -> dict[str, Any]:
+    if dry_run:
+        raise AirflowSkipException("a dry run leaves the online store as it is")
+    from augrec import settings
+    from augrec.orchestration import tasks
+
+    with failing_clearly():
+        return tasks.materialize(settings.load(), get_current_context()["dag_run"].run_id)
+
+
+@task(
+    retries=2,
+    doc_md="Commit and tag what the run made, and copy its data to the DVC remote. Skipped in a dry run.",
+    trigger_rule=NO_FAILURES,
+)
+def publish(dry_run: bool) -> dict[str, Any]:
+    if dry_run:
+        raise AirflowSkipException("a dry run publishes nothing; its report is in its workspace")
+    from augrec import settings
+    from augrec.orchestration import tasks
+
+    with failing_clearly():
+        return tasks.publish(settings.load(), get_current_context()["dag_run"].run_id)
+
+
+@task(
+    retries=2,
+    doc_md="Log the run to MLflow, register the winner (once for each digest) and compare it with the champion.",
+)
+def register(published: dict[str, Any]) -> dict[str, Any]:
+    from augrec import settings
+    from augrec.orchestration import tasks
+
+    with failing_clearly():
+        return tasks.register(settings.load(), get_current_context()["dag_run"].run_id, published["commit"])
+
+
+@task.branch(doc_md="Does a person have to agree? (`run.require_approval` in params.yaml, or the form)")
+def needs_approval(registered: dict[str, Any]) -> str:
+    asked = get_current_context()["params"]["require_approval"] and registered["promotable"]
+    return "approve" if asked else "promote"
+
+
+@task(
+    retries=2,
+    pool="promotion",
+    trigger_rule="none_failed_min_one_success",
+    doc_md="Move the alias `champion` to the new version, one run at a time, and verify it. Skipped when the challenger is worse.",
+)
+def promote(registered: dict[str, Any]) -> dict[str, Any]:
+    from augrec import settings
+    from augrec.orchestration import tasks
+
+    if not registered["promotable"]:
+        raise AirflowSkipException(registered["reason"])
+    with failing_clearly():
+        return tasks.promote(settings.load(), get_current_context()["dag_run"].run_id, registered)
+
+
+def stage_tasks(plan: Any) -> dict[str, Any]:
+    """One task for each stage of dvc.yaml; a matrix becomes a mapped task over the members this run has."""
+    tasks: dict[str, Any] = {}
+    pipeline = read_pipeline(HOME / "dvc.yaml")
+    for spec in pipeline:
+        options: dict[str, Any] = {
+            "task_id": spec.name,
+            "doc_md": spec.description,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=20),
+            "trigger_rule": NO_FAILURES,
+            "execution_timeout": timedelta(hours=12),
+            **({"pool": spec.pool} if spec.pool else {}),
+        }
+        if spec.matrix:
+            operator = StageOperator.partial(map_index_template="{{ task.stage.split('@')[1] }}", **options)
+            tasks[spec.name] = operator.expand(stage=plan[spec.name])
+        else:
+            tasks[spec.name] = StageOperator(stage=spec.name, **options)
+        for upstream in spec.upstream:
+            tasks[upstream] >> tasks[spec.name]
+        if not spec.upstream:
+            plan >> tasks[spec.name]
+    return tasks
+
+
+with DAG(
+    "retrain",
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("0 3 * * 1", timezone="UTC"), assets=[RAW_DATA]
+    ),
+    catchup=False,
+    max_active_runs=4,
+    params=form.fields(form.read_params(HOME)),
+    doc_md=DOC,
+    tags=["augrec"],
+    description="From raw interactions to a champion: validate, generate, augment, train, judge, register.",
+):
+    plan = snapshot()
+    stages = stage_tasks(plan)
+    materialized = materialize(plan["dry_run"])
+    stages["features"] >> materialized >> stages["train_generator"]
+    published = publish(plan["dry_run"])
+    stages["decide"] >> published
+    registered = register(published)
+    approve = ApprovalOperator(
+        task_id="approve",
+        subject="Promote the new model?",
+        body="{{ ti.xcom_pull(task_ids='register')['markdown'] }}",
+        defaults=[ApprovalOperator.REJECT],
+        response_timeout=timedelta(days=1),
+        doc_md="A person compares challenger and champion in *Required Actions* and approves or rejects. No answer means no.",
+    )
+    promoted = promote(registered)
+    needs_approval(registered) >> [approve, promoted]
+    approve >> promoted

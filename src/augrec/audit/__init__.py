@@ -1,0 +1,1 @@
+"""What is wrong with a synthetic sample, before anything may use it."""

@@ -1,0 +1,1 @@
+"""Policies: named ways to build a training set from real and synthetic interactions."""

@@ -1,0 +1,169 @@
+"""What generators and recommenders share: a typed config, a seed, and storage without pickle.
+
+One component is one file: `augrec/recommenders/ease.py` holds the recommender called "ease". `find` imports it by that
+name, so adding a component means adding a file and a line in params.yaml.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.numpy import load_file, save_file
+
+from augrec.errors import ConfigError, InputError
+from augrec.files import read_json, whole_directory, write_json
+
+FORMAT = 1
+_METADATA, _ARRAYS = "component.json", "arrays.safetensors"
+
+
+class ComponentConfig(BaseModel):
+    """Base of every component's config: unknown keys are refused, values are checked, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component:
+    """A thing with a config and a state that can be saved and loaded.
+
+    A subclass sets `Config`, and implements `_state` and `_restore`. The state maps names to NumPy arrays; arrays of
+    strings are kept as Parquet, all others as safetensors.
+
+    Args:
+        config: the typed config, a mapping to build it from, or nothing for the defaults.
+        seed: where every random draw of this component comes from.
+    """
+
+    Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+
+    def __init__(self, config: ComponentConfig | Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
+        if isinstance(config, ComponentConfig):
+            self.config: Any = config
+        else:
+            self.config = _build_config(self.Config, self.name(), config or {})
+        self.seed = seed
+
+    @classmethod
+    def name(cls) -> str:
+        """The component's name: that of its file."""
+        return cls.__module__.rpartition(".")[2]
+
+    def _state(self) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        raise NotImplementedError
+
+    def save(self, path: Path) -> None:
+        """Write the fitted component to the directory `path`: JSON, safetensors and Parquet, whole or not at all."""
+        state = self._state()
+        texts = {key: array for key, array in state.items() if array.dtype.kind in "UO"}
+        arrays = {key: np.ascontiguousarray(array) for key, array in state.items() if key not in texts}
+        with whole_directory(path) as draft:
+            write_json(
+                draft / _METADATA,
+                {
+                    "format": FORMAT,
+                    "name": self.name(),
+                    "seed": self.seed,
+                    "config": self.config.model_dump(mode="json"),
+                    "texts": sorted(texts),
+                },
+            )
+            save_file(arrays, draft / _ARRAYS)
+            for key, array in texts.items():
+                pl.DataFrame({key: array.astype(str).tolist()}, schema={key: pl.String}).write_parquet(
+                    draft / f"{key}.parquet"
+                )
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read back what `save` wrote.
+
+        Raises:
+            InputError: the directory does not hold a component of this class.
+        """
+        try:
+            metadata = read_json(path / _METADATA)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"there is no readable {cls.name()} here",
+                where=str(path),
+                fix="train it again, or check the path",
+            ) from error
+        if metadata["name"] != cls.name() or metadata["format"] != FORMAT:
+            raise InputError(
+                f"expected a {cls.name()} of format {FORMAT}, found a {metadata['name']} of format {metadata['format']}",
+                where=str(path),
+                fix="load it with augrec.component.load, or train it again with this version",
+            )
+        component = cls(metadata["config"], seed=metadata["seed"])
+        state = dict(load_file(path / _ARRAYS))
+        for key in metadata["texts"]:
+            state[key] = pl.read_parquet(path / f"{key}.parquet")[key].to_numpy().astype(str)
+        component._restore(state)
+        return component
+
+
+C = TypeVar("C", bound=Component)
+
+
+def available(package: str) -> list[str]:
+    """Names of the components in a package such as "augrec.recommenders": every public module but `base`."""
+    modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return sorted(m.name for m in modules if m.name != "base" and not m.name.startswith("_"))
+
+
+def find(package: str, name: str, kind: type[C]) -> type[C]:
+    """The component class called `name` in `package`.
+
+    Raises:
+        ConfigError: there is none; the message lists those there are.
+    """
+    if name not in available(package):
+        raise ConfigError(
+            f"there is no {kind.__name__.lower()} called {name!r}",
+            where="params.yaml",
+            fix=f"use one of: {', '.join(available(package))}",
+        )
+    module = importlib.import_module(f"{package}.{name}")
+    classes = [
+        thing
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, kind) and thing.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise ConfigError(
+            f"{module.__name__} must define exactly one {kind.__name__}, it defines {len(classes)}",
+            where=str(module.__file__),
+            fix="keep one component in each file",
+        )
+    return classes[0]
+
+
+def load(package: str, path: Path, kind: type[C]) -> C:
+    """Load a saved component whose class is not known beforehand."""
+    if not (path / _METADATA).exists():
+        raise InputError(f"there is no {kind.__name__.lower()} here", where=str(path), fix="train it first")
+    return find(package, read_json(path / _METADATA)["name"], kind).load(path)
+
+
+def _build_config(
+    config_type: type[ComponentConfig], name: str, values: Mapping[str, Any]
+) -> ComponentConfig:
+    try:
+        return config_type.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            f"the config of {name} is not valid: {problems}",
+            where=f"params.yaml, section {name}",
+            fix=f"known keys: {', '.join(config_type.model_fields)}",
+        ) from error

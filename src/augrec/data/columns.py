@@ -1,0 +1,86 @@
+"""Column names and types of the canonical tables; they live here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from augrec.errors import InputError
+
+REAL: Final = "real"
+"""The `origin` of interactions that people made."""
+
+
+class Columns:
+    """Names used by every table."""
+
+    USER: Final = "user_id"
+    ITEM: Final = "item_id"
+    EVENT: Final = "event"
+    VALUE: Final = "value"
+    TIMESTAMP: Final = "timestamp"
+    ORIGIN: Final = "origin"
+    WEIGHT: Final = "weight"
+    OBSERVED: Final = "observed"
+    """Training sets only: False where a row is a target that the model must predict but may not see as input."""
+
+    TITLE: Final = "title"
+    DESCRIPTION: Final = "description"
+    CATEGORIES: Final = "categories"
+    TAGS: Final = "tags"
+    PRICE: Final = "price"
+
+
+TIME = pl.Datetime("us", "UTC")
+
+INTERACTIONS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
+    Columns.USER: pl.String,
+    Columns.ITEM: pl.String,
+    Columns.EVENT: pl.String,
+    Columns.VALUE: pl.Float32,
+    Columns.TIMESTAMP: TIME,
+    Columns.ORIGIN: pl.String,
+    Columns.WEIGHT: pl.Float32,
+}
+"""The one table everything speaks. `value` is the rating, price or dwell time of the event, null where it has none."""
+
+ITEMS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
+    Columns.ITEM: pl.String,
+    Columns.TITLE: pl.String,
+    Columns.DESCRIPTION: pl.String,
+    Columns.CATEGORIES: pl.List(pl.String),
+    Columns.TAGS: pl.List(pl.String),
+    Columns.PRICE: pl.Float64,
+}
+"""Columns every items table has (null where unknown); a source may add more."""
+
+USERS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {Columns.USER: pl.String}
+"""Columns every users table has; a source adds the attributes it knows."""
+
+
+def require(table: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]], *, where: str) -> None:
+    """Check that `table` has the columns of `schema` with their types.
+
+    Raises:
+        InputError: naming each missing column and each wrong type.
+    """
+    missing = [name for name in schema if name not in table.columns]
+    wrong = [
+        f"{name} is {table.schema[name]}, must be {kind}"
+        for name, kind in schema.items()
+        if name in table.columns and table.schema[name] != kind
+    ]
+    if missing or wrong:
+        problems = [f"missing columns: {', '.join(missing)}"] if missing else []
+        raise InputError(
+            "; ".join(problems + wrong),
+            where=where,
+            fix=f"the table needs {', '.join(schema)}; check the column mapping under data.import in params.yaml",
+        )
+
+
+def empty(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+    """A table of `schema` without rows."""
+    return pl.DataFrame(schema=dict(schema))

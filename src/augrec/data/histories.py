@@ -1,0 +1,147 @@
+"""Users' histories in the compact form models work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from augrec.data.columns import Columns as C
+
+
+class ItemIndex:
+    """Maps item ids to positions 0 … n-1, in sorted order of the ids.
+
+    Args:
+        ids: the item ids; sorted and de-duplicated here.
+    """
+
+    def __init__(self, ids: Sequence[str] | np.ndarray | pl.Series) -> None:
+        self.ids: np.ndarray = np.unique(np.asarray(ids, dtype=str))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _lookup(self) -> pl.DataFrame:
+        return pl.DataFrame({C.ITEM: self.ids.tolist(), "position": np.arange(len(self), dtype=np.int32)},
+                            schema={C.ITEM: pl.String, "position": pl.Int32})
+
+    def encode(self, items: pl.Series) -> np.ndarray:
+        """Positions, int32 (n,); -1 where an item is unknown."""
+        found = items.cast(pl.String).alias(C.ITEM).to_frame().join(
+            self._lookup, on=C.ITEM, how="left", maintain_order="left")
+        return found["position"].fill_null(-1).to_numpy()
+
+    def decode(self, positions: np.ndarray) -> np.ndarray:
+        """Item ids, same shape as `positions`."""
+        return self.ids[positions]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The histories of n users, rows compressed: user u holds entries indptr[u] … indptr[u+1], oldest first.
+
+    Attributes:
+        users: user ids, str (n,).
+        indptr: int64 (n + 1,).
+        items: positions in an `ItemIndex`, int32 (nnz,). Unknown items are left out.
+        weights: float32 (nnz,).
+        observed: bool (nnz,); False where an entry is a target only.
+        n_items: size of the item index.
+    """
+
+    users: np.ndarray
+    indptr: np.ndarray
+    items: np.ndarray
+    weights: np.ndarray
+    observed: np.ndarray
+    n_items: int
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @classmethod
+    def from_interactions(cls, interactions: pl.DataFrame, items: ItemIndex) -> Histories:
+        """Group interactions by user (users in sorted order). `weight` and `observed` default to 1 and True.
+
+        Args:
+            interactions: at least user_id and item_id; ordered by `timestamp` within a user when there is one.
+            items: the item index.
+        """
+        order = [C.USER] + [C.TIMESTAMP] * (C.TIMESTAMP in interactions.columns)
+        table = interactions.sort(order, maintain_order=True)
+        users = table[C.USER].unique(maintain_order=True)
+        positions = items.encode(table[C.ITEM])
+        known = positions >= 0
+        ranks = table[C.USER].rle_id().to_numpy()
+        counts = np.bincount(ranks[known], minlength=len(users)) if len(users) else np.zeros(0, np.int64)
+        return cls(
+            users=users.to_numpy().astype(str),
+            indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            items=positions[known].astype(np.int32),
+            weights=_column(table, C.WEIGHT, 1.0, np.float32)[known],
+            observed=_column(table, C.OBSERVED, True, np.bool_)[known],
+            n_items=len(items),
+        )
+
+    @classmethod
+    def from_lists(cls, lists: pl.Series, items: ItemIndex, users: Sequence[str] | np.ndarray | None = None) -> Histories:
+        """One history for each list of item ids, in the order given; empty lists are empty histories.
+
+        Args:
+            lists: List(String) (n,), oldest item first.
+            items: the item index.
+            users: ids for the rows; row numbers when absent.
+        """
+        lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        flat = lists.explode(empty_as_null=False, keep_nulls=False) if len(lists) else pl.Series([], dtype=pl.String)
+        positions = items.encode(flat)
+        known = positions >= 0
+        rows = np.repeat(np.arange(len(lists)), lengths)
+        counts = np.bincount(rows[known], minlength=len(lists))
+        return cls(
+            users=np.asarray(users if users is not None else np.arange(len(lists)), dtype=str),
+            indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            items=positions[known].astype(np.int32),
+            weights=np.ones(int(known.sum()), np.float32),
+            observed=np.ones(int(known.sum()), np.bool_),
+            n_items=len(items),
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Entries for each user, int64 (n,)."""
+        return np.diff(self.indptr)
+
+    def matrix(self, *, observed_only: bool = False) -> sp.csr_matrix:
+        """Sparse float32 (n, n_items) of weights; an item met twice keeps its largest weight."""
+        keep = self.observed if observed_only else np.ones(len(self.items), np.bool_)
+        rows = np.repeat(np.arange(len(self)), self.lengths)[keep]
+        entries = np.lexsort((self.weights[keep], self.items[keep], rows))
+        rows, columns, values = rows[entries], self.items[keep][entries], self.weights[keep][entries]
+        last = np.ones(len(rows), np.bool_)
+        last[:-1] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+        return sp.csr_matrix((values[last], (rows[last], columns[last])), shape=(len(self), self.n_items), dtype=np.float32)
+
+    def slice(self, start: int, stop: int) -> Histories:
+        """Users start … stop-1."""
+        stop = min(stop, len(self))
+        low, high = self.indptr[start], self.indptr[stop]
+        return Histories(self.users[start:stop], self.indptr[start : stop + 1] - low, self.items[low:high],
+                         self.weights[low:high], self.observed[low:high], self.n_items)
+
+    def batches(self, size: int) -> Iterator[Histories]:
+        """Consecutive slices of at most `size` users."""
+        for start in range(0, len(self), size):
+            yield self.slice(start, start + size)
+
+
+def _column(table: pl.DataFrame, name: str, default: object, dtype: type) -> np.ndarray:
+    if name in table.columns:
+        return table[name].to_numpy().astype(dtype)
+    return np.full(len(table), default, dtype)

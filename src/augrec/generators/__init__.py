@@ -1,0 +1,1 @@
+"""Generators learn from real interactions and draw synthetic ones."""

@@ -1,0 +1,74 @@
+"""The contract every generator keeps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from augrec import component
+from augrec.component import Component
+from augrec.data.columns import Columns as C
+from augrec.data.columns import require
+from augrec.errors import InputError
+
+Log = Callable[[Mapping[str, float]], None]
+"""Receives one row of a training curve, e.g. {"step": 100, "critic": 0.7, "generator": 0.9}."""
+
+
+class Generator(Component):
+    """Learns from real interactions; draws synthetic ones of people who never were.
+
+    A subclass implements `_fit`, `_sample`, and the component's `_state` and `_restore`.
+    """
+
+    def fit(self, interactions: pl.DataFrame, *, users: pl.DataFrame | None = None, log: Log | None = None) -> Generator:
+        """Learn.
+
+        Args:
+            interactions: canonical interactions of training users, all of them real.
+            users: user attributes to condition on, one row a user; optional.
+            log: receives the training curve.
+
+        Raises:
+            InputError: no rows, or columns are missing.
+            RefusedError: training broke (NaN, collapse): the generator must not be used.
+        """
+        require(interactions, {C.USER: pl.String, C.ITEM: pl.String}, where="generator training interactions")
+        if interactions.is_empty():
+            raise InputError("there is nothing to learn from", where="generator training interactions",
+                             fix="check the data window")
+        self._fit(interactions, users, log or (lambda row: None))
+        return self
+
+    def sample(self, n: int, *, condition: Mapping[str, object] | None = None, seed: int | None = None) -> pl.DataFrame:
+        """Draw n synthetic users.
+
+        Args:
+            n: how many users.
+            condition: e.g. {"length": "1-5"}; nothing draws conditions as frequent as in the training data.
+            seed: of the draw; the generator's own seed when absent.
+
+        Returns:
+            Canonical interactions of n users, sorted by user and time; `origin` is the generator's name, user ids are
+            "synthetic:<name>:<number>", so that they can never meet a real id of the data they are mixed into.
+        """
+        return self._sample(n, dict(condition or {}), self.seed if seed is None else seed)
+
+    @abstractmethod
+    def _fit(self, interactions: pl.DataFrame, users: pl.DataFrame | None, log: Log) -> None: ...
+
+    @abstractmethod
+    def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame: ...
+
+
+def find(name: str) -> type[Generator]:
+    """The generator class called `name`."""
+    return component.find("augrec.generators", name, Generator)
+
+
+def load(path: Path) -> Generator:
+    """Load any saved generator."""
+    return component.load("augrec.generators", path, Generator)

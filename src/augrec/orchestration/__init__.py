@@ -1,0 +1,1 @@
+"""Airflow: stages become tasks; the embedded platform is started and watched."""

@@ -1,0 +1,203 @@
+"""Airflow's REST API: trigger a run and follow it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from augrec.errors import ConfigError, PermanentError, TransientError
+from augrec.orchestration.environment import USER, password
+from augrec.settings import Settings
+
+DONE = {"success", "failed"}
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """One task instance: `member` is "" for tasks that are not mapped."""
+
+    task: str
+    member: str
+    state: str
+    map_index: int
+    try_number: int
+
+
+class Airflow:
+    """A logged-in client of the platform's Airflow.
+
+    Args:
+        settings: where it listens.
+
+    Raises:
+        TransientError: it does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._http = httpx.Client(base_url=settings.airflow_url, timeout=30)
+        token = self._call("POST", "/auth/token", json={"username": USER, "password": password(settings)})[
+            "access_token"
+        ]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def trigger(self, dag: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> str:
+        """Start a run, unpausing the DAG; returns its run id.
+
+        Raises:
+            ConfigError: the parameters are not valid; carries Airflow's explanation.
+        """
+        self.wait_for_dag(dag)
+        self._call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
+        body = {"logical_date": None, "conf": dict(conf or {}), **({"dag_run_id": run_id} if run_id else {})}
+        return self._call("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"]
+
+    def wait_for_dag(self, dag: str, timeout_s: float = 120.0) -> None:
+        """Wait until the DAG processor has read a DAG.
+
+        Raises:
+            PermanentError: it has not, within the time, or its file has an error; carries the error.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._http.get(f"/api/v2/dags/{dag}").status_code != 200:
+            errors = self._call("GET", "/api/v2/importErrors").get("import_errors", [])
+            if errors:
+                raise PermanentError(
+                    f"Airflow cannot read a DAG: {errors[0]['stack_trace'].strip().splitlines()[-1]}",
+                    where=errors[0]["filename"],
+                    fix="the whole traceback is on Airflow's home page",
+                )
+            if time.monotonic() > deadline:
+                raise PermanentError(
+                    f"Airflow has not found the DAG {dag} in {timeout_s:.0f} s",
+                    where=str(self._settings.home / "dags"),
+                    fix="is there a file for it? `augrec status` shows whether the DAG processor is well",
+                )
+            time.sleep(0.5)
+
+    def run_state(self, dag: str, run_id: str) -> str:
+        """queued, running, success or failed."""
+        return self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}")["state"]
+
+    def task_states(self, dag: str, run_id: str) -> list[TaskState]:
+        """Every task instance of a run, in no particular order."""
+        found: list[TaskState] = []
+        while True:
+            page = self._call(
+                "GET",
+                f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances",
+                params={"limit": 100, "offset": len(found)},
+            )
+            found += [
+                TaskState(
+                    one["task_id"],
+                    one.get("rendered_map_index") or "",
+                    one["state"] or "waiting",
+                    one["map_index"],
+                    one["try_number"],
+                )
+                for one in page["task_instances"]
+            ]
+            if len(found) >= page["total_entries"] or not page["task_instances"]:
+                return found
+
+    def result(self, dag: str, run_id: str, task: str, map_index: int = -1) -> Any:
+        """What a task returned, or None."""
+        answer = self._http.get(
+            f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/xcomEntries/return_value",
+            params={"map_index": map_index, "deserialize": True},
+        )
+        return answer.json()["value"] if answer.status_code == 200 else None
+
+    def last_log_lines(self, dag: str, run_id: str, state: TaskState, lines: int = 12) -> str:
+        """The end of a task's log, where it says what went wrong."""
+        answer = self._http.get(
+            f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{state.task}/logs/{state.try_number}",
+            params={"map_index": state.map_index},
+            headers={"Accept": "application/json"},
+        )
+        if answer.status_code != 200:
+            return ""
+        events = [_event_text(event) for event in answer.json().get("content", [])]
+        return "\n".join([event for event in events if event][-lines:])
+
+    def clear(self, dag: str, run_id: str, tasks: list[str]) -> None:
+        """Clear tasks and all that follow, so that they run again."""
+        self._call(
+            "POST",
+            f"/api/v2/dags/{dag}/clearTaskInstances",
+            json={
+                "dry_run": False,
+                "dag_run_id": run_id,
+                "task_ids": tasks,
+                "include_downstream": True,
+                "only_failed": False,
+                "reset_dag_runs": True,
+            },
+        )
+
+    def respond(self, dag: str, run_id: str, task: str, option: str) -> None:
+        """Answer a human-in-the-loop task, e.g. with "Approve"."""
+        self._call(
+            "PATCH",
+            f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/-1/hitlDetails",
+            json={"chosen_options": [option], "params_input": {}},
+        )
+
+    def follow(
+        self, dag: str, run_id: str, seen: Callable[[list[TaskState]], None], *, every_s: float = 1.0
+    ) -> str:
+        """Report all task states again and again until the run ends; returns its final state."""
+        while True:
+            state = self.run_state(dag, run_id)
+            seen(self.task_states(dag, run_id))
+            if state in DONE:
+                return state
+            time.sleep(every_s)
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise TransientError(
+                f"Airflow does not answer: {error}",
+                where=self._settings.airflow_url,
+                fix="`augrec up` starts it, `augrec status` shows what runs",
+            ) from error
+        if answer.status_code in {400, 404, 409, 422}:
+            raise ConfigError(
+                f"Airflow refused: {_detail(answer)}",
+                where=f"{method} {path}",
+                fix="correct the parameters and try again",
+            )
+        if answer.is_error:
+            raise TransientError(
+                f"Airflow answered {answer.status_code}: {_detail(answer)}",
+                where=f"{method} {path}",
+                fix="see var/logs/platform.log",
+            )
+        return answer.json() if answer.content else {}
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json().get("detail", answer.text))
+    except ValueError:
+        return answer.text[:500]
+
+
+def _event_text(event: Any) -> str:
+    if isinstance(event, str):
+        return event
+    details = event.get("error_detail") or []
+    reasons = [
+        f"{detail['exc_type']}: {detail['exc_value']}"
+        for detail in details
+        if isinstance(detail, dict) and "exc_type" in detail
+    ]
+    return "\n".join([str(event.get("event", "")), *reasons]).strip()

@@ -1,0 +1,41 @@
+"""Links from Airflow's task pages to what a run wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from airflow.sdk import BaseOperatorLink
+
+from augrec import settings as settings_
+from augrec.versioning.workspace import folder_name
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+PREFIX = "/augrec"
+"""Where the API server serves the runs' reports, see `plugin`."""
+
+
+def report_url(run_id: str, page: str) -> str:
+    """The address of a page under a run's reports/, e.g. "report.html"."""
+    return f"{settings_.load().airflow_url}{PREFIX}/runs/{quote(folder_name(run_id))}/{page}"
+
+
+class DataDocsLink(BaseOperatorLink):
+    """To the Great Expectations Data Docs of this run."""
+
+    name = "Data Docs"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        return report_url(ti_key.run_id, "validation/index.html")
+
+
+class ReportLink(BaseOperatorLink):
+    """To the report of this run."""
+
+    name = "Report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        return report_url(ti_key.run_id, "report.html")

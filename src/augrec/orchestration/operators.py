@@ -1,0 +1,60 @@
+"""Airflow operators of augrec's DAGs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from augrec import settings as settings_
+from augrec.errors import AugrecError, TransientError
+from augrec.orchestration.links import DataDocsLink, ReportLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Turn augrec's errors into Airflow's: a permanent one fails the task at once, a transient one is retried."""
+    try:
+        yield
+    except TransientError as error:
+        raise AirflowException(f"{error}\n  This may pass: Airflow tries again.") from error
+    except AugrecError as error:
+        raise AirflowFailException(
+            f"{error}\n  Trying again cannot help, so this task is not retried."
+        ) from error
+
+
+class StageOperator(BaseOperator):
+    """Runs one stage of dvc.yaml in the run's workspace, or restores it.
+
+    Args:
+        stage: full name of the stage, e.g. "prepare" or "train@ease-none".
+
+    Returns "ran" or "restored".
+    """
+
+    template_fields = ("stage",)
+    operator_extra_links = (DataDocsLink(), ReportLink())
+    ui_color = "#e8f0ea"
+
+    def __init__(self, *, stage: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+
+    def execute(self, context: Context) -> str:
+        from augrec.versioning import stages, workspace
+
+        with failing_clearly():
+            where = workspace.open_(settings_.load(), context["dag_run"].run_id)
+            outcome = stages.run_stage(where.path, self.stage)
+        log.info("stage %s: %s", self.stage, outcome)
+        return outcome

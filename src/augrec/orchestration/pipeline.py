@@ -1,0 +1,70 @@
+"""The stages of dvc.yaml and how they depend on each other, read as text: cheap enough for every parse of a DAG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from augrec.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One entry of dvc.yaml.
+
+    Attributes:
+        name: its key; members of a matrix are called "name@member".
+        description: its `desc`.
+        matrix: whether it is a matrix, whose members only a run's own parameters decide.
+        pool: the Airflow pool it asks for under `meta`, if any.
+        upstream: names of the stages whose outputs it reads.
+    """
+
+    name: str
+    description: str
+    matrix: bool
+    pool: str | None = None
+    upstream: list[str] = field(default_factory=list)
+
+
+def read_pipeline(dvc_yaml: Path) -> list[StageSpec]:
+    """The stages of a dvc.yaml, in file order.
+
+    Raises:
+        ConfigError: the file is missing or has no stages.
+    """
+    try:
+        stages: dict[str, Any] = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"dvc.yaml cannot be read: {error}", where=str(dvc_yaml), fix="run `dvc dag` there"
+        ) from error
+    outputs = {name: _paths(stage, "outs", "metrics", "plots") for name, stage in stages.items()}
+    return [
+        StageSpec(
+            name=name,
+            description=stage.get("desc", ""),
+            matrix="matrix" in stage,
+            pool=(stage.get("meta") or {}).get("pool"),
+            upstream=[
+                other
+                for other, outs in outputs.items()
+                if other != name and any(_overlap(dep, out) for dep in _paths(stage, "deps") for out in outs)
+            ],
+        )
+        for name, stage in stages.items()
+    ]
+
+
+def _paths(stage: dict[str, Any], *keys: str) -> list[str]:
+    entries = [entry for key in keys for entry in stage.get(key) or []]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one path contains the other; a `${…}` part stands for any name."""
+    pairs = zip(PurePosixPath(one).parts, PurePosixPath(other).parts, strict=False)
+    return all(a == b or "${" in a or "${" in b for a, b in pairs)

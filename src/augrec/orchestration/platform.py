@@ -1,0 +1,225 @@
+"""Starting, stopping and asking after the embedded platform: Airflow and MLflow under one process manager."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from augrec.errors import ConfigError, TransientError
+from augrec.orchestration.environment import environment, password
+from augrec.settings import Settings
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 40.0
+POOLS = {
+    "gpu": "generator training: one at a time on each accelerator",
+    "promotion": "moves of the champion: strictly one at a time",
+}
+
+
+@dataclass(frozen=True)
+class Health:
+    """Which parts of the platform answer."""
+
+    running: bool
+    parts: dict[str, bool]
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of them do."""
+        return self.running and all(self.parts.values())
+
+
+def up(settings: Settings, *, say: Callable[[str], None]) -> None:
+    """Start everything that is not running and wait until it answers.
+
+    Raises:
+        ConfigError: a port is taken, or the address is open to others.
+        TransientError: something did not come up; the message names its log.
+    """
+    if is_running(settings):
+        say("The platform is running already.")
+    else:
+        _check_address(settings)
+        (settings.var / "logs").mkdir(parents=True, exist_ok=True)
+        for folder in ("mlflow/artifacts", "feast", "runs"):
+            (settings.var / folder).mkdir(parents=True, exist_ok=True)
+        password(settings)
+        say("Preparing Airflow's database …")
+        _airflow(settings, "db", "migrate")
+        for pool, description in POOLS.items():
+            _airflow(settings, "pools", "set", pool, "1", description)
+        say("Starting Airflow and MLflow …")
+        _spawn(settings)
+    _wait(settings, say)
+
+
+def down(settings: Settings) -> bool:
+    """Stop the platform; False when it was not running."""
+    pid = _pid(settings)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if _alive(pid):
+        os.killpg(pid, signal.SIGKILL)
+    _pid_file(settings).unlink(missing_ok=True)
+    return True
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether the process manager lives."""
+    return _pid(settings) is not None
+
+
+def health(settings: Settings) -> Health:
+    """Ask every part."""
+    parts = {
+        "api-server": False,
+        "scheduler": False,
+        "dag-processor": False,
+        "triggerer": False,
+        "mlflow": False,
+    }
+    try:
+        answer = httpx.get(f"{settings.airflow_url}/api/v2/monitor/health", timeout=5).json()
+        parts["api-server"] = True
+        for part in ("scheduler", "dag-processor", "triggerer"):
+            parts[part] = (answer.get(part.replace("-", "_")) or {}).get("status") == "healthy"
+    except (httpx.HTTPError, ValueError):
+        pass
+    try:
+        parts["mlflow"] = httpx.get(f"{settings.mlflow_url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        pass
+    return Health(is_running(settings), parts)
+
+
+def log_file(settings: Settings) -> Path:
+    """Where all parts write what they say."""
+    return settings.var / "logs" / "platform.log"
+
+
+def _wait(settings: Settings, say: Callable[[str], None]) -> None:
+    deadline, told = time.monotonic() + START_TIMEOUT_S, set[str]()
+    while True:
+        state = health(settings)
+        for part in sorted(part for part, well in state.parts.items() if well and part not in told):
+            told.add(part)
+            say(f"  {part} answers")
+        if state.ready:
+            return
+        missing = ", ".join(part for part, well in state.parts.items() if not well)
+        if not state.running or time.monotonic() > deadline:
+            raise TransientError(
+                f"the platform did not come up: {missing}",
+                where=str(log_file(settings)),
+                fix="the end of that log says why; `augrec down`, then `augrec up` starts afresh",
+            )
+        time.sleep(0.5)
+
+
+def _check_address(settings: Settings) -> None:
+    if settings.host not in LOOPBACK and "AUGREC_BEHIND_AUTHENTICATION" not in os.environ:
+        raise ConfigError(
+            f"AUGREC_HOST={settings.host} would open Airflow and MLflow to others",
+            where="environment",
+            fix="MLflow has no login of its own: put a proxy that authenticates in front and set AUGREC_BEHIND_AUTHENTICATION=1",
+        )
+    for variable, port in (
+        ("AUGREC_AIRFLOW_PORT", settings.airflow_port),
+        ("AUGREC_MLFLOW_PORT", settings.mlflow_port),
+    ):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.host, port))
+            except OSError as error:
+                raise ConfigError(
+                    f"port {port} is taken by another program",
+                    where=settings.host,
+                    fix=f"stop it, or choose another port: {variable}={port + 10} augrec up",
+                ) from error
+
+
+def _spawn(settings: Settings) -> None:
+    with log_file(settings).open("ab") as log:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "honcho",
+                "--procfile",
+                str(settings.home / "infra" / "Procfile"),
+                "--app-root",
+                str(settings.home),
+                "--env",
+                os.devnull,
+                "start",
+            ],
+            env=_with_our_programs(environment(settings)),
+            cwd=settings.home,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    _pid_file(settings).write_text(str(process.pid), encoding="utf-8")
+
+
+def _airflow(settings: Settings, *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", *words],
+        env=_with_our_programs(environment(settings)),
+        cwd=settings.home,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise TransientError(
+            f"airflow {' '.join(words[:2])} failed",
+            where=str(settings.var / "airflow"),
+            fix=done.stderr.strip()[-2000:],
+        )
+
+
+def _with_our_programs(variables: dict[str, str]) -> dict[str, str]:
+    """`airflow` and `mlflow` mean those installed beside this Python, activated environment or not."""
+    return {**variables, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"}
+
+
+def _pid_file(settings: Settings) -> Path:
+    return settings.var / "platform.pid"
+
+
+def _pid(settings: Settings) -> int | None:
+    try:
+        pid = int(_pid_file(settings).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return pid if _alive(pid) else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z"
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return not Path("/proc/self").exists()

@@ -1,0 +1,1 @@
+"""Recommenders: fit, recommend, save, load."""

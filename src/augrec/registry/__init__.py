@@ -1,0 +1,1 @@
+"""MLflow: log, register, promote, roll back, reproduce."""

@@ -1,0 +1,91 @@
+"""Where things are. The embedded and the scaled profile differ by these environment variables alone.
+
+| variable | default | meaning |
+|---|---|---|
+| AUGREC_HOME | the folder with dvc.yaml, here or above | the project |
+| AUGREC_VAR | $AUGREC_HOME/var | databases, logs, run workspaces |
+| AUGREC_HOST | 127.0.0.1 | where servers listen |
+| AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT | 8080, 5000 | their ports |
+| MLFLOW_TRACKING_URI | sqlite in $AUGREC_VAR/mlflow | tracking store and registry |
+| AUGREC_ONLINE_STORE | sqlite in $AUGREC_VAR/feast | Feast's online store: a path, or redis://host:port |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from augrec.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Paths and addresses of one installation."""
+
+    home: Path
+    var: Path
+    host: str
+    airflow_port: int
+    mlflow_port: int
+    mlflow_uri: str
+    online_store: str
+
+    @property
+    def runs(self) -> Path:
+        """One workspace for each run."""
+        return self.var / "runs"
+
+    @property
+    def airflow_url(self) -> str:
+        """Airflow's UI and REST API."""
+        return f"http://{self.host}:{self.airflow_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """MLflow's UI."""
+        return f"http://{self.host}:{self.mlflow_port}"
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        ConfigError: no project is found here or above, or a port is not a number.
+    """
+    home = _home()
+    var = Path(os.environ.get("AUGREC_VAR", home / "var")).resolve()
+    return Settings(
+        home=home,
+        var=var,
+        host=os.environ.get("AUGREC_HOST", "127.0.0.1"),
+        airflow_port=_port("AUGREC_AIRFLOW_PORT", 8080),
+        mlflow_port=_port("AUGREC_MLFLOW_PORT", 5000),
+        mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{var}/mlflow/mlflow.db"),
+        online_store=os.environ.get("AUGREC_ONLINE_STORE", f"{var}/feast/online.db"),
+    )
+
+
+def _home() -> Path:
+    if named := os.environ.get("AUGREC_HOME"):
+        return Path(named).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").exists() and (folder / "params.yaml").exists():
+            return folder
+    raise ConfigError(
+        "this is not an augrec project",
+        where=str(here),
+        fix="go to the folder that holds dvc.yaml, or set AUGREC_HOME to it",
+    )
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdigit():
+        raise ConfigError(
+            f"{variable} is {text!r}, not a port number",
+            where="environment",
+            fix=f"for example {variable}={default}",
+        )
+    return int(text)

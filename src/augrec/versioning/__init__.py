@@ -1,0 +1,1 @@
+"""DVC and git: run workspaces, stages, publishing."""

@@ -1,0 +1,71 @@
+"""The few git commands augrec needs, through the git program itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from augrec.errors import PermanentError
+
+# Results of `dvc repro` in the main tree: a record of outputs, not an input, so they do not make a tree dirty.
+RECORDS = ("dvc.lock", "data/raw.dvc")
+
+
+def git(folder: Path, *words: str, check: bool = True, stdin: bytes | None = None) -> str:
+    """Run `git words…` in `folder` and return its output without the final newline.
+
+    Raises:
+        PermanentError: git is missing or failed; carries git's own message.
+    """
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, input=stdin, capture_output=True, env=environment)
+    except FileNotFoundError as error:
+        raise PermanentError(
+            "git is not installed", where=str(folder), fix="install git; a run is a git worktree"
+        ) from error
+    if check and done.returncode:
+        raise PermanentError(
+            f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}",
+            where=str(folder),
+            fix="run the same git command there to see more",
+        )
+    return done.stdout.decode(errors="replace").rstrip("\n")
+
+
+def head(folder: Path) -> str:
+    """The commit a folder is at.
+
+    Raises:
+        PermanentError: the folder is not a git repository with a commit.
+    """
+    commit = git(folder, "rev-parse", "--verify", "--quiet", "HEAD", check=False)
+    if not commit:
+        raise PermanentError(
+            "this project has no git commit yet",
+            where=str(folder),
+            fix="git init && git add . && git commit: every run is recorded against a commit",
+        )
+    return commit
+
+
+def changes(folder: Path) -> list[str]:
+    """Paths with uncommitted changes, untracked files included, `RECORDS` left out."""
+    listing = git(folder, "status", "--porcelain", "--no-renames", "--untracked-files=all", "-z")
+    paths = [entry[3:] for entry in listing.split("\0") if entry]
+    return [path for path in paths if path not in RECORDS]
+
+
+def commit(folder: Path, paths: list[str], message: str) -> str:
+    """Commit exactly `paths` (ignored ones too); returns the commit, an old one when nothing changed."""
+    git(folder, "add", "--force", "--", *paths)
+    if git(folder, "status", "--porcelain", "--untracked-files=no", "--", *paths):
+        git(folder, *_identity(folder), "commit", "--quiet", "--no-verify", "-m", message, "--", *paths)
+    return head(folder)
+
+
+def _identity(folder: Path) -> list[str]:
+    if git(folder, "config", "user.email", check=False):
+        return []
+    return ["-c", "user.name=augrec", "-c", "user.email=augrec@localhost"]

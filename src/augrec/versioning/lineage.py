@@ -1,0 +1,98 @@
+"""Which generator, data and run made each synthetic dataset, and which models used it: read from the runs' commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from augrec.settings import Settings
+from augrec.versioning import git
+from augrec.versioning.publish import TAG_PREFIX, tags
+
+_SYNTHETIC = "data/synthetic/"
+
+
+@dataclass(frozen=True)
+class SyntheticDataset:
+    """One synthetic dataset, known by its content.
+
+    Attributes:
+        digest: DVC's hash of the sample.
+        generator: the generator's name.
+        generator_digest: hash of the trained generator.
+        training_digest: hash of the training set it learned from.
+        raw_digest: hash of the raw snapshot behind that.
+        first_run: the run that made it.
+        runs: every run it took part in.
+        models: "recommender-policy" trained on it.
+    """
+
+    digest: str
+    generator: str
+    generator_digest: str
+    training_digest: str
+    raw_digest: str
+    first_run: str
+    runs: list[str]
+    models: list[str]
+
+
+def synthetic_datasets(settings: Settings) -> list[SyntheticDataset]:
+    """Every synthetic dataset of every published run, oldest first."""
+    found: dict[str, SyntheticDataset] = {}
+    for tag in tags(settings):
+        run = tag.removeprefix(TAG_PREFIX)
+        lock = yaml.safe_load(git.git(settings.home, "show", f"{tag}:dvc.lock"))["stages"]
+        params = yaml.safe_load(git.git(settings.home, "show", f"{tag}:params.yaml"))
+        for stage, entry in lock.items():
+            if stage.startswith("synthesize@"):
+                _add(found, stage.partition("@")[2], entry, lock, params, run)
+    return list(found.values())
+
+
+def _add(
+    found: dict[str, SyntheticDataset],
+    generator: str,
+    entry: Mapping[str, Any],
+    lock: Mapping[str, Any],
+    params: Mapping[str, Any],
+    run: str,
+) -> None:
+    digest = _hash(entry["outs"], f"{_SYNTHETIC}{generator}")
+    models = _models_using(generator, lock, params)
+    known = found.get(digest)
+    if known:
+        known.runs.append(run)
+        known.models.extend(model for model in models if model not in known.models)
+        return
+    found[digest] = SyntheticDataset(
+        digest=digest,
+        generator=generator,
+        generator_digest=_hash(entry["deps"], f"models/generators/{generator}"),
+        training_digest=_hash(entry["deps"], "data/training_set"),
+        raw_digest=_hash(lock["validate"]["deps"], "data/raw"),
+        first_run=run,
+        runs=[run],
+        models=models,
+    )
+
+
+def _models_using(generator: str, lock: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
+    users = {
+        policy
+        for policy, steps in params["policies"].items()
+        if any(
+            isinstance(options, dict) and options.get("sample") == generator
+            for step in steps
+            for options in step.values()
+        )
+    }
+    trained = (stage.partition("@")[2] for stage in lock if stage.startswith("train@"))
+    return sorted(member for member in trained if member.partition("-")[2] in users)
+
+
+def _hash(entries: list[Mapping[str, Any]], path: str) -> str:
+    return next((entry["md5"] for entry in entries if entry["path"] == path), "")

@@ -1,0 +1,242 @@
+"""Running one stage of dvc.yaml through DVC, which restores it when its inputs were seen before."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from augrec.errors import TRANSIENT_EXIT, PermanentError, TransientError, from_json
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+Outcome = Literal["ran", "restored"]
+LOCK_WAIT_S = 120.0
+_QUIET = {"DVC_NO_ANALYTICS": "1"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as DVC resolved it: matrix members and parameters filled in."""
+
+    name: str
+    cmd: str
+    deps: list[str]
+    outs: list[str]
+
+    @property
+    def group(self) -> str:
+        """The name in dvc.yaml: "train" for "train@ease-none"."""
+        return self.name.partition("@")[0]
+
+
+@contextmanager
+def opened(workspace: Path) -> Iterator[Repo]:
+    """DVC's view of a workspace; the working directory is the workspace meanwhile, as DVC expects."""
+    os.environ.update(_QUIET)
+    from dvc.repo import Repo
+
+    before = Path.cwd()
+    os.chdir(workspace)
+    repo = Repo(str(workspace))
+    try:
+        yield repo
+    finally:
+        repo.close()
+        os.chdir(before)
+
+
+def plan(workspace: Path) -> list[Stage]:
+    """All stages of a workspace, dependencies first.
+
+    Raises:
+        PermanentError: dvc.yaml or params.yaml do not fit together; carries DVC's message.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        with opened(workspace) as repo:
+            graph = repo.index.graph
+            import networkx
+
+            ordered = [stage for stage in networkx.dfs_postorder_nodes(graph) if stage.cmd]
+            return [_describe(stage) for stage in ordered]
+    except DvcException as error:
+        raise PermanentError(
+            f"DVC cannot read the pipeline: {_message(error)}",
+            where=str(workspace / "dvc.yaml"),
+            fix="run `dvc dag` there; often `run` in params.yaml names something that is not defined",
+        ) from error
+
+
+def run_stage(workspace: Path, name: str, *, force: bool = False) -> Outcome:
+    """Run one stage, or restore its outputs when the same inputs, parameters and code were seen before.
+
+    Args:
+        workspace: the folder with dvc.yaml.
+        name: e.g. "prepare" or "train@ease-none".
+        force: run even if the outputs could be restored.
+
+    Raises:
+        PermanentError: the stage refused; the same error it raised.
+        TransientError: it was killed, or said itself that trying again may help.
+    """
+    from dvc.exceptions import ReproductionError
+
+    with tempfile.TemporaryDirectory() as temporary:
+        failure = Path(temporary) / "failure.json"
+        environment = {
+            "AUGREC_FAILURE": str(failure),
+            "PYTHONPATH": str(workspace / "src"),  # the code of this run's commit, not whatever is installed
+            "PYTHONUNBUFFERED": "1",
+            "SHELL": "/bin/sh",  # replaces itself by the command, so that the stage is our direct child
+        }
+        with _environment(environment), _watch() as messages:
+            try:
+                _when_unlocked(
+                    workspace, lambda repo: repo.reproduce(targets=[name], single_item=True, force=force)
+                )
+            except ReproductionError as error:
+                raise _explain(name, failure, error) from error
+    return "ran" if any(message.startswith("Running stage") for message in messages) else "restored"
+
+
+def snapshot(workspace: Path, folder: str) -> None:
+    """Put a folder under DVC's care (`dvc add`)."""
+    _when_unlocked(workspace, lambda repo: repo.add(folder))
+
+
+def unfinished(workspace: Path) -> list[str]:
+    """Stages whose outputs do not belong to their inputs; empty after a complete run."""
+    return sorted(name for name in _when_unlocked(workspace, lambda repo: repo.status()))
+
+
+def push(workspace: Path) -> int:
+    """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many files were new there."""
+    return int(_when_unlocked(workspace, lambda repo: repo.push(run_cache=True)))
+
+
+def pull(workspace: Path, targets: list[str]) -> None:
+    """Fetch targets from the cache or the DVC remote into the workspace."""
+    _when_unlocked(workspace, lambda repo: repo.pull(targets=targets))
+
+
+def _when_unlocked(workspace: Path, action: Any) -> Any:
+    """DVC locks its folder for moments while other stages finish; wait for it with patience instead of failing."""
+    from dvc.exceptions import DvcException, ReproductionError
+    from dvc.lock import LockError
+    from dvc.rwlock import RWLockFileCorruptedError
+
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            with opened(workspace) as repo:
+                return action(repo)
+        except (LockError, ReproductionError) as error:
+            locked = isinstance(error, LockError) or isinstance(error.__cause__, LockError)
+            if not locked:
+                raise
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"DVC stayed locked for {LOCK_WAIT_S:.0f} s: {_message(error)}",
+                    where=str(workspace),
+                    fix="see which process holds it; this will be tried again",
+                ) from error
+            time.sleep(0.2)
+        except RWLockFileCorruptedError:
+            (workspace / ".dvc" / "tmp" / "rwlock").unlink(
+                missing_ok=True
+            )  # left half written by a killed process
+        except DvcException as error:
+            raise PermanentError(
+                f"DVC failed: {_message(error)}",
+                where=str(workspace),
+                fix="run `dvc doctor` and `dvc status` there",
+            ) from error
+
+
+def _explain(name: str, failure: Path, error: Exception) -> Exception:
+    if failure.exists():
+        cause = from_json(failure.read_text(encoding="utf-8"))
+        return type(cause)(f"stage {name}: {cause.what}", where=cause.where, fix=cause.fix)
+    code = getattr(error.__cause__, "exit_code", None) or _exit_code(error)
+    if code is not None and (code < 0 or code > 128 or code == TRANSIENT_EXIT):
+        return TransientError(
+            f"stage {name} was killed (exit status {code})",
+            where=name,
+            fix="if it happens again: more memory, or smaller batches in params.yaml",
+        )
+    return PermanentError(
+        f"stage {name} failed: {_message(error)}",
+        where=name,
+        fix="the traceback is in this task's log, above",
+    )
+
+
+def _exit_code(error: BaseException) -> int | None:
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, StageCmdFailedError):
+        cause = cause.__cause__
+    words = str(cause).rsplit(" ", 1) if cause else []
+    return int(words[-1]) if words and words[-1].lstrip("-").isdigit() else None
+
+
+def _message(error: BaseException) -> str:
+    parts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        parts.append(str(cause))
+        cause = cause.__cause__
+    return ": ".join(dict.fromkeys(part for part in parts if part))
+
+
+def _describe(stage: Any) -> Stage:
+    return Stage(
+        name=stage.addressing,
+        cmd=stage.cmd,
+        deps=[str(dep.def_path) for dep in stage.deps if not hasattr(dep, "params")],
+        outs=[str(out.def_path) for out in stage.outs],
+    )
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _watch() -> Iterator[list[str]]:
+    """Collect what DVC logs: it is how DVC says whether a stage ran or was restored."""
+    messages: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger, collector = logging.getLogger("dvc"), Collector(logging.INFO)
+    level = logger.level
+    logger.addHandler(collector)
+    logger.setLevel(logging.INFO)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(collector)
+        logger.setLevel(level)
