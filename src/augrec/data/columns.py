@@ -60,7 +60,9 @@ USERS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {Columns.USER: pl.
 """Columns every users table has; a source adds the attributes it knows."""
 
 
-def require(table: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]], *, where: str) -> None:
+def require(
+    table: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]], *, where: str
+) -> None:
     """Check that `table` has the columns of `schema` with their types.
 
     Raises:

@@ -21,6 +21,10 @@ class ItemIndex:
     """
 
     def __init__(self, ids: Sequence[str] | np.ndarray | pl.Series) -> None:
+        if isinstance(
+            ids, pl.Series
+        ):  # the rows of a large table: text arrays of NumPy are as wide as the longest id
+            ids = ids.drop_nulls().cast(pl.String).unique().to_list()
         self.ids: np.ndarray = np.unique(np.asarray(ids, dtype=str))
 
     def __len__(self) -> int:
@@ -28,13 +32,19 @@ class ItemIndex:
 
     @cached_property
     def _lookup(self) -> pl.DataFrame:
-        return pl.DataFrame({C.ITEM: self.ids.tolist(), "position": np.arange(len(self), dtype=np.int32)},
-                            schema={C.ITEM: pl.String, "position": pl.Int32})
+        return pl.DataFrame(
+            {C.ITEM: self.ids.tolist(), "position": np.arange(len(self), dtype=np.int32)},
+            schema={C.ITEM: pl.String, "position": pl.Int32},
+        )
 
     def encode(self, items: pl.Series) -> np.ndarray:
         """Positions, int32 (n,); -1 where an item is unknown."""
-        found = items.cast(pl.String).alias(C.ITEM).to_frame().join(
-            self._lookup, on=C.ITEM, how="left", maintain_order="left")
+        found = (
+            items.cast(pl.String)
+            .alias(C.ITEM)
+            .to_frame()
+            .join(self._lookup, on=C.ITEM, how="left", maintain_order="left")
+        )
         return found["position"].fill_null(-1).to_numpy()
 
     def decode(self, positions: np.ndarray) -> np.ndarray:
@@ -90,7 +100,9 @@ class Histories:
         )
 
     @classmethod
-    def from_lists(cls, lists: pl.Series, items: ItemIndex, users: Sequence[str] | np.ndarray | None = None) -> Histories:
+    def from_lists(
+        cls, lists: pl.Series, items: ItemIndex, users: Sequence[str] | np.ndarray | None = None
+    ) -> Histories:
         """One history for each list of item ids, in the order given; empty lists are empty histories.
 
         Args:
@@ -99,7 +111,11 @@ class Histories:
             users: ids for the rows; row numbers when absent.
         """
         lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
-        flat = lists.explode(empty_as_null=False, keep_nulls=False) if len(lists) else pl.Series([], dtype=pl.String)
+        flat = (
+            lists.explode(empty_as_null=False, keep_nulls=False)
+            if len(lists)
+            else pl.Series([], dtype=pl.String)
+        )
         positions = items.encode(flat)
         known = positions >= 0
         rows = np.repeat(np.arange(len(lists)), lengths)
@@ -126,14 +142,22 @@ class Histories:
         rows, columns, values = rows[entries], self.items[keep][entries], self.weights[keep][entries]
         last = np.ones(len(rows), np.bool_)
         last[:-1] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
-        return sp.csr_matrix((values[last], (rows[last], columns[last])), shape=(len(self), self.n_items), dtype=np.float32)
+        return sp.csr_matrix(
+            (values[last], (rows[last], columns[last])), shape=(len(self), self.n_items), dtype=np.float32
+        )
 
     def slice(self, start: int, stop: int) -> Histories:
         """Users start … stop-1."""
         stop = min(stop, len(self))
         low, high = self.indptr[start], self.indptr[stop]
-        return Histories(self.users[start:stop], self.indptr[start : stop + 1] - low, self.items[low:high],
-                         self.weights[low:high], self.observed[low:high], self.n_items)
+        return Histories(
+            self.users[start:stop],
+            self.indptr[start : stop + 1] - low,
+            self.items[low:high],
+            self.weights[low:high],
+            self.observed[low:high],
+            self.n_items,
+        )
 
     def batches(self, size: int) -> Iterator[Histories]:
         """Consecutive slices of at most `size` users."""

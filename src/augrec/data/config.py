@@ -1,0 +1,115 @@
+"""The typed sections of params.yaml that belong to data: unknown keys are refused, each key is described."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augrec.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def parse(section: type[S], values: Mapping[str, Any], where: str) -> S:
+    """Check a section of params.yaml.
+
+    Args:
+        section: the config class.
+        values: what params.yaml holds there.
+        where: the dotted name of the section, e.g. "prepare.split"; part of every message.
+
+    Raises:
+        ConfigError: naming every key that is unknown or has an impossible value, and the keys there are.
+    """
+    try:
+        return section.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, (where, *e['loc'])))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            problems,
+            where=f"params.yaml, section {where}",
+            fix=f"known keys: {', '.join(section.model_fields)}",
+        ) from error
+
+
+class SplitConfig(Section):
+    """`prepare.split`."""
+
+    valid_from: float = Field(default=0.70, gt=0, lt=1)
+    """Quantile of time at which validation begins."""
+    test_from: float = Field(default=0.85, gt=0, lt=1)
+    """Quantile of time at which test begins."""
+    max_valid_users: float = Field(default=0.25, gt=0, lt=1)
+    """At most this share of all users is held out for validation."""
+    max_test_users: float = Field(default=0.25, gt=0, lt=1)
+    """At most this share of all users is held out for test."""
+    moments: list[int] = [0, 5, 20]
+    """Besides the moment a period begins, users are judged after so many interactions."""
+    min_targets: int = Field(default=1, ge=1)
+    """Cases with fewer later interactions are dropped."""
+    max_history: int = Field(default=500, ge=1)
+    """The latest so many items of a history are kept."""
+
+
+class PrepareConfig(Section):
+    """`prepare`."""
+
+    positive: dict[str, float | None]
+    """Event -> the smallest value that counts as interest; null: any. Events not listed do not count."""
+    min_item_interactions: int = Field(default=1, ge=1)
+    """Items that fewer users touched are left out."""
+    split: SplitConfig = SplitConfig()
+
+
+class InteractionColumns(Section):
+    """`data.import.interactions`: your column for each canonical one; null where you have none."""
+
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str = "timestamp"
+    event: str | None = None
+    value: str | None = None
+    default_event: str = "view"
+    """The event of every row where there is no event column."""
+    timestamp_unit: str | None = Field(default=None, pattern="^(s|ms|us)$")
+    """Unit of timestamps that are numbers since 1970; null: they are dates."""
+
+
+class ItemColumns(Section):
+    """`data.import.items`."""
+
+    item_id: str = "item_id"
+    title: str | None = None
+    description: str | None = None
+    categories: str | None = None
+    tags: str | None = None
+    price: str | None = None
+    list_separator: str = Field(default="|", min_length=1)
+    """Separates the categories or tags held in one text column."""
+    extra: list[str] = []
+    """Further columns to keep under their own names."""
+
+
+class UserColumns(Section):
+    """`data.import.users`."""
+
+    user_id: str = "user_id"
+    extra: list[str] = []
+    """Columns to keep under their own names."""
+
+
+class ImportConfig(Section):
+    """`data.import`."""
+
+    interactions: InteractionColumns = InteractionColumns()
+    items: ItemColumns = ItemColumns()
+    users: UserColumns = UserColumns()

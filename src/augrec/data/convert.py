@@ -1,0 +1,175 @@
+"""Columns of any type into canonical ones: ids, times, numbers, lists. Rows are never dropped; what cannot be read is null."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import polars as pl
+
+from augrec.data.columns import TIME
+from augrec.errors import InputError
+
+log = logging.getLogger(__name__)
+
+UNITS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
+"""Microseconds in one unit."""
+
+_FORMATS: Final = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z")
+
+
+def ids(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
+    """Ids as strings: 5 and 5.0 become "5"; missing, NaN and empty ones become null.
+
+    Args:
+        column: any scalar type.
+        text_numbers: the column was read as text from a file without types. There "5.0" becomes "5" if every id of the
+            column looks like that: tables with missing integer ids are often written so.
+    """
+    if column.dtype.is_float():
+        whole = column.cast(pl.Int64, strict=False)
+        texts = pl.select(
+            pl.when(column.is_nan() | column.is_infinite())
+            .then(None)
+            .when(whole.cast(column.dtype) == column)
+            .then(whole.cast(pl.String))
+            .otherwise(column.cast(pl.String))
+        ).to_series()
+    elif column.dtype.is_decimal():
+        texts = column.cast(pl.String).str.replace(r"\.0+$", "")
+    else:
+        texts = column.cast(pl.String).str.strip_chars()
+    texts = texts.replace({"": None, "NaN": None, "nan": None})
+    if text_numbers and texts.drop_nulls().str.contains(r"^-?\d+\.0$").all():
+        texts = texts.str.replace(r"\.0$", "")
+    return texts.alias(column.name)
+
+
+def times(column: pl.Series, unit: str | None, *, where: str, key: str) -> pl.Series:
+    """UTC times from dates, date texts (ISO 8601; without a zone they are UTC), or numbers since 1970.
+
+    Args:
+        column: the values.
+        unit: "s", "ms" or "us" for numbers, also for those held as text; None: they must be dates.
+        where: the file or table, for messages.
+        key: the entry of params.yaml that names the column, for messages.
+
+    Raises:
+        InputError: none can be read; the message says which key of params.yaml to change. Where only some cannot, they
+            become null, and validation puts those rows aside.
+    """
+    if unit is not None and not column.dtype.is_temporal():
+        read = _from_numbers(column, UNITS[unit])
+    elif column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
+        zone = getattr(column.dtype, "time_zone", None)
+        read = column.cast(pl.Datetime("us", zone))
+        read = read.dt.convert_time_zone("UTC") if zone else read.dt.replace_time_zone("UTC")
+    elif column.dtype == pl.String:
+        read = _from_texts(column)
+    elif column.null_count() == len(column):
+        read = pl.Series(column.name, [None] * len(column), dtype=TIME)
+    else:
+        raise InputError(
+            f"the timestamps are numbers ({column.drop_nulls()[0]}, …), but their unit is not said",
+            where=f"{where}, column {column.name}",
+            fix=f"set {key}_unit in params.yaml to s, ms or us",
+        )
+    lost = read.null_count() - column.null_count()
+    if lost and lost == len(column) - column.null_count():
+        raise InputError(
+            f"no timestamp can be read, for example {column.drop_nulls()[0]!r}",
+            where=f"{where}, column {column.name}",
+            fix=f"use dates such as 2024-05-31 or 2024-05-31T18:30:00Z, or numbers with {key}_unit (s, ms, us) in params.yaml",
+        )
+    warn_lost(lost, column, where)
+    return read.cast(TIME).alias(column.name)
+
+
+def numbers(column: pl.Series, dtype: type[pl.DataType], *, where: str) -> pl.Series:
+    """Numbers; a text loses currency signs and thousands separators ("$1,299.00" is 1299). Unreadable, NaN: null."""
+    if column.dtype == pl.String:
+        plain = column.str.replace_all(r"[\s$€£¥,]", "")
+        read = plain.cast(pl.Float64, strict=False)
+        warn_lost(read.null_count() - plain.replace({"": None}).null_count(), column, where)
+    else:
+        read = column.cast(pl.Float64, strict=False)
+    return read.fill_nan(None).cast(dtype).alias(column.name)
+
+
+def lists(column: pl.Series, separator: str) -> pl.Series:
+    """Lists of texts; a text is cut at `separator`. Empty entries are left out, an empty list is null."""
+    if column.dtype == pl.String:
+        parts = column.str.split(separator)
+    elif isinstance(column.dtype, pl.List):
+        parts = column.cast(pl.List(pl.String))
+    else:
+        parts = (
+            column.cast(pl.String).reshape((-1, 1)).arr.to_list()
+            if len(column)
+            else column.cast(pl.List(pl.String))
+        )
+    element = pl.element().str.strip_chars()
+    clean = parts.to_frame("list").select(
+        pl.col("list").list.eval(element.filter(element.str.len_chars() > 0))
+    )["list"]
+    return (
+        clean.to_frame("list")
+        .select(pl.when(pl.col("list").list.len() > 0).then(pl.col("list")).alias(column.name))
+        .to_series()
+    )
+
+
+def texts(column: pl.Series) -> pl.Series:
+    """Texts without outer blanks; the entries of a list are joined; empty ones are null."""
+    plain = (
+        column.cast(pl.List(pl.String)).list.join(" ")
+        if isinstance(column.dtype, pl.List)
+        else column.cast(pl.String)
+    )
+    return plain.str.strip_chars().replace({"": None}).alias(column.name)
+
+
+def warn_lost(lost: int, column: pl.Series, where: str) -> None:
+    """Log how many values of a column could not be read."""
+    if lost > 0:
+        log.warning(
+            "%s: %s of %s values of column %s cannot be read and are kept as missing",
+            where,
+            f"{lost:,}",
+            f"{len(column):,}",
+            column.name,
+        )
+
+
+def _from_numbers(column: pl.Series, microseconds: int) -> pl.Series:
+    if column.dtype.is_integer():
+        exact = column.cast(pl.Int64, strict=False)
+        limit = (2**62) // microseconds
+        counted = (
+            exact.to_frame("t")
+            .select(pl.when(pl.col("t").abs() < limit).then(pl.col("t") * microseconds))
+            .to_series()
+        )
+    else:
+        value = column.cast(pl.Float64, strict=False).to_frame("t")
+        counted = value.select(
+            pl.when(pl.col("t").is_finite())
+            .then((pl.col("t") * microseconds).round())
+            .cast(pl.Int64, strict=False)
+        ).to_series()
+    return counted.cast(TIME)
+
+
+def _from_texts(column: pl.Series) -> pl.Series:
+    plain = (
+        column.str.strip_chars()
+        .str.replace(r"^(\d{4})[-/](\d{2})[-/](\d{2})[T ]?", "$1-$2-$3 ")
+        .str.strip_chars()
+    )
+    read = [
+        plain.str.to_datetime(
+            form, strict=False, time_unit="us", time_zone=None if form.endswith("z") else "UTC"
+        ).dt.convert_time_zone("UTC")
+        for form in _FORMATS
+    ]
+    return pl.select(pl.coalesce(read)).to_series()

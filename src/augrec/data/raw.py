@@ -1,0 +1,111 @@
+"""data/raw: the three canonical tables as they came, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from augrec.data.columns import INTERACTIONS, ITEMS, REAL, USERS, require
+from augrec.data.columns import Columns as C
+from augrec.errors import InputError
+from augrec.files import whole_directory, write_json, write_parquet
+
+
+class Tables(NamedTuple):
+    """The canonical tables of one source: schemas `INTERACTIONS`, `ITEMS` and `USERS`; the latter two may hold more."""
+
+    interactions: pl.DataFrame
+    items: pl.DataFrame
+    users: pl.DataFrame
+
+
+SCHEMAS: Mapping[str, Mapping[str, Any]] = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS}
+
+
+def canonical(
+    interactions: pl.DataFrame, items: pl.DataFrame | None = None, users: pl.DataFrame | None = None
+) -> Tables:
+    """Complete tables that hold canonical columns of the right types, but not all of them.
+
+    Missing columns become null, `origin` "real" and `weight` 1. Where there is no table of items or users, it lists the
+    ids found in the interactions. Further columns of items and users are kept, after the canonical ones.
+    """
+    whole = interactions.with_columns(pl.lit(REAL).alias(C.ORIGIN), pl.lit(1.0, pl.Float32).alias(C.WEIGHT))
+    return Tables(
+        _complete(whole, INTERACTIONS).select(list(INTERACTIONS)),
+        _complete(_ids(interactions, C.ITEM) if items is None else items, ITEMS),
+        _complete(_ids(interactions, C.USER) if users is None else users, USERS),
+    )
+
+
+def write_raw(
+    folder: Path,
+    interactions: pl.DataFrame,
+    items: pl.DataFrame,
+    users: pl.DataFrame,
+    source: Mapping[str, Any],
+) -> None:
+    """Write data/raw, whole or not at all: three Parquet files and source.json.
+
+    Args:
+        folder: usually data/raw.
+        interactions, items, users: canonical tables.
+        source: what to remember of where they came from, e.g. {"source": "movielens-100k"}; rows and missing values of
+            each table are added. It must not hold credentials: `augrec.data.sql.without_credentials` strips them.
+
+    Raises:
+        InputError: a table lacks columns or has no rows.
+    """
+    tables = Tables(interactions, items, users)._asdict()
+    for name, table in tables.items():
+        require(table, SCHEMAS[name], where=f"{name} to write to {folder}")
+    if interactions.is_empty():
+        raise InputError(
+            "there are no interactions", where=f"interactions to write to {folder}", fix="check the source"
+        )
+    nulls = {
+        name: {column: table[column].null_count() for column in table.columns if table[column].null_count()}
+        for name, table in tables.items()
+    }
+    with whole_directory(folder) as draft:
+        for name, table in tables.items():
+            write_parquet(draft / f"{name}.parquet", table)
+        rows = {name: len(table) for name, table in tables.items()}
+        write_json(draft / "source.json", {**source, "rows": rows, "nulls": nulls})
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read interactions, items and users from data/raw or data/validated.
+
+    Raises:
+        InputError: a file is missing, cut off or lacks columns.
+    """
+    found = {}
+    for name, schema in SCHEMAS.items():
+        path = folder / f"{name}.parquet"
+        try:
+            found[name] = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            problem = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+            raise InputError(
+                f"the table of {name} {problem}",
+                where=str(path),
+                fix="import the data again, or run the stage before",
+            ) from error
+        require(found[name], schema, where=str(path))
+    return Tables(**found)
+
+
+def _ids(interactions: pl.DataFrame, column: str) -> pl.DataFrame:
+    return interactions.select(column).drop_nulls().unique().sort(column)
+
+
+def _complete(table: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
+    missing = [
+        pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in table.columns
+    ]
+    typed = table.with_columns(missing).with_columns(pl.col(name).cast(kind) for name, kind in schema.items())
+    return typed.select([*schema, *(name for name in typed.columns if name not in schema)])

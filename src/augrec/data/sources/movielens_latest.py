@@ -1,0 +1,55 @@
+"""MovieLens latest, 20M, 25M and 32M: ratings.csv, movies.csv and tags.csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from augrec.data import convert
+from augrec.data.columns import Columns as C
+from augrec.data.raw import Tables, canonical
+from augrec.data.sources._files import find, need, ratings
+from augrec.errors import InputError
+
+MAX_TAGS: Final = 20
+"""An item keeps the tags that most people gave it."""
+
+
+def read(folder: Path) -> Tables:
+    """Read the folder; users have no attributes."""
+    path = need(folder, "ratings.csv")
+    rows = _csv(path, {"userId": C.USER, "movieId": C.ITEM, "rating": C.VALUE, "timestamp": C.TIMESTAMP})
+    items = _csv(need(folder, "movies.csv"), {"movieId": C.ITEM, "title": C.TITLE, "genres": C.CATEGORIES})
+    genres = items[C.CATEGORIES].replace({"(no genres listed)": None})
+    items = items.with_columns(
+        convert.lists(genres, "|"), pl.col(C.TITLE).str.extract(r"\((\d{4})\)\s*$").alias("release_year")
+    )
+    if (tag_path := find(folder, "tags.csv")) is not None:
+        items = items.join(_tags(tag_path), on=C.ITEM, how="left", maintain_order="left")
+    return canonical(ratings(rows, unit="s", where=str(path)), items)
+
+
+def _tags(path: Path) -> pl.DataFrame:
+    return (
+        _csv(path, {"movieId": C.ITEM, "tag": "tag"})
+        .with_columns(pl.col("tag").str.strip_chars().str.to_lowercase())
+        .filter(pl.col("tag").str.len_chars() > 0)
+        .group_by(C.ITEM, "tag")
+        .len()
+        .sort(C.ITEM, "len", "tag", descending=[False, True, False])
+        .group_by(C.ITEM, maintain_order=True)
+        .agg(pl.col("tag").head(MAX_TAGS).alias(C.TAGS))
+    )
+
+
+def _csv(path: Path, names: dict[str, str]) -> pl.DataFrame:
+    try:
+        return pl.read_csv(path, columns=list(names), infer_schema=False).rename(names)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"the file cannot be read: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix=f"it needs the columns {', '.join(names)}; it may be empty or cut off",
+        ) from error

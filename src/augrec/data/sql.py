@@ -1,0 +1,137 @@
+"""Reading a table or a query from any database SQLAlchemy can reach. The only module of the core that imports it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import polars as pl
+
+from augrec.errors import ConfigError, InputError, TransientError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, CursorResult, Engine
+
+BATCH_ROWS = 100_000
+
+
+def is_url(location: str) -> bool:
+    """Whether `location` is a database URL rather than a file."""
+    return "://" in location
+
+
+def without_credentials(url: str) -> str:
+    """The URL without user, password and options: fit for messages and files."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    shown = urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return shown if host else shown.replace(f"{parts.scheme}:/", f"{parts.scheme}:///", 1)
+
+
+def read_sql(url: str, *, table: str | None = None, query: str | None = None) -> pl.DataFrame:
+    """Read one table, or what one query gives.
+
+    Args:
+        url: an SQLAlchemy URL, e.g. postgresql://user:password@host/shop or sqlite:///shop.db.
+        table: a table's name, with its schema before a dot if need be.
+        query: or a SELECT.
+
+    Raises:
+        ConfigError: the URL cannot be understood, its driver is not installed, or not exactly one of table and query is given.
+        InputError: the database file, table or column does not exist.
+        TransientError: the database does not answer.
+    """
+    where = without_credentials(url)
+    if (table is None) == (query is None):
+        raise ConfigError("name either a table or a query", where=where, fix="give exactly one of them")
+    engine = _engine(url, where)
+    try:
+        with _connect(engine, where) as connection:
+            return _read(connection, table, query, where)
+    finally:
+        engine.dispose()
+
+
+def _engine(url: str, where: str) -> Engine:
+    import sqlalchemy as sa
+
+    try:
+        # Airflow and others still write postgres://, which SQLAlchemy no longer takes
+        engine = sa.create_engine(re.sub(r"^postgres:", "postgresql:", url))
+    except (sa.exc.ArgumentError, ImportError, ValueError) as error:
+        missing = isinstance(error, (ImportError, sa.exc.NoSuchModuleError))
+        # the cause is not chained, nor shown unless it is about a driver: it may hold the URL with its password
+        raise ConfigError(
+            f"the database cannot be used: {error if missing else 'this is not an SQLAlchemy URL'}",
+            where=where,
+            fix="write dialect+driver://user:password@host/database, and install the driver",
+        ) from None
+    file = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
+    if file and not engine.url.query and not Path(file).exists():  # SQLite would create it
+        raise InputError(
+            "there is no such database file",
+            where=where,
+            fix="check the path; four slashes begin an absolute one",
+        )
+    return engine
+
+
+def _connect(engine: Engine, where: str) -> Connection:
+    import sqlalchemy as sa
+
+    try:
+        return engine.connect()
+    except sa.exc.SQLAlchemyError as error:
+        raise TransientError(
+            f"the database does not answer: {_cause(error, engine)}",
+            where=where,
+            fix="check that it runs and that user, password and host are right",
+        ) from None
+
+
+def _read(connection: Connection, table: str | None, query: str | None, where: str) -> pl.DataFrame:
+    import sqlalchemy as sa
+
+    try:
+        if query is not None:
+            # as it is: a colon or a percent sign in it is not a parameter
+            options = {"stream_results": True, "no_parameters": True}
+            return _frame(connection.exec_driver_sql(query, execution_options=options))
+        schema, _, name = str(table).rpartition(".")
+        whole = sa.select(sa.text("*")).select_from(sa.table(name, schema=schema or None))
+        return _frame(connection.execution_options(stream_results=True).execute(whole))
+    except sa.exc.SQLAlchemyError as error:
+        raise InputError(
+            f"the database refused: {_cause(error, connection.engine)}",
+            where=f"{where}, {table or query}",
+            fix="check the names of the table and its columns",
+        ) from None
+
+
+def _frame(result: CursorResult[Any]) -> pl.DataFrame:
+    names = list(result.keys())
+    parts = []
+    while rows := result.fetchmany(BATCH_ROWS):
+        parts.append(
+            pl.DataFrame(
+                [_series(name, values) for name, values in zip(names, zip(*rows, strict=True), strict=True)]
+            )
+        )
+    if not parts:
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    return pl.concat(parts, how="vertical_relaxed")
+
+
+def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
+    try:
+        return pl.Series(name, values)
+    except (TypeError, pl.exceptions.PolarsError):  # SQLite lets a column mix types
+        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+
+
+def _cause(error: Exception, engine: Engine) -> str:
+    text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    password = engine.url.password
+    return text.replace(str(password), "***") if password else text

@@ -1,0 +1,62 @@
+"""Clean, de-duplicate and split: data/validated -> data/prepared and reports/splits."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augrec.data.clean import clean
+from augrec.data.config import PrepareConfig, parse
+from augrec.data.raw import Tables, read_tables
+from augrec.data.split import Split, split
+from augrec.files import whole_directory, write_json, write_parquet
+from augrec.stages.runner import read_params, run
+
+log = logging.getLogger(__name__)
+
+VALIDATED, PREPARED, REPORT = Path("data/validated"), Path("data/prepared"), Path("reports/splits")
+
+
+def main() -> None:
+    """Prepare the validated tables of the working directory; then hold the splits against their expectations."""
+    params = read_params()
+    config = parse(PrepareConfig, params["prepare"], "prepare")
+    tables = read_tables(VALIDATED)
+    interactions = clean(
+        tables.interactions, config.positive, min_item_interactions=config.min_item_interactions
+    )
+    write_prepared(PREPARED, tables, interactions, split(interactions, config.split, params["seed"]))
+    from augrec.validation import splits  # Great Expectations takes seconds to import
+
+    splits.check(PREPARED, params, REPORT)
+
+
+def write_prepared(folder: Path, tables: Tables, interactions: pl.DataFrame, parts: Split) -> None:
+    """Write data/prepared, whole or not at all."""
+    summary: dict[str, Any] = {
+        "valid_from": parts.valid_from.isoformat(),
+        "test_from": parts.test_from.isoformat(),
+        "first": parts.first.isoformat(),
+        "last": parts.last.isoformat(),
+        "counts": parts.counts,
+    }
+    written = {
+        "interactions": interactions,
+        "train": parts.train,
+        "items": tables.items,
+        "users": tables.users,
+        "cases_valid": parts.cases_valid,
+        "cases_test": parts.cases_test,
+        "held_out": parts.held_out,
+    }
+    with whole_directory(folder) as draft:
+        for name, table in written.items():
+            write_parquet(draft / f"{name}.parquet", table)
+        write_json(draft / "split.json", summary)
+
+
+if __name__ == "__main__":
+    run(main)
