@@ -1,0 +1,14 @@
+"""Sets of features that a model is trained on and served with; a new set gets a new version, the old one stays."""
+
+from __future__ import annotations
+
+from feast import FeatureService
+
+from augrec.features.schema import SERVICE
+from views import item_features, user_features
+
+recommendation = FeatureService(
+    name=SERVICE,
+    features=[user_features, item_features],
+    description="users and items as they were at the moment of an interaction",
+)

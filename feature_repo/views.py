@@ -1,0 +1,42 @@
+"""Views of the feature tables; their columns come from data/features/schema.json, which the features stage writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feast import Entity, FeatureView, Field, FileSource
+from feast.types import Array, FeastType, Float32, Int64, String
+
+from augrec.features.schema import ENTITIES, EVENT_TIMESTAMP, read_schema
+from entities import item, user
+
+TABLES = Path(__file__).resolve().parent.parent / "data" / "features"
+TYPES: dict[str, FeastType] = {"Int64": Int64, "Float32": Float32, "List(Float32)": Array(Float32)}
+
+schema = read_schema(TABLES)
+
+
+def view(entity: Entity, description: str) -> FeatureView:
+    """The view `<entity>_features` of the table of that name."""
+    name = f"{entity.name}_features"
+    return FeatureView(
+        name=name,
+        description=description,
+        entities=[entity],
+        schema=[
+            Field(name=ENTITIES[entity.name], dtype=String),
+            *[
+                Field(name=column, dtype=TYPES[feature["type"]])
+                for column, feature in schema[entity.name].items()
+            ],
+        ],
+        source=FileSource(name=name, path=str(TABLES / f"{name}.parquet"), timestamp_field=EVENT_TIMESTAMP),
+    )
+
+
+user_features = view(
+    user, "activity over windows, recency, mean value and category shares of a user's own history"
+)
+item_features = view(
+    item, "popularity over windows, age, mean value, price and categories; held-out users do not count"
+)

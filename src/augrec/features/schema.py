@@ -1,0 +1,133 @@
+"""Which features there are, their types, and the value that stands in where an entity has none yet.
+
+The features stage writes this down as data/features/schema.json; Feast's views, the training set and the service all
+read it from there, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypedDict
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from augrec.data.columns import Columns as C
+from augrec.errors import ConfigError, InputError
+from augrec.files import read_json
+
+SERVICE: Final = "recommendation_v1"
+"""Feast's name for the set of features a model is trained on and served with; another set gets another name."""
+
+EVENT_TIMESTAMP: Final = "event_timestamp"
+"""A row's features are those of every interaction strictly before this moment."""
+
+ENTITIES: Final = {"user": C.USER, "item": C.ITEM}
+"""Each kind of entity and the column that holds its id; its table is `<kind>_features`."""
+
+TYPES: Final[Mapping[str, pl.DataType]] = {
+    "Int64": pl.Int64(),
+    "Float32": pl.Float32(),
+    "List(Float32)": pl.List(pl.Float32),
+}
+
+Days = Annotated[int, Field(gt=0)]
+
+
+class Feature(TypedDict):
+    """A feature's type, a key of `TYPES`, and what stands in where there is no value; None: nothing does."""
+
+    type: str
+    fill: int | float | list[float] | None
+
+
+class FeaturesConfig(BaseModel):
+    """The section `features` of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every_days: Days = 7
+    """Time between two snapshots, days."""
+    windows_days: Annotated[tuple[Days, ...], Field(min_length=1)] = (7, 30, 90)
+    """Activity is counted over so many days; an entity gets snapshots while it is active within the longest."""
+    max_categories: Annotated[int, Field(gt=0)] = 20
+    """Shares of so many of the most frequent categories."""
+
+    @field_validator("windows_days")
+    @classmethod
+    def _sorted(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(windows)))
+
+    @classmethod
+    def from_params(cls, values: Mapping[str, Any]) -> FeaturesConfig:
+        """Read the section.
+
+        Raises:
+            ConfigError: naming each key that is unknown or wrong.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(
+                problems, where="params.yaml, features", fix=f"known keys: {', '.join(cls.model_fields)}"
+            ) from error
+
+
+def schema_of(config: FeaturesConfig) -> dict[str, dict[str, Feature]]:
+    """The features of users and of items, in the order of the tables' columns."""
+    activity: dict[str, Feature] = {
+        **{window_name(days): Feature(type="Int64", fill=0) for days in config.windows_days},
+        "interactions_total": Feature(type="Int64", fill=0),
+        "days_since_last": Feature(type="Float32", fill=float(config.windows_days[-1])),
+        "mean_value": Feature(type="Float32", fill=None),
+    }
+    slots = Feature(type="List(Float32)", fill=[0.0] * config.max_categories)
+    return {
+        "user": {**activity, "n_categories": Feature(type="Int64", fill=0), "category_shares": slots},
+        "item": {
+            **activity,
+            "age_days": Feature(type="Float32", fill=0.0),
+            "price": Feature(type="Float32", fill=None),
+            "category_flags": slots,
+        },
+    }
+
+
+def window_name(days: int) -> str:
+    """The name of the count over the last `days` days."""
+    return f"interactions_{days}d"
+
+
+def read_schema(features: Path) -> dict[str, dict[str, Feature]]:
+    """Read schema.json of a features folder.
+
+    Raises:
+        InputError: the features have not been built.
+    """
+    path = features / "schema.json"
+    if not path.exists():
+        raise InputError(
+            "the features have not been built", where=str(path), fix="run `dvc repro features` first"
+        )
+    return read_json(path)
+
+
+def fill(table: pl.DataFrame, schema: Mapping[str, Mapping[str, Feature]]) -> pl.DataFrame:
+    """Give columns `<kind>__<feature>` their type, and nulls the feature's stand-in.
+
+    `mean_value` and `price` stay null where they are unknown: no number would be true.
+    """
+    return table.with_columns(
+        _filled(f"{kind}__{name}", feature)
+        for kind, features in schema.items()
+        for name, feature in features.items()
+        if f"{kind}__{name}" in table.columns
+    )
+
+
+def _filled(column: str, feature: Feature) -> pl.Expr:
+    kind = TYPES[feature["type"]]
+    value = pl.col(column).cast(kind)
+    return value if feature["fill"] is None else value.fill_null(pl.lit(feature["fill"], dtype=kind))

@@ -1,0 +1,330 @@
+"""Feast: point-in-time training data, materialization and online reads. Nothing else imports it.
+
+Every call takes a workspace, the folder of one run, and uses that folder's feature_repo and data/features. Registry and
+online store are named by the caller, so that many workspaces can serve one online store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import polars as pl
+import yaml
+
+from augrec.data.columns import Columns as C
+from augrec.errors import ConfigError, InputError, PermanentError
+from augrec.features.locking import locked
+from augrec.features.schema import ENTITIES, EVENT_TIMESTAMP, SERVICE, fill, read_schema
+
+os.environ.setdefault("FEAST_USAGE", "False")
+from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
+
+log = logging.getLogger(__name__)
+logging.getLogger("feast").setLevel(logging.WARNING)
+
+JOIN_ROWS = 50_000
+"""Rows of one point-in-time join. Feast pairs each with all earlier snapshots of its user and item: this bounds memory."""
+READ_IDS = 10_000
+"""Ids of one online read; SQLite limits the variables of a statement."""
+
+_ROW = "__row"
+_SQLITE_URL = "sqlite:///"
+_importing = Lock()
+
+
+def open_store(workspace: Path, *, online_store: str, registry: str | None = None) -> FeatureStore:
+    """Open the feature store that a workspace's feature_repo describes, with its definitions unapplied.
+
+    Args:
+        workspace: the folder that holds feature_repo and data/features.
+        online_store: path of a SQLite file, or redis://[user:password@]host:port[/db] (rediss:// for TLS).
+        registry: SQLAlchemy URL; null: registry.db beside the SQLite online store.
+
+    Raises:
+        ConfigError: the workspace has no feature_repo, or an address makes no sense.
+    """
+    repo = workspace.resolve() / "feature_repo"
+    path = repo / "feature_store.yaml"
+    if not path.exists():
+        raise ConfigError(
+            "there is no feature repository", where=str(path), fix="restore feature_repo from git"
+        )
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config["online_store"] = _online_config(online_store)
+    config["registry"]["path"] = _registry_url(online_store, registry)
+    for file in _local_files(online_store, config["registry"]["path"]):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return FeatureStore(config=RepoConfig(**config, repo_path=repo))
+
+
+def apply(store: FeatureStore) -> None:
+    """Enter the definitions of the store's workspace into its registry, and make its online tables."""
+    store.apply(_definitions(_repo(store)))
+
+
+def data_period(workspace: Path) -> tuple[datetime, datetime]:
+    """The first and the last snapshot of a workspace's features; no materialization ends later.
+
+    Raises:
+        InputError: there are no features.
+    """
+    tables = [_table(workspace, kind) for kind in ENTITIES]
+    if missing := [str(path) for path in tables if not path.exists()]:
+        raise InputError(
+            "the features have not been built", where=", ".join(missing), fix="run `dvc repro features`"
+        )
+    times = pl.concat([pl.scan_parquet(path).select(EVENT_TIMESTAMP) for path in tables])
+    column = pl.col(EVENT_TIMESTAMP)
+    first, last = times.select(column.min().alias("first"), column.max().alias("last")).collect().row(0)
+    return first, last
+
+
+def materialize(
+    workspace: Path,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    *,
+    online_store: str,
+    registry: str | None = None,
+) -> dict[str, int]:
+    """Write each user's and item's newest features of an interval to the online store.
+
+    Again, or again after being killed, it ends in the same state. Local stores take one writer at a time; others wait.
+    Readers go on reading. Where workspaces overlap, SQLite keeps what came last, Redis what is newest.
+
+    Args:
+        workspace: whose features.
+        start: the interval's first moment; null: that of the features. Naive times are UTC.
+        end: its last; null: that of the features.
+        online_store: see `open_store`.
+        registry: see `open_store`.
+
+    Returns:
+        Entities written, for each kind ("user", "item").
+
+    Raises:
+        ConfigError: `end` lies beyond the features, or before `start`.
+    """
+    first, last = data_period(workspace)
+    start, end = _utc(start or first), _utc(end or last)
+    if not start <= end <= last:
+        raise ConfigError(
+            f"cannot materialize {start.isoformat()} … {end.isoformat()}: the features end at {last.isoformat()}",
+            where=str(_table(workspace, "user")),
+            fix="end no later than the features do; an end in the future would hide later features for good",
+        )
+    with locked(*_local_files(online_store, _registry_url(online_store, registry))):
+        store = open_store(workspace, online_store=online_store, registry=registry)
+        if store.config.online_store.type == "sqlite":
+            _allow_readers(Path(online_store))
+        apply(store)
+        with _duckdb():
+            store.materialize(start, end)
+    within = pl.col(EVENT_TIMESTAMP).is_between(start, end)
+    return {
+        kind: pl.scan_parquet(_table(workspace, kind))
+        .filter(within)
+        .select(pl.col(key).n_unique())
+        .collect()
+        .item()
+        for kind, key in ENTITIES.items()
+    }
+
+
+def point_in_time(workspace: Path, entity_rows: pl.DataFrame, *, batch_rows: int = JOIN_ROWS) -> pl.DataFrame:
+    """Join features to rows as they were at each row's moment. Writes nothing.
+
+    Args:
+        workspace: whose features.
+        entity_rows: user_id, item_id, timestamp and any other columns.
+        batch_rows: rows joined at a time; no effect on the result.
+
+    Returns:
+        The same rows in the same order with columns user__<feature>, item__<feature>; where a user or item has no
+        snapshot yet, the stand-ins of schema.json.
+
+    Raises:
+        PermanentError: Feast returned other rows than it was given.
+    """
+    keys = entity_rows.select(C.USER, C.ITEM, pl.col(C.TIMESTAMP).alias(EVENT_TIMESTAMP)).with_row_index(_ROW)
+    with _offline_store(workspace) as store, _duckdb():
+        service = store.get_feature_service(SERVICE)
+        parts = [_join(store, service, batch) for batch in keys.iter_slices(batch_rows)]
+    joined = pl.concat(parts) if parts else pl.DataFrame(schema={_ROW: pl.UInt32})
+    if not joined[_ROW].equals(keys[_ROW]):
+        raise PermanentError(
+            f"{len(keys)} rows went into the point-in-time join and {len(joined)} came out",
+            where=str(workspace / "feature_repo"),
+            fix="the offline store must be duckdb in feature_store.yaml",
+        )
+    return fill(
+        pl.concat([entity_rows, joined.drop(_ROW)], how="horizontal"), read_schema(_features(workspace))
+    )
+
+
+def online(
+    store: FeatureStore, *, users: Sequence[str] | None = None, items: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Read the newest features of users, of items, or of pairs of both, in the order given.
+
+    Args:
+        store: an open store whose definitions are applied.
+        users: user ids (n,).
+        items: item ids (n,), as many as users where both are given.
+
+    Returns:
+        user_id and / or item_id, user__<feature>, item__<feature>, named and typed as in the training set; unknown
+        ids have the same stand-ins.
+    """
+    given = {kind: list(ids) for kind, ids in (("user", users), ("item", items)) if ids is not None}
+    schema = {
+        kind: features
+        for kind, features in read_schema(_features(_repo(store).parent)).items()
+        if kind in given
+    }
+    references = [f"{kind}_features:{name}" for kind, features in schema.items() for name in features]
+    columns: dict[str, list[Any]] = {}
+    for begin in range(0, max(map(len, given.values()), default=0), READ_IDS):
+        rows = {ENTITIES[kind]: ids[begin : begin + READ_IDS] for kind, ids in given.items()}
+        response = store.get_online_features(references, rows, full_feature_names=True).to_dict()
+        for name, values in response.items():
+            columns.setdefault(name.replace("_features__", "__", 1), []).extend(values)
+    names = [f"{kind}__{name}" for kind, features in schema.items() for name in features]
+    table = pl.DataFrame(
+        [
+            *[pl.Series(ENTITIES[kind], ids, dtype=pl.String) for kind, ids in given.items()],
+            *[pl.Series(name, columns.get(name, []), strict=False) for name in names],
+        ]
+    )
+    return fill(table, schema)
+
+
+@contextmanager
+def _offline_store(workspace: Path) -> Iterator[FeatureStore]:
+    with tempfile.TemporaryDirectory(prefix="augrec-feast-") as folder:
+        store = open_store(workspace, online_store=f"{folder}/online.db")
+        apply(store)
+        yield store
+
+
+@contextmanager
+def _duckdb() -> Iterator[None]:
+    """Close the connection that the offline store opens: left to the interpreter's end it is reported as leaked."""
+    import ibis
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="ibis")
+        try:
+            yield
+        finally:
+            if ibis.options.default_backend is not None:
+                ibis.options.default_backend.disconnect()
+                ibis.options.default_backend = None
+
+
+def _join(store: FeatureStore, service: FeatureService, batch: pl.DataFrame) -> pl.DataFrame:
+    job = store.get_historical_features(batch.to_pandas(), service, full_feature_names=True)
+    table = pl.from_arrow(job.to_arrow())
+    assert isinstance(table, pl.DataFrame)
+    features = {name: name.replace("_features__", "__", 1) for name in table.columns if "_features__" in name}
+    return table.sort(_ROW).select(
+        pl.col(_ROW).cast(pl.UInt32), *[pl.col(a).alias(b) for a, b in features.items()]
+    )
+
+
+def _repo(store: FeatureStore) -> Path:
+    assert store.config.repo_path is not None
+    return store.config.repo_path
+
+
+def _definitions(repo: Path) -> list[Any]:
+    names = sorted(path.stem for path in repo.glob("*.py"))
+    with _importing:
+        # Each workspace has modules of these names, so they are imported afresh and not left behind.
+        before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+        sys.path.insert(0, str(repo))
+        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            modules = [import_module(name) for name in names]
+        finally:
+            sys.path.remove(str(repo))
+            sys.dont_write_bytecode = writes
+            for name in names:
+                sys.modules.pop(name, None)
+            sys.modules.update(before)
+    kinds = (Entity, FeatureView, FeatureService)
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, kinds)]
+    return list({(type(value), value.name): value for value in found}.values())
+
+
+def _online_config(online_store: str) -> dict[str, Any]:
+    if "://" not in online_store:
+        return {"type": "sqlite", "path": str(Path(online_store).resolve())}
+    url = urlparse(online_store)
+    if url.scheme not in ("redis", "rediss") or not url.hostname:
+        raise ConfigError(
+            f"{url.scheme}:// is no online store augrec knows", where="AUGREC_ONLINE_STORE",
+            fix="give the path of a SQLite file, or redis://host:port",
+        )  # fmt: skip
+    options = {
+        "db": url.path.strip("/"),
+        "username": unquote(url.username or ""),
+        "password": unquote(url.password or ""),
+        "ssl": "true" if url.scheme == "rediss" else "",
+    }
+    parts = [
+        f"{url.hostname}:{url.port or 6379}",
+        *[f"{key}={value}" for key, value in options.items() if value],
+    ]
+    return {"type": "redis", "connection_string": ",".join(parts)}
+
+
+def _registry_url(online_store: str, registry: str | None) -> str:
+    if registry is not None:
+        return registry
+    if "://" in online_store:
+        raise ConfigError(
+            "an online store on a server needs a registry of its own", where="registry",
+            fix="give an SQLAlchemy URL, for example postgresql+psycopg://host/feast",
+        )  # fmt: skip
+    return f"{_SQLITE_URL}{Path(online_store).resolve().parent / 'registry.db'}"
+
+
+def _local_files(online_store: str, registry: str) -> list[Path]:
+    files = [] if "://" in online_store else [Path(online_store).resolve()]
+    if registry.startswith(_SQLITE_URL):
+        files.append(Path(registry.removeprefix(_SQLITE_URL)).resolve())
+    return files
+
+
+def _allow_readers(database: Path) -> None:
+    connection = sqlite3.connect(database, timeout=60)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _features(workspace: Path) -> Path:
+    return workspace / "data" / "features"
+
+
+def _table(workspace: Path, kind: str) -> Path:
+    return _features(workspace) / f"{kind}_features.parquet"

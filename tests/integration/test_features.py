@@ -1,0 +1,316 @@
+"""Feast, for real: duckdb offline, SQLite online and as the registry."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from feast.infra.online_stores.sqlite import SqliteOnlineStore
+from polars.testing import assert_frame_equal
+
+from augrec.data.columns import INTERACTIONS
+from augrec.errors import ConfigError
+from augrec.features import feature_service_name, store
+from augrec.stages import features, training_set
+
+ROOT = Path(__file__).parents[2]
+TABLES = {"user": "user_id", "item": "item_id"}
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Path:
+    """A run's folder after its stages `features` and `training_set`."""
+    folder = tmp_path_factory.mktemp("workspace")
+    shutil.copytree(
+        ROOT / "feature_repo", folder / "feature_repo", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    params = {"features": {"every_days": 7, "windows_days": [7, 30], "max_categories": 3}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    _write_prepared(folder / "data" / "prepared")
+    with contextlib.chdir(folder):
+        features.main()
+        training_set.main()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def online_store(workspace, tmp_path_factory) -> str:
+    """An online store into which the workspace was materialized."""
+    path = str(tmp_path_factory.mktemp("feast") / "online.db")
+    assert store.materialize(workspace, online_store=path) == {"user": 30, "item": 13}
+    return path
+
+
+def _write_prepared(folder: Path) -> None:
+    rng = np.random.default_rng(11)
+    n = 600
+    table = pl.DataFrame(
+        {
+            "user_id": [f"u{k}" for k in rng.integers(0, 29, n)],
+            "item_id": [f"i{k}" for k in rng.integers(0, 12, n)],
+            "event": ["rating"] * n,
+            "value": rng.integers(1, 6, n).astype(np.float32),
+            "timestamp": [
+                datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=int(m))
+                for m in rng.integers(0, 144_000, n)
+            ],
+            "origin": ["real"] * n,
+            "weight": np.ones(n, np.float32),
+        },
+        schema_overrides=dict(INTERACTIONS),
+    ).sort("user_id", "timestamp")
+    held_out = pl.DataFrame({"user_id": ["u1", "u2"], "role": ["valid", "test"]})
+    train = table.join(held_out, on="user_id", how="anti").filter(
+        pl.col("timestamp") < datetime(2024, 5, 20, tzinfo=UTC)
+    )
+    users = pl.DataFrame({"user_id": [f"u{k}" for k in range(30)], "age": list(range(30))})
+    items = pl.DataFrame(
+        {
+            "item_id": [f"i{k}" for k in range(13)],
+            "categories": [["a"], ["a", "b"], ["c"], None] * 3 + [["d"]],
+            "price": [1.0, None, 2.5] * 4 + [9.0],
+        }
+    )
+    folder.mkdir(parents=True)
+    # A shuffled training table with repeated rows: neither order nor repetition may get lost.
+    tables = {
+        "interactions": table, "held_out": held_out, "users": users, "items": items,
+        "train": pl.concat([train.sample(fraction=1.0, shuffle=True, seed=5), train.head(7)]),
+    }  # fmt: skip
+    for name, rows in tables.items():
+        rows.write_parquet(folder / f"{name}.parquet")
+
+
+def _table(workspace: Path, kind: str) -> pl.DataFrame:
+    return pl.read_parquet(workspace / f"data/features/{kind}_features.parquet")
+
+
+def _train(workspace: Path) -> pl.DataFrame:
+    return pl.read_parquet(workspace / "data/prepared/train.parquet")
+
+
+def _training_set(workspace: Path) -> pl.DataFrame:
+    return pl.read_parquet(workspace / "data/training_set/interactions.parquet")
+
+
+def _copy(workspace: Path, to: Path) -> Path:
+    shutil.copytree(workspace / "feature_repo", to / "feature_repo")
+    shutil.copytree(workspace / "data/features", to / "data/features")
+    return to
+
+
+def _online_rows(path: str) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return [
+            row
+            for kind in TABLES
+            for row in database.execute(
+                f"SELECT entity_key, feature_name, value, event_ts FROM augrec_{kind}_features "
+                "ORDER BY entity_key, feature_name"
+            )
+        ]
+
+
+def test_every_training_row_comes_back_in_order_even_repeated_or_older_than_any_snapshot(workspace):
+    train, joined = _train(workspace), _training_set(workspace)
+    assert_frame_equal(joined.select(train.columns), train)
+    assert train.is_duplicated().sum() >= 14
+    before_any = joined.join(
+        _table(workspace, "user").group_by("user_id").agg(pl.col("event_timestamp").min()), on="user_id"
+    )
+    before_any = before_any.filter(pl.col("timestamp") < pl.col("event_timestamp"))
+    assert len(before_any) > 0
+    assert before_any["user__interactions_total"].unique().to_list() == [0]
+    assert before_any["user__days_since_last"].unique().to_list() == [30.0]
+    assert before_any["user__category_shares"].unique().to_list() == [[0.0, 0.0, 0.0]]
+    assert before_any["user__mean_value"].null_count() == len(before_any)
+
+
+def test_the_join_gives_each_row_the_latest_snapshot_not_after_it(workspace):
+    joined = _training_set(workspace).with_row_index("row")
+    for kind, key in TABLES.items():
+        snapshots = _table(workspace, kind).sort("event_timestamp")
+        expected = joined.select("row", key, "timestamp").sort("timestamp").join_asof(
+            snapshots, left_on="timestamp", right_on="event_timestamp", by=key, strategy="backward", check_sortedness=False
+        ).sort("row")  # fmt: skip
+        known = expected["event_timestamp"].is_not_null()
+        for name in snapshots.columns[2:]:
+            assert joined[f"{kind}__{name}"].filter(known).equals(expected[name].filter(known)), name
+
+
+def test_the_result_does_not_depend_on_how_the_join_is_batched(workspace):
+    assert_frame_equal(
+        store.point_in_time(workspace, _train(workspace), batch_rows=100), _training_set(workspace)
+    )
+
+
+def test_a_planted_future_value_cannot_leak_into_the_training_set(workspace, tmp_path):
+    train = _train(workspace)
+    row = train.filter(pl.col("timestamp") == pl.col("timestamp").max()).row(0, named=True)
+    seen = {}
+    for name, shift in (("future", timedelta(microseconds=1)), ("present", timedelta())):
+        planted = _copy(workspace, tmp_path / name)
+        for kind, key in TABLES.items():
+            table = _table(workspace, kind)
+            lie = table.filter(pl.col(key) == row[key]).head(1).with_columns(
+                pl.lit(row["timestamp"] + shift).cast(table.schema["event_timestamp"]).alias("event_timestamp"),
+                pl.lit(666_666).cast(pl.Int64).alias("interactions_total"),
+            )  # fmt: skip
+            pl.concat([table, lie]).write_parquet(planted / f"data/features/{kind}_features.parquet")
+        seen[name] = store.point_in_time(planted, train)
+    assert_frame_equal(seen["future"], _training_set(workspace))
+    for kind in TABLES:  # the same value at the row's own moment is seen, so the test looks where it should
+        assert 666_666 in seen["present"][f"{kind}__interactions_total"]
+
+
+def test_the_training_set_knows_training_users_only(workspace):
+    users = pl.read_parquet(workspace / "data/training_set/users.parquet")
+    assert set(users["user_id"]) == set(_train(workspace)["user_id"])
+    assert not {"u1", "u2", "u29"} & set(users["user_id"])
+    assert users.columns == ["user_id", "age"]
+
+
+def test_both_stages_give_the_same_bytes_again_and_touch_nothing_but_their_outputs(workspace):
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in workspace.rglob("*") if path.is_file()}
+
+    before = contents()
+    with contextlib.chdir(workspace):
+        features.main()
+        training_set.main()
+    assert contents() == before
+
+
+def test_offline_and_online_agree_on_the_last_snapshot(workspace, online_store):
+    opened = store.open_store(workspace, online_store=online_store)
+    for kind, key in TABLES.items():
+        last = (
+            _table(workspace, kind)
+            .sort("event_timestamp")
+            .group_by(key, maintain_order=True)
+            .last()
+            .sort(key)
+        )
+        served = store.online(opened, **{f"{kind}s": last[key].to_list()})
+        for name in last.columns[2:]:
+            assert served[f"{kind}__{name}"].equals(last[name]), name
+    pairs = pl.DataFrame({"user_id": ["u3", "u1"], "item_id": ["i12", "i0"]})
+    moment = pl.lit(store.data_period(workspace)[1]).alias("timestamp")
+    offline = store.point_in_time(workspace, pairs.with_columns(moment)).drop("timestamp")
+    served = store.online(opened, users=pairs["user_id"].to_list(), items=pairs["item_id"].to_list())
+    assert_frame_equal(served, offline, check_column_order=False)
+
+
+def test_an_unknown_user_is_served_the_stand_ins_that_training_used(workspace, online_store):
+    served = store.online(store.open_store(workspace, online_store=online_store), users=["u3", "nobody"])
+    assert served["user_id"].to_list() == ["u3", "nobody"]
+    assert served["user__interactions_total"][1] == 0
+    assert served["user__category_shares"][1].to_list() == [0.0, 0.0, 0.0]
+    assert served["user__mean_value"][1] is None
+    assert served.schema["user__category_shares"] == pl.List(pl.Float32)
+
+
+def test_the_service_a_model_is_tagged_with_exists_and_holds_every_feature(workspace, online_store):
+    service = store.open_store(workspace, online_store=online_store).get_feature_service(
+        feature_service_name()
+    )
+    names = {
+        f"{view.name}:{field.name}" for view in service.feature_view_projections for field in view.features
+    }
+    assert names == {
+        f"{kind}_features:{name}" for kind in TABLES for name in _table(workspace, kind).columns[2:]
+    }
+
+
+def test_materializing_twice_changes_nothing(workspace, online_store):
+    before = _online_rows(online_store)
+    store.materialize(workspace, online_store=online_store)
+    assert _online_rows(online_store) == before
+
+
+def test_an_interval_in_the_future_of_the_data_is_refused(workspace, online_store):
+    first, last = store.data_period(workspace)
+    with pytest.raises(ConfigError, match="the features end at"):
+        store.materialize(workspace, first, last + DAY, online_store=online_store)
+    with pytest.raises(ConfigError):
+        store.materialize(workspace, last, first, online_store=online_store)
+
+
+def test_only_the_interval_is_materialized(workspace, tmp_path):
+    first, _ = store.data_period(workspace)
+    path = str(tmp_path / "online.db")
+    until = first + 14 * DAY
+    counts = store.materialize(workspace, first, until, online_store=path)
+    served = store.online(store.open_store(workspace, online_store=path), items=["i0"])
+    past = _table(workspace, "item").filter(
+        (pl.col("item_id") == "i0") & (pl.col("event_timestamp") <= until)
+    )
+    assert served["item__interactions_total"][0] == past.sort("event_timestamp")["interactions_total"][-1]
+    assert counts["item"] == 13
+
+
+def test_an_interrupted_materialization_leaves_readers_served_and_can_be_run_again(
+    workspace, online_store, tmp_path, monkeypatch
+):
+    path = str(tmp_path / "online.db")
+    first = store.data_period(workspace)[0]
+    store.materialize(workspace, first, first + 14 * DAY, online_store=path)
+    write = SqliteOnlineStore.online_write_batch
+
+    def write_and_stop(*args, **kwargs):
+        write(*args, **kwargs)
+        raise KeyboardInterrupt  # unlike an error, nothing gets to tidy up after it
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteOnlineStore, "online_write_batch", write_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            store.materialize(workspace, online_store=path)
+    opened = store.open_store(workspace, online_store=path)
+    assert store.online(opened, users=["u3"], items=["i0"]).height == 1
+    store.materialize(workspace, online_store=path)
+    assert _online_rows(path) == _online_rows(online_store)
+
+
+def test_two_workspaces_materialize_into_one_store_at_once_though_one_is_killed(
+    workspace, online_store, tmp_path
+):
+    shared = str(tmp_path / "shared" / "online.db")
+    runs = [
+        _materialize_elsewhere(_copy(workspace, tmp_path / name), shared, kill)
+        for name, kill in (("a", False), ("b", True))
+    ]
+    finished, killed = (run.wait(timeout=120) for run in runs)
+    assert finished == 0
+    assert killed == -signal.SIGKILL
+    store.materialize(tmp_path / "b", online_store=shared)
+    assert _online_rows(shared) == _online_rows(online_store)
+
+
+def _materialize_elsewhere(workspace: Path, path: str, kill: bool) -> subprocess.Popen:
+    """Materialize in a process of its own; one to be killed dies half-way, after the first of the two views."""
+    script = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from augrec.features import store
+        from feast.infra.online_stores.sqlite import SqliteOnlineStore
+        write = SqliteOnlineStore.online_write_batch
+        def write_and_die(*args, **kwargs):
+            write(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if {kill}:
+            SqliteOnlineStore.online_write_batch = write_and_die
+        store.materialize(Path({str(workspace)!r}), online_store={path!r})
+    """)
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
