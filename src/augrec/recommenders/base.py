@@ -40,7 +40,9 @@ class Recommender(Component):
     items: ItemIndex
     popularity: np.ndarray
 
-    def fit(self, interactions: pl.DataFrame, *, cases: pl.DataFrame | None = None, log: Log | None = None) -> Recommender:
+    def fit(
+        self, interactions: pl.DataFrame, *, cases: pl.DataFrame | None = None, log: Log | None = None
+    ) -> Recommender:
         """Learn.
 
         Args:
@@ -55,7 +57,9 @@ class Recommender(Component):
         require(interactions, _NEEDED, where="training interactions")
         interactions = _present(interactions)
         if interactions.is_empty():
-            raise InputError("there is nothing to learn from", where="training interactions", fix="check the data window")
+            raise InputError(
+                "there is nothing to learn from", where="training interactions", fix="check the data window"
+            )
         self.items = ItemIndex(interactions[C.ITEM])
         total = np.bincount(self.items.encode(interactions[C.ITEM]), self._importance(interactions))
         self.popularity = (total / total.sum()).astype(np.float32)
@@ -76,6 +80,9 @@ class Recommender(Component):
         Returns:
             items, str (n, k') and scores, float32 (n, k'), with k' = min(k, catalogue). Places that cannot be filled
             hold "" and -inf.
+
+        Raises:
+            InputError: k is less than 1.
         """
         ranked, scores = self.rank(histories, k, exclude_seen=exclude_seen, batch_size=batch_size)
         return np.where(ranked < 0, "", self.items.decode(ranked)), scores
@@ -84,6 +91,10 @@ class Recommender(Component):
         self, histories: pl.Series, k: int, *, exclude_seen: bool = True, batch_size: int = 512
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `recommend`, with positions in `items`, int32 (n, k'), in place of ids; -1 where a place is empty."""
+        if k < 1:
+            raise InputError(
+                f"{k} recommendations were asked for", where="recommend", fix="ask for at least one"
+            )
         k = min(k, len(self.items))
         encoded = Histories.from_lists(histories, self.items)
         ranked, scores = np.empty((len(encoded), k), np.int32), np.empty((len(encoded), k), np.float32)
@@ -100,7 +111,10 @@ class Recommender(Component):
 
     def describe(self) -> dict[str, int]:
         """Whole numbers that tell a fitted model's size and training, for training.json and the registry."""
-        return {"items": len(self.items), "parameters": sum(array.size for array in self._model_state().values())}
+        return {
+            "items": len(self.items),
+            "parameters": sum(array.size for array in self._model_state().values()),
+        }
 
     def save(self, path: Path) -> None:
         """Write the fitted recommender to the directory `path`."""
@@ -134,12 +148,12 @@ class Recommender(Component):
 
 def find(name: str) -> type[Recommender]:
     """The recommender class called `name`."""
-    return component.find("augrec.recommenders", name, Recommender)
+    return component.find("augrec.recommenders", name, Recommender)  # type: ignore[type-abstract]
 
 
 def load(path: Path) -> Recommender:
     """Load any saved recommender."""
-    return component.load("augrec.recommenders", path, Recommender)
+    return component.load("augrec.recommenders", path, Recommender)  # type: ignore[type-abstract]
 
 
 def _present(interactions: pl.DataFrame) -> pl.DataFrame:

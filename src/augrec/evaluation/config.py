@@ -1,0 +1,24 @@
+"""`evaluation` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from augrec.data.config import Section
+
+
+class EvaluationConfig(Section):
+    """How long the ranked lists are, and where they are measured."""
+
+    cutoffs: list[int] = Field(default=[10, 20], min_length=1)
+    """Every metric is measured at each of these list lengths."""
+    max_k: int = Field(default=20, ge=1)
+    """Length of the ranked lists; no cutoff may be larger."""
+
+    @model_validator(mode="after")
+    def _cutoffs_fit(self) -> Self:
+        if min(self.cutoffs) < 1 or max(self.cutoffs) > self.max_k:
+            raise ValueError("each cutoff must lie between 1 and max_k")
+        return self

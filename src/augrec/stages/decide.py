@@ -1,0 +1,74 @@
+"""The gate: does any generated data earn its place, and which model is the candidate for production?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augrec.data.config import parse
+from augrec.data.split import TEST, VALID
+from augrec.errors import InputError
+from augrec.evaluation.gate import Arm, GateConfig, decide
+from augrec.files import read_json, write_json
+from augrec.stages.runner import read_params, run
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Write reports/decision.json and reports/report.html from what the run's recommenders × policies measured.
+
+    Only those of `run` in params.yaml are read; whatever else lies in the folders belongs to other runs.
+    """
+    from augrec.reporting import report  # brings the plotting libraries
+
+    params = read_params()
+    gate = parse(GateConfig, params["gate"], "gate")
+    pairs = [(r, p) for r in params["run"]["recommenders"] for p in params["run"]["policies"]]
+    arms = [_arm(recommender, policy) for recommender, policy in pairs]
+    per_user = {pair: pl.read_parquet(_present(_evaluated(*pair) / "per_user.parquet")) for pair in pairs}
+    audits = _audits({name for arm in arms for name in arm.generators})
+    decision = decide(arms, per_user, audits, gate, params["seed"])
+    for sentence in decision["sentences"]:
+        _log.info(sentence)
+    write_json(Path("reports/decision.json"), decision)
+    report.write(Path("reports/report.html"), decision, Path())
+
+
+def _arm(recommender: str, policy: str) -> Arm:
+    training = read_json(_present(Path("models/recommenders") / recommender / policy / "training.json"))[
+        "policy"
+    ]
+    metrics = read_json(_present(_evaluated(recommender, policy) / "metrics.json"))
+    return Arm(
+        recommender=recommender,
+        policy=policy,
+        kind=training["kind"],
+        generators=tuple(training["samples"]),
+        catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},
+    )
+
+
+def _audits(generators: Iterable[str]) -> dict[str, Any]:
+    paths = {name: Path("reports/audit") / name / "audit.json" for name in sorted(generators)}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
+
+def _evaluated(recommender: str, policy: str) -> Path:
+    return Path("reports/evaluation") / recommender / policy
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(
+            "a result of this run is missing", where=str(path), fix="run the stages before decide: dvc repro"
+        )
+    return path
+
+
+if __name__ == "__main__":
+    run(main)

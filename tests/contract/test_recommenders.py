@@ -1,0 +1,301 @@
+"""What every recommender keeps; a new one is picked up by its file alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from augrec.component import available
+from augrec.data.columns import TIME
+from augrec.errors import ConfigError, InputError
+from augrec.recommenders.base import Recommender, find, load
+
+NAMES = available("augrec.recommenders")
+QUICK: dict[str, dict[str, Any]] = {"multvae": {"hidden": 16, "latent": 4, "steps": 30, "eval_every": 10}}
+N_USERS, N_ITEMS = 60, 25
+
+
+def interactions(seed: int = 0, n_users: int = N_USERS, n_items: int = N_ITEMS) -> pl.DataFrame:
+    """Users of two tastes, each with a favoured half of the catalogue."""
+    random = np.random.default_rng(seed)
+    shares = np.tile(1 / np.arange(1, n_items + 1), (n_users, 1))
+    shares[: n_users // 2, ::2] *= 6
+    shares[n_users // 2 :, 1::2] *= 6
+    users, items = np.nonzero(random.random((n_users, n_items)) < np.minimum(0.9, shares))
+    return table([f"u{user:03}" for user in users], [f"i{item:02}" for item in items])
+
+
+def table(users: list[str], items: list[str], weights: list[float] | None = None) -> pl.DataFrame:
+    """Canonical interactions, one a minute."""
+    return pl.DataFrame(
+        {
+            "user_id": users,
+            "item_id": items,
+            "event": "click",
+            "value": None,
+            "timestamp": pl.Series(np.arange(len(users)) * 60_000_000, dtype=pl.Datetime("us")).cast(TIME),
+            "origin": "real",
+            "weight": weights or [1.0] * len(users),
+        },
+        schema_overrides={
+            "value": pl.Float32,
+            "weight": pl.Float32,
+            "user_id": pl.String,
+            "item_id": pl.String,
+        },
+    )
+
+
+def histories(*lists: list[str]) -> pl.Series:
+    return pl.Series(list(lists), dtype=pl.List(pl.String))
+
+
+def cases() -> pl.DataFrame:
+    lists = histories(["i00", "i02"], ["i01"], [], ["i03", "i05", "i07"])
+    return pl.DataFrame(
+        {
+            "user_id": ["a", "b", "c", "d"],
+            "slice": ["1-5", "1-5", "0", "1-5"],
+            "history": lists,
+            "targets": histories(["i04"], ["i03", "i05"], ["i00"], ["i01", "unknown"]),
+        }
+    )
+
+
+def build(name: str, **config: Any) -> Recommender:
+    return find(name)(QUICK.get(name, {}) | config, seed=7)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def fitted(request: pytest.FixtureRequest) -> Recommender:
+    return build(request.param).fit(interactions(), cases=cases())
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def files(path: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()
+    }
+
+
+def popularity_order(rows: pl.DataFrame) -> list[str]:
+    counted = rows.group_by("item_id").agg(pl.col("weight").sum())
+    return counted.sort(["weight", "item_id"], descending=[True, False])["item_id"].to_list()
+
+
+def test_the_house_has_its_three_first_recommenders():
+    assert {"popularity", "ease", "multvae"} <= set(NAMES)
+
+
+def test_a_user_the_model_never_saw_gets_recommendations(fitted):
+    items, scores = fitted.recommend(histories(["i00", "i02", "i04"]), 5)
+    assert items.shape == scores.shape == (1, 5)
+    assert len(set(items[0])) == 5
+    assert np.isfinite(scores).all()
+    assert scores.dtype == np.float32
+
+
+def test_scores_fall_from_the_first_place_to_the_last(fitted):
+    _, scores = fitted.recommend(histories(["i00"], ["i01", "i03"], []), 10)
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_seen_items_are_left_out_unless_asked_for(fitted):
+    seen = ["i00", "i01", "i02"]
+    items, _ = fitted.recommend(histories(seen), N_ITEMS)
+    assert set(items[0]) & set(seen) == set()
+    items, _ = fitted.recommend(histories(seen), N_ITEMS, exclude_seen=False)
+    assert set(seen) <= set(items[0])
+
+
+def test_more_places_than_items_are_filled_as_far_as_possible(fitted):
+    items, scores = fitted.recommend(histories(["i00", "i01"], []), 1000)
+    assert items.shape == (2, N_ITEMS)
+    assert list(items[0, -2:]) == ["", ""]
+    assert np.isneginf(scores[0, -2:]).all()
+    assert np.isfinite(scores[0, :-2]).all()
+    assert "" not in items[1]
+
+
+def test_a_user_who_has_seen_everything_gets_empty_places(fitted):
+    items, scores = fitted.recommend(histories([f"i{item:02}" for item in range(N_ITEMS)]), 4)
+    assert (items == "").all()
+    assert np.isneginf(scores).all()
+
+
+def test_nobody_asked_nothing_given(fitted):
+    items, scores = fitted.recommend(histories(), 5)
+    assert items.shape == scores.shape == (0, 5)
+
+
+def test_an_empty_or_unknown_history_gives_the_order_of_popularity(name):
+    rows = interactions().with_columns(
+        pl.Series("weight", np.linspace(0.5, 2, len(interactions())), dtype=pl.Float32)
+    )
+    fitted = build(name).fit(rows)
+    items, _ = fitted.recommend(histories([], ["no such item"], ["nor this", "nor that"]), N_ITEMS)
+    expected = popularity_order(rows)
+    for row in items:
+        assert row.tolist() == expected
+
+
+def test_unknown_items_in_a_history_change_nothing(fitted):
+    plain, _ = fitted.recommend(histories(["i03", "i05"]), 10)
+    mixed, _ = fitted.recommend(histories(["new", "i03", "newer", "i05"]), 10)
+    assert (plain == mixed).all()
+
+
+def test_an_item_met_twice_counts_once(fitted):
+    once, scores_once = fitted.recommend(histories(["i03"]), 10)
+    twice, scores_twice = fitted.recommend(histories(["i03", "i03"]), 10)
+    assert (once == twice).all()
+    assert (scores_once == scores_twice).all()
+
+
+def test_the_size_of_a_batch_changes_nothing(fitted):
+    asked = histories(*[[f"i{item:02}" for item in range(start, start + start % 4)] for start in range(20)])
+    one, scores_one = fitted.recommend(asked, 8, batch_size=1)
+    all_, scores_all = fitted.recommend(asked, 8, batch_size=512)
+    assert (one == all_).all()
+    np.testing.assert_allclose(scores_one, scores_all, rtol=1e-4, atol=1e-6)
+
+
+def test_a_saved_model_is_loaded_with_the_same_scores_and_saved_again_with_the_same_bytes(fitted, tmp_path):
+    fitted.save(tmp_path / "first")
+    loaded = load(tmp_path / "first")
+    asked = histories(["i00", "i02"], [], ["i07"])
+    for before, after in zip(fitted.recommend(asked, 10), loaded.recommend(asked, 10), strict=True):
+        assert (before == after).all()
+    loaded.save(tmp_path / "second")
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+    assert loaded.describe() == fitted.describe()
+
+
+def test_nothing_on_disk_needs_unpickling(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    found = files(tmp_path / "model")
+    assert {Path(file).suffix for file in found} <= {".json", ".safetensors", ".parquet"}
+    assert not any(content.startswith(b"\x80") or b"PK\x03\x04" in content[:8] for content in found.values())
+    json.loads(found["component.json"])
+
+
+def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
+    curves: list[list[dict[str, float]]] = [[], []]
+    for attempt in (0, 1):
+        build(name).fit(interactions(), cases=cases(), log=lambda row, a=attempt: curves[a].append(dict(row)))
+        build(name).fit(interactions(), cases=cases()).save(tmp_path / str(attempt))
+    assert files(tmp_path / "0") == files(tmp_path / "1")
+    assert curves[0] == curves[1]
+
+
+def test_the_order_of_the_rows_does_not_matter(name, tmp_path):
+    rows = interactions()
+    build(name).fit(rows).save(tmp_path / "sorted")
+    build(name).fit(rows.sample(fraction=1, shuffle=True, seed=3)).save(tmp_path / "shuffled")
+    first, second = load(tmp_path / "sorted"), load(tmp_path / "shuffled")
+    asked = histories(["i00", "i02"], ["i01"])
+    np.testing.assert_allclose(first.recommend(asked, 10)[1], second.recommend(asked, 10)[1], rtol=1e-5)
+
+
+def test_a_row_of_weight_zero_counts_as_absent(name, tmp_path):
+    rows = interactions()
+    ghosts = interactions(seed=1).with_columns(
+        pl.col("user_id") + "-ghost",
+        pl.col("item_id").str.replace("i", "ghost"),
+        weight=pl.lit(0.0, pl.Float32),
+    )
+    build(name).fit(rows).save(tmp_path / "without")
+    build(name).fit(pl.concat([rows, ghosts])).save(tmp_path / "with")
+    assert files(tmp_path / "without") == files(tmp_path / "with")
+
+
+def test_weights_matter(name):
+    rows = interactions()
+    odd = rows.with_columns(
+        weight=pl.when(pl.col("item_id").str.slice(1).cast(pl.Int32) % 2 == 1)
+        .then(20.0)
+        .otherwise(1.0)
+        .cast(pl.Float32)
+    )
+    asked = histories(["i00", "i01"])
+    assert not np.allclose(
+        build(name).fit(rows).recommend(asked, 10)[1], build(name).fit(odd).recommend(asked, 10)[1]
+    )
+
+
+@pytest.mark.parametrize("exact", ["popularity", "ease"])
+def test_a_user_of_weight_two_counts_as_two_users(exact):
+    rows = interactions()
+    chosen = pl.col("user_id") < "u020"
+    heavy = rows.with_columns(weight=pl.when(chosen).then(2.0).otherwise(1.0).cast(pl.Float32))
+    twice = pl.concat([rows, rows.filter(chosen).with_columns(pl.col("user_id") + "-twin")])
+    asked = histories(["i00", "i02"], ["i01"], [])
+    first, second = (build(exact).fit(data).recommend(asked, N_ITEMS) for data in (heavy, twice))
+    assert (first[0] == second[0]).all()
+    np.testing.assert_allclose(first[1], second[1], rtol=1e-4)
+
+
+def test_a_catalogue_of_one_item_is_enough(name):
+    fitted = build(name).fit(table(["a", "b"], ["only", "only"]), cases=cases())
+    items, _ = fitted.recommend(histories([], ["only"], ["other"]), 3)
+    assert items.tolist() == [["only"], [""], ["only"]]
+
+
+def test_a_single_user_is_enough(name):
+    fitted = build(name).fit(table(["a", "a"], ["x", "y"]))
+    items, scores = fitted.recommend(histories(["x"]), 2)
+    assert items.tolist() == [["y", ""]]
+    assert np.isfinite(scores[0, 0])
+
+
+def test_items_equally_liked_come_in_order_of_their_ids(name):
+    fitted = build(name).fit(table(["a", "b", "c"], ["z", "x", "y"]))
+    items, _ = fitted.recommend(histories([]), 3)
+    assert items.tolist() == [["x", "y", "z"]]
+
+
+def test_entries_that_are_targets_only_still_count_as_popular(name):
+    rows = interactions().with_columns(observed=pl.col("item_id") != "i04")
+    fitted = build(name).fit(rows, cases=cases())
+    items, scores = fitted.recommend(histories(["i00"], []), N_ITEMS)
+    assert "i04" in items[0]
+    assert items[1].tolist() == popularity_order(rows)
+    assert np.isfinite(scores[0, :-1]).all()
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), None])
+def test_an_impossible_weight_is_refused(name, weight):
+    rows = interactions().with_columns(weight=pl.lit(weight, pl.Float32))
+    with pytest.raises(InputError, match="weights"):
+        build(name).fit(rows)
+
+
+def test_no_rows_are_refused(name):
+    with pytest.raises(InputError, match="nothing to learn"):
+        build(name).fit(interactions().clear())
+    with pytest.raises(InputError, match="nothing to learn"):
+        build(name).fit(interactions().with_columns(weight=pl.lit(0.0, pl.Float32)))
+
+
+def test_asking_for_no_recommendations_is_refused(fitted):
+    with pytest.raises(InputError, match="0 recommendations"):
+        fitted.recommend(histories(["i00"]), 0)
+
+
+def test_a_missing_column_is_named(name):
+    with pytest.raises(InputError, match="item_id"):
+        build(name).fit(interactions().drop("item_id"))
+
+
+def test_an_unknown_option_is_refused(name):
+    with pytest.raises(ConfigError, match="no_such_option"):
+        find(name)({"no_such_option": 1})

@@ -1,0 +1,203 @@
+"""The stages train, evaluate and decide in a workspace of their own, one after the other."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from augrec.data.columns import TIME
+from augrec.errors import ConfigError, InputError
+from augrec.stages import decide, evaluate, train
+
+POLICIES = {"none": ("real", []), "bootstrap": ("placebo", []), "gan": ("generated", ["gan"])}
+RECOMMENDERS = {
+    "popularity": {},
+    "ease": {"l2": 10.0},
+    "multvae": {"hidden": 8, "latent": 4, "steps": 12, "eval_every": 4},
+}
+PARAMS: dict[str, Any] = {
+    "seed": 5,
+    "run": {"generators": ["gan"], "policies": list(POLICIES), "recommenders": list(RECOMMENDERS)},
+    "policies": {name: [] for name in POLICIES},
+    "recommenders": RECOMMENDERS,
+    "evaluation": {"cutoffs": [3, 5], "max_k": 5},
+    "gate": {"metric": "ndcg@5", "bootstrap_samples": 100, "min_users": 5},
+}
+
+
+def interactions(seed: int, n_users: int = 40) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    users, items = np.nonzero(random.random((n_users, 15)) < 0.6 / np.arange(1, 16) ** 0.5)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    return pl.DataFrame(
+        {
+            "user_id": [f"s{seed}u{user:02}" for user in users],
+            "item_id": [f"i{item:02}" for item in items],
+            "event": "click",
+            "value": None,
+            "timestamp": [start + timedelta(minutes=row) for row in range(len(users))],
+            "origin": "real",
+            "weight": 1.0,
+        },
+        schema_overrides={"value": pl.Float32, "timestamp": TIME, "weight": pl.Float32},
+    )
+
+
+def cases(seed: int) -> pl.DataFrame:
+    lists = interactions(seed, 30).group_by("user_id", maintain_order=True).agg("item_id").filter(
+        pl.col("item_id").list.len() > 3
+    )  # fmt: skip
+    return lists.select(
+        "user_id",
+        slice=pl.lit("1-5"),
+        moment=pl.lit(datetime(2024, 2, 1, tzinfo=UTC)).cast(TIME),
+        history=pl.col("item_id").list.head(2),
+        targets=pl.col("item_id").list.slice(2),
+    )
+
+
+def write_workspace(folder: Path) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    prepared = folder / "data/prepared"
+    prepared.mkdir(parents=True)
+    interactions(1).write_parquet(prepared / "train.parquet")
+    interactions(1).write_parquet(prepared / "interactions.parquet")
+    for split, seed in (("valid", 2), ("test", 3)):
+        cases(seed).write_parquet(prepared / f"cases_{split}.parquet")
+    for policy, (kind, samples) in POLICIES.items():
+        target = folder / "data/augmented" / policy
+        target.mkdir(parents=True)
+        rows = interactions(1) if policy == "none" else pl.concat([interactions(1), interactions(9)])
+        rows.write_parquet(target / "interactions.parquet")
+        facts = {"policy": policy, "kind": kind, "samples": samples, "n_rows": len(rows)}
+        (target / "policy.json").write_text(json.dumps(facts))
+    audit = folder / "reports/audit/gan"
+    audit.mkdir(parents=True)
+    (audit / "audit.json").write_text(json.dumps({"generator": "gan", "passed": True, "failed_limits": []}))
+
+
+def run_stages() -> None:
+    for recommender in RECOMMENDERS:
+        for policy in POLICIES:
+            train.main(recommender, policy)
+            evaluate.main(recommender, policy)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    write_workspace(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_stages()
+        decide.main()
+    return folder
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for part in ("models", "reports/evaluation", "reports/decision.json")
+        for path in sorted([folder / part, *(folder / part).rglob("*")])
+        if path.is_file()
+    }
+
+
+def read(folder: Path, path: str) -> Any:
+    return json.loads((folder / path).read_text())
+
+
+def test_training_leaves_a_model_a_curve_and_its_facts(finished):
+    for recommender in RECOMMENDERS:
+        folder = finished / "models/recommenders" / recommender / "gan"
+        facts = read(folder, "training.json")
+        assert facts["policy"] == {
+            "policy": "gan",
+            "kind": "generated",
+            "samples": ["gan"],
+            "n_rows": facts["n_rows"],
+        }
+        assert facts["items"] == 15
+        assert "step" in pl.read_csv(folder / "curve.csv").columns
+    curve = pl.read_csv(finished / "models/recommenders/multvae/none/curve.csv")
+    assert curve["step"].to_list() == [4, 8, 12]
+    assert read(finished, "models/recommenders/multvae/none/training.json")["best_step"] in (4, 8, 12)
+
+
+def test_evaluation_keeps_a_row_for_each_case_and_the_means_over_users(finished):
+    folder = finished / "reports/evaluation/ease/none"
+    table, metrics = pl.read_parquet(folder / "per_user.parquet"), read(folder, "metrics.json")
+    assert table.columns[:3] == ["split", "user_id", "slice"]
+    test = table.filter(pl.col("split") == "test")
+    assert len(test) == len(cases(3))
+    assert metrics["test"]["overall"]["ndcg@5"] == pytest.approx(test["ndcg@5"].mean())
+    assert metrics["test"]["overall"]["n_users"] == metrics["test"]["slices"]["1-5"]["n_users"] == len(test)
+    assert 0 < metrics["valid"]["catalogue"]["coverage@5"] <= 1
+
+
+def test_the_decision_rests_on_every_arm_of_the_run(finished):
+    decision = read(finished, "reports/decision.json")
+    assert len(decision["arms"]) == len(RECOMMENDERS) * len(POLICIES)
+    assert {arm["kind"] for arm in decision["arms"]} == {"real", "placebo", "generated"}
+    assert decision["audits"] == {"gan": {"passed": True, "failed_limits": []}}
+    assert (finished / decision["winner"]["model"] / "component.json").exists()
+    assert (finished / "reports/report.html").stat().st_size > 1000
+    arm = next(arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("ease", "gan"))
+    metrics = read(finished, "reports/evaluation/ease/gan/metrics.json")
+    assert {"valid": arm["valid"], "test": arm["test"]} == metrics
+
+
+def test_the_same_rows_under_two_names_give_equal_models_and_no_win(finished):
+    """`bootstrap` and `gan` were given the same rows here."""
+    for recommender in RECOMMENDERS:
+        files = [
+            (finished / "models/recommenders" / recommender / policy / "arrays.safetensors").read_bytes()
+            for policy in ("bootstrap", "gan")
+        ]
+        assert files[0] == files[1]
+    assert read(finished, "reports/decision.json")["verdict"] == "no_generated"
+
+
+def test_running_all_again_gives_the_same_bytes(finished, tmp_path, monkeypatch):
+    write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_stages()
+    decide.main()
+    assert outputs(tmp_path) == outputs(finished)
+
+
+def test_only_what_takes_part_in_the_run_is_read(finished, tmp_path, monkeypatch):
+    write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    params = PARAMS | {"run": {"generators": [], "policies": ["none"], "recommenders": ["popularity"]}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    train.main("popularity", "none")
+    evaluate.main("popularity", "none")
+    broken = tmp_path / "reports/evaluation/ease/none"
+    broken.mkdir(parents=True)
+    (broken / "metrics.json").write_text("left by another run")
+    decide.main()
+    decision = read(tmp_path, "reports/decision.json")
+    assert [(arm["recommender"], arm["policy"]) for arm in decision["arms"]] == [("popularity", "none")]
+    assert decision["audits"] == {}
+
+
+def test_a_missing_result_is_named(tmp_path, monkeypatch):
+    write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"training\.json"):
+        decide.main()
+
+
+def test_a_recommender_nobody_has_heard_of_is_refused(tmp_path, monkeypatch):
+    write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="oracle"):
+        train.main("oracle", "none")
