@@ -1,1 +1,15 @@
-"""MLflow: log, register, promote, roll back, reproduce."""
+"""MLflow: log, register, promote, roll back, reproduce. The only room that imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+# Read by MLflow when it is imported, so they stand where every module of this room comes past first.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a bundle states its requirements itself
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry", "mlflow.pyfunc"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,74 @@
+"""A new version against the champion of today, on the same held-out users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augrec.errors import InputError
+from augrec.evaluation.compare import compare
+from augrec.evaluation.metrics import evaluate
+from augrec.registry import bundle, evidence, models
+from augrec.registry.connection import mlflow_errors
+from augrec.registry.models import Version
+
+
+@mlflow_errors("compare with the champion")
+def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]:
+    """Evaluate the champion on this run's test cases and compare it with a version of this run.
+
+    The champion may be any recommender with any catalogue: items it does not know count as misses, as they do for
+    every model.
+
+    Args:
+        workspace: of the run that made the version.
+        version: its number.
+
+    Returns:
+        {"outcome": "first_champion" | "same_version" | "compared", "challenger": {"version", "recommender", "policy"},
+        "champion": the same or None, "comparison": what `augrec.evaluation.compare` found, or None}.
+        `champion["version"]` is what `promote` wants as `expected_champion`.
+
+    Raises:
+        InputError: the workspace has no test cases, or did not evaluate the version.
+        RefusedError: the champion's bundle is not sound.
+    """
+    challenger, champion = models.find(version), models.champion()
+    result: dict[str, Any] = {
+        "outcome": "compared",
+        "challenger": _words(challenger),
+        "champion": None if champion is None else _words(champion),
+        "comparison": None,
+    }
+    if champion is None:
+        return result | {"outcome": "first_champion"}
+    if champion.version == challenger.version:
+        return result | {"outcome": "same_version"}
+    params = evidence.read_params(workspace)
+    cases = pl.read_parquet(_present(workspace / "data/prepared/cases_test.parquet"))
+    recommender = bundle.load(champion.version)
+    theirs = evaluate(recommender, cases, params["evaluation"]["cutoffs"])
+    ours = _measured(workspace, challenger)
+    shared = [name for name in ours.columns if name in theirs.columns]
+    return result | {
+        "comparison": compare(theirs.select(shared), ours.select(shared), params["gate"], params["seed"])
+    }
+
+
+def _measured(workspace: Path, version: Version) -> pl.DataFrame:
+    path = workspace / "reports/evaluation" / version.recommender / version.policy / "per_user.parquet"
+    return pl.read_parquet(_present(path)).filter(pl.col("split") == "test").drop("split")
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(
+            "the workspace has no such results", where=str(path), fix="run its stages to the end"
+        )
+    return path
+
+
+def _words(version: Version) -> dict[str, str]:
+    return {"version": version.version, "recommender": version.recommender, "policy": version.policy}

@@ -1,0 +1,118 @@
+"""The way to MLflow: one client, one experiment, a lock for whoever changes what is there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Final, Literal
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from augrec import settings
+from augrec.errors import PermanentError, TransientError
+
+EXPERIMENT: Final = "augrec"
+MODEL: Final = "augrec-recommender"
+"""The registered model whose versions compete to be the champion."""
+
+_PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+_ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+
+
+def client() -> MlflowClient:
+    """A client of the tracking store and registry that the settings name; the first call creates the tables."""
+    return _client(settings.load().mlflow_uri)
+
+
+@cache
+def _client(uri: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def experiment() -> str:
+    """The id of the experiment all runs are logged to; made when it is not there yet.
+
+    A tracking server keeps artifacts where it was told to; beside a bare database they go to var/mlflow/artifacts.
+    """
+    here = settings.load()
+    found = client().get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client().restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    served = here.mlflow_uri.startswith(("http://", "https://"))
+    location = None if served else str(here.var / "mlflow" / "artifacts")
+    try:
+        return str(client().create_experiment(EXPERIMENT, artifact_location=location))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+            raise
+        return experiment()
+
+
+def absent(error: MlflowException) -> bool:
+    """Whether MLflow says that a model, version or alias is not there: it has two codes for that."""
+    return error.error_code in _ABSENT and "not found" in str(error)
+
+
+@contextmanager
+def mlflow_errors(doing: str) -> Iterator[None]:
+    """Turn MLflow's errors into ours; usable as a decorator.
+
+    Raises:
+        TransientError: the store could not be reached, was locked or overloaded.
+        PermanentError: MLflow refused the call.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        where = settings.load().mlflow_uri.rpartition("@")[2]  # without a password
+        if error.error_code in _PASSING:
+            raise TransientError(
+                f"MLflow could not {doing}: {error.message}",
+                where=where,
+                fix="this will be tried again; is MLflow up?",
+            ) from error
+        raise PermanentError(
+            f"MLflow refused to {doing}: {error.message}",
+            where=where,
+            fix="see the MLflow UI for what is there",
+        ) from error
+
+
+@contextmanager
+def exclusive(name: Literal["tracking", "registry"], timeout_s: float = 300.0) -> Iterator[None]:
+    """One process at a time changes the tracking store, or the registry. The lock ends with the process that holds it, even a killed one.
+
+    Raises:
+        TransientError: another process kept the lock for `timeout_s`.
+    """
+    path = settings.load().var / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while not _locked(handle):
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"another process has been changing the {name} for {timeout_s:.0f} s",
+                    where=str(path),
+                    fix="this will be tried again; if it stays so, see which process holds the file",
+                )
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

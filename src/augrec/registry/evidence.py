@@ -1,0 +1,202 @@
+"""What a run's workspace says about itself, in the forms MLflow takes. Nothing here touches MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from augrec.errors import InputError
+from augrec.files import read_json
+
+MAX_CURVE_ROWS = 200
+_MAX_VALUE = 6000
+_SECRET_KEY = re.compile(r"passw|secret|token|credential|api[-_]?key|connection", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):[^\s@]+@")
+# How tables are imported may name databases; it stays out.
+_RUN_PARAMETERS = ("seed", "run", "data.window", "validation", "prepare", "features", "synthesis", "audit", "augmentation",
+                   "evaluation", "gate")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """One trained thing of a run: a generator, or a recommender under a policy.
+
+    Attributes:
+        role: "recommender" or "generator".
+        name: "ease/none", "profile_gan".
+        parameters: flat, as text.
+        metrics: flat, finite.
+        curve: columns step and one for each measured quantity.
+        inputs: {path of a dataset: what it was used for}.
+        files: shown with the part.
+    """
+
+    role: str
+    name: str
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+    curve: pl.DataFrame
+    inputs: dict[str, str]
+    files: list[Path] = field(default_factory=list)
+
+
+def parts(workspace: Path) -> list[Part]:
+    """Everything the run trained, generators first, by name."""
+    params = read_params(workspace)
+    generators = sorted((workspace / "models/generators").glob("*/component.json"))
+    evaluated = sorted((workspace / "reports/evaluation").glob("*/*/metrics.json"))
+    return [
+        *(_generator(workspace, params, path.parent.name) for path in generators),
+        *(_recommender(workspace, params, *path.parent.parts[-2:]) for path in evaluated),
+    ]
+
+
+def read_params(workspace: Path) -> dict[str, Any]:
+    """The run's params.yaml."""
+    return _read_yaml(workspace / "params.yaml")
+
+
+def run_parameters(workspace: Path) -> dict[str, str]:
+    """What the whole run was told, flat; sections of single components are with their parts."""
+    params = read_params(workspace)
+    shown: dict[str, Any] = {}
+    for name in _RUN_PARAMETERS:
+        section, _, key = name.partition(".")
+        value = params.get(section)
+        if key:
+            value = {key: value.get(key)} if isinstance(value, Mapping) and key in value else None
+        if value is not None:
+            shown[section] = value
+    return texts(shown)
+
+
+def dvc_hashes(workspace: Path) -> dict[str, str]:
+    """DVC's hash of every input and output of every stage, by path."""
+    stages = _read_yaml(workspace / "dvc.lock").get("stages", {})
+    entries = [
+        entry for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind) or []
+    ]
+    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
+
+
+def fingerprint(workspace: Path, commit: str) -> str:
+    """Differs whenever a run's code, parameters, data or results differ."""
+    hasher = hashlib.sha256(commit.encode())
+    for name in ("params.yaml", "dvc.lock", "reports/decision.json"):
+        path = workspace / name
+        hasher.update(name.encode() + b"\0" + (path.read_bytes() if path.exists() else b"") + b"\0")
+    return hasher.hexdigest()
+
+
+def flatten(value: Any, prefix: str = "", separator: str = ".") -> dict[str, Any]:
+    """Nested mappings as one, keys joined; a list stays one value unless it holds mappings."""
+    if isinstance(value, Mapping) and value:
+        items = ((str(key), inner) for key, inner in value.items())
+    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+        items = ((str(place), inner) for place, inner in enumerate(value))
+    else:
+        return {prefix: value} if prefix else {}
+    return {
+        key: leaf
+        for name, inner in items
+        for key, leaf in flatten(inner, f"{prefix}{separator}{name}" if prefix else name, separator).items()
+    }
+
+
+def texts(value: Any) -> dict[str, str]:
+    """Flat parameters as text, secrets left out."""
+    return {key: redact(key, leaf)[:_MAX_VALUE] for key, leaf in flatten(value).items()}
+
+
+def redact(key: str, value: object) -> str:
+    """`value` as text, without passwords."""
+    if _SECRET_KEY.search(key) and value is not None:
+        return "(hidden)"
+    return _PASSWORD_IN_URL.sub(r"\1:(hidden)@", str(value))
+
+
+def metrics(value: Any) -> dict[str, float]:
+    """Flat finite numbers under names MLflow takes: "test/slices/1-5/ndcg_at_10"."""
+    leaves = flatten(value, separator="/")
+    return {
+        metric_name(key): float(leaf)
+        for key, leaf in leaves.items()
+        if isinstance(leaf, int | float) and math.isfinite(leaf)
+    }
+
+
+def metric_name(name: str) -> str:
+    """MLflow refuses "@" and "+" in names."""
+    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("+", "_plus"), flags=re.ASCII)
+
+
+def read_curve(path: Path) -> pl.DataFrame:
+    """A training curve: `step` (Int64) and Float64 columns, at most MAX_CURVE_ROWS rows, the last one among them."""
+    nothing = pl.DataFrame(schema={"step": pl.Int64})
+    if not path.exists() or not path.read_text(encoding="utf-8").strip():
+        return nothing
+    table = pl.read_csv(path, infer_schema_length=None)
+    names = [name for name, kind in table.schema.items() if kind.is_numeric() and name != "step"]
+    if "step" not in table.columns or table.is_empty() or not names:
+        return nothing
+    every = -(-len(table) // MAX_CURVE_ROWS)
+    last = len(table) - 1
+    rows = [*range(last % every, last + 1, every)]
+    return table[rows].select(pl.col("step").cast(pl.Int64), pl.col(names).cast(pl.Float64))
+
+
+def _generator(workspace: Path, params: Mapping[str, Any], name: str) -> Part:
+    folder, audit = workspace / "models/generators" / name, workspace / "reports/audit" / name / "audit.json"
+    found = read_json(audit) if audit.exists() else {}
+    return Part(
+        role="generator",
+        name=name,
+        parameters=_component(params, "generators", name, folder)
+        | texts({"synthesis": params.get("synthesis")}),
+        metrics=metrics({key: found.get(key) for key in ("passed", "fidelity", "diversity", "privacy")}),
+        curve=read_curve(folder / "curve.csv"),
+        inputs={"data/training_set": "training"},
+        files=[audit] if audit.exists() else [],
+    )
+
+
+def _recommender(workspace: Path, params: Mapping[str, Any], name: str, policy: str) -> Part:
+    folder = workspace / "models/recommenders" / name / policy
+    report = workspace / "reports/evaluation" / name / policy / "metrics.json"
+    training = folder / "training.json"
+    return Part(
+        role="recommender",
+        name=f"{name}/{policy}",
+        parameters=_component(params, "recommenders", name, folder)
+        | texts({"policy": policy, "policies": {policy: (params.get("policies") or {}).get(policy)}}),
+        metrics=metrics(read_json(report))
+        | metrics({"training": read_json(training) if training.exists() else {}}),
+        curve=read_curve(folder / "curve.csv"),
+        inputs={f"data/augmented/{policy}": "training", "data/prepared": "evaluation"},
+    )
+
+
+def _component(params: Mapping[str, Any], section: str, name: str, folder: Path) -> dict[str, str]:
+    """What params.yaml asked for, and the full config it became."""
+    asked = {section: {name: (params.get(section) or {}).get(name)}}
+    saved = folder / "component.json"
+    became = read_json(saved) if saved.exists() else {}
+    return texts(asked) | texts(
+        {"seed": became.get("seed", params.get("seed")), "config": became.get("config")}
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(
+            f"the workspace has no {path.name}", where=str(path), fix="run the pipeline there first"
+        )
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -1,0 +1,92 @@
+"""MLflow's own records of the registered model and its versions; nothing where there is nothing."""
+
+from __future__ import annotations
+
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+
+from augrec.errors import InputError
+from augrec.registry.connection import MODEL, absent, client
+
+
+def registered_model() -> RegisteredModel | None:
+    """The registered model; None before the first version."""
+    try:
+        return client().get_registered_model(MODEL)
+    except MlflowException as error:
+        if absent(error):
+            return None
+        raise
+
+
+def aliases() -> dict[str, str]:
+    """{alias: version}."""
+    model = registered_model()
+    return {} if model is None else {name: str(version) for name, version in model.aliases.items()}
+
+
+def by_alias(alias: str) -> ModelVersion | None:
+    """The version an alias names."""
+    try:
+        return client().get_model_version_by_alias(MODEL, alias)
+    except MlflowException as error:
+        if absent(error):
+            return None
+        raise
+
+
+def by_number(version: str | int) -> ModelVersion:
+    """A version by its number.
+
+    Raises:
+        InputError: there is no such version.
+    """
+    try:
+        return client().get_model_version(MODEL, str(version))
+    except MlflowException as error:
+        if not absent(error):
+            raise
+        raise InputError(
+            f"there is no version {version}",
+            where=f"registry, {MODEL}",
+            fix="`augrec models` lists those there are",
+        ) from error
+
+
+def named(name: str | int) -> ModelVersion:
+    """A version by its number or alias.
+
+    Raises:
+        InputError: nothing is called so.
+    """
+    if str(name).isdigit():
+        return by_number(name)
+    found = by_alias(str(name))
+    if found is None:
+        raise InputError(
+            f"no version is called {name!r}", where=f"registry, {MODEL}", fix="promote one first"
+        )
+    return found
+
+
+def all_versions() -> list[ModelVersion]:
+    """Every version, newest first; their `aliases` are empty, MLflow's search does not tell them."""
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = client().search_model_versions(f"name = '{MODEL}'", page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: -int(version.version))
+
+
+def ensure_registered_model() -> None:
+    """Create the registered model unless it is there."""
+    try:
+        client().create_registered_model(
+            MODEL, description="Recommenders that won their run, and the champion."
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -1,0 +1,185 @@
+"""Versions of the recommender in the model registry."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from mlflow.entities.model_registry import ModelVersion
+
+from augrec.errors import InputError
+from augrec.recommenders.base import Recommender
+from augrec.registry import bundle, evidence, lookup, tracking
+from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
+
+CHAMPION: Final = "champion"
+PREVIOUS: Final = "previous_champion"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model.
+
+    Attributes:
+        version: its number, as text: "7".
+        aliases: "champion", "previous_champion" or nothing.
+        recommender, policy: what was trained, and on which training set.
+        verdict: the gate's.
+        digest: identity of the model's files.
+        commit, run_id: where it came from; Airflow's run id.
+        feature_service: the features it goes with.
+        dvc: {path: DVC hash} of the data it was made from.
+        metrics: metrics.json of the model: {"valid": …, "test": …}.
+        created: UTC.
+        tags: everything else that was said about it.
+    """
+
+    version: str
+    aliases: tuple[str, ...]
+    recommender: str
+    policy: str
+    verdict: str
+    digest: str
+    commit: str
+    run_id: str
+    feature_service: str
+    dvc: dict[str, str]
+    metrics: dict[str, Any]
+    created: datetime
+    tags: dict[str, str]
+
+
+@mlflow_errors("register the model")
+def register(
+    workspace: Path, run_id: str, commit: str, decision: Mapping[str, Any], *, feature_service: str = ""
+) -> Version:
+    """Register the decision's winner, once: the same model files give the same version, whichever run made them.
+
+    Args:
+        workspace: where the run's files are.
+        run_id: Airflow's run id; the run must be logged.
+        commit: of the run; `augrec reproduce` rebuilds the version from it.
+        decision: decision.json.
+        feature_service: the Feast feature service the model goes with.
+
+    Raises:
+        InputError: the run is not logged, or the winner's model is not in the workspace.
+    """
+    winner = decision["winner"]
+    model = workspace / winner["model"]
+    if not model.is_dir():
+        raise InputError("the winner's model is not there", where=str(model), fix="run the train stage again")
+    digest = bundle.digest(model)
+    with exclusive("registry"):
+        same = [known for known in lookup.all_versions() if known.tags.get("digest") == digest]
+        for known in same:
+            if bundle.sound(known.version):
+                return find(known.version)
+        child = tracking.find_child(run_id, "recommender", f"{winner['recommender']}/{winner['policy']}")
+        tags = _tags(workspace, run_id, commit, decision, feature_service) | {"digest": digest}
+        with tempfile.TemporaryDirectory(prefix="augrec-register-") as temporary:
+            folder = Path(temporary) / bundle.FOLDER
+            told = {
+                key: tags[key] for key in ("recommender", "policy", "run_id", "commit", "feature_service")
+            }
+            bundle.build(model, folder, told)
+            client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
+        source = f"{child.info.artifact_uri}/{bundle.FOLDER}"
+        for known in same:
+            if known.source == source:  # its broken bundle was just replaced by a whole one
+                return find(known.version)
+        lookup.ensure_registered_model()
+        words = " ".join(decision.get("sentences", []))[:5000]
+        made = client().create_model_version(MODEL, source, child.info.run_id, tags=tags, description=words)
+    return find(made.version)
+
+
+@mlflow_errors("list the versions")
+def versions() -> list[Version]:
+    """All registered versions, newest first."""
+    named = lookup.aliases()  # a search does not tell them
+    return [
+        replace(
+            _version(found), aliases=tuple(sorted(n for n, v in named.items() if v == str(found.version)))
+        )
+        for found in lookup.all_versions()
+    ]
+
+
+@mlflow_errors("look up the champion")
+def champion() -> Version | None:
+    """The version that serves, or nothing before the first promotion."""
+    found = lookup.by_alias(CHAMPION)
+    return None if found is None else _version(found)
+
+
+@mlflow_errors("look up the previous champion")
+def previous_champion() -> Version | None:
+    """The version that `rollback` returns to, or nothing."""
+    found = lookup.by_alias(PREVIOUS)
+    return None if found is None else _version(found)
+
+
+@mlflow_errors("look up the version")
+def find(version: str | int) -> Version:
+    """A version by its number.
+
+    Raises:
+        InputError: there is no such version.
+    """
+    return _version(lookup.by_number(version))
+
+
+def load(version: str | int = CHAMPION) -> Recommender:
+    """The recommender of a version, by number or alias, its bundle checked; the champion unless another is named.
+
+    Raises:
+        InputError: there is no such version.
+        RefusedError: the bundle is not what was registered.
+    """
+    return bundle.load(version)
+
+
+def _tags(
+    workspace: Path, run_id: str, commit: str, decision: Mapping[str, Any], feature_service: str
+) -> dict[str, str]:
+    winner, arm = decision["winner"], tracking.winning_arm(decision)
+    hashes = evidence.dvc_hashes(workspace)
+    used = (
+        "data/raw",
+        "data/prepared",
+        "data/training_set",
+        f"data/augmented/{winner['policy']}",
+        winner["model"],
+    )
+    return {
+        "recommender": winner["recommender"],
+        "policy": winner["policy"],
+        "verdict": decision["verdict"],
+        "commit": commit,
+        "run_id": run_id,
+        "feature_service": feature_service,
+        "dvc": json.dumps({path: hashes[path] for path in used if path in hashes}, sort_keys=True),
+        "metrics": json.dumps({"valid": arm["valid"], "test": arm["test"]}, sort_keys=True, allow_nan=False),
+    }
+
+
+def _version(found: ModelVersion) -> Version:
+    tags = dict(found.tags)
+    return Version(
+        version=str(found.version),
+        aliases=tuple(sorted(found.aliases)),
+        **{
+            name: tags.pop(name, "")
+            for name in ("recommender", "policy", "verdict", "digest", "commit", "run_id", "feature_service")
+        },
+        dvc=json.loads(tags.pop("dvc", "{}")),
+        metrics=json.loads(tags.pop("metrics", "{}")),
+        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        tags=tags,
+    )

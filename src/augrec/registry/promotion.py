@@ -1,0 +1,198 @@
+"""Which version is the champion: moved by one serialized, verified step, with a way back and a log.
+
+A move is four writes to the registry: what is intended, `previous_champion`, `champion`, the log entry. A process killed
+between them leaves its intention behind; whoever moves next first finishes that move if the champion had changed
+already, and undoes it if it had not. The log lives with the registry, as tags of the registered model; promotions.jsonl
+in var/ is a copy for people, which outlives the registry.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+import polars as pl
+
+from augrec import settings
+from augrec.errors import InputError, RefusedError, TransientError
+from augrec.files import write_text
+from augrec.registry import bundle, lookup
+from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
+from augrec.registry.models import CHAMPION, PREVIOUS
+
+LOG_FILE: Final = "promotions.jsonl"
+_MAX_REASON: Final = 1000  # a tag of the registered model holds 5000 characters
+_ENTRY, _PENDING = "promotion.", "pending_promotion"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One move of the champion.
+
+    Attributes:
+        number: counts from 1.
+        kind: "promote" or "rollback".
+        version: the champion since then.
+        replaced: the champion before; None for the first.
+        previous_before: what `previous_champion` was before the move.
+        reason, by: who moved it and why.
+        at: ISO time, UTC.
+    """
+
+    number: int
+    kind: Literal["promote", "rollback"]
+    version: str
+    replaced: str | None
+    previous_before: str | None
+    reason: str
+    by: str
+    at: str
+
+
+@mlflow_errors("promote the version")
+def promote(
+    version: str | int, *, reason: str, by: str, expected_champion: str | int | None
+) -> Promotion | None:
+    """Make a version the champion.
+
+    Args:
+        version: its number.
+        reason: why, for the log.
+        by: who.
+        expected_champion: the champion that the version was compared with; None if there was none.
+
+    Returns:
+        The move; None where the version already is the champion and nothing was done.
+
+    Raises:
+        InputError: there is no such version.
+        RefusedError: the champion is another than the comparison saw, or the version's bundle is not sound.
+        TransientError: another process is at it, or the registry did not keep what was written.
+    """
+    with exclusive("registry"):
+        _settle()
+        champion, target = _alias(CHAMPION), lookup.by_number(version).version
+        if champion == str(target):
+            return None
+        expected = None if expected_champion is None else str(expected_champion)
+        if champion != expected:
+            raise RefusedError(
+                f"the champion is {_words(champion)}, but version {target} was compared with {_words(expected)}",
+                where=f"registry, {MODEL}",
+                fix="compare again with the champion of today, then promote",
+            )
+        _try_out(str(target))
+        return _move("promote", str(target), reason=reason, by=by)
+
+
+@mlflow_errors("roll back")
+def rollback(*, reason: str, by: str) -> Promotion:
+    """Make the previous champion the champion again; rolling back twice ends where it began.
+
+    Raises:
+        RefusedError: there is no previous champion, or its bundle is not sound; the champion stays.
+        TransientError: as `promote`.
+    """
+    with exclusive("registry"):
+        _settle()
+        champion, previous = _alias(CHAMPION), _alias(PREVIOUS)
+        if previous is None or previous == champion:
+            raise RefusedError(
+                "there is no previous champion to return to",
+                where=f"registry, {MODEL}",
+                fix="`augrec models` lists the versions; promote one of them",
+            )
+        _try_out(previous)
+        return _move("rollback", previous, reason=reason, by=by)
+
+
+@mlflow_errors("read the promotion log")
+def log() -> list[Promotion]:
+    """All moves of the champion, oldest first."""
+    entries = [value for key, value in _tags().items() if key.startswith(_ENTRY)]
+    return sorted((Promotion(**json.loads(entry)) for entry in entries), key=lambda entry: entry.number)
+
+
+def _move(kind: Literal["promote", "rollback"], target: str, *, reason: str, by: str) -> Promotion:
+    done = log()
+    move = Promotion(
+        number=done[-1].number + 1 if done else 1,
+        kind=kind,
+        version=target,
+        replaced=_alias(CHAMPION),
+        previous_before=_alias(PREVIOUS),
+        reason=reason[:_MAX_REASON],
+        by=by[:_MAX_REASON],
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    client().set_registered_model_tag(MODEL, _PENDING, _line(move))
+    _set(PREVIOUS, move.replaced)
+    _set(CHAMPION, move.version)
+    if (_alias(CHAMPION), _alias(PREVIOUS)) != (move.version, move.replaced):
+        raise TransientError("the registry did not keep what was written", where=f"registry, {MODEL}",
+                             fix="somebody moves aliases by hand; this will be tried again")  # fmt: skip
+    _record(move)
+    return move
+
+
+def _settle() -> None:
+    """Finish or undo the move that a killed process left half done."""
+    pending = _tags().get(_PENDING)
+    if pending is not None:
+        move = Promotion(**json.loads(pending))
+        if _alias(CHAMPION) == move.version:
+            _set(PREVIOUS, move.replaced)
+            _record(move)
+        else:
+            _set(PREVIOUS, move.previous_before)
+            client().delete_registered_model_tag(MODEL, _PENDING)
+
+
+def _record(move: Promotion) -> None:
+    entry = _line(move)
+    client().set_registered_model_tag(MODEL, f"{_ENTRY}{move.number:06d}", entry)
+    client().set_model_version_tag(MODEL, move.version, f"{_ENTRY}{move.number:06d}", entry)
+    path = settings.load().var / LOG_FILE
+    kept = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    new = [line for line in map(_line, log()) if line not in kept]
+    write_text(path, "".join(f"{line}\n" for line in [*kept, *new]))
+    client().delete_registered_model_tag(MODEL, _PENDING)
+
+
+def _line(move: Promotion) -> str:
+    return json.dumps(asdict(move), ensure_ascii=False)
+
+
+def _try_out(version: str) -> None:
+    """A version must load and answer a user nobody knows before it may serve."""
+    try:
+        items, _ = bundle.load(version).recommend(pl.Series([[]], dtype=pl.List(pl.String)), 1)
+    except InputError as error:
+        raise RefusedError(
+            f"version {version} cannot be loaded: {error.what}", where=error.where, fix=error.fix
+        ) from error
+    if items.size == 0 or items[0, 0] == "":
+        raise RefusedError(f"version {version} recommends nothing to a new user", where=f"registry, {MODEL}",
+                           fix="look at how it was trained; the champion stays")  # fmt: skip
+
+
+def _alias(name: str) -> str | None:
+    return lookup.aliases().get(name)
+
+
+def _tags() -> dict[str, str]:
+    found = lookup.registered_model()
+    return {} if found is None else dict(found.tags)
+
+
+def _set(alias: str, version: str | None) -> None:
+    if version is not None:
+        client().set_registered_model_alias(MODEL, alias, version)
+    elif _alias(alias) is not None:
+        client().delete_registered_model_alias(MODEL, alias)
+
+
+def _words(version: str | None) -> str:
+    return "none" if version is None else f"version {version}"

@@ -1,0 +1,216 @@
+"""A run's results in MLflow: one parent run, a child for each generator and each recommender under each policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+
+from augrec.errors import ConfigError, InputError
+from augrec.files import read_json
+from augrec.registry import evidence
+from augrec.registry.connection import client, exclusive, experiment, mlflow_errors
+
+RUN_ID: Final = "augrec.run_id"
+REPLACED: Final = "augrec.replaced_run_id"
+EVIDENCE: Final = "augrec.evidence"
+ROLE: Final = "augrec.role"
+NAME: Final = "augrec.name"
+_PARENT: Final = "mlflow.parentRunId"
+_SHOWN_FILES = ("reports/report.html", "reports/decision.json", "dvc.lock")
+_SHOWN_FOLDERS = {"reports/validation": "validation", "reports/splits": "splits"}
+
+T = TypeVar("T")
+
+
+@mlflow_errors("log the run")
+def log_run(workspace: Path, run_id: str, *, commit: str, tags: Mapping[str, str] | None = None) -> str:
+    """Log everything a finished run found out.
+
+    Keyed by the run's id: the second call changes nothing, a run that a killed task left half logged is completed, and
+    a run that was computed again with other results takes the place of the first, which stays under `REPLACED`.
+
+    Args:
+        workspace: where the run's files are.
+        run_id: Airflow's run id.
+        commit: the run's commit.
+        tags: more to say about the run, e.g. who triggered it.
+
+    Returns:
+        The id of the parent run in MLflow.
+
+    Raises:
+        InputError: the workspace holds no params.yaml or dvc.lock.
+        TransientError: the store is busy or cannot be reached.
+    """
+    mark = evidence.fingerprint(workspace, commit)
+    hashes = evidence.dvc_hashes(workspace)
+    with exclusive("tracking"):
+        parent = find_parent(run_id)
+        if parent is not None and parent.data.tags.get(EVIDENCE) != mark:
+            _set_aside(parent, run_id)
+            parent = None
+        if parent is None:
+            parent = _start_parent(run_id, commit, mark, tags or {})
+        if parent.info.status != "FINISHED":
+            for part in evidence.parts(workspace):
+                _log_part(parent, part, hashes, commit)
+            _log_parent(parent, workspace, hashes)
+            client().set_terminated(parent.info.run_id, "FINISHED")
+    return str(parent.info.run_id)
+
+
+def find_parent(run_id: str) -> Run | None:
+    """The parent run logged for a run id."""
+    return _one(f"tags.`{RUN_ID}` = '{_plain(run_id)}' and tags.`{ROLE}` = 'run'")
+
+
+def find_child(run_id: str, role: str, name: str) -> Run:
+    """The finished child run of one generator or recommender.
+
+    Raises:
+        InputError: the run was not logged, or has no such part.
+    """
+    parent = find_parent(run_id)
+    child = None if parent is None else _find_part(parent, role, name)
+    if child is None or child.info.status != "FINISHED":
+        raise InputError(
+            f"MLflow has no {role} {name!r} of this run",
+            where=f"run {run_id}",
+            fix="log the run before you register its winner",
+        )
+    return child
+
+
+def _find_part(parent: Run, role: str, name: str) -> Run | None:
+    return _one(
+        f"tags.`{_PARENT}` = '{parent.info.run_id}' and tags.`{ROLE}` = '{role}' and tags.`{NAME}` = '{_plain(name)}'"
+    )
+
+
+def _one(query: str) -> Run | None:
+    found = client().search_runs([experiment()], query, max_results=1, order_by=["attributes.start_time ASC"])
+    return found[0] if found else None
+
+
+def _start_parent(run_id: str, commit: str, mark: str, tags: Mapping[str, str]) -> Run:
+    told = {key: evidence.redact(key, value) for key, value in tags.items()}
+    own = {
+        RUN_ID: run_id,
+        ROLE: "run",
+        EVIDENCE: mark,
+        "augrec.commit": commit,
+        "mlflow.source.git.commit": commit,
+    }
+    return client().create_run(experiment(), tags=told | own, run_name=run_id)
+
+
+def _set_aside(parent: Run, run_id: str) -> None:
+    """Kept, since a registered version may point at it, but no longer the run of this id."""
+    client().set_tag(parent.info.run_id, REPLACED, run_id)
+    client().delete_tag(parent.info.run_id, RUN_ID)
+
+
+def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commit: str) -> None:
+    child = _find_part(parent, part.role, part.name)
+    if child is None:
+        own = {
+            _PARENT: parent.info.run_id,
+            ROLE: part.role,
+            NAME: part.name,
+            "mlflow.source.git.commit": commit,
+        }
+        child = client().create_run(experiment(), tags=own, run_name=part.name)
+    if child.info.status == "FINISHED":
+        return
+    # MLflow keeps one copy of points that are equal in name, value, step and time: the parent's start is the time of
+    # all of them, so that points a killed task has already sent are not doubled.
+    time_ms = parent.info.start_time
+    points = [Metric(name, value, time_ms, 0) for name, value in part.metrics.items()]
+    points += [
+        Metric(evidence.metric_name(f"curve/{name}"), value, time_ms, step)
+        for name in part.curve.columns
+        if name != "step"
+        for step, value in part.curve.select("step", name).drop_nulls().drop_nans().iter_rows()
+    ]
+    _log_batches(child.info.run_id, points, part.parameters)
+    _log_inputs(child.info.run_id, part.inputs, hashes)
+    for path in part.files:
+        client().log_artifact(child.info.run_id, str(path))
+    client().set_terminated(child.info.run_id, "FINISHED")
+
+
+def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None:
+    run = parent.info.run_id
+    _log_inputs(run, {"data/raw": "source", "data/prepared": "split"}, hashes)
+    for name in _SHOWN_FILES:
+        if (workspace / name).exists():
+            client().log_artifact(run, str(workspace / name))
+    for name, shown_as in _SHOWN_FOLDERS.items():
+        if (workspace / name).is_dir():
+            client().log_artifacts(run, str(workspace / name), shown_as)
+    points: list[Metric] = []
+    if (workspace / "reports/decision.json").exists():
+        decision = read_json(workspace / "reports/decision.json")
+        winner = decision["winner"]
+        points = [
+            Metric(name, value, parent.info.start_time, 0)
+            for name, value in _winner_metrics(decision).items()
+        ]
+        outcome = {"verdict": decision["verdict"], "winner": f"{winner['recommender']}/{winner['policy']}"}
+        tags = [RunTag(f"augrec.{key}", value) for key, value in outcome.items()]
+        client().log_batch(
+            run, tags=[*tags, RunTag("mlflow.note.content", " ".join(decision.get("sentences", [])))]
+        )
+    _log_batches(run, points, evidence.run_parameters(workspace))
+
+
+def _winner_metrics(decision: Mapping[str, object]) -> dict[str, float]:
+    arm = winning_arm(decision)
+    return evidence.metrics({"winner": {"valid": arm.get("valid"), "test": arm.get("test")}})
+
+
+def winning_arm(decision: Mapping) -> Mapping:
+    """The entry of decision.json's arms that won."""
+    winner = decision["winner"]
+    for arm in decision["arms"]:
+        if (arm["recommender"], arm["policy"]) == (winner["recommender"], winner["policy"]):
+            return arm
+    raise InputError(
+        "the decision's winner is not among its arms", where="reports/decision.json", fix="run decide again"
+    )
+
+
+def _log_batches(run: str, points: Sequence[Metric], parameters: Mapping[str, str]) -> None:
+    for batch in _batches([Param(key, value) for key, value in parameters.items()], 100):
+        client().log_batch(run, params=batch)
+    for chunk in _batches(points, 1000):
+        client().log_batch(run, metrics=chunk)
+
+
+def _log_inputs(run: str, paths: Mapping[str, str], hashes: Mapping[str, str]) -> None:
+    inputs = []
+    for path, context in paths.items():
+        if path in hashes:
+            source = json.dumps({"path": path, "md5": hashes[path]}, sort_keys=True)
+            dataset = Dataset(name=path, digest=hashes[path], source_type="dvc", source=source)
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    if inputs:
+        client().log_inputs(run, inputs)
+
+
+def _batches(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(things), size):
+        yield things[start : start + size]
+
+
+def _plain(text: str) -> str:
+    """MLflow's query language has no way to write a quote within a text."""
+    if any(mark in text for mark in "'\"`\\"):
+        raise ConfigError(
+            f"{text!r} cannot be looked up in MLflow", where="run id", fix="use an id without quotes"
+        )
+    return text

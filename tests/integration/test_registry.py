@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pytest
+from registry_workspace import decision_of, make_workspace
+
+from augrec.errors import InputError, RefusedError
+from augrec.files import read_json, write_json
+from augrec.recommenders import base
+from augrec.registry import bundle, lookup, models, promotion, reproduce, tracking
+from augrec.registry.comparison import compare_with_champion
+from augrec.registry.connection import MODEL, client, experiment
+from augrec.registry.models import CHAMPION, PREVIOUS, Version
+
+COMMIT = "c0ffee" * 6 + "c0ff"
+NO_HISTORY = pl.Series([[]], dtype=pl.List(pl.String))
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AUGREC_HOME", str(folder))
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        client().search_experiments()
+    return folder / "var/mlflow/mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def var(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has a registry of its own."""
+    folder = tmp_path / "home" / "var"
+    (folder / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_database, folder / "mlflow/mlflow.db")
+    monkeypatch.setenv("AUGREC_HOME", str(folder.parent))
+    monkeypatch.delenv("AUGREC_VAR", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspaces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three runs with different winners; the last one over another catalogue."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "first": make_workspace(folder / "first", seed=1),
+        "second": make_workspace(folder / "second", seed=2),
+        "other": make_workspace(folder / "other", seed=3, winner=("ease", "none"), prefix="other-"),
+    }
+
+
+def register(workspaces: dict[str, Path], name: str) -> Version:
+    tracking.log_run(workspaces[name], name, commit=COMMIT)
+    return models.register(
+        workspaces[name], name, COMMIT, decision_of(workspaces[name]), feature_service="shop_v1"
+    )
+
+
+def promote(version: Version, expected: Version | None) -> promotion.Promotion | None:
+    return promotion.promote(
+        version.version,
+        reason="better\u2028–\n“yes”",
+        by="test",
+        expected_champion=expected and expected.version,
+    )
+
+
+def all_runs() -> list:
+    return list(client().search_runs([experiment()], max_results=1000))
+
+
+def bundle_folder(version: Version) -> Path:
+    return Path(str(lookup.by_number(version.version).source))
+
+
+def test_a_run_is_logged_with_a_child_for_each_model(workspaces: dict[str, Path]) -> None:
+    parent = client().get_run(
+        tracking.log_run(workspaces["first"], "run+1", commit=COMMIT, tags={"by": "test"})
+    )
+    assert parent.data.tags["augrec.commit"] == COMMIT
+    assert parent.data.tags["by"] == "test"
+    assert {info.path for info in client().list_artifacts(parent.info.run_id)} >= {
+        "report.html",
+        "decision.json",
+        "validation",
+    }
+    children = [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.data.tags["augrec.name"] for run in children} == {"popularity/none", "popularity/truncation"}
+    child = tracking.find_child("run+1", "recommender", "popularity/none")
+    expected = read_json(workspaces["first"] / "reports/evaluation/popularity/none/metrics.json")
+    assert child.data.metrics["test/overall/ndcg_at_10"] == expected["test"]["overall"]["ndcg@10"]
+    assert child.data.params["config.half_life_days"] == "None"
+    assert len(client().get_metric_history(child.info.run_id, "curve/loss")) == 50
+    inputs = {found.dataset.name: found.dataset.digest for found in child.inputs.dataset_inputs}
+    assert inputs.keys() == {"data/prepared", "data/augmented/none"}
+    assert all(digest.endswith(".dir") for digest in inputs.values())
+
+
+def test_nothing_secret_is_logged(workspaces: dict[str, Path], var: Path) -> None:
+    tracking.log_run(
+        workspaces["first"], "run", commit=COMMIT, tags={"source": "mysql://shop:hunter2@db/shop"}
+    )
+    kept = [path for path in var.rglob("*") if path.is_file()]
+    assert any(path.name == "decision.json" for path in kept)
+    assert [path.name for path in kept if b"hunter2" in path.read_bytes()] == []  # the database among them
+
+
+def test_logging_a_run_twice_changes_nothing(workspaces: dict[str, Path]) -> None:
+    first = tracking.log_run(workspaces["first"], "run", commit=COMMIT)
+    before = {run.info.run_id: run.to_dictionary() for run in all_runs()}
+    assert tracking.log_run(workspaces["first"], "run", commit=COMMIT) == first
+    assert {run.info.run_id: run.to_dictionary() for run in all_runs()} == before
+
+
+def test_a_run_half_logged_by_a_killed_task_is_completed_without_doubles(workspaces: dict[str, Path]) -> None:
+    parent = tracking.log_run(workspaces["first"], "run", commit=COMMIT)
+    whole = tracking.find_child("run", "recommender", "popularity/none")
+    lost = tracking.find_child("run", "recommender", "popularity/truncation")
+    client().update_run(
+        parent, "RUNNING"
+    )  # as if killed while the first child was complete but not marked so,
+    client().update_run(whole.info.run_id, "RUNNING")
+    client().delete_run(lost.info.run_id)  # and the second not begun
+    assert tracking.log_run(workspaces["first"], "run", commit=COMMIT) == parent
+    assert len(all_runs()) == 3
+    assert all(run.info.status == "FINISHED" for run in all_runs())
+    assert len(client().get_metric_history(whole.info.run_id, "curve/loss")) == 50
+    assert len(client().get_metric_history(whole.info.run_id, "test/overall/ndcg_at_10")) == 1
+    assert len(client().get_run(whole.info.run_id).inputs.dataset_inputs) == 2
+
+
+def test_a_run_computed_again_with_other_results_takes_the_place_of_the_first(
+    workspaces: dict[str, Path],
+) -> None:
+    first = tracking.log_run(workspaces["first"], "run", commit=COMMIT)
+    second = tracking.log_run(workspaces["second"], "run", commit=COMMIT)
+    found = tracking.find_parent("run")
+    assert first != second and found is not None and found.info.run_id == second
+    assert client().get_run(first).data.tags[tracking.REPLACED] == "run"
+
+
+def test_the_same_model_is_registered_once(workspaces: dict[str, Path]) -> None:
+    version = register(workspaces, "first")
+    again = register(workspaces, "first")
+    tracking.log_run(workspaces["first"], "a later run", commit="d" * 40)
+    later = models.register(workspaces["first"], "a later run", "d" * 40, decision_of(workspaces["first"]))
+    assert again == version and later == version
+    assert [found.version for found in models.versions()] == ["1"]
+
+
+def test_registering_the_champion_again_says_that_it_is_champion(workspaces: dict[str, Path]) -> None:
+    promote(register(workspaces, "first"), None)
+    assert register(workspaces, "first").aliases == (CHAMPION,)
+
+
+def test_a_version_says_where_it_came_from(workspaces: dict[str, Path]) -> None:
+    version = register(workspaces, "first")
+    assert (version.commit, version.run_id, version.feature_service) == (COMMIT, "first", "shop_v1")
+    assert (version.recommender, version.policy, version.verdict) == ("popularity", "none", "no_generated")
+    assert version.dvc.keys() >= {"data/raw", "data/prepared", "data/augmented/none"}
+    assert version.metrics["test"] == decision_of(workspaces["first"])["arms"][0]["test"]
+
+
+def test_a_run_must_be_logged_before_its_winner_is_registered(workspaces: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match="log the run before"):
+        models.register(workspaces["first"], "unknown", COMMIT, decision_of(workspaces["first"]))
+    assert models.versions() == []
+
+
+def test_anybody_can_load_a_bundle_with_plain_mlflow(workspaces: dict[str, Path]) -> None:
+    folder = bundle_folder(register(workspaces, "first"))
+    script = """
+import sys, mlflow.pyfunc, pandas as pd
+model = mlflow.pyfunc.load_model(sys.argv[1])
+assert [c.name for c in model.metadata.signature.inputs] == ["history"]
+told = model.predict(pd.DataFrame({"history": [["i000", "i001"], [], ["never seen"]]}), params={"k": 3})
+assert [len(row) for row in told["items"]] == [3, 3, 3], told
+assert not {"i000", "i001"} & set(told["items"][0])
+assert all(list(row) == sorted(row, reverse=True) for row in told["scores"])
+print(sys.modules["augrec"].__file__)
+"""
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "AUGREC_HOME")
+    }
+    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # the interpreter's own packages without the project: what `mlflow models serve` has elsewhere
+    hide = "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in str(f).lower()]; "
+    hide += f"sys.path = [p for p in sys.path if p and p != {str(Path(base.__file__).parents[2])!r}]\n"
+    done = subprocess.run(
+        [sys.executable, "-c", hide + script, str(folder)], env=environment, cwd=folder.parent, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "artifacts/core/augrec" in done.stdout  # it ran on the code it carries
+
+
+def test_a_bundle_in_this_process_recommends_what_the_model_does(workspaces: dict[str, Path]) -> None:
+    import mlflow.pyfunc
+
+    version = register(workspaces, "first")
+    served = mlflow.pyfunc.load_model(str(bundle_folder(version)))
+    told = served.predict(
+        pd.DataFrame({"history": [["i003", "i001"]]}), params={"k": 5, "exclude_seen": False}
+    )
+    items, _ = bundle.load(version.version).recommend(pl.Series([["i003", "i001"]]), 5, exclude_seen=False)
+    original, _ = base.load(workspaces["first"] / "models/recommenders/popularity/none").recommend(
+        pl.Series([["i003", "i001"]]), 5, exclude_seen=False
+    )
+    assert list(told["items"][0]) == items[0].tolist() == original[0].tolist()
+
+
+def test_a_bundle_holds_no_pickle_and_states_its_requirements(workspaces: dict[str, Path]) -> None:
+    folder = bundle_folder(register(workspaces, "first"))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {
+        "",
+        ".json",
+        ".safetensors",
+        ".parquet",
+        ".csv",
+        ".yaml",
+        ".txt",
+        ".py",
+        ".typed",
+    }
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
+    stated = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.partition("==")[0] for line in stated] == list(bundle._REQUIRED)
+
+
+@pytest.mark.parametrize("damage", ["changed bytes", "planted pickle", "lost file", "hidden change"])
+def test_a_damaged_bundle_is_refused_and_the_champion_stays(workspaces: dict[str, Path], damage: str) -> None:
+    champion = register(workspaces, "first")
+    promote(champion, None)
+    version = register(workspaces, "second")
+    model = bundle_folder(version) / "artifacts/model"
+    if damage == "planted pickle":
+        (model / "weights.pkl").write_bytes(b"\x80\x04.")
+    elif damage == "lost file":
+        shutil.rmtree(model)
+    else:
+        arrays = model / "arrays.safetensors"
+        arrays.write_bytes(arrays.read_bytes()[:-1] + b"\1")
+        if damage == "hidden change":  # whoever changed it wrote the matching digest beside it
+            write_json(model.parent / "bundle.json", {"digest": bundle.digest(model)})
+    with pytest.raises(RefusedError):
+        promote(version, champion)
+    with pytest.raises(RefusedError):
+        bundle.load(version.version)
+    assert models.champion() == models.find(champion.version)
+    assert len(promotion.log()) == 1
+
+
+def test_registering_again_repairs_a_damaged_bundle(workspaces: dict[str, Path]) -> None:
+    version = register(workspaces, "first")
+    (bundle_folder(version) / "artifacts/model/arrays.safetensors").unlink()
+    assert register(workspaces, "first") == version
+    assert bundle.sound(version.version)
+
+
+def test_promotion_moves_the_champion_and_keeps_the_one_before(
+    workspaces: dict[str, Path], var: Path
+) -> None:
+    assert models.champion() is None and models.previous_champion() is None
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    promote(second, first)
+    champion, previous = models.champion(), models.previous_champion()
+    assert champion is not None and champion.version == second.version and champion.aliases == (CHAMPION,)
+    assert previous is not None and previous.version == first.version and previous.aliases == (PREVIOUS,)
+    assert [(move.version, move.replaced, move.by) for move in promotion.log()] == [
+        (first.version, None, "test"),
+        (second.version, first.version, "test"),
+    ]
+    lines = (var / "promotions.jsonl").read_text(encoding="utf-8").strip().split("\n")
+    assert [promotion.Promotion(**json.loads(line)) for line in lines] == promotion.log()
+    assert [found.aliases for found in models.versions()] == [(CHAMPION,), (PREVIOUS,)]
+
+
+def test_promoting_the_champion_again_does_nothing(workspaces: dict[str, Path]) -> None:
+    first = register(workspaces, "first")
+    done = promote(first, None)
+    assert promote(first, first) is None
+    assert promotion.log() == [done]
+
+
+def test_a_version_compared_with_another_champion_is_not_promoted(workspaces: dict[str, Path]) -> None:
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    with pytest.raises(RefusedError, match="compared with none"):
+        promote(second, None)
+    with pytest.raises(InputError, match="no version 99"):
+        promotion.promote(99, reason="", by="test", expected_champion=first.version)
+    assert models.champion() == models.find(first.version)
+
+
+def test_rollback_returns_to_the_previous_champion_and_back(workspaces: dict[str, Path]) -> None:
+    with pytest.raises(RefusedError, match="no previous champion"):
+        promotion.rollback(reason="bad", by="test")
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    with pytest.raises(RefusedError, match="no previous champion"):
+        promotion.rollback(reason="bad", by="test")
+    promote(second, first)
+    assert promotion.rollback(reason="bad", by="test").version == first.version
+    assert promotion.rollback(reason="was good", by="test").version == second.version
+    champion, previous = models.champion(), models.previous_champion()
+    assert champion is not None and previous is not None
+    assert (champion.version, previous.version) == (second.version, first.version)
+    assert [move.kind for move in promotion.log()] == ["promote", "promote", "rollback", "rollback"]
+
+
+def plant_move(first: Version, second: Version) -> None:
+    """What promoting `second` over `first` writes before it touches an alias."""
+    move = promotion.Promotion(
+        2, "promote", second.version, first.version, None, "better", "killed", "2026-01-01T00:00:00+00:00"
+    )
+    client().set_registered_model_tag(MODEL, "pending_promotion", json.dumps(vars(move)))
+
+
+def test_a_move_killed_before_the_champion_changed_is_undone(workspaces: dict[str, Path]) -> None:
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    plant_move(first, second)
+    client().set_registered_model_alias(MODEL, PREVIOUS, first.version)
+    with pytest.raises(RefusedError, match="no previous champion"):
+        promotion.rollback(reason="bad", by="test")
+    assert models.previous_champion() is None
+    promote(second, first)
+    assert [move.by for move in promotion.log()] == ["test", "test"]
+    assert promotion.rollback(reason="bad", by="test").version == first.version
+
+
+def test_a_move_killed_after_the_champion_changed_is_finished(workspaces: dict[str, Path]) -> None:
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    plant_move(first, second)
+    client().set_registered_model_alias(MODEL, PREVIOUS, first.version)
+    client().set_registered_model_alias(MODEL, CHAMPION, second.version)
+    assert promote(second, first) is None  # the same task, tried again
+    assert [move.by for move in promotion.log()] == ["test", "killed"]
+    assert promotion.rollback(reason="bad", by="test").version == first.version
+
+
+def test_two_processes_promoting_at_once_leave_one_valid_history(workspaces: dict[str, Path]) -> None:
+    first, second, third = (register(workspaces, name) for name in ("first", "second", "other"))
+    promote(first, None)
+    script = """
+import sys
+from augrec.errors import RefusedError
+from augrec.registry import promotion
+try:
+    promotion.promote(sys.argv[1], reason="race", by="process", expected_champion=sys.argv[2])
+except RefusedError:
+    sys.exit(7)
+"""
+    racers = [
+        subprocess.Popen([sys.executable, "-c", script, version.version, first.version], env=dict(os.environ))
+        for version in (second, third)
+    ]
+    assert sorted(racer.wait() for racer in racers) == [0, 7]
+    champion, previous, moves = models.champion(), models.previous_champion(), promotion.log()
+    assert champion is not None and previous is not None
+    assert [move.version for move in moves] == [first.version, champion.version]
+    assert previous.version == first.version
+    assert champion.version in (second.version, third.version)
+
+
+def test_a_new_version_is_compared_with_a_champion_of_another_kind_and_catalogue(
+    workspaces: dict[str, Path],
+) -> None:
+    champion, version = register(workspaces, "other"), register(workspaces, "first")
+    assert compare_with_champion(workspaces["other"], champion.version)["outcome"] == "first_champion"
+    promote(champion, None)
+    assert compare_with_champion(workspaces["other"], champion.version)["outcome"] == "same_version"
+    found = compare_with_champion(workspaces["first"], version.version)
+    assert found["outcome"] == "compared"
+    assert found["champion"] == {"version": champion.version, "recommender": "ease", "policy": "none"}
+    assert found["comparison"]["n_users"] == 40
+    assert found["comparison"]["better"]  # the champion knows none of this shop's items
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_rebuilt_workspace_is_identical_or_says_what_differs(
+    workspaces: dict[str, Path], tmp_path: Path
+) -> None:
+    wanted = reproduce.expected(register(workspaces, "first"))
+    assert wanted.commit == COMMIT
+    report = reproduce.compare_workspace(wanted, workspaces["first"])
+    assert report.identical and report.compared > 20
+    other = reproduce.compare_workspace(wanted, workspaces["second"])
+    assert not other.identical and other.same_model is False and "data/raw" in other.data
+    assert all(difference.expected != difference.rebuilt for difference in other.differences)
+
+
+def test_no_champion_is_an_answer_and_an_unknown_alias_an_error() -> None:
+    assert models.champion() is None
+    assert models.versions() == [] and promotion.log() == []
+    with pytest.raises(InputError, match="no version is called"):
+        models.load()

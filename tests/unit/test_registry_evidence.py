@@ -1,0 +1,111 @@
+"""What is read from a workspace for MLflow, and the comparison of a rebuilt version: no MLflow needed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from augrec.errors import InputError
+from augrec.files import write_text
+from augrec.registry import evidence, reproduce
+
+
+def test_nested_parameters_become_flat_text() -> None:
+    nested = {"policies": {"mix": [{"truncate": {"ratio": 1.0}}], "none": []}, "cutoffs": [10, 20], "seed": 7}
+    assert evidence.texts(nested) == {
+        "policies.mix.0.truncate.ratio": "1.0",
+        "policies.none": "[]",
+        "cutoffs": "[10, 20]",
+        "seed": "7",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("source", "postgresql+psycopg://shop:hunter2@db.example/shop"),
+        ("source", ["https://me:hunter2@example.org/data.csv"]),
+        ("source", "reads redis://:hunter2@cache:6379"),
+        ("smtp_password", "hunter2"),
+        ("API-KEY", "hunter2"),
+        ("nested.auth_token", "hunter2"),
+    ],
+)
+def test_secrets_never_leave_the_workspace(key: str, value: object) -> None:
+    assert "hunter2" not in evidence.redact(key, value)
+
+
+def test_what_is_no_secret_stays_readable() -> None:
+    assert (
+        evidence.redact("source", "https://example.org:8080/data.csv") == "https://example.org:8080/data.csv"
+    )
+    assert evidence.redact("gate.metric", "ndcg@10") == "ndcg@10"
+
+
+def test_only_finite_numbers_become_metrics_under_names_mlflow_takes() -> None:
+    found = evidence.metrics(
+        {
+            "test": {"slices": {"21+": {"ndcg@10": 0.5, "recall@10": None}}, "name": "x"},
+            "passed": True,
+            "bad": math.inf,
+        }
+    )
+    assert found == {"test/slices/21_plus/ndcg_at_10": 0.5, "passed": 1.0}
+
+
+def test_a_long_curve_is_thinned_but_keeps_its_end(tmp_path: Path) -> None:
+    write_text(
+        tmp_path / "curve.csv", "step,loss,note\n" + "".join(f"{step},{step / 2},x\n" for step in range(5000))
+    )
+    curve = evidence.read_curve(tmp_path / "curve.csv")
+    assert curve.columns == ["step", "loss"]
+    assert len(curve) <= evidence.MAX_CURVE_ROWS
+    assert curve["step"].to_list()[-1] == 4999
+
+
+@pytest.mark.parametrize("text", ["", "step\n", "step,loss\n", "step\n1\n"])
+def test_a_model_without_a_training_loop_has_an_empty_curve(tmp_path: Path, text: str) -> None:
+    write_text(tmp_path / "curve.csv", text)
+    assert evidence.read_curve(tmp_path / "curve.csv").is_empty()
+    assert evidence.read_curve(tmp_path / "missing.csv").is_empty()
+
+
+def test_dvc_hashes_are_read_from_inputs_and_outputs(tmp_path: Path) -> None:
+    write_text(
+        tmp_path / "dvc.lock",
+        "schema: '2.0'\nstages:\n  validate:\n    deps:\n    - {path: data/raw, md5: abc.dir}\n"
+        "    outs:\n    - {path: data/validated, md5: def.dir}\n",
+    )
+    assert evidence.dvc_hashes(tmp_path) == {"data/raw": "abc.dir", "data/validated": "def.dir"}
+
+
+def test_a_workspace_without_results_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no dvc\.lock"):
+        evidence.dvc_hashes(tmp_path)
+
+
+def test_the_fingerprint_changes_with_the_commit_and_every_file(tmp_path: Path) -> None:
+    seen = {evidence.fingerprint(tmp_path, "a"), evidence.fingerprint(tmp_path, "b")}
+    for name in ("params.yaml", "dvc.lock", "reports/decision.json"):
+        write_text(tmp_path / name, "x")
+        seen.add(evidence.fingerprint(tmp_path, "a"))
+    assert len(seen) == 5
+    assert evidence.fingerprint(tmp_path, "a") in seen
+
+
+def test_rebuilt_metrics_are_identical_only_to_the_last_bit() -> None:
+    wanted = {"test": {"overall": {"ndcg@10": 0.1 + 0.2, "n_users": 40, "recall@10": None}}}
+    assert reproduce.compare_metrics(wanted, wanted).identical
+    [found] = reproduce.compare_metrics(
+        wanted, {"test": {"overall": {**wanted["test"]["overall"], "ndcg@10": 0.3}}}
+    ).differences
+    assert (found.metric, found.expected, found.rebuilt) == ("test/overall/ndcg@10", 0.1 + 0.2, 0.3)
+    assert found.amount == 0.3 - (0.1 + 0.2)
+
+
+def test_a_metric_that_is_missing_or_new_is_a_difference() -> None:
+    report = reproduce.compare_metrics({"a": None, "b": 1}, {"b": 1, "c": 2.0})
+    assert [(found.metric, found.amount) for found in report.differences] == [("a", None), ("c", None)]
+    assert not report.identical
