@@ -43,6 +43,7 @@ task: only it and what follows run again. Until `promote` is green, the champion
     "Returns the members of each matrix stage.",
 )
 def snapshot() -> dict[str, Any]:
+    """Make the workspace and plan the run."""
     from augrec import settings
     from augrec.versioning import stages, workspace
 
@@ -60,8 +61,14 @@ def snapshot() -> dict[str, Any]:
         )
     members: dict[str, Any] = {}
     for stage in plan:
-        members.setdefault(stage.group, []).append(stage.name)
+        members.setdefault(stage.group, []).append(stage.member)
     return {**members, "dry_run": run.dry_run}
+
+
+@task(doc_md="The members of a matrix in this run; the stages to the right run once for each.")
+def list_members(members: list[str]) -> list[str]:
+    """What a mapped task is mapped over: Airflow wants it as a task's whole result."""
+    return members
 
 
 @task(
@@ -69,6 +76,7 @@ def snapshot() -> dict[str, Any]:
     doc_md="Write the newest features of every user and item to the online store. Skipped in a dry run.",
 )
 def materialize(dry_run: bool) -> dict[str, Any]:
+    """Bring the online store up to this run's data."""
     if dry_run:
         raise AirflowSkipException("a dry run leaves the online store as it is")
     from augrec import settings
@@ -84,6 +92,7 @@ def materialize(dry_run: bool) -> dict[str, Any]:
     trigger_rule=NO_FAILURES,
 )
 def publish(dry_run: bool) -> dict[str, Any]:
+    """Make the run permanent."""
     if dry_run:
         raise AirflowSkipException("a dry run publishes nothing; its report is in its workspace")
     from augrec import settings
@@ -98,6 +107,7 @@ def publish(dry_run: bool) -> dict[str, Any]:
     doc_md="Log the run to MLflow, register the winner (once for each digest) and compare it with the champion.",
 )
 def register(published: dict[str, Any]) -> dict[str, Any]:
+    """Log, register, compare."""
     from augrec import settings
     from augrec.orchestration import tasks
 
@@ -107,6 +117,7 @@ def register(published: dict[str, Any]) -> dict[str, Any]:
 
 @task.branch(doc_md="Does a person have to agree? (`run.require_approval` in params.yaml, or the form)")
 def needs_approval(registered: dict[str, Any]) -> str:
+    """Choose between asking a person and going on."""
     asked = get_current_context()["params"]["require_approval"] and registered["promotable"]
     return "approve" if asked else "promote"
 
@@ -118,6 +129,7 @@ def needs_approval(registered: dict[str, Any]) -> str:
     doc_md="Move the alias `champion` to the new version, one run at a time, and verify it. Skipped when the challenger is worse.",
 )
 def promote(registered: dict[str, Any]) -> dict[str, Any]:
+    """Make the new version the champion."""
     from augrec import settings
     from augrec.orchestration import tasks
 
@@ -130,8 +142,8 @@ def promote(registered: dict[str, Any]) -> dict[str, Any]:
 def stage_tasks(plan: Any) -> dict[str, Any]:
     """One task for each stage of dvc.yaml; a matrix becomes a mapped task over the members this run has."""
     tasks: dict[str, Any] = {}
-    pipeline = read_pipeline(HOME / "dvc.yaml")
-    for spec in pipeline:
+    members: dict[str, Any] = {}
+    for spec in read_pipeline(HOME / "dvc.yaml"):
         options: dict[str, Any] = {
             "task_id": spec.name,
             "doc_md": spec.description,
@@ -142,8 +154,13 @@ def stage_tasks(plan: Any) -> dict[str, Any]:
             **({"pool": spec.pool} if spec.pool else {}),
         }
         if spec.matrix:
-            operator = StageOperator.partial(map_index_template="{{ task.stage.split('@')[1] }}", **options)
-            tasks[spec.name] = operator.expand(stage=plan[spec.name])
+            each = f"each_{'_'.join(spec.matrix)}"
+            if each not in members:
+                members[each] = list_members.override(task_id=each)(plan[spec.name])
+            operator = StageOperator.partial(
+                stage=spec.name, map_index_template="{{ task.member }}", **options
+            )
+            tasks[spec.name] = operator.expand(member=members[each])
         else:
             tasks[spec.name] = StageOperator(stage=spec.name, **options)
         for upstream in spec.upstream:

@@ -5,7 +5,7 @@
 | AUGREC_HOME | the folder with dvc.yaml, here or above | the project |
 | AUGREC_VAR | $AUGREC_HOME/var | databases, logs, run workspaces |
 | AUGREC_HOST | 127.0.0.1 | where servers listen |
-| AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT | 8080, 5000 | their ports |
+| AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT | 8080, 5000 | their ports; those of a running platform are remembered |
 | MLFLOW_TRACKING_URI | sqlite in $AUGREC_VAR/mlflow | tracking store and registry |
 | AUGREC_ONLINE_STORE | sqlite in $AUGREC_VAR/feast | Feast's online store: a path, or redis://host:port |
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augrec.errors import ConfigError
+from augrec.files import read_json
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,13 @@ def load() -> Settings:
     """
     home = _home()
     var = Path(os.environ.get("AUGREC_VAR", home / "var")).resolve()
+    running = read_json(var / "platform.json") if (var / "platform.json").exists() else {}
     return Settings(
         home=home,
         var=var,
-        host=os.environ.get("AUGREC_HOST", "127.0.0.1"),
-        airflow_port=_port("AUGREC_AIRFLOW_PORT", 8080),
-        mlflow_port=_port("AUGREC_MLFLOW_PORT", 5000),
+        host=os.environ.get("AUGREC_HOST", running.get("host", "127.0.0.1")),
+        airflow_port=_port("AUGREC_AIRFLOW_PORT", running.get("airflow_port", 8080)),
+        mlflow_port=_port("AUGREC_MLFLOW_PORT", running.get("mlflow_port", 5000)),
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{var}/mlflow/mlflow.db"),
         online_store=os.environ.get("AUGREC_ONLINE_STORE", f"{var}/feast/online.db"),
     )
@@ -71,7 +73,8 @@ def _home() -> Path:
         return Path(named).resolve()
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").exists() and (folder / "params.yaml").exists():
+        workspace_of_a_run = folder.with_name(f"{folder.name}.json").exists()
+        if (folder / "dvc.yaml").exists() and (folder / "params.yaml").exists() and not workspace_of_a_run:
             return folder
     raise ConfigError(
         "this is not an augrec project",

@@ -80,6 +80,11 @@ class Airflow:
                 )
             time.sleep(0.5)
 
+    def latest_runs(self, dag: str, limit: int = 5) -> list[dict[str, Any]]:
+        """The latest runs, newest first, as Airflow describes them."""
+        order = {"order_by": "-run_after", "limit": limit}
+        return list(self._call("GET", f"/api/v2/dags/{dag}/dagRuns", params=order)["dag_runs"])
+
     def run_state(self, dag: str, run_id: str) -> str:
         """queued, running, success or failed."""
         return self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}")["state"]

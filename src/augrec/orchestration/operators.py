@@ -37,24 +37,28 @@ class StageOperator(BaseOperator):
     """Runs one stage of dvc.yaml in the run's workspace, or restores it.
 
     Args:
-        stage: full name of the stage, e.g. "prepare" or "train@ease-none".
+        stage: the stage's name in dvc.yaml.
+        member: which member of a matrix, e.g. "ease-none"; empty for a stage that is no matrix.
 
     Returns "ran" or "restored".
     """
 
-    template_fields = ("stage",)
+    template_fields = ("stage", "member")
     operator_extra_links = (DataDocsLink(), ReportLink())
     ui_color = "#e8f0ea"
 
-    def __init__(self, *, stage: str, **kwargs: Any) -> None:
+    def __init__(self, *, stage: str, member: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stage = stage
+        self.member = member
 
     def execute(self, context: Context) -> str:
         from augrec.versioning import stages, workspace
 
         with failing_clearly():
             where = workspace.open_(settings_.load(), context["dag_run"].run_id)
-            outcome = stages.run_stage(where.path, self.stage)
-        log.info("stage %s: %s", self.stage, outcome)
+            outcome = stages.run_stage(
+                where.path, f"{self.stage}@{self.member}" if self.member else self.stage
+            )
+        log.info("stage %s %s: %s", self.stage, self.member, outcome)
         return outcome

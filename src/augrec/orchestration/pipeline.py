@@ -18,14 +18,14 @@ class StageSpec:
     Attributes:
         name: its key; members of a matrix are called "name@member".
         description: its `desc`.
-        matrix: whether it is a matrix, whose members only a run's own parameters decide.
+        matrix: what it is a matrix over, e.g. ["recommender", "policy"]; only a run's own parameters decide its members.
         pool: the Airflow pool it asks for under `meta`, if any.
         upstream: names of the stages whose outputs it reads.
     """
 
     name: str
     description: str
-    matrix: bool
+    matrix: list[str]
     pool: str | None = None
     upstream: list[str] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ def read_pipeline(dvc_yaml: Path) -> list[StageSpec]:
         StageSpec(
             name=name,
             description=stage.get("desc", ""),
-            matrix="matrix" in stage,
+            matrix=list(stage.get("matrix", {})),
             pool=(stage.get("meta") or {}).get("pool"),
             upstream=[
                 other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from augrec.errors import ConfigError, TransientError
+from augrec.files import read_json, write_json
 from augrec.orchestration.environment import environment, password
 from augrec.settings import Settings
 
@@ -75,7 +77,7 @@ def down(settings: Settings) -> bool:
         time.sleep(0.2)
     if _alive(pid):
         os.killpg(pid, signal.SIGKILL)
-    _pid_file(settings).unlink(missing_ok=True)
+    _record(settings).unlink(missing_ok=True)
     return True
 
 
@@ -100,10 +102,8 @@ def health(settings: Settings) -> Health:
             parts[part] = (answer.get(part.replace("-", "_")) or {}).get("status") == "healthy"
     except (httpx.HTTPError, ValueError):
         pass
-    try:
+    with contextlib.suppress(httpx.HTTPError):
         parts["mlflow"] = httpx.get(f"{settings.mlflow_url}/health", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        pass
     return Health(is_running(settings), parts)
 
 
@@ -176,7 +176,15 @@ def _spawn(settings: Settings) -> None:
             stderr=log,
             start_new_session=True,
         )
-    _pid_file(settings).write_text(str(process.pid), encoding="utf-8")
+    write_json(
+        _record(settings),
+        {
+            "pid": process.pid,
+            "host": settings.host,
+            "airflow_port": settings.airflow_port,
+            "mlflow_port": settings.mlflow_port,
+        },
+    )
 
 
 def _airflow(settings: Settings, *words: str) -> None:
@@ -200,16 +208,15 @@ def _with_our_programs(variables: dict[str, str]) -> dict[str, str]:
     return {**variables, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"}
 
 
-def _pid_file(settings: Settings) -> Path:
-    return settings.var / "platform.pid"
+def _record(settings: Settings) -> Path:
+    """The process manager's id, and where the servers listen: `augrec.settings` reads it for later commands."""
+    return settings.var / "platform.json"
 
 
 def _pid(settings: Settings) -> int | None:
-    try:
-        pid = int(_pid_file(settings).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return pid if _alive(pid) else None
+    path = _record(settings)
+    pid = int(read_json(path)["pid"]) if path.exists() else None
+    return pid if pid is not None and _alive(pid) else None
 
 
 def _alive(pid: int) -> bool:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from augrec.errors import AugrecError, ConfigError
+from augrec.errors import TRANSIENT_EXIT, AugrecError, ConfigError
 from augrec.files import write_text
 
 FAILURE_VARIABLE = "AUGREC_FAILURE"
 """Names a file to which a failing stage writes its error as JSON, so that whoever started it can show it."""
+
+STARTER_VARIABLE = "AUGREC_STARTER"
+"""Process id of whoever started the stage; the stage ends when that process does."""
 
 
 def read_params() -> dict[str, Any]:
@@ -30,6 +35,7 @@ def read_params() -> dict[str, Any]:
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage's function with the command line's words as its arguments; exit as its error demands."""
+    _end_with_starter()
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"
     )
@@ -40,3 +46,28 @@ def run(stage: Callable[..., None]) -> None:
         if FAILURE_VARIABLE in os.environ:
             write_text(Path(os.environ[FAILURE_VARIABLE]), error.to_json())
         sys.exit(error.exit_code)
+
+
+def _end_with_starter() -> None:
+    """End when the process that started this stage is gone: a killed task must not leave work going on behind it.
+
+    The starter is named by its process id, because a shell may stand between it and this stage.
+    """
+    starter = os.environ.get(STARTER_VARIABLE)
+    if starter is None:
+        return
+
+    def watch() -> None:
+        while _lives(int(starter)):
+            time.sleep(0.5)
+        os._exit(TRANSIENT_EXIT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ class Stage:
     def group(self) -> str:
         """The name in dvc.yaml: "train" for "train@ease-none"."""
         return self.name.partition("@")[0]
+
+    @property
+    def member(self) -> str:
+        """Which member of a matrix: "ease-none" for "train@ease-none", else empty."""
+        return self.name.partition("@")[2]
 
 
 @contextmanager
@@ -95,8 +101,9 @@ def run_stage(workspace: Path, name: str, *, force: bool = False) -> Outcome:
         environment = {
             "AUGREC_FAILURE": str(failure),
             "PYTHONPATH": str(workspace / "src"),  # the code of this run's commit, not whatever is installed
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
-            "SHELL": "/bin/sh",  # replaces itself by the command, so that the stage is our direct child
+            "AUGREC_STARTER": str(os.getpid()),
         }
         with _environment(environment), _watch() as messages:
             try:
@@ -120,7 +127,12 @@ def unfinished(workspace: Path) -> list[str]:
 
 def push(workspace: Path) -> int:
     """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many files were new there."""
-    return int(_when_unlocked(workspace, lambda repo: repo.push(run_cache=True)))
+
+    def action(repo: Repo) -> int:
+        repo.stage_cache.push(None)  # counts what it looked at, not what was new: not part of the answer
+        return int(repo.push())
+
+    return int(_when_unlocked(workspace, action))
 
 
 def pull(workspace: Path, targets: list[str]) -> None:

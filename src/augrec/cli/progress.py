@@ -1,0 +1,98 @@
+"""A live table of a run: one line for each task, with how many of its members are done."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from augrec.orchestration.client import TaskState
+
+_MARK = {
+    "success": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "upstream_failed": ("✗", "red"),
+    "running": ("▶", "yellow"),
+    "up_for_retry": ("↻", "yellow"),
+    "awaiting_input": ("?", "magenta"),
+    "skipped": ("–", "dim"),
+}
+_BEFORE, _AFTER = ["snapshot"], ["publish", "register", "approve", "promote"]
+
+
+class Progress:
+    """Collects task states and draws them.
+
+    Args:
+        dvc_yaml: tells which tasks are stages, and in which order.
+    """
+
+    def __init__(self, dvc_yaml: Path) -> None:
+        from augrec.orchestration.pipeline import read_pipeline
+
+        self.stages = [spec.name for spec in read_pipeline(dvc_yaml)]
+        after_features = self.stages.index("features") + 1 if "features" in self.stages else 0
+        self._order = [
+            *_BEFORE,
+            *self.stages[:after_features],
+            "materialize",
+            *self.stages[after_features:],
+            *_AFTER,
+        ]
+        self._states: dict[str, list[TaskState]] = {}
+        self._started: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+
+    def update(self, states: list[TaskState]) -> None:
+        """Take in what Airflow says now."""
+        self._states = {}
+        for state in states:
+            self._states.setdefault(state.task, []).append(state)
+        for task, members in self._states.items():
+            kinds = {member.state for member in members}
+            if kinds - {"waiting", "skipped", "None"}:
+                self._started.setdefault(task, time.monotonic())
+            if kinds <= {"success", "failed", "skipped", "upstream_failed"}:
+                self._ended.setdefault(task, time.monotonic())
+            else:
+                self._ended.pop(task, None)
+
+    def table(self) -> Table:
+        """The state of things."""
+        table = Table(box=None, show_header=False, padding=(0, 1))
+        for task in self._order:
+            members = self._states.get(task, [])
+            counts = Counter(member.state for member in members)
+            worst = next(
+                (
+                    kind
+                    for kind in ("failed", "upstream_failed", "awaiting_input", "up_for_retry", "running")
+                    if counts[kind]
+                ),
+                None,
+            )
+            if worst is None and members and counts["success"] + counts["skipped"] == len(members):
+                worst = "success" if counts["success"] else "skipped"
+            mark, style = _MARK.get(worst or "", ("·", "dim"))
+            table.add_row(
+                Text(mark, style),
+                Text(task, style if style == "dim" else ""),
+                self._detail(task, members, counts, worst),
+            )
+        return table
+
+    def _detail(self, task: str, members: list[TaskState], counts: Counter[str], kind: str | None) -> Text:
+        parts = []
+        if len(members) > 1:
+            parts.append(f"{counts['success']}/{len(members)}")
+        if kind == "awaiting_input":
+            parts.append("waits for a person: open Required Actions in Airflow")
+        if task in self._started and kind != "skipped":
+            parts.append(f"{self._ended.get(task, time.monotonic()) - self._started[task]:.0f} s")
+        running = [member.member for member in members if member.state == "running" and member.member]
+        return Text("  ".join([*parts, ", ".join(running)]).strip(), "dim")

@@ -1,0 +1,113 @@
+"""Bringing a shop's tables to data/raw: for `augrec data import` and for the DAG `ingest`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from augrec.data import sources, tables
+from augrec.data.config import ImportConfig, Section, parse
+from augrec.data.raw import write_raw
+from augrec.errors import ConfigError
+from augrec.settings import Settings
+
+URL_VARIABLE = "AUGREC_SOURCE_URL"
+_SQL = "sql:"
+_DIALECTS = {
+    "postgres": "postgresql",
+    "mssql": "mssql+pymssql",
+}  # what Airflow calls some that SQLAlchemy names otherwise
+
+
+class SourceConfig(Section):
+    """`data.source`: where the tables are."""
+
+    layout: str | None = None
+    """A public dataset's layout, read from `folder`; the other keys are for your own tables."""
+    folder: str | None = None
+    interactions: str | None = None
+    """A CSV or Parquet file, a folder of Parquet files, or sql:TABLE."""
+    items: str | None = None
+    users: str | None = None
+    connection: str | None = None
+    """Id of an Airflow connection for sql:TABLE; or set the variable AUGREC_SOURCE_URL to an SQLAlchemy URL."""
+
+
+def import_tables(settings: Settings, given: dict[str, Any]) -> int:
+    """Read the tables that params.yaml names, `given` options first, and write data/raw whole or not at all.
+
+    Returns:
+        How many interactions there are.
+
+    Raises:
+        ConfigError: nothing says where the tables are.
+        InputError: a table cannot be read; data/raw stays as it was.
+    """
+    params = yaml.safe_load((settings.home / "params.yaml").read_text(encoding="utf-8"))["data"]
+    chosen = {key: value for key, value in given.items() if value}
+    source = parse(SourceConfig, {**params["source"], **chosen}, "data.source")
+    if source.layout and not chosen.get("interactions"):
+        if not source.folder:
+            raise ConfigError(
+                "a layout needs a folder",
+                where="data.source",
+                fix=f"name the folder that holds {source.layout}'s files",
+            )
+        found = sources.read(source.layout, Path(source.folder))
+        described: dict[str, Any] = {"source": source.layout}
+    elif source.interactions:
+        config = parse(ImportConfig, params["import"], "data.import")
+        interactions = _source(source.interactions, source, settings)
+        others = [_source(name, source, settings) if name else None for name in (source.items, source.users)]
+        found = tables.import_tables(config, interactions, *others)
+        described = tables.describe(interactions, *others)
+    else:
+        raise ConfigError(
+            "nothing says where your tables are",
+            where="params.yaml, data.source",
+            fix="set data.source.interactions, or call `augrec data import --interactions FILE`",
+        )
+    write_raw(settings.home / "data" / "raw", *found, described)
+    return len(found.interactions)
+
+
+def _source(name: str, source: SourceConfig, settings: Settings) -> tables.Source:
+    if not name.startswith(_SQL):
+        return tables.Source(name)
+    url = _connection_url(source.connection, settings) if source.connection else os.environ.get(URL_VARIABLE)
+    if not url:
+        raise ConfigError(
+            "a table in a database needs its address",
+            where="data.source",
+            fix=f"name an Airflow connection under data.source.connection, or set {URL_VARIABLE}",
+        )
+    return tables.Source(url, table=name.removeprefix(_SQL))
+
+
+def _connection_url(connection: str, settings: Settings) -> str:
+    """An Airflow connection as an SQLAlchemy URL; inside a task Airflow is asked, elsewhere its database."""
+    from airflow.exceptions import AirflowNotFoundException
+
+    from augrec.orchestration.environment import environment
+
+    for name, value in environment(settings).items():
+        os.environ.setdefault(name, value)
+    from airflow.sdk import BaseHook
+    from sqlalchemy import URL
+
+    try:
+        found = BaseHook.get_connection(connection)
+    except AirflowNotFoundException as error:
+        raise ConfigError(
+            f"Airflow has no connection {connection!r}",
+            where="data.source.connection",
+            fix="add it under Admin → Connections, or as AIRFLOW_CONN_… in the environment",
+        ) from error
+    dialect = _DIALECTS.get(found.conn_type, found.conn_type)
+    if dialect == "sqlite":
+        return f"sqlite:///{found.host}"
+    address = URL.create(dialect, found.login, found.password, found.host, found.port, found.schema)
+    return address.render_as_string(hide_password=False)

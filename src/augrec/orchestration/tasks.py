@@ -1,0 +1,105 @@
+"""What the side-effect tasks of `retrain` do; each is keyed by the run and changes nothing when done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from augrec.files import read_json
+from augrec.settings import Settings
+from augrec.versioning import workspace
+
+log = logging.getLogger(__name__)
+
+MATERIALIZED = "augrec_materialized"
+"""Airflow variable: up to which moment the online store holds features, and of which feature schema."""
+
+
+def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
+    """Write features of the interval since the last materialization to the online store.
+
+    Airflow owns the interval: it is kept in a variable, moved only after a success, and begins anew where the features
+    themselves are others.
+    """
+    from airflow.sdk import Variable
+
+    from augrec.features import store
+
+    path = workspace.open_(settings, run_id).path
+    lineage = _feature_lineage(path)
+    last = json.loads(Variable.get(MATERIALIZED, default="{}"))
+    first, until = store.data_period(path)
+    start = first
+    if last.get("lineage") == lineage and first <= datetime.fromisoformat(last["until"]) <= until:
+        start = datetime.fromisoformat(last["until"])
+    written = store.materialize(path, start, until, online_store=settings.online_store)
+    Variable.set(MATERIALIZED, json.dumps({"lineage": lineage, "until": until.isoformat()}))
+    log.info("materialized %s … %s: %s", start, until, written)
+    return {"start": start.isoformat(), "end": until.isoformat(), **written}
+
+
+def publish(settings: Settings, run_id: str) -> dict[str, Any]:
+    """Commit, tag and push what the run made."""
+    from augrec.versioning import publish as publishing
+
+    return asdict(publishing.publish(settings, workspace.open_(settings, run_id)))
+
+
+def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
+    """Log the run, register its winner, compare it with the champion.
+
+    Returns:
+        version; promotable: whether it may become champion; reason: why, in a sentence; champion: the version it was
+        compared with, or None; markdown: what a person who must approve reads.
+    """
+    from augrec.features import feature_service_name
+    from augrec.registry import comparison, models, tracking
+    from augrec.reporting import comparison as words
+
+    path = workspace.open_(settings, run_id).path
+    decision = read_json(path / "reports" / "decision.json")
+    tracking.log_run(path, run_id, commit=commit)
+    version = models.register(path, run_id, commit, decision, feature_service=feature_service_name())
+    compared = comparison.compare_with_champion(path, version.version)
+    promotable, reason = _judge(compared)
+    return {
+        "version": version.version,
+        "promotable": promotable,
+        "reason": reason,
+        "champion": (compared["champion"] or {}).get("version"),
+        "markdown": words.markdown(compared, decision),
+    }
+
+
+def promote(settings: Settings, run_id: str, registered: dict[str, Any]) -> dict[str, Any]:
+    """Make the registered version the champion, if the champion still is the one it was compared with."""
+    from augrec.registry import promotion
+
+    moved = promotion.promote(
+        registered["version"],
+        reason=registered["reason"],
+        by=f"run {run_id}",
+        expected_champion=registered["champion"],
+    )
+    return {"version": registered["version"], "replaced": moved.replaced if moved else None}
+
+
+def _judge(compared: dict[str, Any]) -> tuple[bool, str]:
+    if compared["outcome"] == "first_champion":
+        return True, "It is the first model: there is no champion to compare it with."
+    if compared["outcome"] == "same_version":
+        return False, "It is the very model that is champion already."
+    found = compared["comparison"]
+    return bool(found["non_inferior"]), str(found["sentence"])
+
+
+def _feature_lineage(path: Path) -> str:
+    """Identifies what the online store would be filled with: another source or schema starts from the beginning."""
+    source = read_json(path / "data" / "raw" / "source.json").get("source", "")
+    schema = (path / "data" / "features" / "schema.json").read_text(encoding="utf-8")
+    return f"{source}:{hashlib.sha256(schema.encode()).hexdigest()[:16]}"

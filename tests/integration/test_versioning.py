@@ -1,0 +1,246 @@
+"""Workspaces, stages and publishing, with real git and real DVC on a pipeline of three tiny stages."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from augrec.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
+from augrec.settings import Settings
+from augrec.versioning import git, lineage, publish, rebuild, stages, workspace
+
+PIPELINE = """
+stages:
+  validate:
+    cmd: python -m augrec.tiny validate
+    deps: [data/raw, src]
+    params: [limit]
+    outs: [data/validated]
+  synthesize:
+    matrix: {generator: "${run.generators}"}
+    cmd: python -m augrec.tiny copy data/validated data/synthetic/${item.generator}
+    deps: [data/validated]
+    outs: ["data/synthetic/${item.generator}"]
+"""
+PARAMS = """
+limit: 3    # a comment that stays
+run:
+  generators:
+  - one
+  - two
+policies: {}
+"""
+STAGE = """
+import os, shutil, sys, time
+from pathlib import Path
+
+from augrec.errors import RefusedError
+from augrec.stages.runner import read_params, run
+
+
+def main(action, source="data/raw", target="data/validated"):
+    words = Path(source, "interactions.parquet").read_text().split()
+    if action == "validate" and "slow" in words:
+        Path("started").write_text(str(os.getpid()))
+        time.sleep(60)
+    if action == "validate" and len(words) > read_params()["limit"]:
+        raise RefusedError("too many words", where=source, fix="use fewer")
+    shutil.copytree(source, target)
+
+
+if __name__ == "__main__":
+    run(main)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Settings:
+    home = tmp_path / "project"
+    package = home / "src" / "augrec"
+    # the workspace's own src is what its stages import: the runner they need, and the stage of this test
+    source = Path(__file__).parents[2] / "src" / "augrec"
+    (package / "stages").mkdir(parents=True)
+    for name in ("__init__.py", "errors.py", "files.py", "stages/__init__.py", "stages/runner.py"):
+        (package / name).write_text((source / name).read_text())
+    (package / "tiny.py").write_text(STAGE)
+    (home / "dvc.yaml").write_text(PIPELINE)
+    (home / "params.yaml").write_text(PARAMS)
+    (home / ".dvcignore").write_text("__pycache__\nstarted\n")
+    (home / ".gitignore").write_text("/data/*\n!/data/raw.dvc\n/var/\n__pycache__/\nstarted\n")
+    git.git(home, "init", "--quiet")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=home, check=True)
+    (home / ".dvc" / "config").write_text("[core]\n    remote = local\n['remote \"local\"']\n    url = x\n")
+    git.git(home, "-c", "user.name=t", "-c", "user.email=t@t", "add", ".")
+    git.git(home, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "-m", "start")
+    write_raw(home, "a b")
+    var = home / "var"
+    return Settings(home, var, "127.0.0.1", 8080, 5000, f"sqlite:///{var}/m.db", str(var / "o.db"))
+
+
+def write_raw(home: Path, words: str) -> None:
+    (home / "data" / "raw").mkdir(parents=True, exist_ok=True)
+    (home / "data" / "raw" / "interactions.parquet").write_text(words)
+
+
+def run_all(run: workspace.Workspace) -> dict[str, str]:
+    stages.snapshot(run.path, "data/raw")
+    return {stage.name: stages.run_stage(run.path, stage.name) for stage in stages.plan(run.path)}
+
+
+def test_a_second_run_with_nothing_changed_restores_every_stage(project: Settings) -> None:
+    first = run_all(workspace.create(project, "first", {}))
+    second = run_all(workspace.create(project, "second", {}))
+    assert first == {"validate": "ran", "synthesize@one": "ran", "synthesize@two": "ran"}
+    assert second == dict.fromkeys(first, "restored")
+    assert (project.runs / "second" / "data/synthetic/two/interactions.parquet").read_text() == "a b"
+
+
+def test_changed_code_runs_again(project: Settings) -> None:
+    run_all(workspace.create(project, "first", {}))
+    code = project.home / "src" / "augrec" / "tiny.py"
+    code.write_text(code.read_text() + "\n# another version\n")
+    assert run_all(workspace.create(project, "second", {}))["validate"] == "ran"
+
+
+def test_a_runs_own_parameters_decide_the_members_of_a_matrix(project: Settings) -> None:
+    run = workspace.create(project, "narrow", {"run.generators": ["two"]})
+    assert [stage.name for stage in stages.plan(run.path)] == ["validate", "synthesize@two"]
+    assert "# a comment that stays" in (run.path / "params.yaml").read_text()
+    assert (project.home / "params.yaml").read_text() == PARAMS
+
+
+def test_an_unknown_parameter_is_refused(project: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"params\.yaml has no run\.generator"):
+        workspace.create(project, "typo", {"run.generator": ["two"]})
+
+
+def test_without_overrides_the_parameters_keep_every_byte(project: Settings) -> None:
+    assert (workspace.create(project, "plain", {}).path / "params.yaml").read_bytes() == PARAMS.encode()
+
+
+def test_a_refusing_stage_says_why_and_is_permanent(project: Settings) -> None:
+    write_raw(project.home, "far too many words here")
+    run = workspace.create(project, "refused", {})
+    with pytest.raises(RefusedError, match="stage validate: too many words") as caught:
+        stages.run_stage(run.path, "validate")
+    assert caught.value.fix == "use fewer"
+
+
+def test_a_killed_stage_is_transient_and_can_run_again(project: Settings) -> None:
+    write_raw(project.home, "slow")
+    run = workspace.create(project, "killed", {})
+    started = run.path / "started"
+
+    def kill() -> None:
+        while not started.exists() or not started.read_text():
+            time.sleep(0.05)
+        os.kill(int(started.read_text()), signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(TransientError, match="was killed"):
+        stages.run_stage(run.path, "validate")
+    assert not (run.path / "data" / "validated").exists()
+    write_raw(run.path, "quick")
+    assert stages.run_stage(run.path, "validate") == "ran"
+
+
+def test_a_stage_ends_when_whoever_started_it_is_gone(project: Settings) -> None:
+    write_raw(project.home, "slow")
+    run = workspace.create(project, "orphan", {})
+    call = f"from pathlib import Path; from augrec.versioning import stages; stages.run_stage(Path({str(run.path)!r}), 'validate')"
+    parent = subprocess.Popen([sys.executable, "-c", call])
+    started = run.path / "started"
+    while not started.exists() or not started.read_text():
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{started.read_text()}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{started.read_text()}").exists()
+
+
+def test_two_runs_at_once_do_not_meet(project: Settings) -> None:
+    one = workspace.create(project, "one", {"run.generators": ["one"]})
+    write_raw(project.home, "c d")
+    two = workspace.create(project, "two", {"run.generators": ["two"]})
+    threads = [
+        subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=run.path,
+            env={**os.environ, "PYTHONPATH": str(run.path / "src"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        )
+        for run in (one, two)
+    ]  # fmt: skip
+    assert [thread.wait() for thread in threads] == [0, 0]
+    assert (one.path / "data/synthetic/one/interactions.parquet").read_text() == "a b"
+    assert (two.path / "data/synthetic/two/interactions.parquet").read_text() == "c d"
+    assert not (one.path / "data/synthetic/two").exists()
+
+
+def test_uncommitted_changes_take_part_but_make_it_a_dry_run(project: Settings) -> None:
+    assert not workspace.create(project, "clean", {}).dry_run
+    (project.home / "params.yaml").write_text(PARAMS.replace("limit: 3", "limit: 1"))
+    run = workspace.create(project, "dirty", {})
+    assert run.dry_run and run.changed == ["params.yaml"]
+    with pytest.raises(RefusedError):
+        run_all(run)
+
+
+def test_creating_a_workspace_twice_changes_nothing(project: Settings) -> None:
+    first = workspace.create(project, "same", {})
+    (first.path / "mine").write_text("kept")
+    assert workspace.create(project, "same", {}) == first
+    assert (first.path / "mine").exists()
+
+
+def test_without_data_there_is_no_run(project: Settings) -> None:
+    (project.home / "data" / "raw" / "interactions.parquet").unlink()
+    with pytest.raises(InputError, match="no data to train on"):
+        workspace.create(project, "empty", {})
+
+
+def test_publishing_twice_changes_nothing_and_the_remote_holds_the_data(project: Settings) -> None:
+    run = workspace.create(project, "scheduled__2026-01-01T00:00:00+00:00", {})
+    run_all(run)
+    first, second = publish.publish(project, run), publish.publish(project, run)
+    assert first.commit == second.commit and first.pushed > 0 and second.pushed == 0
+    assert publish.tags(project) == ["run/scheduled__2026-01-01T00-00-00-00-00"]
+    assert "data/synthetic/two" in git.git(project.home, "show", f"{first.commit}:dvc.lock")
+    assert git.changes(project.home) == []
+
+
+def test_an_incomplete_run_is_not_published(project: Settings) -> None:
+    run = workspace.create(project, "half", {})
+    stages.snapshot(run.path, "data/raw")
+    stages.run_stage(run.path, "validate")
+    with pytest.raises(PermanentError, match=r"not complete: synthesize@one, synthesize@two"):
+        publish.publish(project, run)
+    assert publish.tags(project) == []
+
+
+def test_every_synthetic_dataset_is_listed_with_what_made_it(project: Settings) -> None:
+    for name in ("first", "second"):
+        run = workspace.create(project, name, {"run.generators": ["two"]})
+        run_all(run)
+        publish.publish(project, run)
+    [dataset] = lineage.synthetic_datasets(project)
+    assert (dataset.generator, dataset.first_run, dataset.runs) == ("two", "first", ["first", "second"])
+
+
+def test_a_run_is_rebuilt_from_its_commit_alone(project: Settings) -> None:
+    run = workspace.create(project, "original", {})
+    run_all(run)
+    commit = publish.publish(project, run).commit
+    workspace.remove(project, run.path)
+    write_raw(project.home, "other data by now")
+    seen: list[str] = []
+    built = rebuild.rebuild(project, commit, progress=lambda stage, number, total: seen.append(stage))
+    assert built.differing == [] and built.outputs == 3 and seen[0] == "validate"
+    assert (built.path / "data/synthetic/one/interactions.parquet").read_text() == "a b"
