@@ -78,6 +78,7 @@ class Component:
                 },
             )
             save_file(arrays, draft / _ARRAYS)
+            (draft / _ARRAYS).chmod(0o644)  # safetensors makes it private; models are read by others too
             for key, array in texts.items():
                 pl.DataFrame({key: array.astype(str).tolist()}, schema={key: pl.String}).write_parquet(
                     draft / f"{key}.parquet"

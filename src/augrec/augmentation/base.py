@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import polars as pl
 
 from augrec import component
 from augrec.component import Component
+from augrec.data.columns import INTERACTIONS, require
 from augrec.errors import ConfigError
 from augrec.seeds import derive
 
@@ -62,25 +63,36 @@ class Policy:
         seed: where the operations' random draws come from.
     """
 
-    def __init__(self, name: str, steps: Sequence[Mapping[str, Mapping[str, Any] | None]], *, seed: int) -> None:
+    def __init__(
+        self, name: str, steps: Sequence[Mapping[str, Mapping[str, Any] | None]], *, seed: int
+    ) -> None:
         self.name = name
         self.operations: list[Operation] = []
         for place, step in enumerate(steps):
             if len(step) != 1:
-                raise ConfigError("each step of a policy names one operation", where=f"params.yaml, policies.{name}[{place}]",
-                                  fix="write it as `- operation: {option: value}`")
+                raise ConfigError(
+                    "each step of a policy names one operation",
+                    where=f"params.yaml, policies.{name}[{place}]",
+                    fix="write it as `- operation: {option: value}`",
+                )
             [(operation, config)] = step.items()
-            kind = component.find("augrec.augmentation", operation, Operation)
+            kind = component.find("augrec.augmentation", operation, Operation)  # type: ignore[type-abstract]
             self.operations.append(kind(config, seed=derive(seed, name, place, operation)))
 
     @property
     def kind(self) -> Kind:
-        """"generated" if any operation is, else "placebo" if any is, else "real"."""
+        """The kind of its most artificial operation: generated, else placebo, else real."""
         kinds = {operation.kind for operation in self.operations}
         return "generated" if "generated" in kinds else "placebo" if "placebo" in kinds else "real"
 
     def apply(self, ingredients: Ingredients) -> pl.DataFrame:
-        """Build the training set."""
+        """Build the training set: the real rows as they are and in their order, then what the operations add.
+
+        Raises:
+            InputError: the real interactions are not canonical.
+        """
+        require(ingredients.real, INTERACTIONS, where="real training interactions")
+        ingredients = replace(ingredients, real=ingredients.real.select(INTERACTIONS.keys()))
         training = ingredients.real
         for operation in self.operations:
             training = operation.apply(training, ingredients)

@@ -10,12 +10,15 @@ import polars as pl
 
 from augrec import component
 from augrec.component import Component
+from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
-from augrec.data.columns import require
-from augrec.errors import InputError
+from augrec.errors import InputError, RefusedError
 
 Log = Callable[[Mapping[str, float]], None]
 """Receives one row of a training curve, e.g. {"step": 100, "critic": 0.7, "generator": 0.9}."""
+
+
+_WHERE = "generator training interactions"
 
 
 class Generator(Component):
@@ -24,7 +27,9 @@ class Generator(Component):
     A subclass implements `_fit`, `_sample`, and the component's `_state` and `_restore`.
     """
 
-    def fit(self, interactions: pl.DataFrame, *, users: pl.DataFrame | None = None, log: Log | None = None) -> Generator:
+    def fit(
+        self, interactions: pl.DataFrame, *, users: pl.DataFrame | None = None, log: Log | None = None
+    ) -> Generator:
         """Learn.
 
         Args:
@@ -34,21 +39,32 @@ class Generator(Component):
 
         Raises:
             InputError: no rows, or columns are missing.
-            RefusedError: training broke (NaN, collapse): the generator must not be used.
+            RefusedError: rows are not real, or training broke (NaN, explosion): there is no generator to use.
         """
-        require(interactions, {C.USER: pl.String, C.ITEM: pl.String}, where="generator training interactions")
+        require(interactions, INTERACTIONS, where=_WHERE)
         if interactions.is_empty():
-            raise InputError("there is nothing to learn from", where="generator training interactions",
-                             fix="check the data window")
+            raise InputError("there is nothing to learn from", where=_WHERE, fix="check the data window")
+        if not interactions[C.ORIGIN].eq_missing(REAL).all():
+            others = sorted(
+                interactions.filter(pl.col(C.ORIGIN).ne_missing(REAL))[C.ORIGIN].fill_null("null").unique()
+            )
+            raise RefusedError(
+                f"a generator learns from real interactions only; some rows come from {', '.join(others[:5])}",
+                where=_WHERE,
+                fix="give it data/training_set, not an augmented training set",
+            )
         self._fit(interactions, users, log or (lambda row: None))
         return self
 
-    def sample(self, n: int, *, condition: Mapping[str, object] | None = None, seed: int | None = None) -> pl.DataFrame:
+    def sample(
+        self, n: int, *, condition: Mapping[str, object] | None = None, seed: int | None = None
+    ) -> pl.DataFrame:
         """Draw n synthetic users.
 
         Args:
             n: how many users.
-            condition: e.g. {"length": "1-5"}; nothing draws conditions as frequent as in the training data.
+            condition: e.g. {"length": "1-5"} (distinct items); nothing draws conditions as frequent as in the training
+                data.
             seed: of the draw; the generator's own seed when absent.
 
         Returns:
@@ -66,9 +82,9 @@ class Generator(Component):
 
 def find(name: str) -> type[Generator]:
     """The generator class called `name`."""
-    return component.find("augrec.generators", name, Generator)
+    return component.find("augrec.generators", name, Generator)  # type: ignore[type-abstract]
 
 
 def load(path: Path) -> Generator:
     """Load any saved generator."""
-    return component.load("augrec.generators", path, Generator)
+    return component.load("augrec.generators", path, Generator)  # type: ignore[type-abstract]

@@ -1,0 +1,77 @@
+"""Adding made-up users to a training set: how many there is room for, whose rows they copy, what they are called."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import polars as pl
+
+from augrec.augmentation.base import Ingredients
+from augrec.data.columns import INTERACTIONS
+from augrec.data.columns import Columns as C
+
+NUMBER = "number"
+"""Of a made-up user within one operation, 0 … n-1; `append_users` turns it into an id."""
+
+_logger = logging.getLogger(__name__)
+
+
+def users_to_add(ratio: float, training: pl.DataFrame, ingredients: Ingredients) -> int:
+    """How many users to add: `ratio` for each real one, as far as `max_ratio` leaves room; says so where it does not."""
+    n_real = ingredients.real[C.USER].n_unique()
+    wanted = round(ratio * n_real)
+    added_before = training[C.USER].n_unique() - n_real
+    room = max(0, int(ingredients.max_ratio * n_real) - added_before)
+    if wanted > room:
+        _logger.warning("augmentation.max_ratio leaves room for %d users; %d were asked for", room, wanted)
+    return min(wanted, room)
+
+
+def copy_users(real: pl.DataFrame, chosen: np.ndarray) -> pl.DataFrame:
+    """The rows of real users, once for each time a user is chosen, in the order of choice and then of time.
+
+    Args:
+        real: canonical interactions.
+        chosen: int (n,), positions among the users of `real` in sorted order.
+
+    Returns:
+        The rows with a column NUMBER, 0 … n-1.
+    """
+    users = real[C.USER].unique().sort()
+    picks = pl.DataFrame({NUMBER: np.arange(len(chosen)), C.USER: users.gather(chosen)})
+    return picks.join(real, on=C.USER, how="left", maintain_order="left_right").sort(
+        NUMBER, C.TIMESTAMP, maintain_order=True
+    )
+
+
+def append_users(training: pl.DataFrame, made: pl.DataFrame, maker: str) -> pl.DataFrame:
+    """`training` as it is, then the made-up users, named so that they meet no id of `training`.
+
+    Args:
+        training: canonical interactions, perhaps with `observed`.
+        made: canonical rows with NUMBER in place of a user id, perhaps with `observed`, sorted by user and time.
+        maker: name of the operation or generator; becomes the origin.
+    """
+    prefix = _free_prefix(maker, training[C.USER])
+    named = made.with_columns(
+        pl.lit(prefix).add(pl.col(NUMBER).cast(pl.String).str.zfill(8)).alias(C.USER),
+        pl.lit(maker).alias(C.ORIGIN),
+    )
+    columns = list(INTERACTIONS)
+    if C.OBSERVED in training.columns or C.OBSERVED in made.columns:
+        columns.append(C.OBSERVED)
+        training, named = (
+            table if C.OBSERVED in table.columns else table.with_columns(pl.lit(True).alias(C.OBSERVED))
+            for table in (training, named)
+        )
+    return pl.concat([training.select(columns), named.select(columns)])
+
+
+def _free_prefix(maker: str, taken: pl.Series) -> str:
+    """The plain prefix, unless ids that start so are there already (the same operation twice, or odd real ids)."""
+    prefix, attempt = f"synthetic:{maker}:", 1
+    while taken.str.starts_with(prefix).any():
+        attempt += 1
+        prefix = f"synthetic:{maker}#{attempt}:"
+    return prefix

@@ -1,0 +1,32 @@
+"""Placebo: whole copies of random real users."""
+
+from __future__ import annotations
+
+import polars as pl
+from pydantic import Field
+
+from augrec.augmentation._users import append_users, copy_users, users_to_add
+from augrec.augmentation.base import Ingredients, Operation
+from augrec.component import ComponentConfig
+from augrec.data.columns import Columns as C
+from augrec.seeds import rng
+
+
+class BootstrapConfig(ComponentConfig):
+    """Knobs of the bootstrap."""
+
+    ratio: float = Field(1.0, ge=0.0)
+    """Copies for each real user."""
+
+
+class Bootstrap(Operation):
+    """Adds copies of users drawn with replacement: more rows and more gradient steps, no new information."""
+
+    Config = BootstrapConfig
+    kind = "placebo"
+
+    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+        """Append the copies."""
+        n = users_to_add(self.config.ratio, training, ingredients)
+        chosen = rng(self.seed, "users").integers(0, ingredients.real[C.USER].n_unique(), n)
+        return append_users(training, copy_users(ingredients.real, chosen), self.name())

@@ -1,0 +1,44 @@
+"""Placebo: users who take popular items at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from augrec.augmentation._users import NUMBER, append_users, users_to_add
+from augrec.augmentation.base import Ingredients, Operation
+from augrec.component import ComponentConfig
+from augrec.data.columns import Columns as C
+from augrec.data.histories import ItemIndex
+from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._popularity import draw_distinct
+from augrec.seeds import rng
+
+
+class PopularityRandomConfig(ComponentConfig):
+    """Knobs of the popularity-random users."""
+
+    ratio: float = Field(1.0, ge=0.0)
+    """Users for each real one."""
+
+
+class PopularityRandom(Operation):
+    """Adds users with the lengths of real profiles and items drawn by popularity: right margins, no taste at all."""
+
+    Config = PopularityRandomConfig
+    kind = "placebo"
+
+    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+        """Append the users."""
+        random = rng(self.seed, "users")
+        distinct = ingredients.real.select(C.USER, C.ITEM).unique()
+        real_lengths = distinct.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        items = ItemIndex(distinct[C.ITEM])
+        popularity = np.bincount(items.encode(distinct[C.ITEM]), minlength=len(items)).astype(np.float64)
+        lengths = random.choice(real_lengths, users_to_add(self.config.ratio, training, ingredients))
+        positions = draw_distinct(lengths, popularity, random)
+        details = RowDetails.of(ingredients.real, items).draw(positions, lengths, random)
+        rows = build_interactions(self.name(), lengths, items.decode(positions), details)
+        numbers = pl.Series(NUMBER, np.repeat(np.arange(len(lengths)), lengths))
+        return append_users(training, rows.with_columns(numbers), self.name())

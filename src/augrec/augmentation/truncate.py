@@ -1,0 +1,47 @@
+"""Real users as they looked when they were new: the first items seen, the rest to be predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from augrec.augmentation._users import NUMBER, append_users, copy_users, users_to_add
+from augrec.augmentation.base import Ingredients, Operation
+from augrec.component import ComponentConfig
+from augrec.data.columns import Columns as C
+from augrec.seeds import rng
+
+
+class TruncateConfig(ComponentConfig):
+    """Knobs of the truncation."""
+
+    ratio: float = Field(1.0, ge=0.0)
+    """Truncated users for each real one."""
+    max_length: int = Field(5, ge=1)
+    """Between 1 and so many first items are observed."""
+
+
+class Truncate(Operation):
+    """Adds real users cut to their first items, to teach a model what cold users go on to like.
+
+    All rows of the user are kept; those after the cut have `observed` False: targets that are no input. Users with a
+    single item have nothing left to predict and are not used. Each user is cut equally often, give or take one.
+    """
+
+    Config = TruncateConfig
+    kind = "real"
+
+    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+        """Append the truncated users."""
+        random = rng(self.seed, "users")
+        lengths = ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        usable = np.nonzero(lengths >= 2)[0]
+        n = users_to_add(self.config.ratio, training, ingredients) if len(usable) else 0
+        rounds = -(-n // max(len(usable), 1))
+        chosen = np.concatenate([usable[:0], *(random.permutation(usable) for _ in range(rounds))])[:n]
+        cuts = random.integers(1, np.minimum(self.config.max_length, lengths[chosen] - 1) + 1)
+        rows = copy_users(ingredients.real, chosen)
+        place = rows.select(pl.int_range(pl.len()).over(NUMBER)).to_series()
+        seen = place < pl.Series(np.repeat(cuts, lengths[chosen]))
+        return append_users(training, rows.with_columns(seen.alias(C.OBSERVED)), self.name())

@@ -1,0 +1,50 @@
+"""Judge a synthetic sample: data/synthetic/<generator> -> reports/audit/<generator>.
+
+A sample that fails is no error of this stage: the verdict is written, and the gate refuses what is made with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+
+from augrec.audit.config import AuditConfig
+from augrec.audit.judge import Evidence, judge
+from augrec.data.config import parse
+from augrec.files import read_json, whole_directory, write_json
+from augrec.seeds import derive
+from augrec.stages._training_set import read_table, read_training_interactions
+from augrec.stages.runner import read_params, run
+
+log = logging.getLogger(__name__)
+PREPARED = Path("data/prepared")
+
+
+def main(name: str) -> None:
+    """Audit the sample of the generator called `name`; only validation users serve as those it never saw."""
+    params = read_params()
+    config = parse(AuditConfig, params.get("audit") or {}, "audit")
+    cuts = read_json(PREPARED / "split.json")
+    evidence = Evidence(
+        training=read_training_interactions(),
+        interactions=read_table(PREPARED / "interactions.parquet", "prepare"),
+        held_out=read_table(PREPARED / "held_out.parquet", "prepare"),
+        valid_from=datetime.fromisoformat(cuts["valid_from"]),
+        test_from=datetime.fromisoformat(cuts["test_from"]),
+        items=read_table(PREPARED / "items.parquet", "prepare"),
+    )
+    sample = read_table(Path("data/synthetic") / name / "interactions.parquet", "synthesize")
+    seed = derive(params["seed"], "audit", name)
+    verdict, distributions = judge(sample, evidence, config, generator=name, seed=seed)
+    with whole_directory(Path("reports/audit") / name) as draft:
+        write_json(draft / "audit.json", verdict)
+        write_json(draft / "distributions.json", distributions)
+    if verdict["passed"]:
+        log.info("%s passed the audit", name)
+    else:
+        log.warning("%s failed the audit: %s", name, ", ".join(verdict["failed_limits"]))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,152 @@
+"""From a training set to a generator, a sample, its audit and the policies' training sets, as stages."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from augrec.data.clean import clean
+from augrec.data.config import PrepareConfig
+from augrec.data.simulate import ShopConfig, simulate
+from augrec.data.split import split
+from augrec.errors import ConfigError, InputError
+from augrec.files import read_json
+from augrec.stages import audit, augment, synthesize, train_generator
+from augrec.stages.prepare import write_prepared
+
+PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+PARAMS["generators"]["profile_gan"] = {"steps": 10, "batch_size": 16, "hidden": 16, "log_every": 5}
+
+
+def workspace(folder: Path) -> Path:
+    """The files a run has before its generators are trained."""
+    tables = simulate(ShopConfig(n_users=150, n_items=60, n_interactions=3000), seed=1)
+    interactions = clean(tables.interactions, PARAMS["prepare"]["positive"], min_item_interactions=1)
+    parts = split(interactions, PrepareConfig.model_validate(PARAMS["prepare"]).split, seed=1)
+    write_prepared(folder / "data/prepared", tables, interactions, parts)
+    training_set = folder / "data/training_set"
+    training_set.mkdir()
+    parts.train.with_columns(user__activity=pl.lit(1.0)).write_parquet(training_set / "interactions.parquet")
+    tables.users.join(parts.train, on="user_id", how="semi").write_parquet(training_set / "users.parquet")
+    set_params(folder, {})
+    return folder
+
+
+def set_params(folder: Path, changes: dict) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump({**PARAMS, **changes}), encoding="utf-8")
+
+
+def run_all() -> None:
+    train_generator.main("profile_gan")
+    synthesize.main("profile_gan")
+    audit.main("profile_gan")
+    for policy in PARAMS["run"]["policies"]:
+        augment.main(policy)
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    places = ("models", "data/synthetic", "data/augmented", "reports")
+    files = [path for place in places for path in (folder / place).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = workspace(tmp_path_factory.mktemp("run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_all()
+    return folder
+
+
+def test_the_stages_write_what_they_promise(finished):
+    assert {"component.json", "arrays.safetensors", "curve.csv"} <= names(
+        finished / "models/generators/profile_gan"
+    )
+    assert names(finished / "data/synthetic/profile_gan") == {"interactions.parquet", "sample.json"}
+    assert names(finished / "reports/audit/profile_gan") == {"audit.json", "distributions.json"}
+    assert names(finished / "data/augmented") == set(PARAMS["run"]["policies"])
+    verdict = read_json(finished / "reports/audit/profile_gan/audit.json")
+    assert set(verdict) == {
+        "generator",
+        "passed",
+        "failed_limits",
+        "fidelity",
+        "diversity",
+        "privacy",
+        "limits",
+    }
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_sample_has_as_many_users_as_the_ratio_says(finished):
+    facts = read_json(finished / "data/synthetic/profile_gan/sample.json")
+    real = pl.read_parquet(finished / "data/training_set/interactions.parquet")["user_id"].n_unique()
+    assert facts["n_users"] == facts["n_real_users"] == real
+
+
+def test_policies_say_what_they_are_and_which_samples_they_used(finished):
+    facts = {
+        name: read_json(finished / "data/augmented" / name / "policy.json")
+        for name in PARAMS["run"]["policies"]
+    }
+    assert facts["none"]["n_added_users"] == 0
+    assert {name for name, fact in facts.items() if fact["kind"] == "generated"} == {"profile_gan"}
+    assert {name: fact["samples"] for name, fact in facts.items() if fact["samples"]} == {
+        "profile_gan": ["profile_gan"]
+    }
+
+
+def test_no_held_out_user_reaches_a_training_set(finished):
+    held_out = set(pl.read_parquet(finished / "data/prepared/held_out.parquet")["user_id"])
+    for policy in PARAMS["run"]["policies"]:
+        training = pl.read_parquet(finished / "data/augmented" / policy / "interactions.parquet")
+        assert not held_out & set(training["user_id"])
+
+
+def test_the_same_inputs_give_the_same_bytes(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(workspace(tmp_path))
+    run_all()
+    assert made(tmp_path) == made(finished)
+
+
+def test_a_failed_audit_is_reported_and_is_no_error(finished, tmp_path, monkeypatch):
+    for part in ("data", "models"):
+        (tmp_path / part).symlink_to(finished / part)
+    set_params(tmp_path, {"audit": {"limits": {"max_attack_auc": 0.0}}})
+    monkeypatch.chdir(tmp_path)
+    audit.main("profile_gan")
+    verdict = read_json(tmp_path / "reports/audit/profile_gan/audit.json")
+    assert not verdict["passed"] and verdict["failed_limits"] == ["max_attack_auc"]
+
+
+def test_a_generator_outside_the_run_cannot_be_mixed_in(finished, tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(finished / "data")
+    set_params(tmp_path, {"run": {**PARAMS["run"], "generators": []}})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="takes no part"):
+        augment.main("profile_gan")
+
+
+def test_an_unknown_policy_and_an_unknown_option_are_refused(finished, tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(finished / "data")
+    monkeypatch.chdir(tmp_path)
+    set_params(tmp_path, {"augmentation": {"max_ration": 1}, "audit": {"neighbors": 1}})
+    for stage, name in ((augment, "none"), (audit, "profile_gan")):
+        with pytest.raises(ConfigError, match=r"max_ration|neighbors"):
+            stage.main(name)
+    set_params(tmp_path, {})
+    with pytest.raises(ConfigError, match="no_such_policy"):
+        augment.main("no_such_policy")
+
+
+def test_a_missing_training_set_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    set_params(tmp_path, {})
+    for stage, name in ((train_generator, "profile_gan"), (augment, "none"), (synthesize, "profile_gan")):
+        with pytest.raises(InputError, match="training set"):
+            stage.main(name)
