@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +32,7 @@ def get(name: Annotated[DataSet, typer.Argument(help="Which data set.")] = DataS
     here = settings_.load()
     console.print(fetch.TERMS, style="dim", highlight=False)
     found = fetch.movielens_100k(here.var / "downloads" / name)
-    write_raw(here.home / "data" / "raw", *found, {"source": str(name)})
+    write_raw(here.home / "data" / "raw", *found, {"source": str(name), "taken_at": _now()})
     _show(here.home)
 
 
@@ -46,13 +47,21 @@ def simulate_(
     seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 0,
 ) -> None:
     """Write a simulated shop into data/raw: tastes, a popularity power law, seasons, newcomers, new items."""
+    from augrec.data.columns import Columns as C
     from augrec.data.raw import write_raw
     from augrec.data.simulate import ShopConfig, simulate
 
     home = settings_.load().home
     config = ShopConfig(n_users=users, n_items=items, n_interactions=interactions, drift=drift)
-    source = {"source": "simulated shop", "seed": seed, **config.model_dump(mode="json")}
-    write_raw(home / "data" / "raw", *simulate(config, seed), source)
+    found = simulate(config, seed)
+    now = found.interactions[C.TIMESTAMP].max()  # in the shop; the same call then gives the same bytes
+    source = {
+        "source": "simulated shop",
+        "seed": seed,
+        "taken_at": str(now),
+        **config.model_dump(mode="json"),
+    }
+    write_raw(home / "data" / "raw", *found, source)
     _show(home)
 
 
@@ -119,6 +128,11 @@ def log() -> None:
             "\n".join(one.models) or "none",
         )
     console.print(table)
+
+
+def _now() -> str:
+    """When a snapshot is taken: validation holds later timestamps for mistakes."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _show(home: Path) -> None:

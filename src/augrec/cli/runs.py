@@ -180,14 +180,16 @@ def _run_and_show(here: Settings, conf: dict[str, Any]) -> None:
 
 def _explain_failure(airflow: Any, run_id: str) -> None:
     failed = [state for state in airflow.task_states("retrain", run_id) if state.state == "failed"]
-    logs = "\n\n".join(
-        f"{state.task} {state.member}\n{airflow.last_log_lines('retrain', run_id, state)}"
-        for state in failed[:3]
-    )
+    causes = [
+        f"{state.task} {state.member}: {airflow.why_failed('retrain', run_id, state)}" for state in failed[:3]
+    ]
     raise PermanentError(
-        f"the run failed in {', '.join(sorted({state.task for state in failed}))}\n{logs}",
+        f"the run failed in {', '.join(sorted({state.task for state in failed}))}\n\n"
+        + "\n\n".join(causes)
+        + "\n",
         where=run_id,
-        fix="mend the cause and clear the failed task in Airflow; the champion is as it was",
+        fix="mend the cause, then clear the failed task in Airflow: only it and what follows run again. The champion is "
+        "as it was",
     )
 
 

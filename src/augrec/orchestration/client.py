@@ -119,17 +119,21 @@ class Airflow:
         )
         return answer.json()["value"] if answer.status_code == 200 else None
 
-    def last_log_lines(self, dag: str, run_id: str, state: TaskState, lines: int = 12) -> str:
-        """The end of a task's log, where it says what went wrong."""
+    def why_failed(self, dag: str, run_id: str, state: TaskState) -> str:
+        """What a failed task says of its failure: the error it raised, else the end of its log."""
         answer = self._http.get(
             f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{state.task}/logs/{state.try_number}",
             params={"map_index": state.map_index},
             headers={"Accept": "application/json"},
         )
-        if answer.status_code != 200:
-            return ""
-        events = [_event_text(event) for event in answer.json().get("content", [])]
-        return "\n".join([event for event in events if event][-lines:])
+        events = answer.json().get("content", []) if answer.status_code == 200 else []
+        raised = [
+            error for event in events if isinstance(event, dict) for error in event.get("error_detail") or []
+        ]
+        if raised:
+            return str(raised[0]["exc_value"])
+        texts = [event if isinstance(event, str) else str(event.get("event", "")) for event in events]
+        return "\n".join(texts[-10:]) or "it left no log; see var/logs/platform.log"
 
     def clear(self, dag: str, run_id: str, tasks: list[str]) -> None:
         """Clear tasks and all that follow, so that they run again."""
@@ -194,15 +198,3 @@ def _detail(answer: httpx.Response) -> str:
         return str(answer.json().get("detail", answer.text))
     except ValueError:
         return answer.text[:500]
-
-
-def _event_text(event: Any) -> str:
-    if isinstance(event, str):
-        return event
-    details = event.get("error_detail") or []
-    reasons = [
-        f"{detail['exc_type']}: {detail['exc_value']}"
-        for detail in details
-        if isinstance(detail, dict) and "exc_type" in detail
-    ]
-    return "\n".join([str(event.get("event", "")), *reasons]).strip()

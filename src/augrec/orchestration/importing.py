@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def import_tables(settings: Settings, given: dict[str, Any]) -> int:
             where="params.yaml, data.source",
             fix="set data.source.interactions, or call `augrec data import --interactions FILE`",
         )
+    described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
     write_raw(settings.home / "data" / "raw", *found, described)
     return len(found.interactions)
 

@@ -1,0 +1,69 @@
+"""What a person reads who must approve a new champion: Markdown for Airflow's approval screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from augrec.data.slices import SLICES
+from augrec.reporting.words import count, find_arm, measured, metric_words, number, signed, slice_words, users
+
+
+def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
+    """Challenger and champion side by side, the gate's sentences, and where the report is.
+
+    Args:
+        comparison: {"outcome", "challenger", "champion", "comparison"}: challenger and champion are {"version",
+            "recommender", "policy"}, champion None where there is none; comparison is what
+            `augrec.evaluation.compare.compare` found, or None.
+        decision: decision.json of the run that made the challenger.
+    """
+    challenger, champion, found = (comparison[name] for name in ("challenger", "champion", "comparison"))
+    parts = [f"### May version {challenger['version']} ({_model(challenger)}) become the champion?"]
+    if found is not None:
+        parts += [str(found["sentence"]), _side_by_side(found, champion, challenger)]
+    elif comparison["outcome"] == "same_version":
+        parts.append("It is the very model that is champion already: approving changes nothing.")
+    else:
+        parts += ["There is no champion yet: this would be the first.", _alone(decision)]
+    parts.append("**What the gate says**")
+    parts.append("\n".join(f"- {sentence}" for sentence in decision["sentences"]))
+    parts.append(
+        "**All the evidence** is in `reports/report.html` of this run: `augrec report` prints where, and it is kept with the "
+        "run in MLflow. Rejecting, or no answer, leaves the champion as it is."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _side_by_side(
+    found: Mapping[str, Any], champion: Mapping[str, Any], challenger: Mapping[str, Any]
+) -> str:
+    lines = [
+        f"| {metric_words(found['metric'])} on the same test users | users | champion {champion['version']} ({_model(champion)}) "
+        f"| challenger {challenger['version']} ({_model(challenger)}) | difference | interval |",
+        "|:--|--:|--:|--:|--:|--:|",
+    ]
+    for row in ({"slice": "all", **found}, *found.get("slices", [])):
+        low, high = signed(row["ci_low"]), signed(row["ci_high"])
+        interval = "–" if row["ci_low"] is None else f"{low} … {high}"
+        lines.append(
+            f"| {slice_words(row['slice'])} | {count(row['n_users'])} | {number(row['champion_mean'])} "
+            f"| {number(row['challenger_mean'])} | {signed(row['difference'])} | {interval} |"
+        )
+    return "\n".join(lines)
+
+
+def _alone(decision: Mapping[str, Any]) -> str:
+    """The challenger's own numbers, where there is no champion to hold them against."""
+    metric, winner = decision["gate"]["metric"], decision["winner"]
+    arm = find_arm(decision, winner["recommender"], winner["policy"])
+    lines = [f"| {metric_words(metric)} on test users | users | value |", "|:--|--:|--:|"]
+    lines += [
+        f"| {slice_words(group)} | {count(users(arm, group))} | {number(measured(arm, metric, group))} |"
+        for group in ("all", *SLICES)
+    ]
+    return "\n".join(lines)
+
+
+def _model(version: Mapping[str, Any]) -> str:
+    return f"{version['recommender']} × {version['policy']}"

@@ -1,0 +1,283 @@
+"""Figures as SVG that takes the page's fonts and colours, so that they read in light, in dark and in print."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+import matplotlib as mpl
+import matplotlib.dates
+import matplotlib.ticker
+import numpy as np
+import polars as pl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from augrec.data.slices import SLICES
+from augrec.evaluation.metrics import OVERALL
+from augrec.reporting.gains import Gain, UserGains
+from augrec.reporting.words import KINDS, metric_words
+
+# Drawn in these colours, then replaced by the style sheet's variables of the same name.
+COLOURS: Final = {"ink": "#101010", "muted": "#707070", "rule": "#d0d0d0", "real": "#0072b2", "placebo": "#e69f00",
+                  "generated": "#009e73", "gain": "#1a7f5a", "loss": "#c1440e"}  # fmt: skip
+MARKERS: Final = {"real": "o", "placebo": "s", "generated": "D"}
+
+_STYLE: Final[Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": COLOURS["rule"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.labelsize": 9.5,
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["muted"],
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": COLOURS["rule"],
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "axes.formatter.useoffset": False,
+}
+
+
+def _draw(paint: Any, label: str, height: float = 2.35) -> Markup:
+    """Let `paint` fill one set of axes, and give the SVG with `label` as its text alternative."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": label}):
+        figure = Figure(figsize=(3.7, height), layout="constrained")
+        paint(figure.subplots())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return Markup(_inline(buffer.getvalue(), label))
+
+
+def _inline(svg: str, label: str) -> str:
+    """Only what a browser needs inside a page; no fonts, names or colours of its own."""
+    svg = svg[svg.index("<svg") :]
+    box = re.search(r'viewBox="([^"]*)"', svg)
+    body = svg[svg.index(">") + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
+    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
+    body = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", body)
+    body = re.sub(
+        r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), body
+    )  # coordinates, never words
+    body = re.sub(r"\s*\n\s*", " ", body)
+    for name, colour in COLOURS.items():
+        body = body.replace(colour, f"var(--{name})")
+    title = escape(label, quote=True)
+    return f'<svg class="plot" viewBox="{box[1] if box else ""}" role="img" aria-label="{title}"><title>{title}</title>{body}'
+
+
+def timeline(activity: pl.DataFrame, label: str) -> Markup:
+    """Interactions over time, coloured by the period they fall in."""
+
+    def paint(axes: Axes) -> None:
+        colours = {"train": COLOURS["rule"], "validation": COLOURS["muted"], "test": COLOURS["ink"]}
+        for period, colour in colours.items():
+            part = activity.filter(pl.col("period") == period)
+            if len(part):
+                starts = part["start"].to_numpy().astype("datetime64[s]")
+                widths = part["width"].to_numpy().astype("timedelta64[s]")
+                axes.bar(starts, part["n"].to_numpy(), widths, align="edge", color=colour, label=period)
+        locator = mpl.dates.AutoDateLocator(maxticks=5)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(mpl.dates.ConciseDateFormatter(locator))
+        axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
+        axes.grid(axis="x", visible=False)
+        axes.set_ylabel("interactions")
+        _legend_above(axes)
+
+    return _draw(paint, label)
+
+
+def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, *, x: str, y: str,
+          colours: Mapping[str, str], log: str = "", diagonal: bool = False) -> Markup:  # fmt: skip
+    """Named lines; `log` holds the axes that are logarithmic; `diagonal` draws what guessing would give."""
+
+    def paint(axes: Axes) -> None:
+        if diagonal:
+            axes.plot(
+                [0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)), label="guessing"
+            )
+        for place, (name, (xs, ys)) in enumerate(series.items()):
+            axes.plot(
+                xs,
+                ys,
+                color=COLOURS[colours[name]],
+                label=name,
+                linestyle="-" if place == 0 else (0, (5, 1.5)),
+            )
+        if "x" in log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(_plain_ticks)
+        if "y" in log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(_plain_ticks)
+            axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        _legend_above(axes)
+
+    return _draw(paint, label)
+
+
+def curves(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, *, kinds: Mapping[str, str]
+) -> Markup:
+    """Training curves of several policies, coloured by kind."""
+
+    def paint(axes: Axes) -> None:
+        named: set[str] = set()
+        for policy, (steps, values) in series.items():
+            kind = kinds[policy]
+            axes.plot(steps, values, color=COLOURS[kind], linewidth=1.2, alpha=0.9,
+                      label=f"_{kind}" if kind in named else KINDS[kind])  # fmt: skip
+            named.add(kind)
+        axes.set_xlabel("step")
+        _legend_above(axes)
+
+    return _draw(paint, label)
+
+
+def histogram(edges: Sequence[float], groups: Mapping[str, Sequence[float]], label: str, *, x: str,
+              colours: Mapping[str, str]) -> Markup:  # fmt: skip
+    """Shares by bin, each group scaled to 100 %, drawn as steps over one another."""
+
+    def paint(axes: Axes) -> None:
+        for place, (name, counts) in enumerate(groups.items()):
+            shares = 100 * np.asarray(counts, float) / max(float(np.sum(counts)), 1e-12)
+            colour = COLOURS[colours[name]]
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.18)
+            axes.stairs(
+                shares,
+                edges,
+                color=colour,
+                linewidth=1.5,
+                label=name,
+                linestyle="-" if place == 0 else (0, (5, 1.5)),
+            )
+        axes.set_xlabel(x)
+        axes.set_ylabel("% of users")
+        axes.set_ylim(bottom=0)
+        _legend_above(axes)
+
+    return _draw(paint, label)
+
+
+def differences(gains: Sequence[Gain], label: str, *, metric: str, reach: tuple[float, float]) -> Markup:
+    """A dot and an interval for each policy, slice by slice, with a line where nothing changes.
+
+    Args:
+        gains: of one recommender.
+        label: the text alternative.
+        metric: what was measured.
+        reach: the horizontal range, the same for all recommenders, so that they compare by eye.
+    """
+    rows: list[Gain | str] = []
+    for group in (OVERALL, *SLICES):
+        inside = [gain for gain in gains if gain.slice == group]
+        if inside:
+            name = "all" if group == OVERALL else f"{group} items".replace("-", "–")
+            rows += [f"{name} ({inside[0].n_users})", *inside]
+
+    def paint(axes: Axes) -> None:
+        axes.axvline(0, color=COLOURS["ink"], linewidth=0.9)
+        for place, row in enumerate(rows):
+            if isinstance(row, Gain):
+                axes.errorbar(row.difference, place, xerr=[[row.difference - row.low], [row.high - row.difference]],
+                              fmt=MARKERS[row.kind], color=COLOURS[row.kind], markersize=4.5, linewidth=1.5)  # fmt: skip
+        names = [row.policy if isinstance(row, Gain) else row for row in rows]
+        axes.set_yticks(range(len(rows)), names)
+        for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+            if not isinstance(row, Gain):
+                tick.set(color=COLOURS["ink"], fontweight="bold")
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+        axes.set_xlim(*reach)
+        axes.set_xlabel(f"change in {metric_words(metric)}")
+
+    return _draw(paint, label, height=0.75 + 0.185 * len(rows))
+
+
+def shares(names: Sequence[str], real: Sequence[float], synthetic: Sequence[float], label: str) -> Markup:
+    """Two dots for each name, joined by a line: its share of real and of synthetic interactions."""
+
+    def paint(axes: Axes) -> None:
+        places = range(len(names))
+        axes.hlines(
+            places,
+            np.minimum(real, synthetic),
+            np.maximum(real, synthetic),
+            color=COLOURS["rule"],
+            linewidth=3,
+        )
+        axes.plot(real, places, MARKERS["real"], color=COLOURS["real"], markersize=5, label="real")
+        axes.plot(
+            synthetic,
+            places,
+            MARKERS["generated"],
+            color=COLOURS["generated"],
+            markersize=5,
+            label="synthetic",
+        )
+        axes.set_yticks(places, [name if len(name) < 19 else f"{name[:17]}…" for name in names])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+        axes.set_xlabel("share of interactions")
+        _legend_above(axes)
+
+    return _draw(paint, label, height=max(2.35, 0.9 + 0.2 * len(names)))
+
+
+def user_gains(gains: UserGains, label: str, *, metric: str) -> Markup:
+    """How many users gained and lost how much."""
+    values = np.asarray(gains.values)
+    reach = max(float(np.abs(values).max()), 1e-9)
+    edges = np.linspace(-reach, reach, 30)  # an odd number of bins: the middle one is "no change"
+    counts, _ = np.histogram(values, edges)
+    middles = (edges[1:] + edges[:-1]) / 2
+    colours = np.where(
+        middles > reach / 29,
+        COLOURS["gain"],
+        np.where(middles < -reach / 29, COLOURS["loss"], COLOURS["rule"]),
+    )
+
+    def paint(axes: Axes) -> None:
+        axes.bar(middles, counts, width=0.9 * (edges[1] - edges[0]), color=colours.tolist())
+        axes.grid(axis="x", visible=False)
+        axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
+        axes.set_xlabel(f"a user's gain in {metric_words(metric)}")
+        axes.set_ylabel("users")
+
+    return _draw(paint, label)
+
+
+def _plain_ticks(value: float, _: float) -> str:
+    return f"{value:g}"
+
+
+def _legend_above(axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(handles, names, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderpad=0, handlelength=1.6,
+                columnspacing=1.2)  # fmt: skip

@@ -1,0 +1,161 @@
+"""The report a person reads: one HTML file that carries everything it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from augrec.data.slices import SLICES
+from augrec.files import write_text
+from augrec.reporting import figures, gains, load, words
+from augrec.reporting.words import (
+    find_arm,
+    measured,
+    metric_words,
+    number,
+    percent,
+    relative,
+    signed,
+    slice_words,
+)
+
+_HERE = Path(__file__).parent
+
+
+def write(path: Path, decision: dict[str, Any], workspace: Path) -> None:
+    """Write the report of a run.
+
+    Args:
+        path: the HTML file; it loads nothing from anywhere.
+        decision: decision.json.
+        workspace: where the run's data, models and reports lie. What is missing there is shown as not part of the run.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(
+        number=number,
+        signed=signed,
+        percent=percent,
+        count=words.count,
+        metric=metric_words,
+        slice=slice_words,
+        crowd=words.crowd,
+        measure=words.measure,
+    )
+    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    page = environment.get_template("template.html").render(
+        style=style, kinds=words.KINDS, **_content(decision, workspace)
+    )
+    write_text(path, page)
+
+
+def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
+    """Everything the template shows."""
+    gate, arms = decision["gate"], decision.get("arms", [])
+    metric, inputs = gate["metric"], load.inputs(workspace)
+    parameters = load.parameters(workspace)
+    took_part = ((parameters or {}).get("run") or {}).get("generators") or []
+    generators = load.generators(workspace, {*took_part, *(decision.get("audits") or {})})
+    return {
+        "decision": decision,
+        "gate": gate,
+        "metric": metric,
+        "big": _big_numbers(decision),
+        "inputs": inputs,
+        "slices": SLICES,
+        "timeline": figures.timeline(inputs),
+        "generators": [(one, _drawn(one), _limits(one.audit), _measures(one.audit)) for one in generators],
+        "heat": [_heat(arms, metric, group) for group in dict.fromkeys(("all", gate["target_slice"]))],
+        "differences": figures.differences(gains.against_none(workspace, decision), metric),
+        "by_user": figures.winner_by_user(gains.winner_by_user(workspace, decision), metric),
+        "comparisons": [{**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])],
+        "curves": [*(figure for generator in generators for figure in figures.generator_curves(generator)),
+                   *figures.recommender_curves(workspace, arms)],
+        "parameters": load.as_yaml(parameters) if parameters else None,
+    }  # fmt: skip
+
+
+def _big_numbers(decision: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(value, what it is, what to hold it against): the winner over all users, in the target slice, and its gain."""
+    gate, winner = decision["gate"], decision["winner"]
+    metric, group = gate["metric"], gate["target_slice"]
+    arm = find_arm(decision, winner["recommender"], winner["policy"])
+    plain = find_arm(decision, winner["recommender"], gains.BASELINE)
+    numbers = []
+    for part in dict.fromkeys(("all", group)):
+        value, baseline = measured(arm, metric, part), measured(plain, metric, part)
+        against = f"{number(baseline)} with the real data as it is ({percent(relative(value, baseline))})"
+        note = "the real data as it is" if winner["policy"] == gains.BASELINE else against
+        numbers.append((number(value), f"{metric_words(metric)}, {slice_words(part)}", note))
+    users = words.users(arm)
+    numbers.append((words.count(users), "test users", "none of them was trained on"))
+    audits = decision.get("audits") or {}
+    passed = sum(bool(audit["passed"]) for audit in audits.values())
+    if audits:
+        title = (
+            "synthetic samples passed the audit" if len(audits) > 1 else "synthetic sample passed the audit"
+        )
+        numbers.append((f"{passed} of {len(audits)}", title, "fidelity, diversity, privacy"))
+    return numbers
+
+
+def _drawn(generator: load.GeneratorFacts) -> list[figures.Figure]:
+    drawings = (figures.popularity, figures.lengths, figures.categories, figures.neighbours, figures.attack)
+    return [figure for draw in drawings if (figure := draw(generator))]
+
+
+def _measures(audit: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """Every number of an audit, by name."""
+    parts = [(audit or {}).get(part) or {} for part in ("fidelity", "diversity", "privacy")]
+    return {name: value for part in parts for name, value in part.items() if not isinstance(value, str)}
+
+
+def _limits(audit: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """One row for each limit of an audit: what was measured, the limit, and whether it held."""
+    if not audit:
+        return []
+    measures = _measures(audit)
+    rows = []
+    for name, limit in (audit.get("limits") or {}).items():
+        bound, _, measure = name.partition("_")
+        rows.append({"name": measure, "value": measures.get(measure), "bound": {"min": "≥", "max": "≤"}.get(bound, ""),
+                     "limit": limit, "passed": name not in audit.get("failed_limits", [])})  # fmt: skip
+    return rows
+
+
+def _heat(arms: list[dict[str, Any]], metric: str, group: str) -> dict[str, Any]:
+    """Recommender × policy: the metric on test users and how far it lies from "none" of the same recommender."""
+    policies = {arm["policy"]: arm["kind"] for arm in arms}
+    rows = []
+    for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
+        found = {policy: find_arm({"arms": arms}, recommender, policy) for policy in policies}
+        baseline = measured(found.get(gains.BASELINE), metric, group)
+        cells = [
+            (value, relative(value, baseline))
+            for value in (measured(found[policy], metric, group) for policy in policies)
+        ]
+        rows.append((recommender, cells))
+    reach = max((abs(change) for _, cells in rows for _, change in cells if change is not None), default=0.0)
+    n_users = max((words.users(arm, group) or 0 for arm in arms), default=0)
+    return {"group": group, "policies": policies, "rows": rows, "reach": max(reach, 0.02), "n_users": n_users}
+
+
+def _comparison(row: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
+    """What one comparison of the gate asked and found, in words."""
+    whom, candidate, comparator = words.crowd(row["slice"]), row["candidate"], row["comparator"]
+    if row.get("n_users") is not None and row["n_users"] < gate["min_users"]:
+        return f"Only {row['n_users']} users ({whom}), fewer than {gate['min_users']}: too few to decide anything."
+    if row["ci_low"] is None:
+        return f"There is nothing to compare {candidate} and {comparator} on ({whom})."
+    if row["question"] == "beats":
+        found = "is above zero: a win" if row["passed"] else "does not lie above zero: no proof of a win"
+        return f"Is {candidate} better than {comparator} for {whom}? The whole interval {found}."
+    margin = 100 * gate["non_inferiority_margin"]
+    found = "stays above" if row["passed"] else "reaches below"
+    return f"Is {candidate} no more than {margin:g} % worse than {comparator} over {whom}? The interval {found} that limit."

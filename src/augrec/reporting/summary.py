@@ -1,0 +1,110 @@
+"""The end of a run in the terminal: who was how good, what the gate decided, and where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from augrec.data.slices import SLICES
+from augrec.reporting.words import KINDS, measured, metric_words, number
+
+RANKING: Final = "ndcg@10"
+FINDING: Final = "recall@20"
+
+_COLOURS: Final = {"real": "blue", "placebo": "yellow", "generated": "green"}
+_LEGEND: Final = f"▶ the winner · bold: best of its recommender · last four: {metric_words(RANKING)} by items known of a user"
+_HEADINGS: Final = {"0": "0", "1-5": "1–5", "6-20": "6–20", "21+": "more"}
+
+
+def table(
+    decision: Mapping[str, Any],
+    restored: Mapping[str, bool] | None = None,
+    places: Mapping[str, Any] | None = None,
+) -> RenderableType:
+    """What to print when a run has ended; it fits 100 columns.
+
+    Args:
+        decision: decision.json.
+        restored: for each stage, as "stage" or "stage@member": whether it was restored instead of run; optional.
+        places: airflow, mlflow (URLs), report (path), version (registered, or None), champion (whether it became the
+            champion), note (why it was not registered or promoted); each is optional.
+    """
+    parts: list[RenderableType] = [_numbers(decision), Text(_LEGEND, "dim"), ""]
+    parts += [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in decision["sentences"]]
+    parts.append("")
+    if restored:
+        parts.append(_fact("stages", _stages(restored)))
+    parts += [_fact(name, text) for name, text in _where(places or {})]
+    return Group(*parts)
+
+
+def _numbers(decision: Mapping[str, Any]) -> Table:
+    rows = Table(title="How good each model is, on test users", title_style="bold", title_justify="left", box=None,
+                 pad_edge=False, collapse_padding=True, padding=(0, 1))  # fmt: skip
+    rows.add_column("recommender", no_wrap=True, overflow="ellipsis", max_width=20)
+    rows.add_column("  policy", no_wrap=True, overflow="ellipsis", max_width=24)
+    rows.add_column("data", no_wrap=True)
+    for name in (metric_words(RANKING), metric_words(FINDING), *(_HEADINGS[name] for name in SLICES)):
+        rows.add_column(name, justify="right", no_wrap=True)
+    arms, winner = decision["arms"], decision["winner"]
+    for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
+        mine = [arm for arm in arms if arm["recommender"] == recommender]
+        columns = [_column(mine, RANKING, "all"), _column(mine, FINDING, "all")]
+        columns += [_column(mine, RANKING, name) for name in SLICES]
+        for place, arm in enumerate(mine):
+            won = (recommender, arm["policy"]) == (winner["recommender"], winner["policy"])
+            rows.add_row(
+                "" if place else recommender,
+                Text(f"{'▶' if won else ' '} {arm['policy']}", style="bold" if won else ""),
+                Text(KINDS[arm["kind"]], _COLOURS[arm["kind"]]),
+                *(column[place] for column in columns),
+            )
+        rows.add_row()
+    return rows
+
+
+def _column(arms: Iterable[Mapping[str, Any]], metric: str, group: str) -> list[Text]:
+    """A recommender's numbers in one column; the best is bold unless all are the same."""
+    values = [measured(arm, metric, group) for arm in arms]
+    shown = [number(value) for value in values]
+    best = number(max((value for value in values if value is not None), default=None))
+    return [Text(text, "bold green" if text == best and len(set(shown)) > 1 else "") for text in shown]
+
+
+def _stages(restored: Mapping[str, bool]) -> str:
+    """How many stages were restored, and which ran: "4 of 6 restored …; ran: train (2)"."""
+    ran: dict[str, int] = {}
+    for name, was_restored in restored.items():
+        if not was_restored:
+            stage = name.partition("@")[0]
+            ran[stage] = ran.get(stage, 0) + 1
+    listed = ", ".join(stage if n == 1 else f"{stage} ({n})" for stage, n in ran.items())
+    total, n_ran = len(restored), sum(ran.values())
+    if not ran:
+        return f"all {total} restored from the cache: nothing they depend on has changed"
+    return f"{total - n_ran} of {total} restored from the cache; ran: {listed}"
+
+
+def _where(places: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = []
+    if places.get("version") is not None:
+        role = "the champion now" if places.get("champion") else "registered, not the champion"
+        note = "" if places.get("champion") or not places.get("note") else f": {places['note']}"
+        facts.append(("version", f"{places['version']}, {role}{note}"))
+    elif places.get("note"):
+        facts.append(("version", f"none: {places['note']}"))
+    facts += [(name, str(places[name])) for name in ("report", "airflow", "mlflow") if places.get(name)]
+    return facts
+
+
+def _fact(name: str, text: str) -> Table:
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=9, no_wrap=True)
+    row.add_column(overflow="fold")
+    row.add_row(Text(f"  {name}", style="dim"), Text(text))
+    return row
