@@ -182,13 +182,13 @@ with DAG(
     tags=["augrec"],
     description="From raw interactions to a champion: validate, generate, augment, train, judge, register.",
 ):
-    plan = snapshot()
+    plan: Any = snapshot()
     stages = stage_tasks(plan)
     materialized = materialize(plan["dry_run"])
     stages["features"] >> materialized >> stages["train_generator"]
-    published = publish(plan["dry_run"])
+    published: Any = publish(plan["dry_run"])
     stages["decide"] >> published
-    registered = register(published)
+    registered: Any = register(published)
     approve = ApprovalOperator(
         task_id="approve",
         subject="Promote the new model?",

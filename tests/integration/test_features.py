@@ -22,6 +22,7 @@ from polars.testing import assert_frame_equal
 from augrec.data.columns import INTERACTIONS
 from augrec.errors import ConfigError
 from augrec.features import feature_service_name, store
+from augrec.features.schema import data_period
 from augrec.stages import features, training_set
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +208,7 @@ def test_offline_and_online_agree_on_the_last_snapshot(workspace, online_store):
         for name in last.columns[2:]:
             assert served[f"{kind}__{name}"].equals(last[name]), name
     pairs = pl.DataFrame({"user_id": ["u3", "u1"], "item_id": ["i12", "i0"]})
-    moment = pl.lit(store.data_period(workspace)[1]).alias("timestamp")
+    moment = pl.lit(data_period(workspace)[1]).alias("timestamp")
     offline = store.point_in_time(workspace, pairs.with_columns(moment)).drop("timestamp")
     served = store.online(opened, users=pairs["user_id"].to_list(), items=pairs["item_id"].to_list())
     assert_frame_equal(served, offline, check_column_order=False)
@@ -241,7 +242,7 @@ def test_materializing_twice_changes_nothing(workspace, online_store):
 
 
 def test_an_interval_in_the_future_of_the_data_is_refused(workspace, online_store):
-    first, last = store.data_period(workspace)
+    first, last = data_period(workspace)
     with pytest.raises(ConfigError, match="the features end at"):
         store.materialize(workspace, first, last + DAY, online_store=online_store)
     with pytest.raises(ConfigError):
@@ -249,7 +250,7 @@ def test_an_interval_in_the_future_of_the_data_is_refused(workspace, online_stor
 
 
 def test_only_the_interval_is_materialized(workspace, tmp_path):
-    first, _ = store.data_period(workspace)
+    first, _ = data_period(workspace)
     path = str(tmp_path / "online.db")
     until = first + 14 * DAY
     counts = store.materialize(workspace, first, until, online_store=path)
@@ -265,7 +266,7 @@ def test_an_interrupted_materialization_leaves_readers_served_and_can_be_run_aga
     workspace, online_store, tmp_path, monkeypatch
 ):
     path = str(tmp_path / "online.db")
-    first = store.data_period(workspace)[0]
+    first = data_period(workspace)[0]
     store.materialize(workspace, first, first + 14 * DAY, online_store=path)
     write = SqliteOnlineStore.online_write_batch
 

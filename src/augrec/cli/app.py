@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 from rich.console import Console
@@ -29,10 +30,13 @@ _typer = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _typer.add_typer(data.app, name="data")
-for command in (runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report):
-    _typer.command(rich_help_panel="Runs")(command)
-for command in (models.models, models.recommend, models.promote, models.rollback, models.reproduce):
-    _typer.command(rich_help_panel="Models")(command)
+_PANELS: dict[str, list[Callable[..., None]]] = {
+    "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report],
+    "Models": [models.models, models.recommend, models.promote, models.rollback, models.reproduce],
+}
+for panel, commands in _PANELS.items():
+    for command in commands:
+        _typer.command(rich_help_panel=panel)(command)
 
 
 def app() -> None:

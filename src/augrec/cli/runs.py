@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import webbrowser
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from augrec.errors import ConfigError, InputError, PermanentError
 from augrec.files import read_json
 from augrec.settings import Settings
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 100)
 
 
 def demo() -> None:

@@ -7,6 +7,7 @@ read it from there, so that they cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
 
@@ -131,3 +132,25 @@ def _filled(column: str, feature: Feature) -> pl.Expr:
     kind = TYPES[feature["type"]]
     value = pl.col(column).cast(kind)
     return value if feature["fill"] is None else value.fill_null(pl.lit(feature["fill"], dtype=kind))
+
+
+def data_period(workspace: Path) -> tuple[datetime, datetime]:
+    """The first and the last snapshot of a workspace's features; no materialization ends later.
+
+    Raises:
+        InputError: there are no features.
+    """
+    tables = [table_path(workspace, kind) for kind in ENTITIES]
+    if missing := [str(path) for path in tables if not path.exists()]:
+        raise InputError(
+            "the features have not been built", where=", ".join(missing), fix="run `dvc repro features`"
+        )
+    times = pl.concat([pl.scan_parquet(path).select(EVENT_TIMESTAMP) for path in tables])
+    column = pl.col(EVENT_TIMESTAMP)
+    first, last = times.select(column.min().alias("first"), column.max().alias("last")).collect().row(0)
+    return first, last
+
+
+def table_path(workspace: Path, kind: str) -> Path:
+    """Where a workspace keeps the features of "user" or "item"."""
+    return workspace / "data" / "features" / f"{kind}_features.parquet"

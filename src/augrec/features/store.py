@@ -25,9 +25,17 @@ import polars as pl
 import yaml
 
 from augrec.data.columns import Columns as C
-from augrec.errors import ConfigError, InputError, PermanentError
+from augrec.errors import ConfigError, PermanentError
 from augrec.features.locking import locked
-from augrec.features.schema import ENTITIES, EVENT_TIMESTAMP, SERVICE, fill, read_schema
+from augrec.features.schema import (
+    ENTITIES,
+    EVENT_TIMESTAMP,
+    SERVICE,
+    data_period,
+    fill,
+    read_schema,
+    table_path,
+)
 
 os.environ.setdefault("FEAST_USAGE", "False")
 from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
@@ -75,23 +83,6 @@ def apply(store: FeatureStore) -> None:
     store.apply(_definitions(_repo(store)))
 
 
-def data_period(workspace: Path) -> tuple[datetime, datetime]:
-    """The first and the last snapshot of a workspace's features; no materialization ends later.
-
-    Raises:
-        InputError: there are no features.
-    """
-    tables = [_table(workspace, kind) for kind in ENTITIES]
-    if missing := [str(path) for path in tables if not path.exists()]:
-        raise InputError(
-            "the features have not been built", where=", ".join(missing), fix="run `dvc repro features`"
-        )
-    times = pl.concat([pl.scan_parquet(path).select(EVENT_TIMESTAMP) for path in tables])
-    column = pl.col(EVENT_TIMESTAMP)
-    first, last = times.select(column.min().alias("first"), column.max().alias("last")).collect().row(0)
-    return first, last
-
-
 def materialize(
     workspace: Path,
     start: datetime | None = None,
@@ -123,7 +114,7 @@ def materialize(
     if not start <= end <= last:
         raise ConfigError(
             f"cannot materialize {start.isoformat()} … {end.isoformat()}: the features end at {last.isoformat()}",
-            where=str(_table(workspace, "user")),
+            where=str(table_path(workspace, "user")),
             fix="end no later than the features do; an end in the future would hide later features for good",
         )
     with locked(*_local_files(online_store, _registry_url(online_store, registry))):
@@ -135,7 +126,7 @@ def materialize(
             store.materialize(start, end)
     within = pl.col(EVENT_TIMESTAMP).is_between(start, end)
     return {
-        kind: pl.scan_parquet(_table(workspace, kind))
+        kind: pl.scan_parquet(table_path(workspace, kind))
         .filter(within)
         .select(pl.col(key).n_unique())
         .collect()
@@ -324,7 +315,3 @@ def _utc(moment: datetime) -> datetime:
 
 def _features(workspace: Path) -> Path:
     return workspace / "data" / "features"
-
-
-def _table(workspace: Path, kind: str) -> Path:
-    return _features(workspace) / f"{kind}_features.parquet"

@@ -108,7 +108,8 @@ def _connection_url(connection: str, settings: Settings) -> str:
             where="data.source.connection",
             fix="add it under Admin → Connections, or as AIRFLOW_CONN_… in the environment",
         ) from error
-    dialect = _DIALECTS.get(found.conn_type, found.conn_type)
+    kind = found.conn_type or ""
+    dialect = _DIALECTS.get(kind, kind)
     if dialect == "sqlite":
         return f"sqlite:///{found.host}"
     address = URL.create(dialect, found.login, found.password, found.host, found.port, found.schema)

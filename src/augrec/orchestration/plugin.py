@@ -10,6 +10,9 @@ from fastapi.responses import FileResponse
 
 from augrec import settings as settings_
 from augrec.orchestration.links import PREFIX, DataDocsLink, ReportLink
+from augrec.versioning import stages
+
+stages.preload()  # LocalExecutor forks tasks from the process that loads plugins: import once, not in every task
 
 app = FastAPI(title="augrec reports", docs_url=None, redoc_url=None, openapi_url=None)
 

@@ -28,15 +28,19 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     """
     from airflow.sdk import Variable
 
-    from augrec.features import store
+    from augrec.features.schema import data_period
 
     path = workspace.open_(settings, run_id).path
     lineage = _feature_lineage(path)
     last = json.loads(Variable.get(MATERIALIZED, default="{}"))
-    first, until = store.data_period(path)
+    first, until = data_period(path)
     start = first
     if last.get("lineage") == lineage and first <= datetime.fromisoformat(last["until"]) <= until:
         start = datetime.fromisoformat(last["until"])
+    if start == until:
+        return {"start": start.isoformat(), "end": until.isoformat(), "user": 0, "item": 0}
+    from augrec.features import store  # Feast takes seconds to import
+
     written = store.materialize(path, start, until, online_store=settings.online_store)
     Variable.set(MATERIALIZED, json.dumps({"lineage": lineage, "until": until.isoformat()}))
     log.info("materialized %s … %s: %s", start, until, written)

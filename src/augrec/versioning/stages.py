@@ -43,6 +43,12 @@ class Stage:
         return self.name.partition("@")[2]
 
 
+def preload() -> None:
+    """Import what running a stage needs, for a process that many tasks are forked from."""
+    os.environ.update(_QUIET)
+    import networkx  # noqa: F401
+
+
 @contextmanager
 def opened(workspace: Path) -> Iterator[Repo]:
     """DVC's view of a workspace; the working directory is the workspace meanwhile, as DVC expects."""

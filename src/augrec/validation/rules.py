@@ -1,0 +1,145 @@
+"""What makes a row bad, said once for both who judge it: a polars mask that quarantines, and the expectation that reports.
+
+The mask of a rule marks the very rows that its Great Expectations expectation calls unexpected; a test holds them
+together. Masks are computed in polars because Great Expectations does not say cheaply *which* rows fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from augrec.data.columns import INTERACTIONS, REAL, TIME
+from augrec.data.columns import Columns as C
+from augrec.validation.limits import Limits, Range
+
+NO_ID: Final = r"^\s*(?:(?i:nan|none|null|nat|<na>))?\s*$"
+"""Texts that a missing id turns into on its way through other programs."""
+
+MAX_WEIGHT: Final = 1e6
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way in which a row can be bad.
+
+    Attributes:
+        reason: the words written to the quarantine.
+        expectation: class name in `great_expectations.expectations`.
+        arguments: its keyword arguments.
+        flagged: Boolean, never null: rows that the expectation calls unexpected.
+        repeats: for uniqueness: the columns in which rows must differ. All rows of a group are flagged, but the first of
+            them that is good otherwise stays.
+    """
+
+    reason: str
+    expectation: str
+    arguments: Mapping[str, Any]
+    flagged: pl.Expr
+    repeats: Sequence[str] = field(default=())
+
+
+def interaction_rules(limits: Limits, latest: datetime) -> list[Rule]:
+    """Rules for interactions, given the last moment that is not in the future."""
+    return [
+        *_id(C.USER),
+        *_id(C.ITEM),
+        _missing(C.EVENT),
+        _one_of(C.EVENT, limits.events, "event is not one of validation.events"),
+        _within(C.VALUE, limits.value),
+        _missing(C.TIMESTAMP),
+        Rule(
+            f"timestamp is before {limits.earliest:%Y-%m-%d}",
+            "ExpectColumnValuesToBeBetween",
+            {"column": C.TIMESTAMP, "min_value": limits.earliest},
+            _true(pl.col(C.TIMESTAMP) < pl.lit(limits.earliest, dtype=TIME)),
+        ),
+        Rule(
+            "timestamp is in the future",
+            "ExpectColumnValuesToBeBetween",
+            {"column": C.TIMESTAMP, "max_value": latest},
+            _true(pl.col(C.TIMESTAMP) > pl.lit(latest, dtype=TIME)),
+        ),
+        _missing(C.ORIGIN),
+        _one_of(C.ORIGIN, [REAL], "origin is not real: generated rows do not belong into the raw data"),
+        _missing(C.WEIGHT),
+        Rule(
+            f"weight is not above 0 and at most {MAX_WEIGHT:,.0f}",
+            "ExpectColumnValuesToBeBetween",
+            {"column": C.WEIGHT, "min_value": 0.0, "strict_min": True, "max_value": MAX_WEIGHT},
+            _true((pl.col(C.WEIGHT) <= 0.0) | (pl.col(C.WEIGHT) > MAX_WEIGHT)),
+        ),
+        Rule(
+            "row is an exact copy of an earlier one",
+            "ExpectCompoundColumnsToBeUnique",
+            {"column_list": list(INTERACTIONS), "ignore_row_if": "never"},
+            pl.struct(list(INTERACTIONS)).is_duplicated(),
+            repeats=tuple(INTERACTIONS),
+        ),
+    ]
+
+
+def item_rules(limits: Limits) -> list[Rule]:
+    """Rules for items."""
+    return [*_id(C.ITEM), _unique(C.ITEM), _within(C.PRICE, limits.price)]
+
+
+def user_rules() -> list[Rule]:
+    """Rules for users."""
+    return [*_id(C.USER), _unique(C.USER)]
+
+
+def _id(column: str) -> list[Rule]:
+    empty = Rule(
+        f"{column} is empty",
+        "ExpectColumnValuesToNotMatchRegex",
+        {"column": column, "regex": NO_ID},
+        _true(pl.col(column).str.contains(NO_ID)),
+    )
+    return [_missing(column), empty]
+
+
+def _missing(column: str) -> Rule:
+    return Rule(
+        f"{column} is missing",
+        "ExpectColumnValuesToNotBeNull",
+        {"column": column},
+        pl.col(column).is_null(),
+    )
+
+
+def _unique(column: str) -> Rule:
+    return Rule(
+        f"{column} occurs in an earlier row",
+        "ExpectColumnValuesToBeUnique",
+        {"column": column},
+        pl.col(column).is_duplicated() & pl.col(column).is_not_null(),
+        repeats=(column,),
+    )
+
+
+def _one_of(column: str, values: Sequence[str], reason: str) -> Rule:
+    return Rule(
+        reason,
+        "ExpectColumnValuesToBeInSet",
+        {"column": column, "value_set": list(values)},
+        _true(~pl.col(column).is_in(list(values))),
+    )
+
+
+def _within(column: str, limits: Range) -> Rule:
+    return Rule(
+        f"{column} is not within {limits.min:,.12g} and {limits.max:,.12g}",
+        "ExpectColumnValuesToBeBetween",
+        {"column": column, "min_value": limits.min, "max_value": limits.max},
+        _true((pl.col(column) < limits.min) | (pl.col(column) > limits.max)),
+    )
+
+
+def _true(condition: pl.Expr) -> pl.Expr:
+    """Missing values are for the rule that asks for presence, no other counts them."""
+    return condition.fill_null(False)

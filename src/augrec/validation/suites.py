@@ -1,0 +1,188 @@
+"""Suites: the expectations held against a table, written from the limits. What runs them is in `expectations`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from augrec.data.columns import INTERACTIONS, ITEMS, TIME, USERS
+from augrec.data.columns import Columns as C
+from augrec.validation.limits import Limits
+from augrec.validation.quarantine import REASON, Verdict
+from augrec.validation.rules import Rule, interaction_rules, item_rules, user_rules
+
+KNOWN: Final = "item_known"
+"""Column for the expectation on items without metadata: whether the items table has the item."""
+
+_TYPES: Final = {pl.String: "str", pl.Float32: "float32", pl.Float64: "float64", TIME: "Timestamp"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One expectation.
+
+    Attributes:
+        claim: what it says, in a few words; shown in Data Docs and messages.
+        expectation: class name in `great_expectations.expectations`.
+        arguments: its keyword arguments.
+        critical: its failure stops the run.
+        fix: what to do when it fails.
+    """
+
+    claim: str
+    expectation: str
+    arguments: Mapping[str, Any]
+    critical: bool = False
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Expectations for one table.
+
+    Attributes:
+        name: of the suite, and of its page in Data Docs.
+        about: the table in words.
+        table: scalar columns only.
+        checks: at least a row count, for most expectations pass where there are no rows.
+    """
+
+    name: str
+    about: str
+    table: pl.DataFrame
+    checks: Sequence[Check] = field(default=())
+
+
+def rules_of(limits: Limits, latest: datetime) -> dict[str, list[Rule]]:
+    """The rules of each raw table."""
+    return {
+        "interactions": interaction_rules(limits, latest),
+        "items": item_rules(limits),
+        "users": user_rules(),
+    }
+
+
+def snapshot_suites(
+    verdicts: Mapping[str, Verdict], rules: Mapping[str, Sequence[Rule]], limits: Limits
+) -> list[Suite]:
+    """Suites for the raw tables as they came: types, every rule, the share of quarantined rows."""
+    suites = []
+    for name, schema in {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS}.items():
+        verdict = verdicts[name]
+        scalars = [column for column, kind in schema.items() if not isinstance(kind, pl.List)]
+        raw = name == "interactions"
+        least = 1 if raw else min(1, len(verdict.judged))  # items and users are optional
+        checks = [
+            row_count(least, f"at least {least} row", critical=raw, fix="check the source of data/raw"),
+            has_columns(scalars),
+            *_types({column: schema[column] for column in scalars}),
+            *(_check_of(rule) for rule in rules[name]),
+            _share(name, limits),
+        ]
+        if not raw and least:
+            checks.append(
+                Check(
+                    f"some rows of {name} are good",
+                    "ExpectColumnUniqueValueCountToBeBetween",
+                    {"column": scalars[0], "min_value": 1},
+                )
+            )
+        suites.append(Suite(name, f"{name} as they came", verdict.judged.select(*scalars, REASON), checks))
+    return suites
+
+
+def kept_suite(interactions: pl.DataFrame, items: pl.DataFrame, limits: Limits) -> Suite:
+    """The suite for interactions that are good and inside the window: is enough left?
+
+    Args:
+        interactions: the rows to be kept.
+        items: the good rows of the items table; where it is empty, nothing is said about items without metadata.
+        limits: how much is enough.
+    """
+    more = "bring more data, widen data.window, or lower validation.{} in params.yaml"
+    checks = [
+        row_count(
+            limits.min_interactions,
+            f"at least {limits.min_interactions:,} interactions are left",
+            fix=more.format("min_interactions"),
+        ),
+        _distinct(C.USER, limits.min_users, "users", more.format("min_users")),
+        _distinct(C.ITEM, limits.min_items, "items", more.format("min_items")),
+    ]
+    table = interactions.select(C.USER, C.ITEM)
+    if len(items):
+        known = items.select(C.ITEM).with_columns(pl.lit(True).alias(KNOWN))
+        table = table.join(known, on=C.ITEM, how="left", maintain_order="left").with_columns(
+            pl.col(KNOWN).fill_null(False)
+        )
+        checks.append(
+            Check(
+                f"at most {limits.max_unknown_item_share:.0%} of the rows have an item without a row in items",
+                "ExpectColumnValuesToBeInSet",
+                {
+                    "column": KNOWN,
+                    "value_set": [True],
+                    "mostly": round(1 - limits.max_unknown_item_share, 9),
+                },
+            )
+        )
+    return Suite("interactions_kept", "interactions that are good and inside the window", table, checks)
+
+
+def row_count(least: int, claim: str, *, critical: bool = True, fix: str = "") -> Check:
+    """At least so many rows."""
+    return Check(claim, "ExpectTableRowCountToBeBetween", {"min_value": least}, critical, fix)
+
+
+def has_columns(names: Sequence[str]) -> Check:
+    """All of these columns are there."""
+    return Check(
+        f"has the columns {', '.join(names)}",
+        "ExpectTableColumnsToMatchSet",
+        {"column_set": list(names), "exact_match": False},
+        critical=True,
+        fix="check the column mapping under data.import in params.yaml",
+    )
+
+
+def _types(schema: Mapping[str, Any]) -> list[Check]:
+    return [
+        Check(
+            f"{column} is of type {_TYPES[kind]}",
+            "ExpectColumnValuesToBeOfType",
+            {"column": column, "type_": _TYPES[kind]},
+            critical=True,
+            fix="import the data again",
+        )
+        for column, kind in schema.items()
+        if kind in _TYPES
+    ]
+
+
+def _check_of(rule: Rule) -> Check:
+    return Check(f"never: {rule.reason}", rule.expectation, rule.arguments)
+
+
+def _share(name: str, limits: Limits) -> Check:
+    return Check(
+        f"at most {limits.max_quarantined_share:.1%} of the rows are quarantined",
+        "ExpectColumnValuesToBeNull",
+        {"column": REASON, "mostly": round(1 - limits.max_quarantined_share, 9)},
+        critical=name == "interactions",
+        fix=f"look at data/quarantine/{name}.parquet and mend the source, "
+        "or raise validation.max_quarantined_share in params.yaml",
+    )
+
+
+def _distinct(column: str, least: int, words: str, fix: str) -> Check:
+    return Check(
+        f"at least {least:,} {words} are left",
+        "ExpectColumnUniqueValueCountToBeBetween",
+        {"column": column, "min_value": least},
+        critical=True,
+        fix=fix,
+    )

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from augrec.data.columns import INTERACTIONS, ITEMS
+from augrec.validation import limits
+from augrec.validation.limits import Window
+from augrec.validation.quarantine import judge
+from augrec.validation.rules import interaction_rules, item_rules, user_rules
+from augrec.validation.tables import inside
+
+PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+LIMITS, _ = limits.read(PARAMS)
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+LATEST = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    good = dict.fromkeys(INTERACTIONS) | {
+        "user_id": "u", "item_id": "i", "event": "view", "timestamp": NOW, "origin": "real", "weight": 1.0,
+    }  # fmt: skip
+    return good | changes
+
+
+def reasons(*rows: dict[str, Any]) -> list[str | None]:
+    table = pl.DataFrame(rows, schema=dict(INTERACTIONS))
+    return judge(table, interaction_rules(LIMITS, LATEST)).judged["reason"].to_list()
+
+
+def test_a_good_row_has_no_reason() -> None:
+    assert reasons(row(), row(value=5.0, item_id="other")) == [None, None]
+
+
+def test_each_fault_has_its_reason() -> None:
+    faults = {
+        "user_id is missing": {"user_id": None},
+        "user_id is empty": {"user_id": "  "},
+        "item_id is empty": {"item_id": "NaN"},
+        "event is missing": {"event": None},
+        "event is not one of validation.events": {"event": "stare"},
+        "value is not within 0 and 1,000,000": {"value": -1.0},
+        "timestamp is missing": {"timestamp": None},
+        "timestamp is before 1995-01-01": {"timestamp": datetime(1970, 1, 1, tzinfo=UTC)},
+        "timestamp is in the future": {"timestamp": LATEST + timedelta(microseconds=1)},
+        "weight is not above 0 and at most 1,000,000": {"weight": 0.0},
+    }
+    assert reasons(*(row(**change) for change in faults.values())) == list(faults)
+    assert str(reasons(row(origin="profile_gan"))[0]).startswith("origin is not real")
+
+
+def test_bounds_themselves_are_good() -> None:
+    assert reasons(row(timestamp=LATEST), row(timestamp=LIMITS.earliest), row(value=0.0)) == [None] * 3
+
+
+def test_several_faults_are_all_named_and_the_row_is_counted_once_for_each() -> None:
+    table = pl.DataFrame([row(user_id=None, event=None), row()], schema=dict(INTERACTIONS))
+    verdict = judge(table, interaction_rules(LIMITS, LATEST))
+    assert verdict.bad["reason"].to_list() == ["user_id is missing; event is missing"]
+    assert verdict.counts == {"user_id is missing": 1, "event is missing": 1}
+    assert verdict.good.equals(table.tail(1))
+
+
+def test_of_exact_copies_the_first_stays() -> None:
+    copy = "row is an exact copy of an earlier one"
+    assert reasons(row(), row(value=1.0), row(), row()) == [None, None, copy, copy]
+
+
+def test_of_items_with_one_id_the_first_good_one_stays() -> None:
+    prices = [-1.0, 2.0, 3.0]
+    items = pl.DataFrame(
+        {
+            name: (["a"] * 3 if name == "item_id" else prices if name == "price" else [None] * 3)
+            for name in ITEMS
+        },
+        schema=dict(ITEMS),
+    )
+    verdict = judge(items, item_rules(LIMITS))
+    assert verdict.good["price"].to_list() == [2.0]
+    assert len(verdict.bad) == 2
+
+
+def test_every_row_is_either_good_or_quarantined() -> None:
+    users = pl.DataFrame({"user_id": ["a", None, "b", "a", "", "none"], "age": [1, 2, 3, 4, 5, 6]})
+    verdict = judge(users, user_rules())
+    assert verdict.good["age"].to_list() == [1, 3]
+    assert verdict.bad["age"].to_list() == [2, 4, 5, 6]
+
+
+def test_a_table_without_rows_stays_as_it_is() -> None:
+    empty = pl.DataFrame(schema=dict(INTERACTIONS))
+    verdict = judge(empty, interaction_rules(LIMITS, LATEST))
+    assert verdict.good.equals(empty)
+    assert verdict.bad.is_empty()
+
+
+def test_the_window_holds_its_start_but_not_its_end() -> None:
+    days = [NOW + timedelta(days=n) for n in range(4)]
+    table = pl.DataFrame([row(timestamp=day) for day in days], schema=dict(INTERACTIONS))
+    kept = inside(table, Window(start=days[1], end=days[3]))
+    assert kept["timestamp"].to_list() == days[1:3]
+    assert inside(table, Window()).equals(table)
