@@ -45,7 +45,7 @@ task: only it and what follows run again. Until `promote` is green, the champion
 def snapshot() -> dict[str, Any]:
     """Make the workspace and plan the run."""
     from augrec import settings
-    from augrec.versioning import stages, workspace
+    from augrec.versioning import resume, stages, workspace
 
     context = get_current_context()
     values, conf = context["params"], context["dag_run"].conf or {}
@@ -53,7 +53,7 @@ def snapshot() -> dict[str, Any]:
         here = settings.load()
         overrides = form.overrides(values, conf, form.read_params(here.home))
         run = workspace.create(here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"])
-        stages.snapshot(run.path, "data/raw")
+        run = resume.resume(here, run)
         plan = stages.plan(run.path)
     if run.changed:
         print(

@@ -14,7 +14,7 @@ import pytest
 
 from augrec.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
 from augrec.settings import Settings
-from augrec.versioning import git, lineage, publish, rebuild, stages, workspace
+from augrec.versioning import git, lineage, publish, rebuild, resume, stages, workspace
 
 PIPELINE = """
 stages:
@@ -89,28 +89,54 @@ def write_raw(home: Path, words: str) -> None:
     (home / "data" / "raw" / "interactions.parquet").write_text(words)
 
 
+def start(project: Settings, run_id: str, overrides: dict[str, object] | None = None) -> workspace.Workspace:
+    return resume.resume(project, workspace.create(project, run_id, overrides or {}))
+
+
 def run_all(run: workspace.Workspace) -> dict[str, str]:
-    stages.snapshot(run.path, "data/raw")
     return {stage.name: stages.run_stage(run.path, stage.name) for stage in stages.plan(run.path)}
 
 
 def test_a_second_run_with_nothing_changed_restores_every_stage(project: Settings) -> None:
-    first = run_all(workspace.create(project, "first", {}))
-    second = run_all(workspace.create(project, "second", {}))
+    first = run_all(start(project, "first"))
+    second = run_all(start(project, "second"))
     assert first == {"validate": "ran", "synthesize@one": "ran", "synthesize@two": "ran"}
     assert second == dict.fromkeys(first, "restored")
     assert (project.runs / "second" / "data/synthetic/two/interactions.parquet").read_text() == "a b"
 
 
+def test_a_run_begins_where_the_latest_published_one_ended(project: Settings) -> None:
+    first = start(project, "first")
+    run_all(first)
+    publish.publish(project, first)
+    same = start(project, "same")
+    assert same.restored == ["validate", "synthesize@one", "synthesize@two"]
+    assert (same.path / "data/synthetic/two/interactions.parquet").read_text() == "a b"
+    assert stages.unfinished(same.path) == []
+    write_raw(project.home, "c")
+    other = start(project, "other")
+    assert other.restored == [] and not (other.path / "data" / "synthetic" / "one").exists()
+    assert run_all(other)["synthesize@one"] == "ran"
+
+
+def test_resuming_twice_changes_nothing(project: Settings) -> None:
+    first = start(project, "first", {"run.generators": ["one"]})
+    run_all(first)
+    publish.publish(project, first)
+    second = start(project, "second")
+    assert second.restored == ["validate", "synthesize@one"]
+    assert resume.resume(project, second) == second == workspace.open_(project, "second")
+
+
 def test_changed_code_runs_again(project: Settings) -> None:
-    run_all(workspace.create(project, "first", {}))
+    run_all(start(project, "first"))
     code = project.home / "src" / "augrec" / "tiny.py"
     code.write_text(code.read_text() + "\n# another version\n")
-    assert run_all(workspace.create(project, "second", {}))["validate"] == "ran"
+    assert run_all(start(project, "second"))["validate"] == "ran"
 
 
 def test_a_runs_own_parameters_decide_the_members_of_a_matrix(project: Settings) -> None:
-    run = workspace.create(project, "narrow", {"run.generators": ["two"]})
+    run = start(project, "narrow", {"run.generators": ["two"]})
     assert [stage.name for stage in stages.plan(run.path)] == ["validate", "synthesize@two"]
     assert "# a comment that stays" in (run.path / "params.yaml").read_text()
     assert (project.home / "params.yaml").read_text() == PARAMS
@@ -122,12 +148,12 @@ def test_an_unknown_parameter_is_refused(project: Settings) -> None:
 
 
 def test_without_overrides_the_parameters_keep_every_byte(project: Settings) -> None:
-    assert (workspace.create(project, "plain", {}).path / "params.yaml").read_bytes() == PARAMS.encode()
+    assert (start(project, "plain").path / "params.yaml").read_bytes() == PARAMS.encode()
 
 
 def test_a_refusing_stage_says_why_and_is_permanent(project: Settings) -> None:
     write_raw(project.home, "far too many words here")
-    run = workspace.create(project, "refused", {})
+    run = start(project, "refused")
     with pytest.raises(RefusedError, match="stage validate: too many words") as caught:
         stages.run_stage(run.path, "validate")
     assert caught.value.fix == "use fewer"
@@ -135,7 +161,7 @@ def test_a_refusing_stage_says_why_and_is_permanent(project: Settings) -> None:
 
 def test_a_killed_stage_is_transient_and_can_run_again(project: Settings) -> None:
     write_raw(project.home, "slow")
-    run = workspace.create(project, "killed", {})
+    run = start(project, "killed")
     started = run.path / "started"
 
     def kill() -> None:
@@ -153,7 +179,7 @@ def test_a_killed_stage_is_transient_and_can_run_again(project: Settings) -> Non
 
 def test_a_stage_ends_when_whoever_started_it_is_gone(project: Settings) -> None:
     write_raw(project.home, "slow")
-    run = workspace.create(project, "orphan", {})
+    run = start(project, "orphan")
     call = f"from pathlib import Path; from augrec.versioning import stages; stages.run_stage(Path({str(run.path)!r}), 'validate')"
     parent = subprocess.Popen([sys.executable, "-c", call])
     started = run.path / "started"
@@ -168,9 +194,9 @@ def test_a_stage_ends_when_whoever_started_it_is_gone(project: Settings) -> None
 
 
 def test_two_runs_at_once_do_not_meet(project: Settings) -> None:
-    one = workspace.create(project, "one", {"run.generators": ["one"]})
+    one = start(project, "one", {"run.generators": ["one"]})
     write_raw(project.home, "c d")
-    two = workspace.create(project, "two", {"run.generators": ["two"]})
+    two = start(project, "two", {"run.generators": ["two"]})
     threads = [
         subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=run.path,
@@ -185,16 +211,16 @@ def test_two_runs_at_once_do_not_meet(project: Settings) -> None:
 
 
 def test_uncommitted_changes_take_part_but_make_it_a_dry_run(project: Settings) -> None:
-    assert not workspace.create(project, "clean", {}).dry_run
+    assert not start(project, "clean").dry_run
     (project.home / "params.yaml").write_text(PARAMS.replace("limit: 3", "limit: 1"))
-    run = workspace.create(project, "dirty", {})
+    run = start(project, "dirty")
     assert run.dry_run and run.changed == ["params.yaml"]
     with pytest.raises(RefusedError):
         run_all(run)
 
 
 def test_creating_a_workspace_twice_changes_nothing(project: Settings) -> None:
-    first = workspace.create(project, "same", {})
+    first = start(project, "same")
     (first.path / "mine").write_text("kept")
     assert workspace.create(project, "same", {}) == first
     assert (first.path / "mine").exists()
@@ -207,7 +233,7 @@ def test_without_data_there_is_no_run(project: Settings) -> None:
 
 
 def test_publishing_twice_changes_nothing_and_the_remote_holds_the_data(project: Settings) -> None:
-    run = workspace.create(project, "scheduled__2026-01-01T00:00:00+00:00", {})
+    run = start(project, "scheduled__2026-01-01T00:00:00+00:00")
     run_all(run)
     first, second = publish.publish(project, run), publish.publish(project, run)
     assert first.commit == second.commit and first.pushed > 0 and second.pushed == 0
@@ -217,8 +243,7 @@ def test_publishing_twice_changes_nothing_and_the_remote_holds_the_data(project:
 
 
 def test_an_incomplete_run_is_not_published(project: Settings) -> None:
-    run = workspace.create(project, "half", {})
-    stages.snapshot(run.path, "data/raw")
+    run = start(project, "half")
     stages.run_stage(run.path, "validate")
     with pytest.raises(PermanentError, match=r"not complete: synthesize@one, synthesize@two"):
         publish.publish(project, run)
@@ -227,7 +252,7 @@ def test_an_incomplete_run_is_not_published(project: Settings) -> None:
 
 def test_every_synthetic_dataset_is_listed_with_what_made_it(project: Settings) -> None:
     for name in ("first", "second"):
-        run = workspace.create(project, name, {"run.generators": ["two"]})
+        run = start(project, name, {"run.generators": ["two"]})
         run_all(run)
         publish.publish(project, run)
     [dataset] = lineage.synthetic_datasets(project)
@@ -235,7 +260,7 @@ def test_every_synthetic_dataset_is_listed_with_what_made_it(project: Settings) 
 
 
 def test_a_run_is_rebuilt_from_its_commit_alone(project: Settings) -> None:
-    run = workspace.create(project, "original", {})
+    run = start(project, "original")
     run_all(run)
     commit = publish.publish(project, run).commit
     workspace.remove(project, run.path)

@@ -55,10 +55,9 @@ class StageOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         from augrec.versioning import stages, workspace
 
+        name = f"{self.stage}@{self.member}" if self.member else self.stage
         with failing_clearly():
-            where = workspace.open_(settings_.load(), context["dag_run"].run_id)
-            outcome = stages.run_stage(
-                where.path, f"{self.stage}@{self.member}" if self.member else self.stage
-            )
-        log.info("stage %s %s: %s", self.stage, self.member, outcome)
+            run = workspace.open_(settings_.load(), context["dag_run"].run_id)
+            outcome = "restored" if name in run.restored else stages.run_stage(run.path, name)
+        log.info("stage %s: %s", name, outcome)
         return outcome

@@ -131,6 +131,15 @@ def unfinished(workspace: Path) -> list[str]:
     return sorted(name for name in _when_unlocked(workspace, lambda repo: repo.status()))
 
 
+def checkout(workspace: Path) -> None:
+    """Put every output that dvc.lock names, and the cache holds, in its place.
+
+    To be called before data/raw is there: its pointer lies in a folder that git ignores, where DVC does not look for
+    one, so it would take data/raw for a left-over.
+    """
+    _when_unlocked(workspace, lambda repo: repo.checkout(force=True, allow_missing=True))
+
+
 def push(workspace: Path) -> int:
     """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many files were new there."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Workspace:
         commit: the commit the run started from.
         changed: uncommitted paths that were carried over; a run with any is a dry run.
         dry_run: everything is computed and reported, nothing is registered.
+        restored: stages that `resume` found unchanged since the latest run.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Workspace:
     commit: str
     changed: list[str]
     dry_run: bool
+    restored: list[str] = field(default_factory=list)
 
 
 def folder_name(run_id: str) -> str:
@@ -54,6 +56,8 @@ def create(
 ) -> Workspace:
     """Make a run's workspace, or return the one it has: calling twice changes nothing the second time.
 
+    It holds code and parameters; `resume` brings the data.
+
     Args:
         settings: where the project is.
         run_id: Airflow's run id.
@@ -65,8 +69,7 @@ def create(
         ConfigError: an override names a key that params.yaml does not have.
     """
     path = path_of(settings, run_id)
-    record = _record(path)
-    if record.exists():
+    if _record(path).exists():
         return open_(settings, run_id)
     raw = settings.home / "data" / "raw"
     if not (raw / "interactions.parquet").exists():
@@ -80,12 +83,16 @@ def create(
     settings.runs.mkdir(parents=True, exist_ok=True)
     git.git(settings.home, "worktree", "add", "--detach", "--force", str(path), commit)
     _carry_over(settings.home, path, changed)
-    shutil.copytree(raw, path / "data" / "raw")
     _share_cache(settings, path)
     override_params(path / "params.yaml", overrides)
     workspace = Workspace(path, run_id, commit, changed, dry_run or bool(changed))
-    write_json(record, {**asdict(workspace), "path": str(path)})
+    record(workspace)
     return workspace
+
+
+def record(workspace: Workspace) -> None:
+    """Keep what is known of a workspace beside it, for `open_`."""
+    write_json(_record(workspace.path), {**asdict(workspace), "path": str(workspace.path)})
 
 
 def open_(settings: Settings, run_id: str) -> Workspace:
@@ -94,14 +101,14 @@ def open_(settings: Settings, run_id: str) -> Workspace:
     Raises:
         InputError: the run has none.
     """
-    record = _record(path_of(settings, run_id))
-    if not record.exists():
+    kept = _record(path_of(settings, run_id))
+    if not kept.exists():
         raise InputError(
             f"the run {run_id} has no workspace",
-            where=str(record),
+            where=str(kept),
             fix="clear its snapshot task, so that it is made again",
         )
-    fields = read_json(record)
+    fields = read_json(kept)
     return Workspace(**{**fields, "path": Path(fields["path"])})
 
 
