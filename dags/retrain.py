@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from augrec.orchestration import form
+from augrec.orchestration.assets import RAW_DATA
 from augrec.orchestration.operators import StageOperator, failing_clearly
 from augrec.orchestration.pipeline import read_pipeline
 
 HOME = Path(os.environ.get("AUGREC_HOME", Path(__file__).resolve().parents[1]))
-RAW_DATA = Asset(uri="augrec://data/raw", name="raw_data")
 NO_FAILURES = "none_failed"  # an upstream task that was skipped, as in a dry run, holds nothing up
 
 DOC = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,11 +38,11 @@ class SourceConfig(Section):
     """Id of an Airflow connection for sql:TABLE; or set the variable AUGREC_SOURCE_URL to an SQLAlchemy URL."""
 
 
-def import_tables(settings: Settings, given: dict[str, Any]) -> int:
+def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
     """Read the tables that params.yaml names, `given` options first, and write data/raw whole or not at all.
 
     Returns:
-        How many interactions there are.
+        Whether they differ from those of before.
 
     Raises:
         ConfigError: nothing says where the tables are.
@@ -72,8 +73,15 @@ def import_tables(settings: Settings, given: dict[str, Any]) -> int:
             fix="set data.source.interactions, or call `augrec data import --interactions FILE`",
         )
     described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    write_raw(settings.home / "data" / "raw", *found, described)
-    return len(found.interactions)
+    raw = settings.home / "data" / "raw"
+    before = _digests(raw)
+    write_raw(raw, *found, described)
+    return _digests(raw) != before
+
+
+def _digests(raw: Path) -> dict[str, str]:
+    """What the tables hold, apart from when they were read."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.glob("*.parquet")}
 
 
 def _source(name: str, source: SourceConfig, settings: Settings) -> tables.Source:

@@ -29,7 +29,7 @@ def main(recommender: str, policy: str) -> None:
     tables, metrics = [], {}
     for split in (VALID, TEST):
         cases = pl.read_parquet(f"data/prepared/cases_{split}.parquet")
-        ranked = rank_cases(model, cases, config.max_k)
+        ranked = rank_cases(model, cases, max(config.cutoffs))
         measured = per_case(ranked, cases, model, config.cutoffs)
         catalogue = catalogue_metrics(ranked, len(model.items), popularity, config.cutoffs)
         metrics[split] = summarise(measured) | {"catalogue": catalogue}

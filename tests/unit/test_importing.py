@@ -1,0 +1,65 @@
+"""`augrec data import` and the DAG `ingest`: from a shop's tables to data/raw."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from augrec.data.raw import read_tables
+from augrec.errors import ConfigError, InputError
+from augrec.orchestration import importing
+from augrec.settings import Settings
+
+ROWS = "user_id,item_id,timestamp\nann,1,2026-01-01T10:00:00\nbob,2,2026-01-02T10:00:00\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Settings:
+    home = tmp_path / "project"
+    (home / "infra").mkdir(parents=True)
+    for name in ("params.yaml", "infra/embedded.env"):
+        shutil.copy(Path(__file__).parents[2] / name, home / name)
+    return Settings(home, home / "var", "127.0.0.1", 8080, 5000, "sqlite:///x", "x")
+
+
+def test_a_csv_becomes_raw_data_and_the_same_csv_is_no_news(project: Settings, tmp_path: Path) -> None:
+    table = tmp_path / "events.csv"
+    table.write_text(ROWS)
+    assert importing.import_tables(project, {"interactions": str(table)})
+    assert not importing.import_tables(project, {"interactions": str(table)})
+    assert read_tables(project.home / "data" / "raw").interactions["user_id"].to_list() == ["ann", "bob"]
+
+
+def test_a_database_table_is_read_through_the_variable(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        database.execute("create table events (user_id, item_id, timestamp)")
+        database.execute("insert into events values ('ann', 7, '2026-01-01T10:00:00')")
+    monkeypatch.setenv("AUGREC_SOURCE_URL", f"sqlite:///{tmp_path}/shop.db")
+    importing.import_tables(project, {"interactions": "sql:events"})
+    assert read_tables(project.home / "data" / "raw").interactions["item_id"].to_list() == ["7"]
+
+
+def test_without_a_source_it_says_what_to_set(project: Settings) -> None:
+    with pytest.raises(ConfigError, match="nothing says where your tables are"):
+        importing.import_tables(project, {})
+
+
+def test_a_database_table_without_an_address_says_how_to_give_one(project: Settings) -> None:
+    with pytest.raises(ConfigError, match="needs its address"):
+        importing.import_tables(project, {"interactions": "sql:events"})
+
+
+def test_a_failed_import_leaves_the_data_of_before(project: Settings, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text(ROWS)
+    bad.write_text("user,item\n1,2\n")
+    importing.import_tables(project, {"interactions": str(good)})
+    with pytest.raises(InputError, match="user_id"):
+        importing.import_tables(project, {"interactions": str(bad)})
+    assert len(pl.read_parquet(project.home / "data" / "raw" / "interactions.parquet")) == 2
