@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -30,11 +31,8 @@ class ComponentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Component:
-    """A thing with a config and a state that can be saved and loaded.
-
-    A subclass sets `Config`, and implements `_state` and `_restore`. The state maps names to NumPy arrays; arrays of
-    strings are kept as Parquet, all others as safetensors.
+class Configured:
+    """A thing that one file defines, with a typed config and a seed. A subclass sets `Config`.
 
     Args:
         config: the typed config, a mapping to build it from, or nothing for the defaults.
@@ -55,11 +53,19 @@ class Component:
         """The component's name: that of its file."""
         return cls.__module__.rpartition(".")[2]
 
-    def _state(self) -> dict[str, np.ndarray]:
-        raise NotImplementedError
 
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
-        raise NotImplementedError
+class Component(Configured, ABC):
+    """A configured thing that learns: its state can be saved and loaded.
+
+    A subclass implements `_state` and `_restore`. The state maps names to NumPy arrays; arrays of strings are kept as
+    Parquet, all others as safetensors.
+    """
+
+    @abstractmethod
+    def _state(self) -> dict[str, np.ndarray]: ...
+
+    @abstractmethod
+    def _restore(self, state: dict[str, np.ndarray]) -> None: ...
 
     def save(self, path: Path) -> None:
         """Write the fitted component to the directory `path`: JSON, safetensors and Parquet, whole or not at all."""
@@ -113,6 +119,7 @@ class Component:
         return component
 
 
+T = TypeVar("T", bound=Configured)
 C = TypeVar("C", bound=Component)
 
 
@@ -122,7 +129,7 @@ def available(package: str) -> list[str]:
     return sorted(m.name for m in modules if m.name != "base" and not m.name.startswith("_"))
 
 
-def find(package: str, name: str, kind: type[C]) -> type[C]:
+def find(package: str, name: str, kind: type[T]) -> type[T]:
     """The component class called `name` in `package`.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 
 from augrec import component
-from augrec.component import Component
+from augrec.component import Configured
 from augrec.data.columns import INTERACTIONS, require
 from augrec.errors import ConfigError
 from augrec.seeds import derive
@@ -40,7 +40,7 @@ class Ingredients:
     max_ratio: float
 
 
-class Operation(Component):
+class Operation(Configured):
     """One step of a policy: a pure function from a training set to a training set.
 
     `kind` says what its rows are: "real" (only rearranges real rows), "placebo" (makes users cheaply, with no generator:

@@ -82,6 +82,7 @@ class _Case:
 
     @property
     def target(self) -> str:
+        """Whom synthetic data must help: a slice, or everybody."""
         return OVERALL if self.gate.target_slice == "all" else self.gate.target_slice
 
 
@@ -128,19 +129,10 @@ def decide(
     decision = {
         "schema": SCHEMA,
         "verdict": _GENERATED if winner.kind == _GENERATED else "no_generated",
-        "winner": {
-            "recommender": winner.recommender,
-            "policy": winner.policy,
-            "kind": winner.kind,
-            "model": f"models/recommenders/{winner.recommender}/{winner.policy}",
-        },
+        "winner": _named(winner) | {"model": f"models/recommenders/{winner.recommender}/{winner.policy}"},
         "gate": gate.model_dump(),
         "seed": seed,
-        "arms": [
-            {"recommender": arm.recommender, "policy": arm.policy, "kind": arm.kind}
-            | summaries[arm.recommender, arm.policy]
-            for arm in arms
-        ],
+        "arms": [_named(arm) | summaries[arm.recommender, arm.policy] for arm in arms],
         "comparisons": comparisons,
         "recommenders": choices,
         "audits": {
@@ -149,6 +141,10 @@ def decide(
         },
     }
     return decision | {"sentences": explain(decision)}
+
+
+def _named(arm: Arm) -> dict[str, str]:
+    return {"recommender": arm.recommender, "policy": arm.policy, "kind": arm.kind}
 
 
 def _summaries(
