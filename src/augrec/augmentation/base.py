@@ -9,7 +9,7 @@ A policy is a list of operations applied in order. One operation is one file in 
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -40,7 +40,7 @@ class Ingredients:
     max_ratio: float
 
 
-class Operation(Configured):
+class Operation(Configured, ABC):
     """One step of a policy: a pure function from a training set to a training set.
 
     `kind` says what its rows are: "real" (only rearranges real rows), "placebo" (makes users cheaply, with no generator:

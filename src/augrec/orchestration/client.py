@@ -111,6 +111,12 @@ class Airflow:
             if len(found) >= page["total_entries"] or not page["task_instances"]:
                 return found
 
+    def links(self, dag: str, run_id: str, task: str, map_index: int = -1) -> dict[str, str]:
+        """The links on a task's page: name and address."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/links"
+        found = self._call("GET", path, params={"map_index": map_index})["extra_links"]
+        return {name: address for name, address in found.items() if address}
+
     def result(self, dag: str, run_id: str, task: str, map_index: int = -1) -> Any:
         """What a task returned, or None."""
         answer = self._http.get(
@@ -149,6 +155,11 @@ class Airflow:
                 "reset_dag_runs": True,
             },
         )
+
+    def question(self, dag: str, run_id: str, task: str) -> str:
+        """What a human-in-the-loop task asks: Markdown."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/-1/hitlDetails"
+        return str(self._call("GET", path)["body"])
 
     def respond(self, dag: str, run_id: str, task: str, option: str) -> None:
         """Answer a human-in-the-loop task, e.g. with "Approve"."""
