@@ -27,7 +27,7 @@ PARAMS: dict[str, Any] = {
     "run": {"generators": ["gan"], "policies": list(POLICIES), "recommenders": list(RECOMMENDERS)},
     "policies": {name: [] for name in POLICIES},
     "recommenders": RECOMMENDERS,
-    "evaluation": {"cutoffs": [3, 5], "max_k": 5},
+    "evaluation": {"cutoffs": [3, 5]},
     "gate": {"metric": "ndcg@5", "bootstrap_samples": 100, "min_users": 5},
 }
 

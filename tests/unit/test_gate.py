@@ -69,7 +69,11 @@ def judge(
     gate: GateConfig = QUICK,
     audits: Mapping[str, Any] = PASSED,
     seed: int = 1,
+    controlled: bool = True,
 ) -> dict[str, Any]:
+    """The decision on one recommender; unless told otherwise a placebo as good as real data alone takes part."""
+    if controlled and "none" in policies and "placebo" not in {KINDS[name] for name in policies}:
+        policies = {**policies, "bootstrap": policies["none"]}
     arms = [
         Arm("ease", name, KINDS[name], generators=(name,) if KINDS[name] == "generated" else ())
         for name in policies
@@ -150,6 +154,14 @@ def test_beating_none_but_not_a_placebo_is_refused():
         "none": True,
         "crossover": False,
     }
+
+
+def test_without_a_placebo_nothing_is_accepted():
+    real = rows()
+    decision = judge({"none": real, "gan": changed(real, plus(0.1))}, controlled=False)
+    [choice] = decision["recommenders"]
+    assert not choice["accepted"] and choice["chosen"] == "none"
+    assert "no policy of kind placebo took part" in choice["reason"]
 
 
 @pytest.mark.parametrize("audits", [{"gan": {"passed": False, "failed_limits": ["max_attack_auc"]}}, {}])

@@ -194,6 +194,10 @@ def _choose(arms: Sequence[Arm], case: _Case) -> tuple[dict[str, Any], list[dict
     candidate = _best(audited or generated, case)
     compared = [_compare(candidate, other, BEATS, case.target, case) for other in without]
     compared.append(_compare(candidate, best, NON_INFERIOR, OVERALL, case))
+    missing = sorted({"real", "placebo"} - {arm.kind for arm in without})
+    if missing:
+        why = f"nothing can be accepted without a control: no policy of kind {' or '.join(missing)} took part"
+        return choice | {"candidate": candidate.policy, "reason": why}, compared
     failed_audits = _failed_audits(candidate, case)
     accepted = not failed_audits and all(row["passed"] for row in compared)
     return choice | {
