@@ -16,7 +16,11 @@ from augrec.errors import ConfigError, InputError
 from augrec.recommenders.base import Recommender, find, load
 
 NAMES = available("augrec.recommenders")
-QUICK: dict[str, dict[str, Any]] = {"multvae": {"hidden": 16, "latent": 4, "steps": 30, "eval_every": 10}}
+QUICK: dict[str, dict[str, Any]] = {
+    "bpr": {"factors": 8, "batch_size": 32, "positives": 4, "steps": 30, "eval_every": 10},
+    "ials": {"factors": 8, "epochs": 4},
+    "multvae": {"hidden": 16, "latent": 4, "steps": 30, "eval_every": 10},
+}
 N_USERS, N_ITEMS = 60, 25
 
 
@@ -51,6 +55,20 @@ def table(users: list[str], items: list[str], weights: list[float] | None = None
     )
 
 
+def described(ids: list[str]) -> pl.DataFrame:
+    """An items table: two kinds of items, in turn, and three series of titles."""
+    return pl.DataFrame(
+        {
+            "item_id": ids,
+            "title": [f"Part {place} of series {place % 3}" for place in range(len(ids))],
+            "categories": [["even", "odd"][place % 2 :][:1] for place in range(len(ids))],
+        }
+    )
+
+
+ITEMS = described([f"i{item:02}" for item in range(N_ITEMS)] + ["only", "x", "y", "z"])
+
+
 def histories(*lists: list[str]) -> pl.Series:
     return pl.Series(list(lists), dtype=pl.List(pl.String))
 
@@ -73,7 +91,7 @@ def build(name: str, **config: Any) -> Recommender:
 
 @pytest.fixture(scope="module", params=NAMES)
 def fitted(request: pytest.FixtureRequest) -> Recommender:
-    return build(request.param).fit(interactions(), cases=cases())
+    return build(request.param).fit(interactions(), cases=cases(), items=ITEMS)
 
 
 @pytest.fixture(params=NAMES)
@@ -141,7 +159,7 @@ def test_an_empty_or_unknown_history_gives_the_order_of_popularity(name):
     rows = interactions().with_columns(
         pl.Series("weight", np.linspace(0.5, 2, len(interactions())), dtype=pl.Float32)
     )
-    fitted = build(name).fit(rows)
+    fitted = build(name).fit(rows, items=ITEMS)
     items, _ = fitted.recommend(histories([], ["no such item"], ["nor this", "nor that"]), N_ITEMS)
     expected = popularity_order(rows)
     for row in items:
@@ -191,16 +209,18 @@ def test_nothing_on_disk_needs_unpickling(fitted, tmp_path):
 def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
     curves: list[list[dict[str, float]]] = [[], []]
     for attempt in (0, 1):
-        build(name).fit(interactions(), cases=cases(), log=lambda row, a=attempt: curves[a].append(dict(row)))
-        build(name).fit(interactions(), cases=cases()).save(tmp_path / str(attempt))
+        build(name).fit(
+            interactions(), cases=cases(), log=lambda row, a=attempt: curves[a].append(dict(row)), items=ITEMS
+        )
+        build(name).fit(interactions(), cases=cases(), items=ITEMS).save(tmp_path / str(attempt))
     assert files(tmp_path / "0") == files(tmp_path / "1")
     assert curves[0] == curves[1]
 
 
 def test_the_order_of_the_rows_does_not_matter(name, tmp_path):
     rows = interactions()
-    build(name).fit(rows).save(tmp_path / "sorted")
-    build(name).fit(rows.sample(fraction=1, shuffle=True, seed=3)).save(tmp_path / "shuffled")
+    build(name).fit(rows, items=ITEMS).save(tmp_path / "sorted")
+    build(name).fit(rows.sample(fraction=1, shuffle=True, seed=3), items=ITEMS).save(tmp_path / "shuffled")
     first, second = load(tmp_path / "sorted"), load(tmp_path / "shuffled")
     asked = histories(["i00", "i02"], ["i01"])
     np.testing.assert_allclose(first.recommend(asked, 10)[1], second.recommend(asked, 10)[1], rtol=1e-5)
@@ -213,8 +233,8 @@ def test_a_row_of_weight_zero_counts_as_absent(name, tmp_path):
         pl.col("item_id").str.replace("i", "ghost"),
         weight=pl.lit(0.0, pl.Float32),
     )
-    build(name).fit(rows).save(tmp_path / "without")
-    build(name).fit(pl.concat([rows, ghosts])).save(tmp_path / "with")
+    build(name).fit(rows, items=ITEMS).save(tmp_path / "without")
+    build(name).fit(pl.concat([rows, ghosts]), items=ITEMS).save(tmp_path / "with")
     assert files(tmp_path / "without") == files(tmp_path / "with")
 
 
@@ -228,44 +248,45 @@ def test_weights_matter(name):
     )
     asked = histories(["i00", "i01"])
     assert not np.allclose(
-        build(name).fit(rows).recommend(asked, 10)[1], build(name).fit(odd).recommend(asked, 10)[1]
+        build(name).fit(rows, items=ITEMS).recommend(asked, 10)[1],
+        build(name).fit(odd, items=ITEMS).recommend(asked, 10)[1],
     )
 
 
-@pytest.mark.parametrize("exact", ["popularity", "ease"])
+@pytest.mark.parametrize("exact", ["popularity", "ease", "item_knn", "ials"])
 def test_a_user_of_weight_two_counts_as_two_users(exact):
     rows = interactions()
     chosen = pl.col("user_id") < "u020"
     heavy = rows.with_columns(weight=pl.when(chosen).then(2.0).otherwise(1.0).cast(pl.Float32))
     twice = pl.concat([rows, rows.filter(chosen).with_columns(pl.col("user_id") + "-twin")])
     asked = histories(["i00", "i02"], ["i01"], [])
-    first, second = (build(exact).fit(data).recommend(asked, N_ITEMS) for data in (heavy, twice))
+    first, second = (build(exact).fit(data, items=ITEMS).recommend(asked, N_ITEMS) for data in (heavy, twice))
     assert (first[0] == second[0]).all()
     np.testing.assert_allclose(first[1], second[1], rtol=1e-4)
 
 
 def test_a_catalogue_of_one_item_is_enough(name):
-    fitted = build(name).fit(table(["a", "b"], ["only", "only"]), cases=cases())
+    fitted = build(name).fit(table(["a", "b"], ["only", "only"]), cases=cases(), items=ITEMS)
     items, _ = fitted.recommend(histories([], ["only"], ["other"]), 3)
     assert items.tolist() == [["only"], [""], ["only"]]
 
 
 def test_a_single_user_is_enough(name):
-    fitted = build(name).fit(table(["a", "a"], ["x", "y"]))
+    fitted = build(name).fit(table(["a", "a"], ["x", "y"]), items=ITEMS)
     items, scores = fitted.recommend(histories(["x"]), 2)
     assert items.tolist() == [["y", ""]]
     assert np.isfinite(scores[0, 0])
 
 
 def test_items_equally_liked_come_in_order_of_their_ids(name):
-    fitted = build(name).fit(table(["a", "b", "c"], ["z", "x", "y"]))
+    fitted = build(name).fit(table(["a", "b", "c"], ["z", "x", "y"]), items=ITEMS)
     items, _ = fitted.recommend(histories([]), 3)
     assert items.tolist() == [["x", "y", "z"]]
 
 
 def test_entries_that_are_targets_only_still_count_as_popular(name):
     rows = interactions().with_columns(observed=pl.col("item_id") != "i04")
-    fitted = build(name).fit(rows, cases=cases())
+    fitted = build(name).fit(rows, cases=cases(), items=ITEMS)
     items, scores = fitted.recommend(histories(["i00"], []), N_ITEMS)
     assert "i04" in items[0]
     assert items[1].tolist() == popularity_order(rows)
@@ -276,14 +297,14 @@ def test_entries_that_are_targets_only_still_count_as_popular(name):
 def test_an_impossible_weight_is_refused(name, weight):
     rows = interactions().with_columns(weight=pl.lit(weight, pl.Float32))
     with pytest.raises(InputError, match="weights"):
-        build(name).fit(rows)
+        build(name).fit(rows, items=ITEMS)
 
 
 def test_no_rows_are_refused(name):
     with pytest.raises(InputError, match="nothing to learn"):
-        build(name).fit(interactions().clear())
+        build(name).fit(interactions().clear(), items=ITEMS)
     with pytest.raises(InputError, match="nothing to learn"):
-        build(name).fit(interactions().with_columns(weight=pl.lit(0.0, pl.Float32)))
+        build(name).fit(interactions().with_columns(weight=pl.lit(0.0, pl.Float32)), items=ITEMS)
 
 
 def test_asking_for_no_recommendations_is_refused(fitted):
@@ -293,7 +314,7 @@ def test_asking_for_no_recommendations_is_refused(fitted):
 
 def test_a_missing_column_is_named(name):
     with pytest.raises(InputError, match="item_id"):
-        build(name).fit(interactions().drop("item_id"))
+        build(name).fit(interactions().drop("item_id"), items=ITEMS)
 
 
 def test_an_unknown_option_is_refused(name):

@@ -69,6 +69,8 @@ def write_workspace(folder: Path) -> None:
     prepared.mkdir(parents=True)
     interactions(1).write_parquet(prepared / "train.parquet")
     interactions(1).write_parquet(prepared / "interactions.parquet")
+    items = [f"i{item:02}" for item in range(15)]
+    pl.DataFrame({"item_id": items, "title": items}).write_parquet(prepared / "items.parquet")
     for split, seed in (("valid", 2), ("test", 3)):
         cases(seed).write_parquet(prepared / f"cases_{split}.parquet")
     for policy, (kind, samples) in POLICIES.items():

@@ -12,8 +12,12 @@ from augrec.evaluation.metrics import evaluate
 from augrec.recommenders.base import Recommender, find
 
 N_ITEMS, N_TASTES = 60, 4
-PERSONAL = ["ease", "multvae"]
-QUICK = {"multvae": {"hidden": 64, "latent": 16, "steps": 200, "eval_every": 50, "batch_size": 64}}
+PERSONAL = ["ease", "item_knn", "ials", "bpr", "multvae"]
+QUICK = {
+    "bpr": {"factors": 16, "steps": 150, "batch_size": 64},
+    "ials": {"factors": 8},
+    "multvae": {"hidden": 64, "latent": 16, "steps": 200, "eval_every": 50, "batch_size": 64},
+}
 
 
 def people(n_users: int, seed: int) -> list[list[str]]:

@@ -41,7 +41,12 @@ class Recommender(Component):
     popularity: np.ndarray
 
     def fit(
-        self, interactions: pl.DataFrame, *, cases: pl.DataFrame | None = None, log: Log | None = None
+        self,
+        interactions: pl.DataFrame,
+        *,
+        cases: pl.DataFrame | None = None,
+        items: pl.DataFrame | None = None,
+        log: Log | None = None,
     ) -> Recommender:
         """Learn.
 
@@ -49,10 +54,12 @@ class Recommender(Component):
             interactions: canonical interactions; `weight` and `observed` are honoured when present. A row of weight
                 0 counts as absent.
             cases: validation cases (see `augrec.data.cases`) to choose a checkpoint by; optional.
+            items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders do without.
             log: receives the training curve.
 
         Raises:
-            InputError: no rows, columns are missing, or a weight is negative or not a number.
+            InputError: no rows, columns are missing, or a weight is negative or not a number; or the recommender needs
+                `items` and there are none.
         """
         require(interactions, _NEEDED, where="training interactions")
         interactions = _present(interactions)
@@ -63,6 +70,7 @@ class Recommender(Component):
         self.items = ItemIndex(interactions[C.ITEM])
         total = np.bincount(self.items.encode(interactions[C.ITEM]), self._importance(interactions))
         self.popularity = (total / total.sum()).astype(np.float32)
+        self._read_items(items)
         self._fit(Histories.from_interactions(interactions, self.items), cases, log or (lambda row: None))
         return self
 
@@ -131,6 +139,9 @@ class Recommender(Component):
     def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
         """What each training row adds to its item's popularity, float64 (n,)."""
         return _weights(interactions)
+
+    def _read_items(self, items: pl.DataFrame | None) -> None:
+        """Learn from the items table; comes before `_fit`, when the catalogue and its popularity are known."""
 
     @abstractmethod
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None: ...

@@ -13,6 +13,7 @@ from scipy.linalg import lapack
 from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.errors import ConfigError
+from augrec.recommenders._blend import popularity_share
 from augrec.recommenders.base import Log, Recommender
 
 _COLUMNS = 1024
@@ -67,8 +68,7 @@ class Ease(Recommender):
     def _scores(self, histories: Histories) -> np.ndarray:
         seen = histories.matrix()
         seen.data[:] = 1
-        blend = self.config.popularity_blend / (1 + seen.getnnz(1)) / self.popularity.max()
-        scores = np.outer(blend, self.popularity).astype(np.float32)
+        scores = popularity_share(self.popularity, seen.getnnz(1), self.config.popularity_blend)
         scores += seen @ self._weights
         return scores
 

@@ -13,14 +13,11 @@ from torch.nn import functional as F
 
 from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
-from augrec.data.ranking import hits, ndcg
 from augrec.errors import RefusedError
+from augrec.recommenders._checkpoint import Best
 from augrec.recommenders._torch import Rows, device, reproducible
 from augrec.recommenders.base import Log, Recommender
 from augrec.seeds import derive
-
-_CUTOFF = 10
-_MAX_CASES = 2_000
 
 
 class MultvaeConfig(ComponentConfig):
@@ -61,10 +58,10 @@ class Multvae(Recommender):
     Config = MultvaeConfig
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        self._best_step, self._best_value = 0, -np.inf
         with reproducible(derive(self.seed, self.name()), self.config.threads):
             self._network = self._build()
             self._network.start_at(self.popularity)
+            best = Best(self, self._network, cases)
             for step, losses in enumerate(self._train(histories), start=1):
                 if step % self.config.eval_every and step < self.config.steps:
                     continue
@@ -72,8 +69,9 @@ class Multvae(Recommender):
                 if not np.isfinite(row["loss"]):
                     raise RefusedError("training broke: the loss is not a number", where=f"multvae, step {step}",
                                        fix="lower recommenders.multvae.learning_rate")  # fmt: skip
-                log(row | self._keep_if_best(step, cases))
-            self._network.load_state_dict(self._best)
+                log(row | best.offer(step))
+            self._network.load_state_dict(best.weights)
+        self._best_step = best.step
 
     def _train(self, histories: Histories) -> Iterator[list[torch.Tensor]]:
         """Take the gradient steps; yield, after each, (loss, KL) of every step since the last validation."""
@@ -105,23 +103,6 @@ class Multvae(Recommender):
             yield losses
             if step % config.eval_every == 0:
                 losses = []
-
-    def _keep_if_best(self, step: int, cases: pl.DataFrame | None) -> dict[str, float]:
-        """Remember the weights if they validate better than any before; gives the measured NDCG@10."""
-        if cases is None or cases.is_empty():
-            self._best_step, self._best = step, self._network.state_dict()
-            return {}
-        value = self._validate(cases)
-        if value > self._best_value:
-            self._best_step, self._best_value = step, value
-            self._best = {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
-        return {f"ndcg@{_CUTOFF}": value}
-
-    def _validate(self, cases: pl.DataFrame) -> float:
-        cases = cases.gather_every(-(-len(cases) // _MAX_CASES))
-        ranked, _ = self.rank(cases["history"], _CUTOFF)
-        hit = hits(ranked, Histories.from_lists(cases["targets"], self.items))
-        return float(ndcg(hit, cases["targets"].list.len().to_numpy()).mean())
 
     def _scores(self, histories: Histories) -> np.ndarray:
         seen = histories.matrix()

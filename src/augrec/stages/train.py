@@ -27,10 +27,11 @@ def main(recommender: str, policy: str) -> None:
     training_set = Path("data/augmented") / policy
     interactions = pl.read_parquet(training_set / "interactions.parquet")
     cases = pl.read_parquet("data/prepared/cases_valid.parquet")
+    items = pl.read_parquet("data/prepared/items.parquet")
     model = find(recommender)(_config(params, recommender), seed=derive(params["seed"], "train", recommender))
     curve: list[dict[str, float]] = []
     _log.info("training %s on %s: %d rows", recommender, policy, len(interactions))
-    model.fit(interactions, cases=cases, log=lambda row: _keep(curve, row))
+    model.fit(interactions, cases=cases, items=items, log=lambda row: _keep(curve, row))
     with whole_directory(Path("models/recommenders") / recommender / policy) as draft:
         model.save(draft)
         _write_curve(draft / "curve.csv", curve)

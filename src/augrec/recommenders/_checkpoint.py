@@ -1,0 +1,50 @@
+"""The best of a neural recommender's checkpoints, by validation cases."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+
+from augrec.data.histories import Histories
+from augrec.data.ranking import hits, ndcg
+from augrec.recommenders.base import Recommender
+
+CUTOFF = 10
+_MAX_CASES = 2_000
+
+
+class Best:
+    """Keeps the weights that validated best, by NDCG@10; without cases the last ones.
+
+    Attributes:
+        step: the step whose weights are kept.
+        weights: those weights.
+    """
+
+    def __init__(
+        self, recommender: Recommender, network: torch.nn.Module, cases: pl.DataFrame | None
+    ) -> None:
+        self._recommender, self._network = recommender, network
+        self._cases = (
+            None if cases is None or cases.is_empty() else cases.gather_every(-(-len(cases) // _MAX_CASES))
+        )
+        self._value = -1.0
+        self.step, self.weights = 0, _copy(network)
+
+    def offer(self, step: int) -> dict[str, float]:
+        """Keep the network's weights if they are better than any before; gives what was measured, for the curve."""
+        if self._cases is None:
+            self.step, self.weights = step, _copy(self._network)
+            return {}
+        if (value := self._measure(self._cases)) > self._value:
+            self._value, self.step, self.weights = value, step, _copy(self._network)
+        return {f"ndcg@{CUTOFF}": value}
+
+    def _measure(self, cases: pl.DataFrame) -> float:
+        ranked, _ = self._recommender.rank(cases["history"], CUTOFF)
+        hit = hits(ranked, Histories.from_lists(cases["targets"], self._recommender.items))
+        return float(ndcg(hit, cases["targets"].list.len().to_numpy()).mean())
+
+
+def _copy(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,111 @@
+"""Training pairs for ranking losses: positives a user met, negatives the user did not, drawn on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from augrec.data.histories import Histories
+
+
+@dataclass(frozen=True)
+class History:
+    """Histories end to end, as `embedding_bag` takes them.
+
+    Attributes:
+        items: int64 (nnz,).
+        starts: where each history begins, int64 (B,).
+        lengths: int64 (B,).
+    """
+
+    items: torch.Tensor
+    starts: torch.Tensor
+    lengths: torch.Tensor
+
+    @classmethod
+    def of(cls, matrix: sp.csr_matrix, where: torch.device) -> History:
+        """The rows of a matrix (B, n_items)."""
+        indptr = torch.from_numpy(matrix.indptr.astype(np.int64)).to(where)
+        items = torch.from_numpy(matrix.indices.astype(np.int64)).to(where)
+        return cls(items, indptr[:-1], indptr.diff())
+
+    def rows(self, users: torch.Tensor) -> History:
+        """The histories of `users`, int64 (B,)."""
+        lengths = self.lengths[users]
+        starts = lengths.cumsum(0) - lengths
+        entry = torch.arange(int(lengths.sum()), device=users.device) + torch.repeat_interleave(
+            self.starts[users] - starts, lengths
+        )
+        return History(self.items[entry], starts, lengths)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B users with P positives each and N negatives for each positive.
+
+    Attributes:
+        history: what the users met, the observed entries.
+        positives: int64 (B, P).
+        met: whether the positive is part of the history, bool (B, P).
+        negatives: int64 (B, P, N).
+        real: False where a negative was met after all, bool (B, P, N).
+    """
+
+    history: History
+    positives: torch.Tensor
+    met: torch.Tensor
+    negatives: torch.Tensor
+    real: torch.Tensor
+
+
+class Pairs:
+    """Draws users and positives in proportion to weight, and negatives in proportion to `chances`.
+
+    Args:
+        histories: the training histories.
+        chances: float64 (n_items,), at least 0.
+        where: the device; draws come from torch's generator there.
+    """
+
+    def __init__(self, histories: Histories, chances: np.ndarray, where: torch.device) -> None:
+        wanted, seen = histories.matrix(), histories.matrix(observed_only=True)
+        self._n_items = histories.n_items
+        self._keys = torch.from_numpy(_keys(wanted)).to(where)  # sorted
+        self._observed = torch.from_numpy(np.isin(_keys(wanted), _keys(seen))).to(where)
+        self._history = History.of(seen, where)
+        sums = np.concatenate([[0.0], np.cumsum(wanted.data, dtype=np.float64)])
+        self._sums = torch.from_numpy(sums).to(where)
+        self._before = torch.from_numpy(sums[wanted.indptr[:-1]]).to(where)  # (n_users,)
+        self._after = torch.from_numpy(sums[wanted.indptr[1:]]).to(where)
+        self._chances = torch.from_numpy(np.cumsum(chances)).to(where)
+
+    def draw(self, n_users: int, n_positives: int, n_negatives: int) -> Batch:
+        """A batch; a user with twice the weight is drawn twice as often."""
+        where = self._sums.device
+        first = self._entry(torch.rand(n_users, dtype=torch.float64, device=where) * self._sums[-1])
+        users = self._keys[first] // self._n_items
+        low, high = self._before[users, None], self._after[users, None]
+        share = torch.rand(n_users, n_positives, dtype=torch.float64, device=where)
+        entry = self._entry(low + share * (high - low))
+        positives = self._keys[entry] - users[:, None] * self._n_items
+        point = torch.rand(n_users, n_positives, n_negatives, dtype=torch.float64, device=where)
+        negatives = torch.searchsorted(self._chances, point * self._chances[-1], right=True)
+        negatives = negatives.clamp(max=self._n_items - 1)
+        keys = users[:, None, None] * self._n_items + negatives
+        place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
+        return Batch(
+            self._history.rows(users), positives, self._observed[entry], negatives, self._keys[place] != keys
+        )
+
+    def _entry(self, point: torch.Tensor) -> torch.Tensor:
+        """The training entry at a point of the running sum of weights."""
+        return (torch.searchsorted(self._sums, point, right=True) - 1).clamp(max=len(self._keys) - 1)
+
+
+def _keys(matrix: sp.csr_matrix) -> np.ndarray:
+    """user × n_items + item of each entry, int64 (nnz,)."""
+    users = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    return users * matrix.shape[1] + matrix.indices

@@ -1,0 +1,177 @@
+"""BPR: factors of items, trained to rank what a user met above what not; users are sums of their history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from augrec.component import ComponentConfig
+from augrec.data.histories import Histories
+from augrec.errors import RefusedError
+from augrec.recommenders._checkpoint import Best
+from augrec.recommenders._pairs import History, Pairs
+from augrec.recommenders._torch import device, reproducible
+from augrec.recommenders.base import Log, Recommender
+from augrec.seeds import derive
+
+
+class BprConfig(ComponentConfig):
+    """Size, sampling, the adversary, and a training loop of a fixed length."""
+
+    factors: int = Field(32, ge=1)
+    """Length of the vectors."""
+    history_exponent: float = Field(0.5, ge=0, le=1)
+    """A history of n items is the sum of its vectors divided by n to this power; 1: their mean."""
+    negative_exponent: float = Field(0.0, ge=0)
+    """Negatives are drawn in proportion to this power of popularity; 0: all items alike, often 0.75."""
+    negatives: int = Field(1, ge=1)
+    """Negatives for each positive."""
+    adversarial_epsilon: float = Field(0.0, ge=0)
+    """Length by which the adversary moves each vector; 0 switches it off."""
+    adversarial_weight: float = Field(1.0, ge=0)
+    """Weight of the loss under the adversary; 0 switches it off."""
+    adversarial_from: float = Field(0.5, ge=0, lt=1)
+    """Share of the steps after which the adversary comes in: it helps a model that already ranks."""
+    learning_rate: float = Field(0.02, gt=0)
+    """Of Adam."""
+    weight_decay: float = Field(2.0, ge=0)
+    """Decoupled, as in AdamW: a step shrinks the vectors, not the biases, by learning_rate × weight_decay."""
+    steps: int = Field(400, ge=1)
+    """Gradient steps."""
+    batch_size: int = Field(128, ge=1)
+    """Users in a step."""
+    positives: int = Field(32, ge=1)
+    """Positives drawn for each of them."""
+    eval_every: int = Field(50, ge=1)
+    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of training; the same number gives the same bytes."""
+
+
+class Bpr(Recommender):
+    """Factorisation by Bayesian personalised ranking (Rendle et al. 2009), on request trained against an adversary.
+
+    The score of item i for history H is b_i + q_i · Σ_{j in H} p_j / |H|^a with two vectors p, q for each item, as in
+    FISM (Kabbur, Ning, Karypis 2013): no vector belongs to a user, so unseen users need no fitting and the model does not
+    grow with them. It minimises the mean of softplus(s_un - s_ui) over positives i and negatives n, where i is taken out
+    of H. A positive is drawn in proportion to its weight; entries that are targets only are never part of H.
+
+    With an adversary (APR, He et al. 2018, arXiv 1808.03908) the loss is added once more, times adversarial_weight, with
+    the user's, the positive's and the negative's vector each moved by adversarial_epsilon along its gradient.
+    """
+
+    Config = BprConfig
+
+    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+        config, where = self.config, device()
+        with reproducible(derive(self.seed, self.name()), config.threads):
+            self._network = self._build()
+            self._network.start_at(self.popularity, 1 - config.negative_exponent)
+            pairs = Pairs(histories, self.popularity.astype(np.float64) ** config.negative_exponent, where)
+            best = Best(self, self._network, cases)
+            vectors: dict[str, Any] = {
+                "params": [self._network.met.weight, self._network.offered.weight],
+            }
+            biases: dict[str, Any] = {"params": [self._network.bias], "weight_decay": 0.0}
+            optimiser = torch.optim.AdamW(
+                [vectors, biases],
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                fused=True,
+            )
+            losses = []
+            for step in range(1, config.steps + 1):
+                loss = self._loss(pairs, adversary=step > config.adversarial_from * config.steps)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                losses.append(loss.detach())
+                if step % config.eval_every and step < config.steps:
+                    continue
+                row, losses = {"step": step, "loss": torch.stack(losses).mean().item()}, []
+                if not np.isfinite(row["loss"]):
+                    raise RefusedError("training broke: the loss is not a number", where=f"bpr, step {step}",
+                                       fix="lower recommenders.bpr.learning_rate")  # fmt: skip
+                log(row | best.offer(step))
+            self._best_step = best.step
+            self._network.load_state_dict(best.weights)
+
+    def _loss(self, pairs: Pairs, *, adversary: bool) -> torch.Tensor:
+        config = self.config
+        batch = pairs.draw(config.batch_size, config.positives, config.negatives)
+        users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
+        vectors = [users, *(self._network.offered(items) for items in (batch.positives, batch.negatives))]
+        biases = self._network.bias[batch.negatives] - self._network.bias[batch.positives][:, :, None]
+        loss = _bpr(vectors, biases, batch.real)
+        if not (adversary and config.adversarial_epsilon and config.adversarial_weight):
+            return loss
+        gradients = torch.autograd.grad(loss, vectors, retain_graph=True)
+        moved = [
+            vector + config.adversarial_epsilon * F.normalize(gradient, dim=-1)
+            for vector, gradient in zip(vectors, gradients, strict=True)
+        ]
+        return loss + config.adversarial_weight * _bpr(moved, biases, batch.real)
+
+    def _scores(self, histories: Histories) -> np.ndarray:
+        with torch.inference_mode():
+            return self._network(History.of(histories.matrix(), self._network.bias.device)).cpu().numpy()
+
+    def _build(self) -> _Network:
+        return _Network(len(self.items), self.config.factors, self.config.history_exponent).to(device())
+
+    def describe(self) -> dict[str, int]:
+        """Size, steps taken, and the step whose weights were kept."""
+        return super().describe() | {"steps": self.config.steps, "best_step": self._best_step}
+
+    def _model_state(self) -> dict[str, np.ndarray]:
+        weights = {name: tensor.cpu().numpy() for name, tensor in self._network.state_dict().items()}
+        return weights | {"best_step": np.array([self._best_step])}
+
+    def _restore_model(self, state: dict[str, np.ndarray]) -> None:
+        self._best_step = int(state.pop("best_step")[0])
+        self._network = self._build()
+        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+
+
+class _Network(nn.Module):
+    """Two vectors for each item, for being in a history and for being offered, and a bias."""
+
+    def __init__(self, n_items: int, factors: int, exponent: float) -> None:
+        super().__init__()
+        self.exponent = exponent
+        self.met, self.offered = nn.Embedding(n_items, factors), nn.Embedding(n_items, factors)
+        self.bias = nn.Parameter(torch.zeros(n_items))
+        for table in (self.met, self.offered):
+            nn.init.normal_(table.weight, std=0.1 * factors**-0.5)
+
+    @torch.no_grad()
+    def start_at(self, popularity: np.ndarray, power: float) -> None:
+        """Begin with biases power × ln popularity, float32 (n_items,): the optimum where no vector says anything."""
+        self.bias.copy_(power * torch.from_numpy(popularity).clamp(min=1e-12).log())
+
+    def users(self, history: History, positives: torch.Tensor, met: torch.Tensor) -> torch.Tensor:
+        """Users' vectors for each of their positives, int64 (B, P), which are left out where `met`: (B, P, factors)."""
+        rest = self._sum(history)[:, None] - self.met(positives) * met[:, :, None]
+        lengths = (history.lengths[:, None] - met.long()).clamp(min=1)
+        return rest / lengths[:, :, None] ** self.exponent
+
+    def forward(self, history: History) -> torch.Tensor:
+        """Scores, float32 (B, n_items)."""
+        users = self._sum(history) / history.lengths.clamp(min=1)[:, None] ** self.exponent
+        return users @ self.offered.weight.T + self.bias
+
+    def _sum(self, history: History) -> torch.Tensor:
+        return F.embedding_bag(history.items, self.met.weight, history.starts, mode="sum")  # (B, factors)
+
+
+def _bpr(vectors: list[torch.Tensor], biases: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """The mean loss over real pairs of the users' (B, P, f), positives' (B, P, f) and negatives' (B, P, N, f) vectors."""
+    users, positives, negatives = vectors
+    worse = (users[:, :, None] * (negatives - positives[:, :, None])).sum(-1) + biases  # (B, P, N)
+    return (F.softplus(worse) * real).sum() / real.sum().clamp(min=1)

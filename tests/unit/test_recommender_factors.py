@@ -1,0 +1,137 @@
+"""iALS and BPR: the loss that is minimised, the pairs that are drawn, the adversary."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from augrec.data.histories import Histories, ItemIndex
+from augrec.errors import RefusedError
+from augrec.recommenders import ials
+from augrec.recommenders._pairs import Batch, Pairs
+from augrec.recommenders.base import Recommender, find
+
+N_USERS, N_ITEMS = 40, 15
+BPR = {"factors": 8, "steps": 40, "batch_size": 32, "positives": 4}
+
+
+def rows(**columns: pl.Expr) -> pl.DataFrame:
+    users, items = np.nonzero(np.random.default_rng(0).random((N_USERS, N_ITEMS)) < 0.35)
+    table = pl.DataFrame(
+        {"user_id": [f"u{user:02}" for user in users], "item_id": [f"i{item:02}" for item in items]}
+    )
+    return table.with_columns(**columns)
+
+
+def histories(*lists: list[str]) -> pl.Series:
+    return pl.Series(list(lists), dtype=pl.List(pl.String))
+
+
+def scores(fitted: Recommender, history: list[str]) -> np.ndarray:
+    """In the order of the items."""
+    ranked, values = fitted.rank(histories(history), len(fitted.items), exclude_seen=False)
+    return values[0, np.argsort(ranked[0])]
+
+
+def test_a_user_of_ials_is_the_least_squares_solution_for_the_history():
+    config = {"factors": 5, "unobserved_weight": 0.2, "regularisation": 0.05, "popularity_blend": 0.0}
+    fitted = find("ials")(config).fit(rows())
+    y = fitted._model_state()["vectors"].astype(float)
+    met = y[[2, 7, 9]]
+    penalty = 0.05 * (3 + 0.2 * N_ITEMS)
+    user = np.linalg.solve(met.T @ met + 0.2 * y.T @ y + penalty * np.eye(5), met.sum(0))
+    np.testing.assert_allclose(scores(fitted, ["i02", "i07", "i09"]), y @ user, rtol=1e-3, atol=1e-5)
+
+
+def test_ials_settles():
+    curve: list[dict[str, float]] = []
+    find("ials")({"factors": 4, "epochs": 60}).fit(rows(), log=lambda row: curve.append(dict(row)))
+    assert [row["step"] for row in curve] == list(range(1, 61))
+    assert curve[-1]["change"] < 0.01 < curve[0]["change"]
+
+
+def test_ials_solved_in_small_batches_is_the_same(monkeypatch):
+    whole = find("ials")({"factors": 4}).fit(rows())._model_state()["vectors"]
+    monkeypatch.setattr(ials, "_CELLS", 50)
+    small = find("ials")({"factors": 4}).fit(rows())._model_state()["vectors"]
+    np.testing.assert_allclose(whole, small, rtol=1e-3, atol=1e-5)
+
+
+def draw(table: pl.DataFrame, n_users: int = 200, exponent: float = 0.0) -> tuple[Batch, Histories]:
+    known = Histories.from_interactions(table, ItemIndex(table["item_id"]))
+    torch.manual_seed(0)
+    popularity = np.bincount(known.items) ** exponent
+    return Pairs(known, popularity, torch.device("cpu")).draw(n_users, 4, 3), known
+
+
+def test_positives_were_met_and_real_negatives_were_not():
+    batch, known = draw(rows())
+    met = known.matrix().toarray() > 0
+    starts = [*batch.history.starts.tolist(), len(batch.history.items)]
+    for user in range(200):
+        items = batch.history.items[starts[user] : starts[user + 1]]
+        assert set(batch.positives[user].tolist()) <= set(items.tolist())
+        [who] = np.flatnonzero((met == np.isin(np.arange(N_ITEMS), items)).all(1))[:1]
+        assert (met[who][batch.negatives[user]] == ~batch.real[user].numpy()).all()
+
+
+def test_a_target_that_is_not_observed_is_drawn_but_is_no_part_of_the_history():
+    batch, _ = draw(rows(observed=pl.col("item_id") != "i04"))
+    assert 4 in batch.positives
+    assert 4 not in batch.history.items
+    assert (batch.met == (batch.positives != 4)).all()
+
+
+def test_an_interaction_of_twice_the_weight_is_drawn_twice_as_often():
+    heavy = pl.when(pl.col("item_id") == "i03").then(2.0).otherwise(1.0).cast(pl.Float32)
+    plain, known = draw(rows(), 20_000)
+    weighted, _ = draw(rows(weight=heavy), 20_000)
+    share = (known.items == 3).mean()
+    assert (plain.positives == 3).double().mean().item() == pytest.approx(share, rel=0.05)
+    assert (weighted.positives == 3).double().mean().item() == pytest.approx(
+        2 * share / (1 + share), rel=0.05
+    )
+
+
+def test_negatives_follow_the_power_of_popularity():
+    batch, known = draw(rows(), 20_000, exponent=0.75)
+    chances = np.bincount(known.items) ** 0.75
+    drawn = np.bincount(batch.negatives.flatten())
+    np.testing.assert_allclose(drawn / drawn.sum(), chances / chances.sum(), rtol=0.05)
+
+
+def bpr(**config: float) -> Recommender:
+    return find("bpr")(BPR | config, seed=1).fit(rows())
+
+
+def test_the_adversary_changes_the_model_and_zero_switches_it_off():
+    plain = scores(bpr(), ["i01", "i02"])
+    assert (scores(bpr(adversarial_weight=0.0, adversarial_epsilon=0.5), ["i01", "i02"]) == plain).all()
+    assert not np.allclose(scores(bpr(adversarial_epsilon=0.5), ["i01", "i02"]), plain)
+
+
+def test_a_model_trained_against_the_adversary_withstands_it_better():
+    """Its loss rises less when its vectors are moved the same length along their gradients."""
+
+    def rise(fitted: Recommender) -> float:
+        known = Histories.from_interactions(rows(), fitted.items)
+        torch.manual_seed(5)
+        pairs = Pairs(known, np.ones(N_ITEMS), torch.device("cpu"))
+        state = torch.get_rng_state()
+        loss = fitted._loss(pairs, adversary=False).item()
+        torch.set_rng_state(state)
+        fitted.config = fitted.config.model_copy(
+            update={"adversarial_epsilon": 0.5, "adversarial_weight": 1.0}
+        )
+        both = fitted._loss(pairs, adversary=True).item()
+        return both - 2 * loss
+
+    longer = {"steps": 200, "weight_decay": 0.1}
+    assert 0 < rise(bpr(adversarial_epsilon=0.5, **longer)) < rise(bpr(**longer))
+
+
+def test_bpr_that_diverges_is_refused():
+    with pytest.raises(RefusedError, match="training broke"):
+        bpr(learning_rate=1e30)
