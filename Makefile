@@ -45,7 +45,7 @@ format: install  ## let ruff put everything in order
 	@$(BIN)/ruff format .
 
 lock: install  ## compile requirements.in into requirements.txt
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --upgrade-package torch requirements.in -o requirements.txt
 	@sed -i.bak 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.txt && rm requirements.txt.bak
 
 clean: down  ## stop everything and remove what runs made: databases, workspaces, caches
