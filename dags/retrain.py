@@ -29,18 +29,21 @@ Retrains every recommender on every policy, asks the gate whether synthetic data
 **Start it** with ▶ *Trigger*; every field of the form is explained there. It also starts every Monday at 03:00 UTC, and
 whenever the raw data changes.
 
-**Read it** from left to right. A green task that says *restored* had the same inputs, parameters and code before. The
-*Report* link on any stage opens `report.html`; *Data Docs* opens the validation results.
+**Read it** from top to bottom. `train [ ]` is one task for each member, such as *multvae-truncation*: click it for their
+list. A stage whose log ends with *restored* had the same data, parameters and code before. Any stage's *Details* page links
+to the *Report* and to the *Data Docs*, the validation results.
 
 **When a task fails**, the last lines of its log name the stage, the cause and what to do. Fix the cause, then *Clear* the
 task: only it and what follows run again. Until `promote` is green, the champion is the old one.
+
+**When `approve` is orange**, the run waits for you: its *Required Action* page compares challenger and champion.
 """
 
 
 @task(
     multiple_outputs=True,
-    doc_md="Make the run's workspace: a git worktree, this moment's raw data, the form's parameters. "
-    "Returns the members of each matrix stage.",
+    doc_md="Make the run's workspace under `var/runs`: a git worktree with this moment's raw data and the form's "
+    "parameters. What is uncommitted is carried over and makes the run a dry run. Returns the members of each mapped stage.",
 )
 def snapshot() -> dict[str, Any]:
     """Make the workspace and plan the run."""
@@ -133,10 +136,17 @@ def promote(registered: dict[str, Any]) -> dict[str, Any]:
     from augrec import settings
     from augrec.orchestration import tasks
 
-    if not registered["promotable"]:
-        raise AirflowSkipException(registered["reason"])
+    context = get_current_context()
     with failing_clearly():
-        return tasks.promote(settings.load(), get_current_context()["dag_run"].run_id, registered)
+        done = tasks.promote(
+            settings.load(),
+            context["dag_run"].run_id,
+            registered,
+            approved=context["params"]["require_approval"],
+        )
+    if not done["promoted"]:
+        raise AirflowSkipException(done["reason"])
+    return done
 
 
 def stage_tasks(plan: Any) -> dict[str, Any]:
@@ -148,7 +158,6 @@ def stage_tasks(plan: Any) -> dict[str, Any]:
             "task_id": spec.name,
             "doc_md": spec.description,
             "retries": 2,
-            "retry_delay": timedelta(seconds=20),
             "trigger_rule": NO_FAILURES,
             "execution_timeout": timedelta(hours=12),
             **({"pool": spec.pool} if spec.pool else {}),

@@ -73,7 +73,7 @@ def _home() -> Path:
         return Path(named).resolve()
     here = Path.cwd()
     for folder in (here, *here.parents):
-        workspace_of_a_run = folder.with_name(f"{folder.name}.json").exists()
+        workspace_of_a_run = (folder.parent / f"{folder.name}.json").exists()
         if (folder / "dvc.yaml").exists() and (folder / "params.yaml").exists() and not workspace_of_a_run:
             return folder
     raise ConfigError(

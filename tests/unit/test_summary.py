@@ -32,9 +32,9 @@ def decision() -> dict:
     }  # fmt: skip
 
 
-def printed(*what: object) -> str:
-    console = Console(width=100, record=True, file=StringIO())
-    console.print(summary.table(*what))
+def printed(*what: object, width: int = 100) -> str:
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(summary.table(*what), crop=False)
     return console.export_text()
 
 
@@ -56,9 +56,10 @@ def compared(sentence: str = "It is better.") -> dict:
     }
 
 
-def test_the_summary_fits_100_columns_and_shows_every_number(decision: dict) -> None:
-    text = printed(decision)
-    assert max(len(line) for line in text.splitlines()) <= 100
+def test_the_summary_fits_80_columns_and_shows_every_number(decision: dict) -> None:
+    text = printed(decision, width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text.replace("0 … more", "").replace("multvae_with_a_long_name", "")
     for number in ("0.272", "0.432", "0.123", "0.225", "0.327", "–"):
         assert number in text
 
@@ -88,6 +89,15 @@ def test_the_summary_says_what_was_restored_and_where_to_look(decision: dict) ->
     text = printed(decision, restored, places)
     assert "2 of 5 restored" in text and "train (2), decide" in text
     assert "8, the champion now" in text and "/runs/1/report.html" in text and "http://127.0.0.1:5000" in text
+
+
+def test_where_to_look_is_never_broken_so_that_it_can_be_copied(decision: dict) -> None:
+    path = "/a-long-folder" * 20 + "/report.html"
+    assert path in printed(decision, {}, {"report": path}, width=60)
+
+
+def test_a_first_run_says_that_every_stage_ran(decision: dict) -> None:
+    assert "all 2 ran" in printed(decision, {"validate": False, "prepare": False})
 
 
 def test_a_dry_run_says_why_nothing_was_registered(decision: dict) -> None:

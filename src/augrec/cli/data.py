@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from augrec import settings as settings_
+from augrec.cli.terminal import console, paragraphs
 
 app = typer.Typer(help="Bring data in; list what was synthesized.", no_args_is_help=True)
-console = Console()
+
+
+LAYOUTS = ("movielens-100k", "movielens-1m", "movielens-latest", "movietweetings", "amazon", "recbole")
+"""As in `augrec.data.sources`, which takes long to import."""
 
 
 class DataSet(StrEnum):
@@ -25,12 +29,12 @@ class DataSet(StrEnum):
 
 @app.command()
 def get(name: Annotated[DataSet, typer.Argument(help="Which data set.")] = DataSet.ML_100K) -> None:
-    """Fetch a public data set into data/raw."""
+    """Fetch a public data set into data/raw, in place of what is there."""
     from augrec.data import fetch
     from augrec.data.raw import write_raw
 
     here = settings_.load()
-    console.print(fetch.TERMS, style="dim", highlight=False)
+    paragraphs(fetch.TERMS, "dim")
     found = fetch.movielens_100k(here.var / "downloads" / name)
     write_raw(here.home / "data" / "raw", *found, {"source": str(name), "taken_at": _now()})
     _show(here.home)
@@ -38,15 +42,24 @@ def get(name: Annotated[DataSet, typer.Argument(help="Which data set.")] = DataS
 
 @app.command("simulate")
 def simulate_(
-    users: Annotated[int, typer.Option(help="How many users.")] = 2_000,
-    items: Annotated[int, typer.Option(help="How many items.")] = 500,
-    interactions: Annotated[int, typer.Option(help="About how many interactions.")] = 40_000,
+    users: Annotated[int, typer.Option(help="How many users.", min=1)] = 2_000,
+    items: Annotated[int, typer.Option(help="How many items.", min=1)] = 500,
+    interactions: Annotated[int, typer.Option(help="About how many interactions.", min=1)] = 40_000,
     drift: Annotated[
-        float, typer.Option(help="How far tastes move over the time simulated: 0 not at all, 1 completely.")
+        float,
+        typer.Option(
+            help="How far tastes move over the time simulated: 0 not at all, 1 completely.", min=0, max=1
+        ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.", min=0)] = 0,
 ) -> None:
-    """Write a simulated shop into data/raw: tastes, a popularity power law, seasons, newcomers, new items."""
+    """Write a simulated shop into data/raw: tastes, a popularity power law, seasons, newcomers, new items.
+
+    It takes the place of what is there. For trying things out, and for tests of scale:
+
+      $ augrec data simulate
+      $ augrec data simulate --users 50000 --items 5000 --interactions 1000000 --drift 0.3
+    """
     from augrec.data.columns import Columns as C
     from augrec.data.raw import write_raw
     from augrec.data.simulate import ShopConfig, simulate
@@ -68,21 +81,31 @@ def simulate_(
 @app.command("import")
 def import_(
     interactions: Annotated[
-        str, typer.Option("--interactions", "-i", help="CSV or Parquet, or sql:TABLE.")
+        str,
+        typer.Option("--interactions", "-i", help="CSV or Parquet file, folder of Parquet, or sql:TABLE."),
     ] = "",
     items: Annotated[str, typer.Option(help="The same for items; optional.")] = "",
     users: Annotated[str, typer.Option(help="The same for users; optional.")] = "",
     layout: Annotated[
-        str, typer.Option(help="Instead: a public layout, such as movielens-1m; needs --folder.")
+        str,
+        typer.Option(
+            autocompletion=lambda: LAYOUTS,
+            help=f"Instead: a public dataset's layout; needs --folder. One of {', '.join(LAYOUTS)}.",
+        ),
     ] = "",
     folder: Annotated[str, typer.Option(help="Where the files of --layout are.")] = "",
     connection: Annotated[str, typer.Option(help="Airflow connection id, for sql:TABLE.")] = "",
 ) -> None:
-    """Read your own tables into data/raw.
+    """Read your own tables into data/raw, in place of what is there.
 
-    Columns are mapped under `data.import` in params.yaml; what is not said here is looked up under `data.source`. For
-    sql:TABLE name an Airflow connection, or set AUGREC_SOURCE_URL to any SQLAlchemy URL: on the command line it could be
-    read by others.
+    Say under data.import in params.yaml which of your columns is which. What is not said here is looked up there too, under data.source.
+
+      $ augrec data import -i events.csv --items products.parquet
+      $ augrec data import --layout movielens-1m --folder ~/ml-1m
+      $ AUGREC_SOURCE_URL=postgresql://… augrec data import -i sql:events
+      $ augrec data import -i sql:events --connection my_warehouse
+
+    A database is named by an Airflow connection or by AUGREC_SOURCE_URL, any SQLAlchemy URL: an option could be read by other users of this machine.
     """
     from augrec.orchestration import importing
 
@@ -107,27 +130,22 @@ def log() -> None:
     if not found:
         console.print("No run has been published yet: `augrec run` makes one.")
         return
-    table = Table(
-        "sample",
-        "generator",
-        "learned from",
-        "raw data",
-        "made by run",
-        "runs",
-        "used by",
-        title="Synthetic datasets",
-    )
+    console.print("Synthetic datasets, oldest first; eight characters stand for a DVC hash.\n", style="dim")
     for one in found:
+        others = len(one.runs) - 1
+        again = f" and {others} more" if others else ""
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row("sample", Text(one.digest[:8], "bold"))
+        table.add_row("generator", f"{one.generator} {one.generator_digest[:8]}")
         table.add_row(
-            one.digest[:8],
-            f"{one.generator} {one.generator_digest[:8]}",
-            one.training_digest[:8],
-            one.raw_digest[:8],
-            one.first_run,
-            str(len(one.runs)),
-            "\n".join(one.models) or "none",
+            "learned from", f"training set {one.training_digest[:8]} of raw data {one.raw_digest[:8]}"
         )
-    console.print(table)
+        table.add_row("made by", f"run {one.first_run}{again}")
+        table.add_row("used by", ", ".join(one.models) or "no model")
+        console.print(table)
+        console.print()
 
 
 def _now() -> str:
@@ -143,6 +161,10 @@ def _show(home: Path) -> None:
         name: pl.scan_parquet(raw / f"{name}.parquet").select(pl.len()).collect().item()
         for name in ("interactions", "items", "users")
     }
+    kinds = len(pl.scan_parquet(raw / "users.parquet").collect_schema()) - 1
+    attributes = f", {kinds} attribute{'' if kinds == 1 else 's'} each" if kinds else ""
     console.print(
-        f"data/raw: {counts['interactions']:,} interactions, {counts['items']:,} items, {counts['users']:,} users with attributes"
+        f"data/raw: {counts['interactions']:,} interactions, {counts['items']:,} items, "
+        f"{counts['users']:,} users{attributes}",
+        highlight=False,
     )

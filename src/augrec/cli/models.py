@@ -6,26 +6,28 @@ import getpass
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from augrec import settings as settings_
+from augrec.cli.terminal import console
 from augrec.errors import InputError
-
-console = Console()
 
 
 def models() -> None:
-    """List the registered versions, the champion first in mind."""
+    """List the registered versions, newest first, and which of them is the champion."""
     from augrec.registry import models as registry
 
     versions = registry.versions()
     if not versions:
         console.print("Nothing is registered yet: `augrec run` does that.")
         return
-    table = Table(
-        "version", "", "recommender", "policy", "NDCG@10 (test)", "run", "commit", title="Registered models"
-    )
+    table = Table(title="Registered models", title_justify="left", box=None, pad_edge=False)
+    for name in ("version", "alias", "recommender", "policy"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("NDCG@10", justify="right", no_wrap=True)
+    table.add_column("commit", no_wrap=True)
+    table.add_column("run", overflow="ellipsis")  # the one that gives way in a narrow terminal
     for one in versions:
         table.add_row(
             str(one.version),
@@ -33,8 +35,8 @@ def models() -> None:
             one.recommender,
             one.policy,
             _ndcg(one.metrics),
-            one.run_id,
             one.commit[:8],
+            one.run_id,
         )
     console.print(table)
 
@@ -43,7 +45,13 @@ def recommend(
     user: Annotated[str, typer.Option("--user", "-u", help="A user id of the data.")],
     k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
 ) -> None:
-    """Ask the champion what to recommend to a user, given all they did."""
+    """Ask the champion what to recommend to a user, given all they did.
+
+    A user who is not in the data gets what a newcomer would see.
+
+      $ augrec recommend --user 42
+      $ augrec recommend -u somebody-new -k 5
+    """
     import polars as pl
 
     from augrec.data.columns import Columns as C
@@ -51,11 +59,19 @@ def recommend(
 
     here = settings_.load()
     raw = here.home / "data" / "raw"
-    champion = registry.load()
     if not (raw / "interactions.parquet").exists():
         raise InputError(
-            "there is no data here", where=str(raw), fix="`augrec data get`, `import` or `simulate` first"
+            "there is no data yet",
+            where=str(raw),
+            fix="bring some in with `augrec data get`, `augrec data import` or `augrec data simulate`",
         )
+    if registry.champion() is None:
+        raise InputError(
+            "there is no champion yet",
+            where="the model registry",
+            fix="`augrec run` trains and registers one; `augrec models` lists versions that `augrec promote` can take",
+        )
+    champion = registry.load()
     history = (
         pl.scan_parquet(raw / "interactions.parquet")
         .filter(pl.col(C.USER) == user)
@@ -63,7 +79,12 @@ def recommend(
         .collect()[C.ITEM]
     )
     if history.is_empty():
-        console.print(f"[dim]{user} is not in the data: this is what a newcomer sees.[/]", highlight=False)
+        console.print(
+            f"{user} is not in the data: this is what a newcomer sees.",
+            style="dim",
+            markup=False,
+            highlight=False,
+        )
     items, scores = champion.recommend(pl.Series([history.to_list()], dtype=pl.List(pl.String)), k)
     found = items[0][items[0] != ""]
     titles = dict(
@@ -72,9 +93,14 @@ def recommend(
         .select(C.ITEM, C.TITLE)
         .iter_rows()
     )
-    table = Table("", "item", "title", "score", title=f"For {user}, who has {len(history)} interactions")
+    known = f"{len(history)} interaction{'' if len(history) == 1 else 's'}"
+    table = Table(title=Text(f"For {user}, with {known}"), title_justify="left", box=None, pad_edge=False)
+    table.add_column("", justify="right")
+    table.add_column("item", no_wrap=True)
+    table.add_column("title", no_wrap=True, overflow="ellipsis")
+    table.add_column("score", justify="right", no_wrap=True)
     for rank, (item, score) in enumerate(zip(found, scores[0], strict=False), start=1):
-        table.add_row(str(rank), item, titles.get(item) or "", f"{score:.3f}")
+        table.add_row(str(rank), Text(item), Text(titles.get(item) or ""), f"{score:.3f}")
     console.print(table)
 
 
@@ -82,7 +108,12 @@ def promote(
     version: Annotated[int, typer.Argument(help="The version to make champion.")],
     reason: Annotated[str, typer.Option(help="Why; kept in the promotion log.")] = "by hand",
 ) -> None:
-    """Make a version the champion by hand; the one before stays as `previous_champion`."""
+    """Make a version the champion by hand; the one before stays as `previous_champion`.
+
+    `augrec models` lists the versions. The new champion is loaded and asked before it takes over.
+
+      $ augrec promote 3 --reason "better for newcomers"
+    """
     from augrec.registry import models as registry
     from augrec.registry import promotion
 
@@ -102,7 +133,7 @@ def promote(
 def rollback(
     reason: Annotated[str, typer.Option(help="Why; kept in the promotion log.")] = "by hand",
 ) -> None:
-    """Make the previous champion the champion again."""
+    """Make the previous champion the champion again. The promotion log keeps both moves."""
     from augrec.registry import promotion
 
     done = promotion.rollback(reason=reason, by=getpass.getuser())
@@ -110,7 +141,11 @@ def rollback(
 
 
 def reproduce(version: Annotated[int, typer.Argument(help="A registered version.")]) -> None:
-    """Rebuild a version from its commit, every stage run again, and say whether it is identical."""
+    """Rebuild a version from its commit, every stage run again, and say whether it is identical.
+
+    Nothing is restored from the cache: it takes about as long as the run that made the version. The platform need not
+    run. Ends with exit code 1 where anything differs.
+    """
     from augrec.orchestration import reproducing
 
     with console.status("Checking out the commit …") as spinner:

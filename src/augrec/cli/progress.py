@@ -22,6 +22,14 @@ _MARK = {
     "awaiting_input": ("?", "magenta"),
     "skipped": ("–", "dim"),
 }
+_WORDS = {
+    "failed": "failed",
+    "upstream_failed": "not tried, since a task before it failed",
+    "up_for_retry": "will be tried again",
+    "awaiting_input": "waits for a person: open Required Actions in Airflow",
+    "skipped": "not needed",
+}
+_ENDED = {"success", "failed", "skipped", "upstream_failed"}
 _BEFORE, _AFTER = ["snapshot"], ["publish", "register", "approve", "promote"]
 
 
@@ -47,6 +55,7 @@ class Progress:
         self._states: dict[str, list[TaskState]] = {}
         self._started: dict[str, float] = {}
         self._ended: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def update(self, states: list[TaskState]) -> None:
         """Take in what Airflow says now."""
@@ -57,7 +66,7 @@ class Progress:
             kinds = {member.state for member in members}
             if kinds - {"waiting", "skipped", "None"}:
                 self._started.setdefault(task, time.monotonic())
-            if kinds <= {"success", "failed", "skipped", "upstream_failed"}:
+            if kinds <= _ENDED:
                 self._ended.setdefault(task, time.monotonic())
             else:
                 self._ended.pop(task, None)
@@ -66,32 +75,43 @@ class Progress:
         """The state of things."""
         table = Table(box=None, show_header=False, padding=(0, 1))
         for task in self._order:
-            members = self._states.get(task, [])
-            counts = Counter(member.state for member in members)
-            worst = next(
-                (
-                    kind
-                    for kind in ("failed", "upstream_failed", "awaiting_input", "up_for_retry", "running")
-                    if counts[kind]
-                ),
-                None,
-            )
-            if worst is None and members and counts["success"] + counts["skipped"] == len(members):
-                worst = "success" if counts["success"] else "skipped"
-            mark, style = _MARK.get(worst or "", ("·", "dim"))
-            table.add_row(
-                Text(mark, style),
-                Text(task, style if style == "dim" else ""),
-                self._detail(task, members, counts, worst),
-            )
+            table.add_row(*self._row(task))
         return table
+
+    def news(self) -> list[Text]:
+        """A line for each task that has ended since the last call, for where nothing can be redrawn."""
+        lines = []
+        for task in self._order:
+            if task in self._ended and task not in self._told:
+                self._told.add(task)
+                mark, name, detail = self._row(task)
+                name.pad_right(max(0, 16 - len(name)))
+                lines.append(Text.assemble(mark, " ", name, " ", detail))
+        return lines
+
+    def _row(self, task: str) -> tuple[Text, Text, Text]:
+        members = self._states.get(task, [])
+        counts = Counter(member.state for member in members)
+        worst = next(
+            (
+                kind
+                for kind in ("failed", "upstream_failed", "awaiting_input", "up_for_retry", "running")
+                if counts[kind]
+            ),
+            None,
+        )
+        if worst is None and members and counts["success"] + counts["skipped"] == len(members):
+            worst = "success" if counts["success"] else "skipped"
+        mark, style = _MARK.get(worst or "", ("·", "dim"))
+        name = Text(task, style if style == "dim" else "")
+        return Text(mark, style), name, self._detail(task, members, counts, worst)
 
     def _detail(self, task: str, members: list[TaskState], counts: Counter[str], kind: str | None) -> Text:
         parts = []
         if len(members) > 1:
             parts.append(f"{counts['success']}/{len(members)}")
-        if kind == "awaiting_input":
-            parts.append("waits for a person: open Required Actions in Airflow")
+        if kind in _WORDS:
+            parts.append(_WORDS[kind])
         if task in self._started and kind != "skipped":
             parts.append(f"{self._ended.get(task, time.monotonic()) - self._started[task]:.0f} s")
         running = [member.member for member in members if member.state == "running" and member.member]

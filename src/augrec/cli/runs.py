@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-import sys
+import shutil
 import time
 import webbrowser
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from augrec import settings as settings_
-from augrec.cli.progress import Progress
-from augrec.errors import ConfigError, InputError, PermanentError
-from augrec.files import read_json
+from augrec.cli.terminal import console, nearby
+from augrec.errors import ConfigError, InputError
 from augrec.settings import Settings
 
-console = Console(width=None if sys.stdout.isatty() else 100)
+LISTS: Final = ("generators", "policies", "recommenders")
+FIELDS: Final = (*LISTS, "data_start", "data_end", "max_synthetic_ratio", "require_approval", "dry_run")
+"""The fields of the trigger form; named here too, since reading the form itself takes Airflow seconds to import."""
 
 
 def demo() -> None:
-    """The whole thing on MovieLens 100k: fetch data, start the platform, retrain, show the result."""
+    """The whole thing on MovieLens 100k: fetch data, start the platform, retrain, show the result.
+
+    Data that is there already is used as it is. A second run restores every stage whose data, parameters and code are
+    unchanged.
+    """
+    from augrec.cli.following import run_and_show
+
     here = settings_.load()
     started = time.monotonic()
     if not (here.home / "data" / "raw" / "interactions.parquet").exists():
@@ -34,14 +39,28 @@ def demo() -> None:
     console.rule("2 · platform")
     up()
     console.rule("3 · retrain")
-    _run_and_show(here, {})
+    _check_files(here)
+    run_and_show(here, {})
     console.print(
-        f"[dim]{time.monotonic() - started:.0f} s in all. `augrec down` stops the platform, `make demo` runs it again.[/]"
+        f"\n{time.monotonic() - started:.0f} s in all. Airflow and MLflow go on running until `augrec down`.",
+        style="dim",
     )
+    console.print(
+        "Next: `augrec recommend --user 42` asks the champion; `augrec report --open` shows the report; "
+        "`augrec data import --help` brings your own data.",
+        style="dim",
+    )
+    if shutil.which("augrec") is None:
+        console.print("`source .venv/bin/activate` puts the command augrec on your path.", style="dim")
 
 
 def up() -> None:
-    """Start Airflow and MLflow on this machine and wait until they answer."""
+    """Start Airflow and MLflow on this machine and wait until they answer.
+
+    They listen on 127.0.0.1, Airflow on port 8080 and MLflow on 5000; where those are taken:
+
+      $ AUGREC_AIRFLOW_PORT=8090 AUGREC_MLFLOW_PORT=5010 augrec up
+    """
     from augrec.orchestration import platform
 
     here = settings_.load()
@@ -50,7 +69,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop Airflow and MLflow."""
+    """Stop Airflow and MLflow. Runs, models and data stay; a run that is under way fails."""
     from augrec.orchestration import platform
 
     console.print("Stopped." if platform.down(settings_.load()) else "Nothing was running.")
@@ -62,7 +81,9 @@ def run(
         typer.Option(
             "--param",
             "-p",
-            help='A field of the trigger form, e.g. -p policies=\'["none","truncation"]\'. Repeatable.',
+            metavar="NAME=VALUE",
+            autocompletion=lambda: [f"{name}=" for name in FIELDS],
+            help=f"Set a field of the trigger form for this run; repeatable. Fields: {', '.join(FIELDS)}.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -70,17 +91,28 @@ def run(
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
 ) -> None:
-    """Trigger a retrain in Airflow and follow it."""
+    """Trigger a retrain in Airflow and follow it.
+
+    What is not said here comes from params.yaml. With uncommitted changes every run is a dry run.
+
+      $ augrec run
+      $ augrec run --dry-run -p recommenders=ease,multvae -p policies=none,truncation,profile_gan
+      $ augrec run -p data_start=2024-01-01 -p require_approval=true
+    """
     conf = dict(_parse_param(text) for text in param or [])
     here = settings_.load()
     if dry_run:
         conf["dry_run"] = True
+    _check_files(here)
     if detach:
         from augrec.orchestration.client import Airflow
 
-        console.print(f"Started {Airflow(here).trigger('retrain', conf)}. `augrec status` shows how it goes.")
+        started = Airflow(here).trigger("retrain", conf)
+        console.print(f"Started {started}. `augrec status` shows how it goes.", highlight=False)
     else:
-        _run_and_show(here, conf)
+        from augrec.cli.following import run_and_show
+
+        run_and_show(here, conf)
 
 
 def status() -> None:
@@ -93,30 +125,21 @@ def status() -> None:
     if not state.running:
         console.print("The platform is not running. `augrec up` starts it.")
         return
-    table = Table(box=None, show_header=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
     for part, well in state.parts.items():
         table.add_row(part, "[green]well[/]" if well else "[red]does not answer[/]")
     console.print(table)
     _where(here)
     if state.parts["api-server"]:
-        latest = Table(
-            "run", "state", "started", "took", title="Latest runs of retrain", title_justify="left"
-        )
-        for one in Airflow(here).latest_runs("retrain"):
-            latest.add_row(
-                one["dag_run_id"],
-                one["state"],
-                (one["start_date"] or "")[:19],
-                f"{one['duration'] or 0:.0f} s",
-            )
-        console.print(latest)
+        latest = Airflow(here).latest_runs("retrain")
+        console.print(_runs(latest) if latest else "No run yet: `augrec run` starts one.")
 
 
 def report(
     run_id: Annotated[str, typer.Argument(help="A run id; the latest when left out.")] = "",
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
-    """Where the report of a run is."""
+    """Print where the report of a run is, the latest run's when none is named."""
     here = settings_.load()
     from augrec.versioning.workspace import folder_name
 
@@ -125,93 +148,79 @@ def report(
         reports = [path for path in reports if path.parts[-3] == folder_name(run_id)]
     if not reports:
         raise InputError(
-            "there is no report",
+            f"the run {run_id} has no report" if run_id else "there is no report yet",
             where=str(here.runs),
-            fix="`augrec run` makes one; `augrec status` lists the runs",
+            fix="`augrec run` makes one; `augrec status` lists the latest runs",
         )
-    console.print(str(reports[-1]), soft_wrap=True)
-    if open_:
-        webbrowser.open(reports[-1].as_uri())
-
-
-def _run_and_show(here: Settings, conf: dict[str, Any]) -> None:
-    from augrec.orchestration.client import Airflow
-    from augrec.reporting import summary
-    from augrec.versioning.workspace import path_of
-
-    airflow = Airflow(here)
-    run_id = airflow.trigger("retrain", conf)
-    console.print(f"run [b]{run_id}[/b]", highlight=False)
-    progress = Progress(here.home / "dvc.yaml")
-    with Live(
-        progress.table(), console=console, refresh_per_second=4, transient=not console.is_terminal
-    ) as live:
-
-        def seen(states: list[Any]) -> None:
-            progress.update(states)
-            live.update(progress.table())
-
-        final = airflow.follow("retrain", run_id, seen)
-    if not console.is_terminal:
-        console.print(progress.table())
-    if final != "success":
-        _explain_failure(airflow, run_id)
-    workspace = path_of(here, run_id)
-    states = airflow.task_states("retrain", run_id)
-    restored = {
-        f"{state.task}@{state.member}" if state.member else state.task: airflow.result(
-            "retrain", run_id, state.task, state.map_index
+    console.print(str(reports[-1]), soft_wrap=True, highlight=False)
+    if open_ and not webbrowser.open(reports[-1].as_uri()):
+        raise InputError(
+            "no browser could be opened here",
+            where=str(reports[-1]),
+            fix="open that file yourself: it is one file that loads nothing from anywhere",
         )
-        == "restored"
-        for state in states
-        if state.task in progress.stages and state.state == "success"
-    }
-    registered = airflow.result("retrain", run_id, "register") or {}
-    promoted = any(state.task == "promote" and state.state == "success" for state in states)
-    places = {
-        "airflow": here.airflow_url,
-        "mlflow": here.mlflow_url,
-        "report": str(workspace / "reports" / "report.html"),
-        "version": registered.get("version"),
-        "champion": promoted,
-        "note": registered.get("reason", "a dry run registers nothing"),
-    }
-    console.print(summary.table(read_json(workspace / "reports" / "decision.json"), restored, places))
 
 
-def _explain_failure(airflow: Any, run_id: str) -> None:
-    failed = [state for state in airflow.task_states("retrain", run_id) if state.state == "failed"]
-    causes = [
-        f"{state.task} {state.member}: {airflow.why_failed('retrain', run_id, state)}" for state in failed[:3]
-    ]
-    raise PermanentError(
-        f"the run failed in {', '.join(sorted({state.task for state in failed}))}\n\n"
-        + "\n\n".join(causes)
-        + "\n",
-        where=run_id,
-        fix="mend the cause, then clear the failed task in Airflow: only it and what follows run again. The champion is "
-        "as it was",
-    )
+def _check_files(here: Settings) -> None:
+    """Read params.yaml and dvc.yaml once: where they cannot be read, a run would wait for them without a word.
+
+    Raises:
+        ConfigError: one is missing or is not YAML.
+    """
+    import yaml
+
+    for name in ("params.yaml", "dvc.yaml"):
+        try:
+            yaml.safe_load((here.home / name).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            mark = getattr(error, "problem_mark", None)
+            raise ConfigError(
+                f"{name} cannot be read: {getattr(error, 'problem', None) or error}",
+                where=str(here.home / name) + (f", line {mark.line + 1}" if mark else ""),
+                fix="mend that line; `git diff` shows what was changed last",
+            ) from error
+
+
+def _runs(latest: list[dict[str, Any]]) -> Table:
+    table = Table(title="Latest runs of retrain", title_justify="left", box=None, pad_edge=False)
+    table.add_column("run", no_wrap=True, overflow="fold")
+    for name in ("state", "started (UTC)"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("took", justify="right", no_wrap=True)
+    for one in latest:
+        started = (one["start_date"] or "–")[:16].replace("T", " ")
+        took = f"{one['duration']:.0f} s" if one["duration"] else "–"
+        table.add_row(one["dag_run_id"], one["state"], started, took)
+    return table
 
 
 def _where(here: Settings) -> None:
     from augrec.orchestration.environment import USER, password_file
 
-    console.print(
-        f"Airflow  {here.airflow_url}   user {USER}, password in {password_file(here)}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    login = f"(user {USER}, password in {nearby(password_file(here))})"
+    console.print(f"Airflow  {here.airflow_url}  {login}", soft_wrap=True, highlight=False)
     console.print(f"MLflow   {here.mlflow_url}", highlight=False)
 
 
 def _parse_param(text: str) -> tuple[str, Any]:
+    """One --param: the value is JSON, or a plain text; lists may also be written a,b,c.
+
+    Raises:
+        ConfigError: it is not name=value, or the form has no such field.
+    """
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(
             f"{text!r} is not name=value", where="--param", fix="for example --param max_synthetic_ratio=0.5"
         )
+    if name not in FIELDS:
+        raise ConfigError(
+            f"the trigger form has no field {name!r}",
+            where="--param",
+            fix=f"fields: {', '.join(FIELDS)}; anything else is set in params.yaml",
+        )
     try:
         return name, json.loads(value)
     except ValueError:
-        return name, value
+        listed = [part.strip() for part in value.split(",") if part.strip()]
+        return name, listed if name in LISTS else value

@@ -53,7 +53,10 @@ def reason(
         return f"too few test users to decide: {found}; {min_users} are needed"
     unbeaten = [row for row in compared if row["question"] == "beats" and not row["passed"]]
     if unbeaten:
+        beaten = [row for row in compared if row["question"] == "beats" and row["passed"]]
         names = ", ".join(row["comparator"] for row in unbeaten)
+        if not beaten and len(unbeaten) > 2:
+            names = f"any of the {len(unbeaten)} policies without generated data"
         return f"not shown to be better than {names} for {_who(unbeaten[0]['slice'])}"
     inferior = [row for row in compared if not row["passed"]]
     if inferior:

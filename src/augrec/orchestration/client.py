@@ -206,6 +206,7 @@ class Airflow:
 
 def _detail(answer: httpx.Response) -> str:
     try:
-        return str(answer.json().get("detail", answer.text))
+        detail = str(answer.json().get("detail", answer.text))
+        return detail.partition("\n\nFailed validating")[0]  # what follows is the schema
     except ValueError:
         return answer.text[:500]

@@ -32,20 +32,28 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
     """The form, with the values of params.yaml filled in."""
     values = {field: value_at(params, key) for field, key in KEYS.items()}
     return {
-        "data_start": _date(values["data_start"], "Data from", "First day of interactions to use."),
-        "data_end": _date(values["data_end"], "Data until", "First day *not* to use."),
+        "data_start": _date(values["data_start"], "Data from", "First day whose interactions are used."),
+        "data_end": _date(
+            values["data_end"], "Data until", "First day whose interactions are *not* used any more."
+        ),
         "generators": _choice(
-            values["generators"], params["generators"], "Generators", "Which generators are trained."
+            values["generators"],
+            params["generators"],
+            "Generators",
+            "Models that make up synthetic users; a policy that uses one needs it here.",
         ),
         "policies": _choice(
             values["policies"],
             params["policies"],
             "Policies",
-            "Ways to build the training set. Keep `none` and the placebos: without them the gate has nothing "
-            "to compare synthetic data with.",
+            "Ways to build the training set, each described under `policies` in params.yaml. Keep `none` and a "
+            "placebo such as `bootstrap`: the gate accepts synthetic data only if it beats them.",
         ),
         "recommenders": _choice(
-            values["recommenders"], params["recommenders"], "Recommenders", "Which recommenders are trained."
+            values["recommenders"],
+            params["recommenders"],
+            "Recommenders",
+            "Each is trained once on every policy; the best pair is registered.",
         ),
         "max_synthetic_ratio": Param(
             float(values["max_synthetic_ratio"]),
@@ -53,7 +61,7 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             minimum=0,
             maximum=10,
             title="Most synthetic users per real user",
-            description_md="No policy may add more than this; 0 forbids synthetic users.",
+            description_md="A policy that asks for more is cut down to this; 0 forbids synthetic users.",
         ),
         "require_approval": Param(
             values["require_approval"],
@@ -65,7 +73,7 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             False,
             type="boolean",
             title="Dry run",
-            description_md="Compute and report everything; register nothing.",
+            description_md="Compute and report everything; register nothing, leave the online store and the champion alone.",
         ),
     }
 

@@ -13,6 +13,7 @@ import yaml
 from augrec.data import sources, tables
 from augrec.data.config import ImportConfig, Section, parse
 from augrec.data.raw import write_raw
+from augrec.data.sql import is_url
 from augrec.errors import ConfigError
 from augrec.settings import Settings
 
@@ -94,6 +95,12 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> tables.Sourc
             where="data.source",
             fix=f"name an Airflow connection under data.source.connection, or set {URL_VARIABLE}",
         )
+    if not is_url(url):
+        raise ConfigError(
+            f"{URL_VARIABLE} does not hold a database URL",
+            where="environment",
+            fix="write it as dialect+driver://user:password@host/database",
+        )
     return tables.Source(url, table=name.removeprefix(_SQL))
 
 
@@ -119,6 +126,6 @@ def _connection_url(connection: str, settings: Settings) -> str:
     kind = found.conn_type or ""
     dialect = _DIALECTS.get(kind, kind)
     if dialect == "sqlite":
-        return f"sqlite:///{found.host}"
+        return f"sqlite:///{found.host or found.schema}"  # as JSON it is the host, as a URI the schema
     address = URL.create(dialect, found.login, found.password, found.host, found.port, found.schema)
     return address.render_as_string(hide_password=False)

@@ -62,35 +62,65 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
         compared with, or None; markdown: what a person who must approve reads.
     """
     from augrec.features import feature_service_name
-    from augrec.registry import comparison, models, tracking
-    from augrec.reporting import comparison as words
+    from augrec.registry import models, tracking
 
     path = workspace.open_(settings, run_id).path
     decision = read_json(path / "reports" / "decision.json")
     tracking.log_run(path, run_id, commit=commit)
     version = models.register(path, run_id, commit, decision, feature_service=feature_service_name())
-    compared = comparison.compare_with_champion(path, version.version)
+    return {"version": version.version, **_compare(path, version.version)}
+
+
+def promote(settings: Settings, run_id: str, registered: dict[str, Any], *, approved: bool) -> dict[str, Any]:
+    """Make the registered version the champion, unless it is worse than the champion of now.
+
+    Where another run was faster, the champion is no longer the one this version was compared with: it is compared again.
+    But a person's approval holds for what they were shown, so then the promotion is refused.
+
+    Args:
+        settings: where the project is.
+        run_id: Airflow's run id.
+        registered: what `register` returned.
+        approved: whether a person was asked.
+
+    Returns:
+        promoted: whether the version is champion now; reason: why; replaced: the champion before, or None.
+
+    Raises:
+        RefusedError: a person approved a comparison with another champion; or the version is not sound.
+    """
+    from augrec.registry import models, promotion
+
+    version, now, by = registered["version"], models.champion(), f"run {run_id}"
+    done = next((move for move in promotion.log() if move.by == by), None)
+    if done is not None:  # a cleared task must not undo what came later, such as a rollback
+        is_champion = now is not None and now.version == done.version
+        reason = f"This run moved the champion already, as number {done.number} of the promotion log."
+        return {"version": version, "promoted": is_champion, "reason": reason, "replaced": done.replaced}
+    moved_on = now is not None and now.version not in {registered["champion"], version}
+    if moved_on and not approved:
+        registered = {**registered, **_compare(workspace.open_(settings, run_id).path, version)}
+    if not registered["promotable"]:
+        return {"version": version, "promoted": False, "reason": registered["reason"], "replaced": None}
+    moved = promotion.promote(
+        version, reason=registered["reason"], by=by, expected_champion=registered["champion"]
+    )
+    replaced = moved.replaced if moved else None
+    return {"version": version, "promoted": True, "reason": registered["reason"], "replaced": replaced}
+
+
+def _compare(path: Path, version: str) -> dict[str, Any]:
+    from augrec.registry import comparison
+    from augrec.reporting import comparison as words
+
+    compared = comparison.compare_with_champion(path, version)
     promotable, reason = _judge(compared)
     return {
-        "version": version.version,
         "promotable": promotable,
         "reason": reason,
         "champion": (compared["champion"] or {}).get("version"),
-        "markdown": words.markdown(compared, decision),
+        "markdown": words.markdown(compared, read_json(path / "reports" / "decision.json")),
     }
-
-
-def promote(settings: Settings, run_id: str, registered: dict[str, Any]) -> dict[str, Any]:
-    """Make the registered version the champion, if the champion still is the one it was compared with."""
-    from augrec.registry import promotion
-
-    moved = promotion.promote(
-        registered["version"],
-        reason=registered["reason"],
-        by=f"run {run_id}",
-        expected_champion=registered["champion"],
-    )
-    return {"version": registered["version"], "replaced": moved.replaced if moved else None}
 
 
 def _judge(compared: dict[str, Any]) -> tuple[bool, str]:

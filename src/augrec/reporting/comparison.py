@@ -29,8 +29,8 @@ def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     parts.append("**What the gate says**")
     parts.append("\n".join(f"- {sentence}" for sentence in decision["sentences"]))
     parts.append(
-        "**All the evidence** is in `reports/report.html` of this run: `augrec report` prints where, and it is kept with the "
-        "run in MLflow. Rejecting, or no answer, leaves the champion as it is."
+        "**All the evidence** is in this run's report.html: the *Report* link on the *Details* page of any stage opens it, "
+        "and it is kept with the run in MLflow. Rejecting, or no answer within a day, leaves the champion as it is."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -147,15 +147,13 @@ def _heat(arms: list[dict[str, Any]], metric: str, group: str) -> dict[str, Any]
 
 
 def _comparison(row: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
-    """What one comparison of the gate asked and found, in words."""
+    """What one comparison of the gate asked, in words; or why it could not be asked."""
     whom, candidate, comparator = words.crowd(row["slice"]), row["candidate"], row["comparator"]
     if row.get("n_users") is not None and row["n_users"] < gate["min_users"]:
         return f"Only {row['n_users']} users ({whom}), fewer than {gate['min_users']}: too few to decide anything."
     if row["ci_low"] is None:
         return f"There is nothing to compare {candidate} and {comparator} on ({whom})."
     if row["question"] == "beats":
-        found = "is above zero: a win" if row["passed"] else "does not lie above zero: no proof of a win"
-        return f"Is {candidate} better than {comparator} for {whom}? The whole interval {found}."
+        return f"Is {candidate} better than {comparator} for {whom}?"
     margin = 100 * gate["non_inferiority_margin"]
-    found = "stays above" if row["passed"] else "reaches below"
-    return f"Is {candidate} no more than {margin:g} % worse than {comparator} over {whom}? The interval {found} that limit."
+    return f"Is {candidate} no more than {margin:g} % worse than {comparator} over {whom}?"

@@ -16,8 +16,9 @@ from augrec.reporting.words import KINDS, measured, metric_words, number
 RANKING: Final = "ndcg@10"
 FINDING: Final = "recall@20"
 
+_PLACES: Final = ("report", "airflow", "mlflow")
 _COLOURS: Final = {"real": "blue", "placebo": "yellow", "generated": "green"}
-_LEGEND: Final = f"▶ the winner · bold: best of its recommender · last four: {metric_words(RANKING)} by items known of a user"
+_LEGEND: Final = f"▶ the winner · green: best of its recommender\n0 … more: {metric_words(RANKING)} of users of whom so many items are known"
 _HEADINGS: Final = {"0": "0", "1-5": "1–5", "6-20": "6–20", "21+": "more"}
 
 
@@ -26,7 +27,7 @@ def table(
     restored: Mapping[str, bool] | None = None,
     places: Mapping[str, Any] | None = None,
 ) -> RenderableType:
-    """What to print when a run has ended; it fits 100 columns.
+    """What to print when a run has ended; it fits 80 columns, but for paths: print it with crop=False.
 
     Args:
         decision: decision.json.
@@ -46,8 +47,7 @@ def table(
 def _numbers(decision: Mapping[str, Any]) -> Table:
     rows = Table(title="How good each model is, on test users", title_style="bold", title_justify="left", box=None,
                  pad_edge=False, collapse_padding=True, padding=(0, 1))  # fmt: skip
-    rows.add_column("recommender", no_wrap=True, overflow="ellipsis", max_width=20)
-    rows.add_column("  policy", no_wrap=True, overflow="ellipsis", max_width=24)
+    rows.add_column("recommender\n  policy", no_wrap=True, overflow="ellipsis", max_width=26)
     rows.add_column("data", no_wrap=True)
     for name in (metric_words(RANKING), metric_words(FINDING), *(_HEADINGS[name] for name in SLICES)):
         rows.add_column(name, justify="right", no_wrap=True)
@@ -56,10 +56,10 @@ def _numbers(decision: Mapping[str, Any]) -> Table:
         mine = [arm for arm in arms if arm["recommender"] == recommender]
         columns = [_column(mine, RANKING, "all"), _column(mine, FINDING, "all")]
         columns += [_column(mine, RANKING, name) for name in SLICES]
+        rows.add_row(Text(recommender, "bold"))
         for place, arm in enumerate(mine):
             won = (recommender, arm["policy"]) == (winner["recommender"], winner["policy"])
             rows.add_row(
-                "" if place else recommender,
                 Text(f"{'▶' if won else ' '} {arm['policy']}", style="bold" if won else ""),
                 Text(KINDS[arm["kind"]], _COLOURS[arm["kind"]]),
                 *(column[place] for column in columns),
@@ -87,6 +87,8 @@ def _stages(restored: Mapping[str, bool]) -> str:
     total, n_ran = len(restored), sum(ran.values())
     if not ran:
         return f"all {total} restored from the cache: nothing they depend on has changed"
+    if n_ran == total:
+        return f"all {total} ran; a later run restores those whose data, parameters and code are the same"
     return f"{total - n_ran} of {total} restored from the cache; ran: {listed}"
 
 
@@ -98,13 +100,16 @@ def _where(places: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("version", f"{places['version']}, {role}{note}"))
     elif places.get("note"):
         facts.append(("version", f"none: {places['note']}"))
-    facts += [(name, str(places[name])) for name in ("report", "airflow", "mlflow") if places.get(name)]
+    facts += [(name, str(places[name])) for name in _PLACES if places.get(name)]
     return facts
 
 
-def _fact(name: str, text: str) -> Table:
-    row = Table.grid(padding=(0, 1))
-    row.add_column(width=9, no_wrap=True)
-    row.add_column(overflow="fold")
-    row.add_row(Text(f"  {name}", style="dim"), Text(text))
+def _fact(name: str, text: str) -> RenderableType:
+    label = Text(f"  {name:<8}", "dim")
+    if name in _PLACES:  # never broken, so that it can be copied or clicked
+        return Text.assemble(label, text, no_wrap=True, overflow="ignore")
+    row = Table.grid()
+    row.add_column(no_wrap=True)
+    row.add_column()
+    row.add_row(label, Text(text))
     return row

@@ -1,0 +1,103 @@
+"""What every command prints through: one console, paths as short as they can be, errors without tracebacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from augrec.errors import AugrecError, ConfigError, InputError, PermanentError, TransientError
+
+_PIPED_WIDTH = 100
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
+
+
+def nearby(path: Path) -> str:
+    """A path as short as it can be copied: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def paragraphs(text: str, style: str = "") -> None:
+    """Print lines so that those too long for the terminal go on below their own beginning."""
+    for line in text.splitlines():
+        words = line.lstrip()
+        indent, hanging = len(line) - len(words), words.startswith("- ")
+        row = Table.grid()
+        row.add_column(no_wrap=True)
+        row.add_column()
+        row.add_row(Text("- " if hanging else "", style), Text(words[2:] if hanging else words, style))
+        console.print(Padding(row, (0, 0, 0, indent)))
+
+
+def show_error(error: AugrecError) -> None:
+    """Print what is wrong, where, and what to do, on the error stream."""
+    out = Console(stderr=True, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
+    title = "Not now" if isinstance(error, TransientError) else "Error"
+    out.print(Text.assemble((f"{title}: ", "bold red"), error.what))
+    if error.where:  # may be a path: broken by the terminal only, so that it can be copied whole
+        out.print(Text.assemble(("  where  ", "dim"), error.where), soft_wrap=True)
+    if error.fix:
+        row = Table.grid()
+        row.add_column(no_wrap=True)
+        row.add_column()
+        row.add_row(Text("  fix    ", "dim"), Text(error.fix))
+        out.print(row)
+
+
+def running(command: Callable[[], None]) -> None:
+    """Run a command; whatever goes wrong is told in augrec's own form, and ends with that error's exit code."""
+    try:
+        command()
+    except AugrecError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        told = explained(error)
+        show_error(told)
+        sys.exit(told.exit_code)
+
+
+def explained(error: Exception) -> AugrecError:
+    """An error that is not one of augrec's own, as one of them."""
+    import yaml
+
+    if isinstance(error, yaml.YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        place = f"params.yaml or dvc.yaml, line {mark.line + 1}" if mark else "params.yaml or dvc.yaml"
+        problem = getattr(error, "problem", None) or "it is not YAML"
+        return ConfigError(
+            f"a YAML file cannot be read: {problem}",
+            where=place,
+            fix="mend that line; `git diff` shows what was changed last",
+        )
+    if isinstance(error, OSError) and error.filename:
+        return InputError(
+            f"{error.strerror or error}",
+            where=str(error.filename),
+            fix="is it there, may you read and write it, and is the disk not full?",
+        )
+    kept = _keep_traceback(error)
+    return PermanentError(
+        f"something unforeseen went wrong: {type(error).__name__}: {str(error)[:500]}",
+        where=f"{kept} holds the whole traceback",
+        fix="if the message does not tell what to mend, this is a mistake in augrec: report it with that file",
+    )
+
+
+def _keep_traceback(error: Exception) -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="augrec-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as kept:
+        kept.writelines(traceback.format_exception(error))
+    return kept.name

@@ -1,0 +1,99 @@
+"""dags/ as Airflow's DAG processor sees it: read by a process of its own, without scheduler or database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HOME = Path(__file__).parents[2]
+STAGES = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
+READ = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+
+bag = DagBag(dag_folder=sys.argv[1])
+dags = {
+    name: {task.task_id: {"upstream": sorted(task.upstream_task_ids), "mapped": task.is_mapped, "retries": task.retries,
+                          "pool": task.pool, "doc": task.doc_md or ""} for task in dag.tasks}
+    for name, dag in bag.dags.items()
+}
+heavy = [name for name in ("torch", "mlflow", "feast", "great_expectations", "dvc.repo") if name in sys.modules]
+print(json.dumps({"dags": dags, "errors": bag.import_errors, "heavy": heavy}))
+"""
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("airflow")
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AUGREC_"))},
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AUGREC_HOME": str(HOME),
+        "PYTHONPATH": str(HOME / "src"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(HOME / "dags")],
+        env=variables, cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_every_dag_can_be_read(read: dict[str, Any]) -> None:
+    assert read["errors"] == {}
+    assert {path.stem for path in (HOME / "dags").glob("*.py")} == set(read["dags"])
+
+
+def test_reading_the_dags_imports_nothing_heavy(read: dict[str, Any]) -> None:
+    assert read["heavy"] == []
+
+
+def test_the_tasks_of_retrain_contain_the_edges_of_dvc_yaml(read: dict[str, Any]) -> None:
+    tasks = read["dags"]["retrain"]
+    outputs = {
+        out.partition("/${")[0]: name
+        for name, stage in STAGES.items()
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])]
+    }
+    for name, stage in STAGES.items():
+        made = {
+            owner
+            for dep in stage["deps"]
+            for out, owner in outputs.items()
+            if owner != name and (f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/"))
+        }
+        assert made <= set(tasks[name]["upstream"]), name
+        assert tasks[name]["mapped"] == ("matrix" in stage)
+
+
+def test_a_stage_that_asks_for_a_pool_gets_it_and_every_stage_is_tried_again_and_explained(
+    read: dict[str, Any],
+) -> None:
+    tasks = read["dags"]["retrain"]
+    for name, stage in STAGES.items():
+        assert tasks[name]["pool"] == (stage.get("meta") or {}).get("pool", "default_pool")
+        assert tasks[name]["retries"] == 2
+    undocumented = [
+        name for name, task in tasks.items() if not task["doc"] and name not in {"needs_approval"}
+    ]
+    assert undocumented == []
+
+
+def test_the_champion_is_moved_by_one_task_at_a_time_and_after_everything_else(read: dict[str, Any]) -> None:
+    tasks = read["dags"]["retrain"]
+    assert tasks["promote"]["pool"] == "promotion"
+    before, waiting = set(), ["promote"]
+    while waiting:
+        upstream = set(tasks[waiting.pop()]["upstream"]) - before
+        before |= upstream
+        waiting.extend(upstream)
+    assert before == set(tasks) - {"promote"}
