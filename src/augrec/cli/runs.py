@@ -197,7 +197,7 @@ def _runs(latest: list[dict[str, Any]]) -> Table:
 def _where(here: Settings) -> None:
     from augrec.orchestration.environment import USER, password_file
 
-    login = f"(user {USER}, password in {nearby(password_file(here))})"
+    login = f"({USER}, password in {nearby(password_file(here))})"
     console.print(f"Airflow  {here.airflow_url}  {login}", soft_wrap=True, highlight=False)
     console.print(f"MLflow   {here.mlflow_url}", highlight=False)
 
