@@ -211,6 +211,18 @@ def test_brackets_in_an_error_are_shown_as_they_are(capsys: pytest.CaptureFixtur
     assert "column [/b] [red]x" in text and "a[0].csv" in text and "rename [/b]" in text
 
 
+def test_what_programs_print_goes_to_the_log_and_the_rest_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with terminal.apart(tmp_path / "logs" / "stages.log") as out:
+        subprocess.run([sys.executable, "-c", "print('from a stage')"], check=True)
+        out.print("3/50 train")
+    print("afterwards")
+    shown = capfd.readouterr().out
+    assert "3/50 train" in shown and "afterwards" in shown and "from a stage" not in shown
+    assert (tmp_path / "logs" / "stages.log").read_text() == "from a stage\n"
+
+
 def test_a_path_in_an_error_is_never_broken(capsys: pytest.CaptureFixture[str]) -> None:
     path = "/a-long-folder" * 20
     terminal.show_error(InputError("no", where=path))
@@ -227,6 +239,26 @@ def test_errors_of_others_become_augrecs_own() -> None:
     assert isinstance(explained(broken.value), ConfigError)
     denied = explained(PermissionError(13, "Permission denied", "data/raw"))
     assert denied.what == "Permission denied" and denied.where == "data/raw" and denied.fix
+
+
+def test_a_cut_off_data_file_is_no_mistake_of_augrecs(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import polars as pl
+
+    whole = project / "whole.parquet"
+    pl.DataFrame({"user_id": ["1"] * 1000}).write_parquet(whole)
+
+    def read() -> None:
+        cut = project / "cut.parquet"
+        cut.write_bytes(whole.read_bytes()[:100])
+        pl.read_parquet(cut)
+
+    with pytest.raises(SystemExit) as ended:
+        terminal.running(read)
+    text = capsys.readouterr().err
+    assert ended.value.code == 2 and "cannot be read" in text and "data import" in text
+    assert "unforeseen" not in text
 
 
 def test_the_traceback_of_the_unforeseen_is_kept_in_a_file() -> None:

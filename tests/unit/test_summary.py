@@ -88,7 +88,7 @@ def test_the_summary_says_what_was_restored_and_where_to_look(decision: dict) ->
     }
     text = printed(decision, restored, places)
     assert "2 of 5 restored" in text and "train (2), decide" in text
-    assert "8, the champion now" in text and "/runs/1/report.html" in text and "http://127.0.0.1:5000" in text
+    assert "8, the champion" in text and "/runs/1/report.html" in text and "http://127.0.0.1:5000" in text
 
 
 def test_where_to_look_is_never_broken_so_that_it_can_be_copied(decision: dict) -> None:

@@ -1,0 +1,103 @@
+"""Two runs that finish at once: both were compared with the champion of before, and one of them is promoted first."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registry_workspace import PARAMS, decision_of, make_workspace
+
+from augrec import settings
+from augrec.errors import RefusedError
+from augrec.files import write_json
+from augrec.orchestration import tasks
+from augrec.registry import models, promotion
+from augrec.registry.connection import client
+from augrec.versioning import workspace
+
+COMMIT = "c0ffee" * 6 + "c0ff"
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AUGREC_HOME", str(folder))
+        for name in ("AUGREC_VAR", "MLFLOW_TRACKING_URI"):
+            environment.delenv(name, raising=False)
+        client().search_experiments()
+    return folder / "var" / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def registered(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, dict[str, Any]]:
+    """What `register` said of a good model, and of one that knows nothing of the shop's catalogue; no champion yet."""
+    monkeypatch.setenv("AUGREC_HOME", str(tmp_path))
+    for name in ("AUGREC_VAR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "var" / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_database, tmp_path / "var" / "mlflow")
+    here, said = settings.load(), {}
+    for name, prefix in (("good", "i"), ("useless", "other-")):
+        path = make_workspace(workspace.path_of(here, name), prefix=prefix)
+        decision = {**decision_of(path), "gate": PARAMS["gate"]}
+        write_json(path / "reports" / "decision.json", decision)
+        workspace.record(workspace.Workspace(path, name, COMMIT, [], False))
+        said[name] = tasks.register(here, name, COMMIT)
+    return said
+
+
+def promote(registered: dict[str, dict[str, Any]], name: str, *, approved: bool = False) -> dict[str, Any]:
+    return tasks.promote(settings.load(), name, registered[name], approved=approved)
+
+
+def test_a_run_overtaken_by_a_better_one_is_compared_again_and_does_not_replace_it(
+    registered: dict[str, dict[str, Any]],
+) -> None:
+    assert all(said["promotable"] and said["champion"] is None for said in registered.values())
+    assert promote(registered, "good")["promoted"]
+    late = promote(registered, "useless")
+    assert not late["promoted"] and "champion" in late["reason"]
+    assert [move.version for move in promotion.log()] == [registered["good"]["version"]]
+
+
+def test_a_run_overtaken_by_a_worse_one_still_becomes_champion(registered: dict[str, dict[str, Any]]) -> None:
+    promote(registered, "useless")
+    late = promote(registered, "good")
+    assert late["promoted"] and late["replaced"] == registered["useless"]["version"]
+    champion, previous = models.champion(), models.previous_champion()
+    assert champion is not None and champion.version == registered["good"]["version"]
+    assert previous is not None and previous.version == registered["useless"]["version"]
+
+
+def test_promoting_twice_changes_nothing(registered: dict[str, dict[str, Any]]) -> None:
+    assert promote(registered, "good")["promoted"]
+    assert promote(registered, "good")["promoted"]
+    assert len(promotion.log()) == 1
+
+
+def test_a_run_that_is_cleared_later_does_not_undo_a_rollback(registered: dict[str, dict[str, Any]]) -> None:
+    promote(registered, "good")
+    promotion.promote(
+        registered["useless"]["version"],
+        reason="try",
+        by="a person",
+        expected_champion=registered["good"]["version"],
+    )
+    promotion.rollback(reason="it recommends nothing", by="a person")
+    promotion.rollback(reason="it was right after all", by="a person")
+    late = promote(registered, "good")
+    assert not late["promoted"] and "already" in late["reason"]
+    assert len(promotion.log()) == 4
+
+
+def test_an_approval_does_not_reach_beyond_what_was_shown(registered: dict[str, dict[str, Any]]) -> None:
+    promote(registered, "useless")
+    with pytest.raises(RefusedError, match="was compared with none"):
+        promote(registered, "good", approved=True)
+    champion = models.champion()
+    assert champion is not None and champion.version == registered["useless"]["version"]
