@@ -98,9 +98,14 @@ def _outcome(airflow: Airflow, run_id: str, states: list[TaskState]) -> dict[str
         note = "it was not approved"
     return {
         "version": registered.get("version"),
-        "champion": ended.get("promote") == "success",
+        "champion": ended.get("promote") == "success" or _is_champion(registered),
         "note": note,
     }
+
+
+def _is_champion(registered: dict[str, Any]) -> bool:
+    """Whether a run found anew the very version that is champion."""
+    return bool(registered) and str(registered["version"]) == str(registered["champion"])
 
 
 def _explain_failure(airflow: Airflow, run_id: str) -> None:

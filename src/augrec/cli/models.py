@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augrec import settings as settings_
-from augrec.cli.terminal import console
+from augrec.cli.terminal import apart, console, nearby
 from augrec.errors import InputError
 
 
@@ -148,12 +148,18 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
     """
     from augrec.orchestration import reproducing
 
-    with console.status("Checking out the commit …") as spinner:
-        outcome = reproducing.reproduce(
-            settings_.load(),
-            version,
-            lambda stage, number, total: spinner.update(f"{number}/{total} {stage}"),
-        )
+    here = settings_.load()
+    log = here.var / "logs" / "reproduce.log"
+    console.print(f"What the stages say goes to {nearby(log)}", style="dim", highlight=False, soft_wrap=True)
+    with apart(log) as out, out.status("checking out the commit") as spinner:
+
+        def told(stage: str, number: int, total: int) -> None:
+            if out.is_terminal:
+                spinner.update(f"{number}/{total} {stage}")
+            else:
+                out.print(f"{number}/{total} {stage}", highlight=False)
+
+        outcome = reproducing.reproduce(here, version, told)
     style = "green" if outcome.identical else "red"
     console.print(outcome.sentence, style=style)
     for line in outcome.differences:

@@ -6,7 +6,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +18,20 @@ from rich.text import Text
 from augrec.errors import AugrecError, ConfigError, InputError, PermanentError, TransientError
 
 _PIPED_WIDTH = 100
+_BROKEN = {
+    "polars": (
+        "a data file cannot be read",
+        "bring the data in again: `augrec data get` or `augrec data import`",
+    ),
+    "sqlalchemy": (
+        "a database cannot be used",
+        "is it another program's, or was it cut off? MLflow's is var/mlflow/mlflow.db: put a whole one back",
+    ),
+    "json": (
+        "a JSON file is cut off",
+        "restore it, or remove it: `augrec down` and `augrec up` make var/platform.json anew",
+    ),
+}
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
@@ -38,6 +53,26 @@ def paragraphs(text: str, style: str = "") -> None:
         row.add_column()
         row.add_row(Text("- " if hanging else "", style), Text(words[2:] if hanging else words, style))
         console.print(Padding(row, (0, 0, 0, indent)))
+
+
+@contextmanager
+def apart(log: Path) -> Iterator[Console]:
+    """While the block runs, what programs print goes to `log`; the console it gets still reaches the terminal."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with log.open("w", encoding="utf-8") as target, os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        os.dup2(target.fileno(), 1)
+        os.dup2(target.fileno(), 2)
+        try:
+            yield Console(file=out, width=console.width)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, old in enumerate(kept, start=1):
+                os.dup2(old, number)
+                os.close(old)
 
 
 def show_error(error: AugrecError) -> None:
@@ -88,11 +123,19 @@ def explained(error: Exception) -> AugrecError:
             fix="is it there, may you read and write it, and is the disk not full?",
         )
     kept = _keep_traceback(error)
+    room = type(error).__module__.partition(".")[0]
+    if room in _BROKEN:
+        what, fix = _BROKEN[room]
+        return InputError(f"{what}: {_first_line(error)}", where=f"{kept} says where it was read", fix=fix)
     return PermanentError(
         f"something unforeseen went wrong: {type(error).__name__}: {str(error)[:500]}",
         where=f"{kept} holds the whole traceback",
         fix="if the message does not tell what to mend, this is a mistake in augrec: report it with that file",
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 def _keep_traceback(error: Exception) -> str:

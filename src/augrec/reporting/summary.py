@@ -95,7 +95,7 @@ def _stages(restored: Mapping[str, bool]) -> str:
 def _where(places: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = []
     if places.get("version") is not None:
-        role = "the champion now" if places.get("champion") else "registered, not the champion"
+        role = "the champion" if places.get("champion") else "registered, not the champion"
         note = "" if places.get("champion") or not places.get("note") else f": {places['note']}"
         facts.append(("version", f"{places['version']}, {role}{note}"))
     elif places.get("note"):
