@@ -51,8 +51,8 @@ class Part:
 def parts(workspace: Path) -> list[Part]:
     """Everything the run trained, generators first, by name."""
     params = read_params(workspace)
-    generators = sorted((workspace / "models/generators").glob("*/component.json"))
-    evaluated = sorted((workspace / "reports/evaluation").glob("*/*/metrics.json"))
+    generators = sorted((workspace / "models/generators").glob("[!.]*/component.json"))
+    evaluated = sorted((workspace / "reports/evaluation").glob("[!.]*/[!.]*/metrics.json"))
     return [
         *(_generator(workspace, params, path.parent.name) for path in generators),
         *(_recommender(workspace, params, *path.parent.parts[-2:]) for path in evaluated),
