@@ -6,6 +6,8 @@ import getpass
 from typing import Annotated, Any
 
 import typer
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -151,12 +153,15 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
     here = settings_.load()
     log = here.var / "logs" / "reproduce.log"
     console.print(f"What the stages say goes to {nearby(log)}", style="dim", highlight=False, soft_wrap=True)
-    with apart(log) as out, out.status("checking out the commit") as spinner:
+    spinner = Spinner("dots", "checking out the commit")
+    with (
+        apart(log) as out,
+        Live(spinner, console=out, transient=True, redirect_stdout=False, redirect_stderr=False),
+    ):
 
         def told(stage: str, number: int, total: int) -> None:
-            if out.is_terminal:
-                spinner.update(f"{number}/{total} {stage}")
-            else:
+            spinner.update(text=f"{number}/{total} {stage}")
+            if not out.is_terminal:
                 out.print(f"{number}/{total} {stage}", highlight=False)
 
         outcome = reproducing.reproduce(here, version, told)
