@@ -155,6 +155,47 @@ def test_nobody_asked_nothing_given(fitted):
     assert items.shape == scores.shape == (0, 5)
 
 
+def test_only_what_is_asked_for_is_recommended(fitted):
+    among = np.zeros(N_ITEMS, np.bool_)
+    among[[1, 4, 9]] = True
+    items, scores = fitted.recommend(histories(["i04"], []), 4, among=among)
+    assert [set(row) for row in items] == [{"i01", "i09", ""}, {"i01", "i04", "i09", ""}]
+    assert np.isneginf(scores[items == ""]).all()
+
+
+def test_what_is_known_of_users_comes_a_row_for_each_history(fitted):
+    known = pl.DataFrame({"age": [30, None], "user__interactions_7d": [0, 3]})
+    items, _ = fitted.recommend(histories([], ["i03"]), 5, known=known)
+    assert items.shape == (2, 5)
+    with pytest.raises(InputError, match="2 histories came with what is known of 1"):
+        fitted.recommend(histories([], ["i03"]), 5, known=known.head(1))
+
+
+def test_a_recommendation_is_explained_by_items_of_the_history(fitted):
+    asked = histories(["i00", "i02", "new"], [], ["i05", "i05", "i03"])
+    items, _ = fitted.recommend(asked, 4)
+    why = fitted.explain(asked, items, top=2)
+    assert why.schema == {
+        "row": pl.UInt32,
+        "item_id": pl.String,
+        "because": pl.String,
+        "contribution": pl.Float32,
+    }
+    assert (why["contribution"] > 0).all()
+    assert why.group_by("row", "item_id").len()["len"].max() <= 2 if len(why) else True
+    assert not why.select("row", "item_id", "because").is_duplicated().any()
+    for row, item, because in why.select("row", "item_id", "because").iter_rows():
+        assert item in items[row]
+        assert because in asked[row].to_list()
+    assert 1 not in why["row"]
+
+
+def test_fitting_from_a_model_of_another_kind_is_refused(name):
+    other = build("popularity" if name != "popularity" else "ease").fit(interactions(), items=ITEMS)
+    with pytest.raises(InputError, match="cannot begin"):
+        build(name).fit(interactions(), items=ITEMS, start=other)
+
+
 def test_an_empty_or_unknown_history_gives_the_order_of_popularity(name):
     rows = interactions().with_columns(
         pl.Series("weight", np.linspace(0.5, 2, len(interactions())), dtype=pl.Float32)

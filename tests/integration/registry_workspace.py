@@ -58,7 +58,7 @@ def make_workspace(
     cases = {split: _cases(number) for split, number in (("valid", 100), ("test", 200))}
     write_text(folder / "params.yaml", yaml.safe_dump(PARAMS))
     for split, table in cases.items():
-        write_parquet(folder / f"data/prepared/cases_{split}.parquet", table)
+        write_parquet(folder / f"data/training_set/cases_{split}.parquet", table)
     arms = [
         _arm(
             folder, winner[0], policy, train if policy == "none" else train.head(200), cases, (configs or {})

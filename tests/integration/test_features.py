@@ -19,6 +19,7 @@ import yaml
 from feast.infra.online_stores.sqlite import SqliteOnlineStore
 from polars.testing import assert_frame_equal
 
+from augrec.data.cases import CASES
 from augrec.data.columns import INTERACTIONS
 from augrec.errors import ConfigError
 from augrec.features import feature_service_name, store
@@ -88,10 +89,20 @@ def _write_prepared(folder: Path) -> None:
     # A shuffled training table with repeated rows: neither order nor repetition may get lost.
     tables = {
         "interactions": table, "held_out": held_out, "users": users, "items": items,
+        "cases_valid": _cases("u1"), "cases_test": _cases("u2"),
         "train": pl.concat([train.sample(fraction=1.0, shuffle=True, seed=5), train.head(7)]),
     }  # fmt: skip
     for name, rows in tables.items():
         rows.write_parquet(folder / f"{name}.parquet")
+
+
+def _cases(user: str) -> pl.DataFrame:
+    moments = [datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 5, 20, tzinfo=UTC)]
+    return pl.DataFrame(
+        {"user_id": [user, user], "slice": ["0", "6-20"], "moment": moments, "history": [[], ["i1"]],
+         "targets": [["i2"], ["i3"]]},
+        schema=dict(CASES),
+    )  # fmt: skip
 
 
 def _table(workspace: Path, kind: str) -> pl.DataFrame:
@@ -181,6 +192,16 @@ def test_the_training_set_knows_training_users_only(workspace):
     assert set(users["user_id"]) == set(_train(workspace)["user_id"])
     assert not {"u1", "u2", "u29"} & set(users["user_id"])
     assert users.columns == ["user_id", "age"]
+
+
+def test_a_case_comes_with_what_was_known_of_its_user_at_its_moment(workspace):
+    cases = pl.read_parquet(workspace / "data/training_set/cases_valid.parquet")
+    assert_frame_equal(cases.select(*CASES), _cases("u1"))
+    assert cases["age"].to_list() == [1, 1]
+    own = _table(workspace, "user").filter(pl.col("user_id") == "u1").sort("event_timestamp")
+    known = own.filter(pl.col("event_timestamp") <= cases["moment"][1])["interactions_total"][-1]
+    assert cases["user__interactions_total"].to_list() == [0, known]
+    assert own["interactions_total"][-1] != known  # what came later stayed unknown
 
 
 def test_both_stages_give_the_same_bytes_again_and_touch_nothing_but_their_outputs(workspace):

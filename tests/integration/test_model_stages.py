@@ -71,8 +71,11 @@ def write_workspace(folder: Path) -> None:
     interactions(1).write_parquet(prepared / "interactions.parquet")
     items = [f"i{item:02}" for item in range(15)]
     pl.DataFrame({"item_id": items, "title": items}).write_parquet(prepared / "items.parquet")
+    known = folder / "data/training_set"
+    known.mkdir()
+    interactions(1).select("user_id").unique(maintain_order=True).write_parquet(known / "users.parquet")
     for split, seed in (("valid", 2), ("test", 3)):
-        cases(seed).write_parquet(prepared / f"cases_{split}.parquet")
+        cases(seed).write_parquet(known / f"cases_{split}.parquet")
     for policy, (kind, samples) in POLICIES.items():
         target = folder / "data/augmented" / policy
         target.mkdir(parents=True)

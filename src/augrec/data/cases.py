@@ -24,6 +24,12 @@ CASES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
 time, none of them in the history. Targets unknown to training stay: they count as misses for every model."""
 
 
+def known_of(cases: pl.DataFrame) -> pl.DataFrame | None:
+    """What else is known of each case's user at that moment: the columns beside those of `CASES`; None: there are none."""
+    known = cases.drop(*CASES, strict=False)
+    return known if known.width else None
+
+
 def build_cases(
     rows: pl.DataFrame,
     begin: datetime,

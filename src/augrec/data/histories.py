@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from augrec.data.columns import Columns as C
+from augrec.errors import InputError
 
 
 class ItemIndex:
@@ -63,6 +64,7 @@ class Histories:
         weights: float32 (nnz,).
         observed: bool (nnz,); False where an entry is a target only.
         n_items: size of the item index.
+        known: what else is known of the users, n rows in their order: attributes, features; None: nothing.
     """
 
     users: np.ndarray
@@ -71,6 +73,7 @@ class Histories:
     weights: np.ndarray
     observed: np.ndarray
     n_items: int
+    known: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -101,7 +104,11 @@ class Histories:
 
     @classmethod
     def from_lists(
-        cls, lists: pl.Series, items: ItemIndex, users: Sequence[str] | np.ndarray | None = None
+        cls,
+        lists: pl.Series,
+        items: ItemIndex,
+        users: Sequence[str] | np.ndarray | None = None,
+        known: pl.DataFrame | None = None,
     ) -> Histories:
         """One history for each list of item ids, in the order given; empty lists are empty histories.
 
@@ -109,7 +116,16 @@ class Histories:
             lists: List(String) (n,), oldest item first.
             items: the item index.
             users: ids for the rows; row numbers when absent.
+            known: what else is known of them, a row for each list.
+
+        Raises:
+            InputError: `known` has another number of rows.
         """
+        if known is not None and len(known) != len(lists):
+            raise InputError(
+                f"{len(lists)} histories came with what is known of {len(known)} users", where="histories",
+                fix="give one row for each history, in the same order",
+            )  # fmt: skip
         lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
         flat = (
             lists.explode(empty_as_null=False, keep_nulls=False)
@@ -117,16 +133,17 @@ class Histories:
             else pl.Series([], dtype=pl.String)
         )
         positions = items.encode(flat)
-        known = positions >= 0
+        found = positions >= 0
         rows = np.repeat(np.arange(len(lists)), lengths)
-        counts = np.bincount(rows[known], minlength=len(lists))
+        counts = np.bincount(rows[found], minlength=len(lists))
         return cls(
             users=np.asarray(users if users is not None else np.arange(len(lists)), dtype=str),
             indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            items=positions[known].astype(np.int32),
-            weights=np.ones(int(known.sum()), np.float32),
-            observed=np.ones(int(known.sum()), np.bool_),
+            items=positions[found].astype(np.int32),
+            weights=np.ones(int(found.sum()), np.float32),
+            observed=np.ones(int(found.sum()), np.bool_),
             n_items=len(items),
+            known=known,
         )
 
     @property
@@ -146,6 +163,41 @@ class Histories:
             (values[last], (rows[last], columns[last])), shape=(len(self), self.n_items), dtype=np.float32
         )
 
+    def with_known(self, users: pl.DataFrame | None) -> Histories:
+        """The same, with what a table with a column user_id (one row a user) knows of them; nulls where it knows nothing."""
+        if users is None:
+            return self
+        ids = pl.DataFrame({C.USER: self.users.tolist()}, schema={C.USER: pl.String})
+        table = ids.join(users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
+        return replace(self, known=table.drop(C.USER))
+
+    def take(self, users: np.ndarray) -> Histories:
+        """The users at positions `users`, int (m,), in that order; one may come more than once."""
+        lengths = self.lengths[users]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        entries = np.arange(indptr[-1]) + np.repeat(self.indptr[users] - indptr[:-1], lengths)
+        return Histories(
+            self.users[users],
+            indptr,
+            self.items[entries],
+            self.weights[entries],
+            self.observed[entries],
+            self.n_items,
+            None if self.known is None else self.known[users],
+        )
+
+    def keep(self, entries: np.ndarray) -> Histories:
+        """The same users with only the entries where `entries`, bool (nnz,), is True."""
+        rows = np.repeat(np.arange(len(self)), self.lengths)[entries]
+        counts = np.bincount(rows, minlength=len(self))
+        return replace(
+            self,
+            indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            items=self.items[entries],
+            weights=self.weights[entries],
+            observed=self.observed[entries],
+        )
+
     def slice(self, start: int, stop: int) -> Histories:
         """Users start … stop-1."""
         stop = min(stop, len(self))
@@ -157,6 +209,7 @@ class Histories:
             self.weights[low:high],
             self.observed[low:high],
             self.n_items,
+            None if self.known is None else self.known[start:stop],
         )
 
     def batches(self, size: int) -> Iterator[Histories]:

@@ -43,7 +43,7 @@ def compare(
     champion, challenger = _test_rows(champion), _test_rows(challenger)
     if not _cases(champion).equals(_cases(challenger)):
         raise InputError("champion and challenger were measured on different cases", where="comparison of models",
-                         fix="evaluate both on the same data/prepared/cases_test.parquet")  # fmt: skip
+                         fix="evaluate both on the same data/training_set/cases_test.parquet")  # fmt: skip
     overall = _row(champion, challenger, OVERALL, gate, seed)
     present = set(champion["slice"])
     decides = overall["n_users"] >= gate.min_users and overall["ci_low"] is not None

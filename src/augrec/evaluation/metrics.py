@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from augrec.data.cases import CASES
+from augrec.data.cases import CASES, known_of
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories
@@ -48,7 +48,7 @@ def rank_cases(recommender: Recommender, cases: pl.DataFrame, k: int, *, batch_s
         InputError: columns of `cases` are missing.
     """
     require(cases, _NEEDED, where="cases")
-    ranked, _ = recommender.rank(cases["history"], k, batch_size=batch_size)
+    ranked, _ = recommender.rank(cases["history"], k, known=known_of(cases), batch_size=batch_size)
     return ranked
 
 

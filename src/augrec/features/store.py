@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
@@ -140,7 +140,8 @@ def point_in_time(workspace: Path, entity_rows: pl.DataFrame, *, batch_rows: int
 
     Args:
         workspace: whose features.
-        entity_rows: user_id, item_id, timestamp and any other columns.
+        entity_rows: timestamp, user_id, item_id and any other columns; without item_id only user features are joined,
+            without user_id only item features.
         batch_rows: rows joined at a time; no effect on the result.
 
     Returns:
@@ -150,10 +151,17 @@ def point_in_time(workspace: Path, entity_rows: pl.DataFrame, *, batch_rows: int
     Raises:
         PermanentError: Feast returned other rows than it was given.
     """
-    keys = entity_rows.select(C.USER, C.ITEM, pl.col(C.TIMESTAMP).alias(EVENT_TIMESTAMP)).with_row_index(_ROW)
+    kinds = {kind: key for kind, key in ENTITIES.items() if key in entity_rows.columns}
+    keys = entity_rows.select(*kinds.values(), pl.col(C.TIMESTAMP).alias(EVENT_TIMESTAMP)).with_row_index(
+        _ROW
+    )
     with _offline_store(workspace) as store, _duckdb():
-        service = store.get_feature_service(SERVICE)
-        parts = [_join(store, service, batch) for batch in keys.iter_slices(batch_rows)]
+        wanted = (
+            store.get_feature_service(SERVICE)
+            if len(kinds) == len(ENTITIES)
+            else _references(read_schema(_features(workspace)), kinds)
+        )
+        parts = [_join(store, wanted, batch) for batch in keys.iter_slices(batch_rows)]
     joined = pl.concat(parts) if parts else pl.DataFrame(schema={_ROW: pl.UInt32})
     if not joined[_ROW].equals(keys[_ROW]):
         raise PermanentError(
@@ -186,7 +194,7 @@ def online(
         for kind, features in read_schema(_features(_repo(store).parent)).items()
         if kind in given
     }
-    references = [f"{kind}_features:{name}" for kind, features in schema.items() for name in features]
+    references = _references(schema, schema)
     columns: dict[str, list[Any]] = {}
     for begin in range(0, max(map(len, given.values()), default=0), READ_IDS):
         rows = {ENTITIES[kind]: ids[begin : begin + READ_IDS] for kind, ids in given.items()}
@@ -226,8 +234,12 @@ def _duckdb() -> Iterator[None]:
                 ibis.options.default_backend = None
 
 
-def _join(store: FeatureStore, service: FeatureService, batch: pl.DataFrame) -> pl.DataFrame:
-    job = store.get_historical_features(batch.to_pandas(), service, full_feature_names=True)
+def _references(schema: Mapping[str, Iterable[str]], kinds: Iterable[str]) -> list[str]:
+    return [f"{kind}_features:{name}" for kind in kinds for name in schema[kind]]
+
+
+def _join(store: FeatureStore, wanted: FeatureService | list[str], batch: pl.DataFrame) -> pl.DataFrame:
+    job = store.get_historical_features(batch.to_pandas(), wanted, full_feature_names=True)
     table = pl.from_arrow(job.to_arrow())
     assert isinstance(table, pl.DataFrame)
     features = {name: name.replace("_features__", "__", 1) for name in table.columns if "_features__" in name}

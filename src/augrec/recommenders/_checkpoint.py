@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import torch
 
+from augrec.data.cases import known_of
 from augrec.data.histories import Histories
 from augrec.data.ranking import hits, ndcg
 from augrec.recommenders.base import Recommender
@@ -41,7 +42,7 @@ class Best:
         return {f"ndcg@{CUTOFF}": value}
 
     def _measure(self, cases: pl.DataFrame) -> float:
-        ranked, _ = self._recommender.rank(cases["history"], CUTOFF)
+        ranked, _ = self._recommender.rank(cases["history"], CUTOFF, known=known_of(cases))
         hit = hits(ranked, Histories.from_lists(cases["targets"], self._recommender.items))
         return float(ndcg(hit, cases["targets"].list.len().to_numpy()).mean())
 

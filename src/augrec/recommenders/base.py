@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,7 @@ from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import top_k
 from augrec.errors import InputError
+from augrec.recommenders._explain import explanations, leave_one_out
 
 Log = Callable[[Mapping[str, float]], None]
 """Receives one row of a training curve, e.g. {"step": 100, "loss": 3.2, "ndcg@10": 0.21}."""
@@ -30,12 +33,19 @@ class Recommender(Component):
 
     A subclass implements `_fit`, `_scores`, `_model_state` and `_restore_model`; this class keeps the item index and
     the items' popularity. `_scores` must not depend on which other users are in the batch. A history without a known
-    item is ranked by popularity, whatever the model: nothing else is known of that user.
+    item is ranked by popularity, unless the model says that it `knows_strangers`.
 
     Attributes:
-        items: the catalogue: every item of the training interactions.
+        items: the catalogue: every item of the training interactions, and more where `_catalogue` says so.
         popularity: each item's share of the weight of all training interactions, float32 (n_items,).
+        knows_strangers: whether `_scores` has something to say of users without a history, from `Histories.known`.
+        reads_features: whether training wants Feast's features beside the interactions, columns user__… and item__…
+        continues: whether training can begin at the weights of a fitted recommender of the same kind.
     """
+
+    knows_strangers: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
 
     items: ItemIndex
     popularity: np.ndarray
@@ -46,20 +56,27 @@ class Recommender(Component):
         *,
         cases: pl.DataFrame | None = None,
         items: pl.DataFrame | None = None,
+        users: pl.DataFrame | None = None,
+        start: Recommender | None = None,
+        since: datetime | None = None,
         log: Log | None = None,
     ) -> Recommender:
         """Learn.
 
         Args:
             interactions: canonical interactions; `weight` and `observed` are honoured when present. A row of weight
-                0 counts as absent.
+                0 counts as absent. Features of the moment, columns user__… and item__…, may stand beside them.
             cases: validation cases (see `augrec.data.cases`) to choose a checkpoint by; optional.
             items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders do without.
+            users: attributes of training users, one row a user; most recommenders do without.
+            start: a fitted recommender of the same kind whose weights training begins at; see `continues`.
+            since: learn only from users with an interaction at or after this moment. Catalogue and popularity are
+                those of all rows.
             log: receives the training curve.
 
         Raises:
             InputError: no rows, columns are missing, or a weight is negative or not a number; or the recommender needs
-                `items` and there are none.
+                `items` and there are none; or training cannot begin at `start`.
         """
         require(interactions, _NEEDED, where="training interactions")
         interactions = _present(interactions)
@@ -67,21 +84,38 @@ class Recommender(Component):
             raise InputError(
                 "there is nothing to learn from", where="training interactions", fix="check the data window"
             )
-        self.items = ItemIndex(interactions[C.ITEM])
-        total = np.bincount(self.items.encode(interactions[C.ITEM]), self._importance(interactions))
+        self._start = self._checked_start(start)
+        self.items = self._catalogue(interactions, items)
+        total = np.bincount(
+            self.items.encode(interactions[C.ITEM]), self._importance(interactions), len(self.items)
+        )
         self.popularity = (total / total.sum()).astype(np.float32)
         self._read_items(items)
-        self._fit(Histories.from_interactions(interactions, self.items), cases, log or (lambda row: None))
+        interactions = _fresh(interactions, since)
+        self._read_interactions(interactions)
+        histories = Histories.from_interactions(interactions, self.items).with_known(users)
+        self._fit(histories, cases, log or (lambda row: None))
+        self._start = None
         return self
 
     def recommend(
-        self, histories: pl.Series, k: int, *, exclude_seen: bool = True, batch_size: int = 512
+        self,
+        histories: pl.Series,
+        k: int,
+        *,
+        known: pl.DataFrame | None = None,
+        among: np.ndarray | None = None,
+        exclude_seen: bool = True,
+        batch_size: int = 512,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items for each history, best first; ties go to the smaller item id.
 
         Args:
             histories: List(String) (n,): item ids, oldest first; unknown ids are ignored, empty lists are fine.
             k: how many; fewer come back where the catalogue is smaller.
+            known: what else is known of each user at that moment, n rows: attributes by their names, Feast's features
+                as user__…; any column may be missing or null.
+            among: recommend only these, bool (n_items,) over `items`.
             exclude_seen: leave out items of the history.
             batch_size: at most so many users are scored at once; fewer where the catalogue is large.
 
@@ -90,13 +124,22 @@ class Recommender(Component):
             hold "" and -inf.
 
         Raises:
-            InputError: k is less than 1.
+            InputError: k is less than 1, or `known` has another number of rows.
         """
-        ranked, scores = self.rank(histories, k, exclude_seen=exclude_seen, batch_size=batch_size)
+        ranked, scores = self.rank(
+            histories, k, known=known, among=among, exclude_seen=exclude_seen, batch_size=batch_size
+        )
         return np.where(ranked < 0, "", self.items.decode(ranked)), scores
 
     def rank(
-        self, histories: pl.Series, k: int, *, exclude_seen: bool = True, batch_size: int = 512
+        self,
+        histories: pl.Series,
+        k: int,
+        *,
+        known: pl.DataFrame | None = None,
+        among: np.ndarray | None = None,
+        exclude_seen: bool = True,
+        batch_size: int = 512,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `recommend`, with positions in `items`, int32 (n, k'), in place of ids; -1 where a place is empty."""
         if k < 1:
@@ -104,18 +147,47 @@ class Recommender(Component):
                 f"{k} recommendations were asked for", where="recommend", fix="ask for at least one"
             )
         k = min(k, len(self.items))
-        encoded = Histories.from_lists(histories, self.items)
+        encoded = Histories.from_lists(histories, self.items, known=known)
         ranked, scores = np.empty((len(encoded), k), np.int32), np.empty((len(encoded), k), np.float32)
         batch_size = max(1, min(batch_size, _CELLS // len(self.items)))
         for number, batch in enumerate(encoded.batches(batch_size)):
             rows = slice(number * batch_size, number * batch_size + len(batch))
-            table = self._scores(batch).astype(np.float32, copy=False)  # (B, n_items)
-            table[batch.lengths == 0] = self.popularity
+            table = self.score(batch)
+            if among is not None:
+                table[:, ~among] = -np.inf
             if exclude_seen:
                 table[np.repeat(np.arange(len(batch)), batch.lengths), batch.items] = -np.inf
             best, scores[rows] = top_k(table, k)
             ranked[rows] = np.where(np.isneginf(scores[rows]), -1, best)
         return ranked, scores
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """A score for every item of the catalogue, a fresh float32 (B, n_items); items met are scored like any other.
+
+        Scores of one user can be compared with one another, and with nothing else. Memory is B × n_items: see `rank`.
+        """
+        table = self._scores(histories).astype(np.float32, copy=False)
+        if not self.knows_strangers:
+            table[histories.lengths == 0] = self.popularity
+        return table
+
+    def explain(
+        self, histories: pl.Series, items: np.ndarray, *, known: pl.DataFrame | None = None, top: int = 3
+    ) -> pl.DataFrame:
+        """Which items of the history carried each recommendation, the strongest first.
+
+        Args:
+            histories: List(String) (n,).
+            items: the items to explain, str (n, m), as `recommend` gives them; "" and unknown ids are passed over.
+            known: as for `recommend`.
+            top: at most so many items of the history for each.
+
+        Returns:
+            row (UInt32, position in `histories`), item_id, because (an item of the history), contribution (Float32: what
+            the score would lose without it, above 0), sorted by row, item's place and contribution. A recommendation
+            that no item of the history carried has no row: it was popular.
+        """
+        return explanations(self, histories, items, known, top)
 
     def describe(self) -> dict[str, int]:
         """Whole numbers that tell a fitted model's size and training, for training.json and the registry."""
@@ -140,8 +212,33 @@ class Recommender(Component):
         """What each training row adds to its item's popularity, float64 (n,)."""
         return _weights(interactions)
 
+    def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
+        """What can be recommended. One that can place items nobody has met yet adds those of the items table."""
+        return ItemIndex(interactions[C.ITEM])
+
     def _read_items(self, items: pl.DataFrame | None) -> None:
         """Learn from the items table; comes before `_fit`, when the catalogue and its popularity are known."""
+
+    def _read_interactions(self, interactions: pl.DataFrame) -> None:
+        """Learn what `Histories` leave out: events, values, times, features; comes right before `_fit`."""
+
+    def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
+        """What each item of a history adds to the score of each target, float32 (nnz, m).
+
+        By leaving it out: the difference that the history without it makes. A model that knows better overrides this.
+
+        Args:
+            histories: of n users.
+            targets: positions of the items to explain, int (n, m); -1 is an empty place, whatever it is given.
+        """
+        return leave_one_out(self._scores, histories, targets)
+
+    def _checked_start(self, start: Recommender | None) -> Recommender | None:
+        """`start`, if training can begin there; a subclass that `continues` finds it as `self._start` in `_fit`."""
+        if start is None or (self.continues and type(start) is type(self)):
+            return start
+        raise InputError(f"training of {self.name()} cannot begin at a fitted {start.name()}", where="fit",
+                         fix="give a neural recommender one of its own kind")  # fmt: skip
 
     @abstractmethod
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None: ...
@@ -174,6 +271,16 @@ def _present(interactions: pl.DataFrame) -> pl.DataFrame:
         raise InputError("weights must be numbers of at least 0", where="training interactions, column weight",
                          fix="check the `weight` options of the policy in params.yaml")  # fmt: skip
     return interactions.filter(pl.Series(weights > 0, dtype=pl.Boolean))
+
+
+def _fresh(interactions: pl.DataFrame, since: datetime | None) -> pl.DataFrame:
+    """All rows of the users with a row at or after `since`; all where that is nobody."""
+    if since is None:
+        return interactions
+    users = interactions.filter(pl.col(C.TIMESTAMP) >= since).select(C.USER).unique()
+    return (
+        interactions.join(users, on=C.USER, how="semi", maintain_order="left") if len(users) else interactions
+    )
 
 
 def _weights(interactions: pl.DataFrame) -> np.ndarray:

@@ -47,7 +47,7 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     if champion.version == challenger.version:
         return result | {"outcome": "same_version"}
     params = evidence.read_params(workspace)
-    cases = pl.read_parquet(_present(workspace / "data/prepared/cases_test.parquet"))
+    cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
     theirs = evaluate(recommender, cases, params["evaluation"]["cutoffs"])
     ours = _measured(workspace, challenger)

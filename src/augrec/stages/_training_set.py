@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from augrec.data.columns import INTERACTIONS
+from augrec.data.columns import Columns as C
 from augrec.errors import InputError
 
 FOLDER = Path("data/training_set")
@@ -41,3 +42,18 @@ def read_training_interactions() -> pl.DataFrame:
             where=str(path),
             fix="run the stage training_set again",
         ) from error
+
+
+def with_features(interactions: pl.DataFrame) -> pl.DataFrame:
+    """Real rows get the features of their moment, columns user__… and item__…; all other rows get nulls.
+
+    Args:
+        interactions: canonical rows of an augmented training set.
+
+    Raises:
+        InputError: the training set is missing or not whole.
+    """
+    features = read_table(FOLDER / "interactions.parquet", "training_set").drop(
+        [name for name in INTERACTIONS if name not in (C.USER, C.ITEM)]
+    )
+    return interactions.join(features, on=[C.USER, C.ITEM], how="left", maintain_order="left")

@@ -16,6 +16,7 @@ from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.metrics import catalogue_metrics, per_case, rank_cases, summarise
 from augrec.files import whole_directory, write_json, write_parquet
 from augrec.recommenders.base import load
+from augrec.stages._training_set import FOLDER, read_table
 from augrec.stages.runner import read_params, run
 
 _log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def main(recommender: str, policy: str) -> None:
     popularity = _popularity(pl.read_parquet("data/prepared/train.parquet", columns=[C.ITEM]), model.items)
     tables, metrics = [], {}
     for split in (VALID, TEST):
-        cases = pl.read_parquet(f"data/prepared/cases_{split}.parquet")
+        cases = read_table(FOLDER / f"cases_{split}.parquet", "training_set")
         ranked = rank_cases(model, cases, max(config.cutoffs))
         measured = per_case(ranked, cases, model, config.cutoffs)
         catalogue = catalogue_metrics(ranked, len(model.items), popularity, config.cutoffs)

@@ -9,10 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from augrec.component import available
+from augrec.data.split import VALID
 from augrec.errors import ConfigError
 from augrec.files import read_json, whole_directory, write_json
 from augrec.recommenders.base import find
 from augrec.seeds import derive
+from augrec.stages._training_set import FOLDER, read_table, with_features
 from augrec.stages.runner import read_params, run
 
 _log = logging.getLogger(__name__)
@@ -26,12 +28,15 @@ def main(recommender: str, policy: str) -> None:
     params = read_params()
     training_set = Path("data/augmented") / policy
     interactions = pl.read_parquet(training_set / "interactions.parquet")
-    cases = pl.read_parquet("data/prepared/cases_valid.parquet")
+    cases = read_table(FOLDER / f"cases_{VALID}.parquet", "training_set")
     items = pl.read_parquet("data/prepared/items.parquet")
+    users = read_table(FOLDER / "users.parquet", "training_set")
     model = find(recommender)(_config(params, recommender), seed=derive(params["seed"], "train", recommender))
+    if model.reads_features:
+        interactions = with_features(interactions)
     curve: list[dict[str, float]] = []
     _log.info("training %s on %s: %d rows", recommender, policy, len(interactions))
-    model.fit(interactions, cases=cases, items=items, log=lambda row: _keep(curve, row))
+    model.fit(interactions, cases=cases, items=items, users=users, log=lambda row: _keep(curve, row))
     with whole_directory(Path("models/recommenders") / recommender / policy) as draft:
         model.save(draft)
         _write_curve(draft / "curve.csv", curve)

@@ -1,4 +1,4 @@
-"""data/prepared, data/features → data/training_set: training interactions with features as they were at that moment."""
+"""data/prepared, data/features → data/training_set: training interactions and cases, with what was known at that moment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from augrec.data.columns import Columns as C
+from augrec.data.split import TEST, VALID
 from augrec.features.store import point_in_time
 from augrec.files import whole_directory, write_parquet
 from augrec.stages.runner import run
@@ -19,7 +20,7 @@ TRAINING_SET = Path("data/training_set")
 
 
 def main() -> None:
-    """Write interactions.parquet, train.parquet's rows with features, and users.parquet, training users only."""
+    """Write the training rows and the cases with features, and users.parquet, training users only."""
     train = pl.read_parquet(PREPARED / "train.parquet")
     users = pl.read_parquet(PREPARED / "users.parquet")
     joined = point_in_time(Path(), train)
@@ -29,6 +30,18 @@ def main() -> None:
         write_parquet(
             folder / "users.parquet", users.join(train.select(C.USER).unique(), on=C.USER, how="semi")
         )
+        for split in (VALID, TEST):
+            write_parquet(folder / f"cases_{split}.parquet", _known(split, users))
+
+
+def _known(split: str, users: pl.DataFrame) -> pl.DataFrame:
+    """The cases of a split with their users' attributes, and features as they were at the case's moment."""
+    cases = pl.read_parquet(PREPARED / f"cases_{split}.parquet")
+    features = point_in_time(Path(), cases.select(C.USER, pl.col("moment").alias(C.TIMESTAMP)))
+    attributes = cases.select(C.USER).join(
+        users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left"
+    )
+    return pl.concat([cases, attributes.drop(C.USER), features.drop(C.USER, C.TIMESTAMP)], how="horizontal")
 
 
 if __name__ == "__main__":
