@@ -1,0 +1,1 @@
+"""The HTTP service: recommendations from the registry, in real time."""

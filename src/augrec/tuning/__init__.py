@@ -1,0 +1,1 @@
+"""Hyper-parameter search; the one room that imports Optuna."""
