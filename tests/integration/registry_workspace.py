@@ -49,12 +49,22 @@ def interactions(n_users: int = 60, n_items: int = 40, seed: int = 1, prefix: st
     ).unique(["user_id", "item_id"], keep="first", maintain_order=True)
 
 
+def items(train: pl.DataFrame) -> pl.DataFrame:
+    """An items table with titles and categories for what was interacted with, and an item that nobody has met."""
+    ids = [*train["item_id"].unique().sort(), "unmet"]
+    return pl.DataFrame(
+        {"item_id": ids, "title": [f"Title of {name}" for name in ids], "categories": [[f"shelf {len(name)}"] for name in ids]},
+        schema_overrides={"categories": pl.List(pl.String)},
+    )  # fmt: skip
+
+
 def make_workspace(
     folder: Path, *, winner: tuple[str, str] = ("popularity", "none"), seed: int = 1, prefix: str = "i",
     configs: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
     """Fit, evaluate and decide on a small scale; returns the workspace."""
     train = interactions(seed=seed, prefix=prefix)
+    write_parquet(folder / "data/prepared/items.parquet", items(train))
     cases = {split: _cases(number) for split, number in (("valid", 100), ("test", 200))}
     write_text(folder / "params.yaml", yaml.safe_dump(PARAMS))
     for split, table in cases.items():

@@ -236,7 +236,38 @@ def test_a_bundle_holds_no_pickle_and_states_its_requirements(workspaces: dict[s
     assert [line.partition("==")[0] for line in stated] == list(bundle._REQUIRED)
 
 
-@pytest.mark.parametrize("damage", ["changed bytes", "planted pickle", "lost file", "hidden change"])
+def test_a_bundle_knows_what_its_items_are_called(workspaces: dict[str, Path]) -> None:
+    version = register(workspaces, "first")
+    titles = dict(bundle.items(version.version).select("item_id", "title").iter_rows())
+    assert titles.keys() == {*bundle.load(version.version).items.ids, "unmet"}
+    assert titles["i003"] == "Title of i003"
+
+
+def test_a_fetched_copy_answers_without_the_registry(
+    workspaces: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = register(workspaces, "first")
+    expected, _ = bundle.load(version.version).recommend(NO_HISTORY, 5)
+    bundle.fetch(version.version, tmp_path / "copy")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    recommender, items, facts = bundle.open_copy(tmp_path / "copy")
+    assert recommender.recommend(NO_HISTORY, 5)[0].tolist() == expected.tolist()
+    assert items["title"][0] == f"Title of {items['item_id'][0]}"
+    assert (facts["digest"], facts["recommender"]) == (version.digest, version.recommender)
+
+
+@pytest.mark.parametrize("file", ["model/arrays.safetensors", "items.parquet"])
+def test_a_copy_that_was_changed_is_refused(workspaces: dict[str, Path], tmp_path: Path, file: str) -> None:
+    bundle.fetch(register(workspaces, "first").version, tmp_path / "copy")
+    path = tmp_path / "copy/artifacts" / file
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(RefusedError, match="changed since it was fetched"):
+        bundle.open_copy(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    "damage", ["changed bytes", "planted pickle", "lost file", "hidden change", "other titles"]
+)
 def test_a_damaged_bundle_is_refused_and_the_champion_stays(workspaces: dict[str, Path], damage: str) -> None:
     champion = register(workspaces, "first")
     promote(champion, None)
@@ -246,6 +277,9 @@ def test_a_damaged_bundle_is_refused_and_the_champion_stays(workspaces: dict[str
         (model / "weights.pkl").write_bytes(b"\x80\x04.")
     elif damage == "lost file":
         shutil.rmtree(model)
+    elif damage == "other titles":
+        items = model.parent / "items.parquet"
+        pl.read_parquet(items).with_columns(title=pl.lit("Buy this")).write_parquet(items)
     else:
         arrays = model / "arrays.safetensors"
         arrays.write_bytes(arrays.read_bytes()[:-1] + b"\1")

@@ -41,11 +41,13 @@ class Recommender(Component):
         knows_strangers: whether `_scores` has something to say of users without a history, from `Histories.known`.
         reads_features: whether training wants Feast's features beside the interactions, columns user__… and item__…
         continues: whether training can begin at the weights of a fitted recommender of the same kind.
+        architecture: the config keys that decide the shapes of its weights; to continue a model they must be that model's.
     """
 
     knows_strangers: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
     continues: ClassVar[bool] = False
+    architecture: ClassVar[tuple[str, ...]] = ()
 
     items: ItemIndex
     popularity: np.ndarray

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from augrec.data.histories import Histories
 from augrec.errors import RefusedError
 from augrec.recommenders._checkpoint import Best
 from augrec.recommenders._pairs import History, Pairs
-from augrec.recommenders._torch import device, reproducible
+from augrec.recommenders._torch import device, reproducible, transfer
 from augrec.recommenders.base import Log, Recommender
 from augrec.seeds import derive
 
@@ -67,6 +67,8 @@ class Bpr(Recommender):
     """
 
     Config = BprConfig
+    continues = True
+    architecture = ("factors",)
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         config, where = self.config, device()
@@ -74,7 +76,11 @@ class Bpr(Recommender):
             self._network = self._build()
             self._network.start_at(self.popularity, 1 - config.negative_exponent)
             pairs = Pairs(histories, self.popularity.astype(np.float64) ** config.negative_exponent, where)
+            if isinstance(self._start, Bpr):
+                transfer(self._network, self._start._network, self.items, self._start.items)
             best = Best(self, self._network, cases)
+            if self._start is not None:
+                log({"step": 0} | best.offer(0))  # what it begins with may stay the best
             vectors: dict[str, Any] = {
                 "params": [self._network.met.weight, self._network.offered.weight],
             }
@@ -141,6 +147,8 @@ class Bpr(Recommender):
 
 class _Network(nn.Module):
     """Two vectors for each item, for being in a history and for being offered, and a bias."""
+
+    ITEM_PARAMETERS: ClassVar = {"met.weight": 0, "offered.weight": 0, "bias": 0}
 
     def __init__(self, n_items: int, factors: int, exponent: float) -> None:
         super().__init__()

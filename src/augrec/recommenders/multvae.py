@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.errors import RefusedError
 from augrec.recommenders._checkpoint import Best
-from augrec.recommenders._torch import Rows, device, reproducible
+from augrec.recommenders._torch import Rows, device, reproducible, transfer
 from augrec.recommenders.base import Log, Recommender
 from augrec.seeds import derive
 
@@ -56,12 +57,18 @@ class Multvae(Recommender):
     """
 
     Config = MultvaeConfig
+    continues = True
+    architecture = ("hidden", "latent")
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         with reproducible(derive(self.seed, self.name()), self.config.threads):
             self._network = self._build()
             self._network.start_at(self.popularity)
+            if isinstance(self._start, Multvae):
+                transfer(self._network, self._start._network, self.items, self._start.items)
             best = Best(self, self._network, cases)
+            if self._start is not None:
+                log({"step": 0} | best.offer(0))  # what it begins with may stay the best
             for step, losses in enumerate(self._train(histories), start=1):
                 if step % self.config.eval_every and step < self.config.steps:
                     continue
@@ -133,6 +140,8 @@ class Multvae(Recommender):
 
 class _Network(nn.Module):
     """items → hidden → (mean, log variance) → latent → hidden → items, tanh between."""
+
+    ITEM_PARAMETERS: ClassVar = {"read.weight": 1, "write.weight": 0, "write.bias": 0}
 
     def __init__(self, n_items: int, hidden: int, latent: int, dropout: float) -> None:
         super().__init__()

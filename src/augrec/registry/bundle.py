@@ -1,8 +1,9 @@
 """A recommender as a pickle-free MLflow bundle, and its way back.
 
-A bundle is a pyfunc model "from code": a script, the model's directory (JSON, safetensors, Parquet), bundle.json, and
-the part of augrec it runs on. Whoever loads it with `mlflow.pyfunc.load_model` runs the script; augrec itself never
-does: `load` reads the model's directory alone, after checking it against the digest it was registered under.
+A bundle is a pyfunc model "from code": a script, the model's directory (JSON, safetensors, Parquet), items.parquet with
+the items' titles and categories, bundle.json, and the part of augrec it runs on. Whoever loads it with
+`mlflow.pyfunc.load_model` runs the script; augrec itself never does: `load` and `fetch` read model and items alone, after
+checking them against the digests they were registered under.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+import polars as pl
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models.signature import ModelSignature
 from mlflow.pyfunc import save_model
@@ -25,15 +27,18 @@ from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec
 
 import augrec
 from augrec import settings
+from augrec.data.columns import ITEMS
+from augrec.data.columns import Columns as C
 from augrec.errors import InputError, RefusedError
-from augrec.files import read_json, write_json
+from augrec.files import read_json, whole_directory, write_json, write_parquet
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import lookup
 from augrec.registry.connection import mlflow_errors
 
 FOLDER: Final = "bundle"
-_MODEL, _FACTS = "artifacts/model", "artifacts/bundle.json"
+_MODEL, _ITEMS, _FACTS = "artifacts/model", "artifacts/items.parquet", "artifacts/bundle.json"
+_SHOWN = (C.ITEM, C.TITLE, C.CATEGORIES)
 _STATE_KINDS = {".json", ".safetensors", ".parquet", ".csv"}
 _BUNDLE_KINDS = _STATE_KINDS | {".yaml", ".yml", ".txt", ".py", ".typed"}
 _CORE = (
@@ -67,38 +72,45 @@ def digest(model: Path) -> str:
     return hasher.hexdigest()
 
 
-def build(model: Path, target: Path, facts: Mapping[str, Any]) -> None:
+def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFrame | None = None) -> str:
     """Write the bundle of a saved recommender.
 
     Args:
         model: the recommender's directory.
         target: the bundle's directory, not there yet.
-        facts: what bundle.json shall say besides the digest.
+        facts: what bundle.json shall say besides the digests.
+        items: the items table of the run (see `augrec.data.columns.ITEMS`); its titles and categories go along.
+
+    Returns:
+        The digest of the bundle's items.parquet.
 
     Raises:
         InputError: the directory holds no recommender.
         RefusedError: it holds files of a kind that a model does not consist of.
     """
     _refuse_foreign(model, _STATE_KINDS)
-    example = base.load(model).items.ids[:2].tolist()
+    catalogue = base.load(model).items.ids.tolist()
     with tempfile.TemporaryDirectory(prefix="augrec-bundle-") as temporary:
         stage = Path(temporary)
         shutil.copytree(model, stage / "model")
-        write_json(stage / "bundle.json", {"format": 1, **facts, "digest": digest(stage / "model")})
+        write_parquet(stage / "items.parquet", _described(catalogue, items))
+        digests = {"digest": digest(stage / "model"), "items_digest": _hash(stage / "items.parquet")}
+        write_json(stage / "bundle.json", {"format": 1, **facts, **digests})
         _copy_core(stage / "core")
         save_model(
             path=str(target),
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={name: str(stage / file) for name, file in _ARTIFACTS.items()},
             signature=SIGNATURE,
-            input_example=(pd.DataFrame({"history": [example]}), {"k": 10, "exclude_seen": True}),
+            input_example=(pd.DataFrame({"history": [catalogue[:2]]}), {"k": 10, "exclude_seen": True}),
             pip_requirements=requirements(),
         )
     for cache in target.rglob("__pycache__"):
         shutil.rmtree(cache)
+    return digests["items_digest"]
 
 
-_ARTIFACTS = {"model": "model", "bundle": "bundle.json", "core": "core"}
+_ARTIFACTS = {"model": "model", "items": "items.parquet", "bundle": "bundle.json", "core": "core"}
 
 
 def requirements() -> list[str]:
@@ -117,8 +129,53 @@ def load(version: str | int) -> Recommender:
         InputError: there is no such version.
         RefusedError: its bundle is not what was registered: changed, incomplete, or with foreign files.
     """
-    with _verified(lookup.named(version)) as model:
-        return base.load(model)
+    with _verified(lookup.named(version)) as copy:
+        return base.load(copy / _MODEL)
+
+
+@mlflow_errors("read the model's items")
+def items(version: str | int) -> pl.DataFrame:
+    """What the items of a registered version are called: item_id, title, categories; sorted by item_id.
+
+    Every item of the model's catalogue has a row, as has every item the run knew; null where nothing was known.
+
+    Raises:
+        InputError, RefusedError: as `load`.
+    """
+    with _verified(lookup.named(version)) as copy:
+        return _read_items(copy)
+
+
+@mlflow_errors("fetch the model")
+def fetch(version: str | int, folder: Path) -> None:
+    """Put a checked copy of a registered version in `folder`, whole or not at all: what `open_copy` reads.
+
+    Raises:
+        InputError, RefusedError: as `load`.
+    """
+    with _verified(lookup.named(version)) as copy, whole_directory(folder) as draft:
+        shutil.copytree(copy / _MODEL, draft / _MODEL)
+        write_parquet(draft / _ITEMS, _read_items(copy))
+        digests = {"digest": digest(draft / _MODEL), "items_digest": _hash(draft / _ITEMS)}
+        write_json(draft / _FACTS, {**read_json(copy / _FACTS), **digests})
+
+
+def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
+    """The recommender, the items (as `items`) and the facts of a copy that `fetch` made; the registry is not asked.
+
+    Raises:
+        InputError: there is no copy.
+        RefusedError: it was changed since.
+    """
+    if not (folder / _FACTS).is_file():
+        raise InputError("there is no copy of a model here", where=str(folder), fix="fetch the version again")
+    _refuse_foreign(folder, _BUNDLE_KINDS)
+    facts = read_json(folder / _FACTS)
+    whole = (folder / _MODEL).is_dir() and (folder / _ITEMS).is_file()
+    if not whole or facts != facts | _digests(folder):
+        raise RefusedError("the copy was changed since it was fetched", where=str(folder),
+                           fix="delete it; it is fetched again from the registry")  # fmt: skip
+    return base.load(folder / _MODEL), _read_items(folder), facts
 
 
 def sound(version: str | int) -> bool:
@@ -132,7 +189,7 @@ def sound(version: str | int) -> bool:
 
 @contextmanager
 def _verified(version: ModelVersion) -> Iterator[Path]:
-    """The model's directory in a private copy of the bundle, so that what was checked is what is loaded."""
+    """A private copy of the bundle, so that what was checked is what is loaded."""
     where, fix = f"version {version.version}, {version.source}", "register the model again from its run"
     with tempfile.TemporaryDirectory(prefix="augrec-bundle-") as temporary:
         copy = Path(temporary)
@@ -145,18 +202,46 @@ def _verified(version: ModelVersion) -> Iterator[Path]:
             raise RefusedError("the bundle is not complete", where=where, fix=fix)
         _refuse_foreign(copy, _BUNDLE_KINDS)
         _refuse_foreign(copy / _MODEL, _STATE_KINDS)
-        found = digest(copy / _MODEL)
-        if not found == version.tags.get("digest") == _stated(copy / _FACTS):
-            raise RefusedError(f"the bundle was changed after it was registered (its digest is now {found[:12]}…)",
-                               where=where, fix=fix)  # fmt: skip
-        yield copy / _MODEL
+        found, stated = _digests(copy), _stated(copy / _FACTS)
+        names = ("digest", "items_digest")
+        if not all(found.get(name) == version.tags.get(name) == stated.get(name) for name in names):
+            raise RefusedError(
+                f"the bundle was changed after it was registered (its digest is now {found['digest'][:12]}…)",
+                where=where,
+                fix=fix,
+            )
+        yield copy
 
 
-def _stated(facts: Path) -> str | None:
+def _digests(bundle: Path) -> dict[str, str]:
+    """Of what is there: a bundle of before items travelled along has none."""
+    found = {"digest": digest(bundle / _MODEL)}
+    return found | ({"items_digest": _hash(bundle / _ITEMS)} if (bundle / _ITEMS).is_file() else {})
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _stated(facts: Path) -> Mapping[str, Any]:
     try:
-        return read_json(facts).get("digest")
-    except (ValueError, AttributeError):
-        return None
+        return dict(read_json(facts))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _described(catalogue: list[str], items: pl.DataFrame | None) -> pl.DataFrame:
+    """Titles and categories of every item that the model or the run knows."""
+    kinds = {name: ITEMS[name] for name in _SHOWN}
+    known = pl.DataFrame(schema=kinds) if items is None else items.select(_SHOWN).unique(C.ITEM, keep="first")
+    ids = pl.DataFrame({C.ITEM: catalogue}, schema={C.ITEM: pl.String})
+    return known.join(ids, on=C.ITEM, how="full", coalesce=True).select(_SHOWN).sort(C.ITEM)
+
+
+def _read_items(bundle: Path) -> pl.DataFrame:
+    if (bundle / _ITEMS).is_file():
+        return pl.read_parquet(bundle / _ITEMS)
+    return _described(base.load(bundle / _MODEL).items.ids.tolist(), None)
 
 
 def _refuse_foreign(folder: Path, kinds: set[str]) -> None:

@@ -64,6 +64,12 @@ def read_params(workspace: Path) -> dict[str, Any]:
     return _read_yaml(workspace / "params.yaml")
 
 
+def read_items(workspace: Path) -> pl.DataFrame | None:
+    """The run's items table: titles, categories; None where it has none."""
+    path = workspace / "data/prepared/items.parquet"
+    return pl.read_parquet(path) if path.exists() else None
+
+
 def run_parameters(workspace: Path) -> dict[str, str]:
     """What the whole run was told, flat; sections of single components are with their parts."""
     params = read_params(workspace)

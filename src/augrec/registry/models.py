@@ -87,11 +87,12 @@ def register(
             told = {
                 key: tags[key] for key in ("recommender", "policy", "run_id", "commit", "feature_service")
             }
-            bundle.build(model, folder, told)
+            tags["items_digest"] = bundle.build(model, folder, told, evidence.read_items(workspace))
             client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
         source = f"{child.info.artifact_uri}/{bundle.FOLDER}"
         for known in same:
             if known.source == source:  # its broken bundle was just replaced by a whole one
+                client().set_model_version_tag(MODEL, known.version, "items_digest", tags["items_digest"])
                 return find(known.version)
         lookup.ensure_registered_model()
         words = " ".join(decision.get("sentences", []))[:5000]
