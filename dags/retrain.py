@@ -33,6 +33,9 @@ whenever the raw data changes.
 list. A stage whose log ends with *restored* had the same data, parameters and code before. Any stage's *Details* page links
 to the *Report* and to the *Data Docs*, the validation results.
 
+**To search for better hyper-parameters**, say how many *tuning trials* each recommender gets on each policy; the search
+happens inside `train`, its log tells every trial, and MLflow holds them as runs below the model's.
+
 **When a task fails**, the last lines of its log name the stage, the cause and what to do. Fix the cause, then *Clear* the
 task: only it and what follows run again. Until `promote` is green, the champion is the old one.
 
@@ -43,20 +46,24 @@ task: only it and what follows run again. Until `promote` is green, the champion
 @task(
     multiple_outputs=True,
     doc_md="Make the run's workspace under `var/runs`: a git worktree with this moment's raw data and the form's "
-    "parameters. What is uncommitted is carried over and makes the run a dry run. Returns the members of each mapped stage.",
+    "parameters, and with the champion of now where a policy continues it. What is uncommitted is carried over and makes the run a dry run. Returns the members of each mapped stage.",
 )
 def snapshot() -> dict[str, Any]:
     """Make the workspace and plan the run."""
     from augrec import settings
+    from augrec.orchestration import continuing
     from augrec.versioning import resume, stages, workspace
 
     context = get_current_context()
     values, conf = context["params"], context["dag_run"].conf or {}
     with failing_clearly():
         here = settings.load()
-        overrides = form.overrides(values, conf, form.read_params(here.home))
+        params = form.read_params(here.home)
+        overrides = form.overrides(values, conf, params)
+        overrides |= continuing.override(params, values["policies"])
         run = workspace.create(here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"])
         run = resume.resume(here, run)
+        continuing.bring(run)
         plan = stages.plan(run.path)
     if run.changed:
         print(
@@ -65,7 +72,7 @@ def snapshot() -> dict[str, Any]:
     members: dict[str, Any] = {}
     for stage in plan:
         members.setdefault(stage.group, []).append(stage.member)
-    return {**members, "dry_run": run.dry_run}
+    return {**members, "dry_run": run.dry_run, "uncommitted": run.changed[:10]}
 
 
 @task(doc_md="The members of a matrix in this run; the stages to the right run once for each.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -68,3 +69,12 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """Write a table, whole or not at all; the same table gives the same bytes."""
     with whole_file(path) as draft:
         table.write_parquet(draft, compression="zstd", statistics=True)
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and bytes of all files of a directory: the identity of a model."""
+    hasher = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name, content = path.relative_to(folder).as_posix().encode(), path.read_bytes()
+        hasher.update(len(name).to_bytes(8, "big") + name + len(content).to_bytes(8, "big") + content)
+    return hasher.hexdigest()

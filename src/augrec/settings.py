@@ -5,7 +5,7 @@
 | AUGREC_HOME | the folder with dvc.yaml, here or above | the project |
 | AUGREC_VAR | $AUGREC_HOME/var | databases, logs, run workspaces |
 | AUGREC_HOST | 127.0.0.1 | where servers listen |
-| AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT | 8080, 5000 | their ports; those of a running platform are remembered |
+| AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT, AUGREC_SERVING_PORT | 8080, 5000, 8000 | their ports; those of a running platform are remembered |
 | MLFLOW_TRACKING_URI | sqlite in $AUGREC_VAR/mlflow | tracking store and registry |
 | AUGREC_ONLINE_STORE | sqlite in $AUGREC_VAR/feast | Feast's online store: a path, or redis://host:port |
 """
@@ -15,9 +15,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from augrec.errors import ConfigError
 from augrec.files import read_json
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Addresses that only this machine reaches."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Settings:
     mlflow_port: int
     mlflow_uri: str
     online_store: str
+    serving_port: int = 8000
 
     @property
     def runs(self) -> Path:
@@ -46,6 +51,11 @@ class Settings:
     def mlflow_url(self) -> str:
         """MLflow's UI."""
         return f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def serving_url(self) -> str:
+        """The service's page and API."""
+        return f"http://{self.host}:{self.serving_port}"
 
 
 def load() -> Settings:
@@ -65,6 +75,7 @@ def load() -> Settings:
         mlflow_port=_port("AUGREC_MLFLOW_PORT", running.get("mlflow_port", 5000)),
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{var}/mlflow/mlflow.db"),
         online_store=os.environ.get("AUGREC_ONLINE_STORE", f"{var}/feast/online.db"),
+        serving_port=_port("AUGREC_SERVING_PORT", running.get("serving_port", 8000)),
     )
 
 

@@ -18,6 +18,8 @@ from augrec.stages.augment import Samples
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
 OPERATIONS = component.available("augrec.augmentation")
+ADDING = [name for name in OPERATIONS if name != "continue_champion"]
+"""Those that add users."""
 NEEDED = {"mix": {"sample": "gan"}}
 """Options without a default."""
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -63,7 +65,7 @@ def profiles(training: pl.DataFrame) -> list[tuple[str, ...]]:
     ]
 
 
-@pytest.fixture(params=OPERATIONS)
+@pytest.fixture(params=ADDING)
 def step(request):
     return {request.param: NEEDED.get(request.param, {})}
 
@@ -138,7 +140,7 @@ def test_the_same_operation_twice_makes_different_users(step):
     assert not training.select("user_id", "item_id").is_duplicated().any()
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "mix"])
+@pytest.mark.parametrize("name", [name for name in ADDING if name != "mix"])
 def test_another_seed_makes_other_users(name):
     assert not build([{name: {}}], seed=1).equals(build([{name: {}}], seed=2))
 
@@ -223,6 +225,13 @@ def test_a_policy_is_what_its_most_artificial_operation_is():
     assert Policy("none", [], seed=0).kind == "real"
     assert Policy("p", [{"truncate": {}}, {"bootstrap": {}}], seed=0).kind == "placebo"
     assert Policy("p", [{"bootstrap": {}}, {"mix": NEEDED["mix"]}], seed=0).kind == "generated"
+
+
+def test_a_policy_that_continues_the_champion_leaves_the_rows_as_they_are_and_says_so():
+    policy = Policy("p", [{"continue_champion": {}}, {"truncate": {}}], seed=0)
+    assert policy.continues_champion and policy.kind == "real"
+    assert not Policy("p", [{"truncate": {}}], seed=0).continues_champion
+    assert build([{"continue_champion": {}}]).equals(build([]))
 
 
 def test_a_policy_with_an_unknown_operation_or_option_is_refused():

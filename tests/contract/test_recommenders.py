@@ -18,8 +18,25 @@ from augrec.recommenders.base import Recommender, find, load
 NAMES = available("augrec.recommenders")
 QUICK: dict[str, dict[str, Any]] = {
     "bpr": {"factors": 8, "batch_size": 32, "positives": 4, "steps": 30, "eval_every": 10},
+    "gru4rec": {"factors": 8, "hidden": 8, "batch_size": 16, "steps": 30, "eval_every": 10},
     "ials": {"factors": 8, "epochs": 4},
+    "mmoe": {
+        "factors": 8,
+        "experts": 2,
+        "hidden": 8,
+        "batch_size": 32,
+        "positives": 4,
+        "negatives": 16,
+        "steps": 30,
+        "eval_every": 10,
+    },
     "multvae": {"hidden": 16, "latent": 4, "steps": 30, "eval_every": 10},
+    "sasrec": {"factors": 8, "blocks": 1, "heads": 1, "batch_size": 16, "steps": 30, "eval_every": 10},
+    "router": {
+        "members": [{"popularity": {}}, {"demographics": {}}, {"item_knn": {}}, {"ease": {}}],
+        "min_users": 2,
+    },
+    "recvae": {"hidden": 16, "latent": 4, "steps": 30, "eval_every": 10},
 }
 N_USERS, N_ITEMS = 60, 25
 

@@ -98,6 +98,7 @@ class Project:
             "AUGREC_HOME": str(home),
             "AUGREC_AIRFLOW_PORT": str(free_port()),
             "AUGREC_MLFLOW_PORT": str(free_port()),
+            "AUGREC_SERVING_PORT": str(free_port()),
             # seconds: a killed task is tried again soon
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
         }

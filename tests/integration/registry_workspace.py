@@ -52,10 +52,9 @@ def interactions(n_users: int = 60, n_items: int = 40, seed: int = 1, prefix: st
 def items(train: pl.DataFrame) -> pl.DataFrame:
     """An items table with titles and categories for what was interacted with, and an item that nobody has met."""
     ids = [*train["item_id"].unique().sort(), "unmet"]
-    return pl.DataFrame(
-        {"item_id": ids, "title": [f"Title of {name}" for name in ids], "categories": [[f"shelf {len(name)}"] for name in ids]},
-        schema_overrides={"categories": pl.List(pl.String)},
-    )  # fmt: skip
+    shelves = [[f"shelf {len(name)}"] for name in ids]
+    titles = [f"Title of {name}" for name in ids]
+    return pl.DataFrame({"item_id": ids, "title": titles, "categories": shelves, "price": [9.5] * len(ids)})
 
 
 def make_workspace(

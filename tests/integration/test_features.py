@@ -94,6 +94,9 @@ def _write_prepared(folder: Path) -> None:
     }  # fmt: skip
     for name, rows in tables.items():
         rows.write_parquet(folder / f"{name}.parquet")
+    (folder / "split.json").write_text(
+        '{"rules": {"order": "global", "strangers": true, "new_items": false}}'
+    )
 
 
 def _cases(user: str) -> pl.DataFrame:

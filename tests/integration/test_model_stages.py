@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ RECOMMENDERS = {
     "popularity": {},
     "ease": {"l2": 10.0},
     "multvae": {"hidden": 8, "latent": 4, "steps": 12, "eval_every": 4},
+    "mmoe": {"factors": 4, "experts": 2, "hidden": 4, "steps": 6, "eval_every": 3, "batch_size": 16},
 }
+RULES = {"order": "global", "strangers": True, "new_items": False}
 PARAMS: dict[str, Any] = {
     "seed": 5,
     "run": {"generators": ["gan"], "policies": list(POLICIES), "recommenders": list(RECOMMENDERS)},
@@ -68,12 +71,15 @@ def write_workspace(folder: Path) -> None:
     prepared = folder / "data/prepared"
     prepared.mkdir(parents=True)
     interactions(1).write_parquet(prepared / "train.parquet")
-    interactions(1).write_parquet(prepared / "interactions.parquet")
+    everybody = pl.concat([interactions(1), *(interactions(seed, 30) for seed in (2, 3))])
+    everybody.write_parquet(prepared / "interactions.parquet")
+    (prepared / "split.json").write_text(json.dumps({"rules": RULES}))
     items = [f"i{item:02}" for item in range(15)]
     pl.DataFrame({"item_id": items, "title": items}).write_parquet(prepared / "items.parquet")
     known = folder / "data/training_set"
     known.mkdir()
     interactions(1).select("user_id").unique(maintain_order=True).write_parquet(known / "users.parquet")
+    interactions(1).with_columns(user__n=1.0, item__n=2.0).write_parquet(known / "interactions.parquet")
     for split, seed in (("valid", 2), ("test", 3)):
         cases(seed).write_parquet(known / f"cases_{split}.parquet")
     for policy, (kind, samples) in POLICIES.items():
@@ -147,6 +153,19 @@ def test_evaluation_keeps_a_row_for_each_case_and_the_means_over_users(finished)
     assert 0 < metrics["valid"]["catalogue"]["coverage@5"] <= 1
 
 
+def test_of_a_recommender_with_heads_it_is_kept_how_good_they_are(finished):
+    folder = finished / "reports/evaluation/mmoe/none"
+    table, metrics = pl.read_parquet(folder / "heads.parquet"), read(folder, "metrics.json")
+    for split, seed in (("valid", 2), ("test", 3)):
+        own, numbers = table.filter(pl.col("split") == split), metrics[split]["heads"]["click"]
+        assert own["user_id"].to_list() == cases(seed)["user_id"].to_list()
+        assert own["n"].sum() == numbers["n"] == cases(seed)["targets"].list.len().sum()
+        assert 0 < numbers["auc"] < 1
+        assert numbers["log_loss"] > 0
+    assert "heads" not in read(finished, "reports/evaluation/ease/none/metrics.json")["test"]
+    assert not (finished / "reports/evaluation/ease/none/heads.parquet").exists()
+
+
 def test_the_decision_rests_on_every_arm_of_the_run(finished):
     decision = read(finished, "reports/decision.json")
     assert len(decision["arms"]) == len(RECOMMENDERS) * len(POLICIES)
@@ -156,7 +175,24 @@ def test_the_decision_rests_on_every_arm_of_the_run(finished):
     assert (finished / "reports/report.html").stat().st_size > 1000
     arm = next(arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("ease", "gan"))
     metrics = read(finished, "reports/evaluation/ease/gan/metrics.json")
-    assert {"valid": arm["valid"], "test": arm["test"]} == metrics
+    told = {part: metrics["valid"][part] for part in ("overall", "slices", "catalogue")}
+    assert {"valid": arm["valid"], "test": arm["test"]} == {"valid": told, "test": metrics["test"]}
+    assert {"items", "groups", "time"} < set(arm["test"])
+
+
+def test_where_only_new_items_are_wanted_no_other_takes_a_place(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "workspace")
+    monkeypatch.chdir(tmp_path / "workspace")
+    prepared = Path("data/prepared")
+    (prepared / "split.json").write_text(json.dumps({"rules": RULES | {"new_items": True}}))
+    train_rows = pl.read_parquet(prepared / "train.parquet").filter(~pl.col("item_id").is_in(["i03", "i07"]))
+    train_rows.write_parquet(prepared / "train.parquet")
+    evaluate.main("popularity", "none")
+    groups = read(Path(), "reports/evaluation/popularity/none/metrics.json")["test"]["items"]["popularity"][
+        "groups"
+    ]
+    assert groups["new"]["items"] == 2
+    assert groups["new"]["exposure@5"] == 1.0
 
 
 def test_the_same_rows_under_two_names_give_equal_models_and_no_win(finished):

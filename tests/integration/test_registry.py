@@ -13,9 +13,9 @@ import pytest
 from registry_workspace import decision_of, make_workspace
 
 from augrec.errors import InputError, RefusedError
-from augrec.files import read_json, write_json
+from augrec.files import read_json, write_json, write_text
 from augrec.recommenders import base
-from augrec.registry import bundle, lookup, models, promotion, reproduce, tracking
+from augrec.registry import bundle, lookup, models, promotion, reproduce, runs, tracking
 from augrec.registry.comparison import compare_with_champion
 from augrec.registry.connection import MODEL, client, experiment
 from augrec.registry.models import CHAMPION, PREVIOUS, Version
@@ -104,6 +104,17 @@ def test_a_run_is_logged_with_a_child_for_each_model(workspaces: dict[str, Path]
     assert all(digest.endswith(".dir") for digest in inputs.values())
 
 
+def test_the_last_run_that_decided_can_be_read_by_others(workspaces: dict[str, Path]) -> None:
+    assert runs.last() is None
+    tracking.log_run(workspaces["first"], "a", commit=COMMIT)
+    tracking.log_run(workspaces["second"], "b", commit=COMMIT)
+    found = runs.last()
+    assert found is not None and (found.run_id, found.commit) == ("b", COMMIT)
+    assert runs.decision(found) == decision_of(workspaces["second"])
+    assert runs.report(found) == "<h1>report</h1>"
+    assert runs.audits(found) == {}
+
+
 def test_nothing_secret_is_logged(workspaces: dict[str, Path], var: Path) -> None:
     tracking.log_run(
         workspaces["first"], "run", commit=COMMIT, tags={"source": "mysql://shop:hunter2@db/shop"}
@@ -145,6 +156,57 @@ def test_a_run_computed_again_with_other_results_takes_the_place_of_the_first(
     found = tracking.find_parent("run")
     assert first != second and found is not None and found.info.run_id == second
     assert client().get_run(first).data.tags[tracking.REPLACED] == "run"
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Path:
+    """A run whose search tried 70 configs of one recommender; the last ten were given up."""
+    run = make_workspace(tmp_path / "searched", seed=4)
+    folder = run / "models/recommenders/popularity/none"
+    rows = [f"{n},complete,{n / 100},{n + 1}" for n in range(60)] + [
+        f"{n},pruned,,{n + 1}" for n in range(60, 70)
+    ]
+    write_text(folder / "trials.csv", "\n".join(["trial,state,value,half_life_days", *rows]))
+    write_json(folder / "training.json", {"n_trials": 70, "tuning": {"metric": "ndcg@10", "value": 0.59}})
+    return run
+
+
+def trials_of(name: str) -> list:
+    child = tracking.find_child("run", "recommender", name)
+    return [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == child.info.run_id]
+
+
+def test_the_best_trials_of_a_search_are_runs_below_the_models(searched: Path) -> None:
+    tracking.log_run(searched, "run", commit=COMMIT)
+    logged = {run.info.run_name: run for run in trials_of("popularity/none")}
+    assert set(logged) == {f"trial {n}" for n in range(30, 60)}
+    best = logged["trial 59"]
+    assert best.data.params == {"config.half_life_days": "60"}
+    assert best.data.metrics == {"valid/overall/ndcg_at_10": 0.59}
+    assert best.info.status == "FINISHED"
+    assert trials_of("popularity/truncation") == []
+    child = tracking.find_child("run", "recommender", "popularity/none")
+    assert "trials.csv" in {info.path for info in client().list_artifacts(child.info.run_id)}
+    assert child.data.metrics["training/tuning/value"] == 0.59
+
+
+def test_trials_that_did_not_end_say_so_and_none_is_logged_twice(searched: Path) -> None:
+    folder = searched / "models/recommenders/popularity/none"
+    write_text(
+        folder / "trials.csv",
+        "trial,state,value,half_life_days\n0,complete,0.1,null\n1,pruned,,3\n2,failed,,4\n",
+    )
+    parent = tracking.log_run(searched, "run", commit=COMMIT)
+    states = {run.info.run_name: run.info.status for run in trials_of("popularity/none")}
+    assert states == {"trial 0": "FINISHED", "trial 1": "KILLED", "trial 2": "FAILED"}
+    child = tracking.find_child("run", "recommender", "popularity/none")
+    [lost] = [run for run in trials_of("popularity/none") if run.info.run_name == "trial 2"]
+    client().delete_run(lost.info.run_id)  # as if killed before it, with the second half logged
+    for run in (parent, child.info.run_id):
+        client().update_run(run, "RUNNING")
+    tracking.log_run(searched, "run", commit=COMMIT)
+    again = trials_of("popularity/none")
+    assert {run.info.run_name: run.info.status for run in again} == states and len(again) == 3
 
 
 def test_the_same_model_is_registered_once(workspaces: dict[str, Path]) -> None:

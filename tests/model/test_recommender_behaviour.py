@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from augrec.data.columns import TIME
-from augrec.errors import ConfigError, RefusedError
+from augrec.errors import RefusedError
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders.base import Recommender, find
 
@@ -169,7 +169,7 @@ def test_ease_in_single_precision_ranks_as_in_double():
 
 
 def test_ease_refuses_a_catalogue_too_large_for_it_and_says_what_to_do():
-    with pytest.raises(ConfigError, match="catalogue") as refusal:
+    with pytest.raises(RefusedError, match="catalogue") as refusal:
         find("ease")({"max_items": 10}).fit(training())
     assert "max_items" in refusal.value.fix
 

@@ -121,6 +121,22 @@ def test_popularity_noise_is_private_and_useless_as_a_likeness():
     assert abs(verdict["fidelity"]["pair_correlation"]) < 0.2
 
 
+def test_without_cuts_in_time_a_memoriser_is_told_by_everything_people_did():
+    given = evidence(valid_from=None, test_from=None)
+    honest, _ = audit(people(160, 11), given=given)
+    caught, _ = audit(MEMBERS, given=given)
+    assert honest["privacy"]["footing"] == "everything"
+    assert honest["passed"]
+    assert caught["privacy"]["attack_auc"] > 0.95
+
+
+def test_where_nobody_is_held_out_no_sample_passes():
+    nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
+    verdict, _ = audit(people(160, 11), given=evidence(valid_from=None, test_from=None, held_out=nobody))
+    assert verdict["privacy"]["attack_auc"] is None
+    assert "max_attack_auc" in verdict["failed_limits"]
+
+
 def test_a_generator_that_repeats_one_person_fails_on_diversity():
     verdict, _ = audit([people(1, 12)[0]] * 160)
     assert {"min_item_coverage", "max_duplicate_share"} <= set(verdict["failed_limits"])

@@ -27,6 +27,7 @@ COMMANDS = [
     "promote",
     "rollback",
     "reproduce",
+    "serve",
 ]
 DATA_COMMANDS = ["get", "simulate", "import", "log"]
 

@@ -23,6 +23,47 @@ def test_top_k_is_a_stable_sort(distinct, k):
         assert values[row].tolist() == [scores[row, item] for item in expected]
 
 
+def plain_top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(scores, order, axis=1)
+
+
+@pytest.mark.parametrize("k", [1, 7, 60])
+@pytest.mark.parametrize("n", [479, 480, 5001])
+@pytest.mark.parametrize(
+    "kind", ["all differ", "many ties", "nearly all tied", "nearly all empty", "sorted", "repeating"]
+)
+def test_top_k_of_long_rows_is_a_stable_sort(kind, n, k):
+    """Rows so long that candidates are looked for first; ties at the edge and clusters of large scores among them."""
+    random = np.random.default_rng(n + k)
+    scores = random.random((12, n), dtype=np.float32)
+    if kind == "many ties":
+        scores = np.round(scores, 2)
+    elif kind == "nearly all tied":
+        scores = np.where(scores < 0.99, np.float32(0.5), scores)
+    elif kind == "nearly all empty":
+        scores = np.where(scores < 0.995, np.float32(-np.inf), scores)
+    elif kind == "sorted":
+        scores = -np.sort(-scores, axis=1)
+    elif kind == "repeating":  # the best stand at equal distances, so that folding throws them together
+        scores[:, :: max(1, n // (8 * k))] += 1
+    positions, values = top_k(scores, k)
+    expected = plain_top_k(scores, k)
+    assert positions.dtype == np.int64 and values.dtype == np.float32
+    assert np.array_equal(positions, expected[0]) and np.array_equal(values, expected[1])
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_a_row_whose_best_stand_where_folding_hides_them_is_still_sorted_right(k):
+    """4096 columns are folded to 16 or 32 cells; the largest 256 scores all fall into one of them, ties among them."""
+    random = np.random.default_rng(k)
+    scores = random.random((3, 4096), dtype=np.float32)
+    scores[1:, ::16] += np.round(random.random((2, 256), dtype=np.float32), 1) + 1
+    positions, values = top_k(scores, k)
+    expected = plain_top_k(scores, k)
+    assert np.array_equal(positions, expected[0]) and np.array_equal(values, expected[1])
+
+
 def test_top_k_of_equal_scores_takes_the_first_positions():
     positions, _ = top_k(np.zeros((3, 7), np.float32), 4)
     assert positions.tolist() == [[0, 1, 2, 3]] * 3

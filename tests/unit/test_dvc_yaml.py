@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from augrec.augmentation.base import Policy
+from augrec.data.config import parse
 from augrec.generators import base as generators
 from augrec.orchestration import form
 from augrec.orchestration.pipeline import read_pipeline
 from augrec.recommenders import base as recommenders
+from augrec.tuning.config import TuningConfig, space_of, starting_points
 from augrec.versioning import stages
 
 HOME = Path(__file__).parents[2]
@@ -102,6 +104,17 @@ def test_every_component_in_params_builds_from_its_section() -> None:
         recommenders.find(name)(config)
     for name, steps in PARAMS["policies"].items():
         Policy(name, steps, seed=0)
+
+
+def test_every_recommender_in_params_has_a_space_with_its_own_values_and_every_preset_in_it() -> None:
+    config = parse(TuningConfig, PARAMS["tuning"], "tuning")
+    assert set(config.spaces) == set(PARAMS["recommenders"])
+    for name, options in PARAMS["recommenders"].items():
+        kind = recommenders.find(name)
+        space = space_of(config, kind)
+        starts = starting_points(config, kind(options), space)
+        assert all(start.keys() == space.keys() for start in starts)
+    assert all(set(preset) <= set(PARAMS["recommenders"]) for preset in config.presets.values())
 
 
 def test_what_takes_part_in_a_run_is_described() -> None:

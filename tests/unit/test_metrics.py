@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import average_precision_score, ndcg_score
+from sklearn.metrics import average_precision_score, f1_score, ndcg_score
 
 from augrec.data.ranking import top_k
 from augrec.errors import ConfigError, InputError
+from augrec.evaluation import metrics
 from augrec.evaluation.metrics import (
     METRICS,
-    catalogue_metrics,
     evaluate,
     per_case,
     rank_cases,
@@ -76,11 +76,18 @@ def test_ndcg_recall_precision_and_map_agree_with_scikit_learn(distinct, k):
             "ndcg": ndcg_score([relevance], [places], k=k),
             "recall": hits / relevance.sum(),
             "precision": hits / k,
+            "f1": f1_of(relevance, k),
             "hit_rate": float(hits > 0),
             "mrr": 1 / (first[0] + 1) if len(first) else 0.0,
             "map": mean_precision,
         }
         assert {name: found[f"{name}@{k}"][row] for name in METRICS} == pytest.approx(expected)
+
+
+def f1_of(relevance: np.ndarray, k: int) -> float:
+    """By scikit-learn, on lists at least as long as the cutoff."""
+    taken = np.arange(N_ITEMS) < k
+    return float(f1_score(relevance > 0, taken, zero_division=0))
 
 
 def test_a_perfect_list_scores_one_in_everything():
@@ -115,6 +122,16 @@ def test_the_batch_size_changes_nothing():
     )
 
 
+def test_measuring_in_parts_changes_nothing(monkeypatch):
+    random = np.random.default_rng(2)
+    rows = cases([[f"i{item:02}" for item in random.permutation(N_ITEMS)[:3]] for _ in range(30)])
+    recommender = popularity_of()
+    ranked = rank_cases(recommender, rows, 5)
+    whole = per_case(ranked, rows, recommender, [5])
+    monkeypatch.setattr(metrics, "_CASES_AT_ONCE", 7)
+    assert per_case(ranked, rows, recommender, [5]).equals(whole)
+
+
 def test_no_case_gives_an_empty_table_with_all_columns():
     found = evaluate(popularity_of(), cases([]), [5])
     assert found.shape == (0, 2 + len(METRICS))
@@ -143,34 +160,26 @@ def test_a_user_with_many_cases_counts_once_overall():
     assert list(found["slices"]) == ["0", "1-5"]
 
 
+def test_cases_without_a_value_take_no_part_in_a_mean():
+    measured = pl.DataFrame(
+        {
+            "user_id": ["a", "a", "b", "c"],
+            "slice": ["0", "1-5", "0", "0"],
+            "recall_tail@5": [1.0, None, None, 0.5],
+        }
+    )
+    found = summarise(measured)
+    assert found["overall"] == {"n_users": 3, "recall_tail@5": 0.75}
+    assert found["slices"]["1-5"] == {"n_users": 1, "recall_tail@5": None}
+    assert user_values(measured, "recall_tail@5").rows() == [("a", 1.0), ("c", 0.5)]
+
+
 def test_user_values_are_means_over_a_users_cases():
     rows = cases([["i00"], ["unheard of"], ["i00"]], users=["b", "b", "a"])
     found = user_values(evaluate(popularity_of(), rows, [1]), "recall@1")
     assert found.rows() == [("a", 1.0), ("b", 0.5)]
     with pytest.raises(ConfigError, match="recall@7"):
         user_values(evaluate(popularity_of(), rows, [1]), "recall@7")
-
-
-def test_catalogue_metrics_of_the_same_list_for_all_and_of_all_items_alike():
-    shares = np.full(4, 0.25)
-    same = catalogue_metrics(np.zeros((4, 1), int), 4, shares, [1])
-    spread = catalogue_metrics(np.arange(4)[:, None], 4, shares, [1])
-    assert same == {"coverage@1": 0.25, "gini@1": 0.75, "novelty@1": 2.0}
-    assert spread == {"coverage@1": 1.0, "gini@1": 0.0, "novelty@1": 2.0}
-
-
-def test_gini_is_half_the_mean_absolute_difference_over_the_mean():
-    random = np.random.default_rng(4)
-    ranked = random.integers(0, 6, (50, 3)) ** 2 // 5
-    counts = np.bincount(ranked.ravel(), minlength=8)
-    expected = np.abs(counts[:, None] - counts).mean() / (2 * counts.mean())
-    assert catalogue_metrics(ranked, 8, np.full(8, 1 / 8), [3])["gini@3"] == pytest.approx(expected)
-
-
-def test_empty_places_recommend_nothing():
-    found = catalogue_metrics(np.array([[1, -1], [-1, -1]]), 2, np.array([0.5, 0.5]), [2])
-    assert found["coverage@2"] == 0.5
-    assert catalogue_metrics(np.full((2, 2), -1), 2, np.array([0.5, 0.5]), [2])["coverage@2"] is None
 
 
 def test_ranking_cases_and_recommending_are_the_same():

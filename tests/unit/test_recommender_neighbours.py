@@ -71,6 +71,14 @@ def test_only_the_nearest_neighbours_are_kept():
     assert {item for item, score in scores.items() if score > 0} == nearest
 
 
+def test_the_nearest_are_those_of_the_item_met_or_of_the_item_recommended():
+    expected = similarity("cosine", met(), 0.0)
+    given = np.argsort(-expected, axis=1)[:, :2]
+    for side, kept in (("met", given[3]), ("recommended", np.flatnonzero((given == 3).any(1)))):
+        scores = score_of(knn(neighbours=2, shrinkage=0.0, nearest_to=side).fit(rows(met())), ["i03"])
+        assert {item for item, score in scores.items() if score > 0} == {f"i{item:02}" for item in kept}
+
+
 def test_neighbours_found_in_small_blocks_are_the_same(monkeypatch):
     whole = knn(neighbours=3).fit(rows(met()))._model_state()
     monkeypatch.setattr(item_knn, "_CELLS", 2 * N_ITEMS)

@@ -44,6 +44,37 @@ def test_what_is_no_secret_stays_readable() -> None:
     assert evidence.redact("gate.metric", "ndcg@10") == "ndcg@10"
 
 
+def test_mlflow_gets_everything_overall_accuracy_by_slice_and_gaps_but_not_every_group() -> None:
+    measured = {"n_users": 4, "ndcg@10": 0.5, "novelty@10": 7.0, "recall_tail@10": None}
+    part = {"groups": {"x": {"items": 3, "exposure@10": 0.2}}, "divergence@10": 0.1}
+    told = evidence.metrics(
+        {
+            "test": evidence.shown(
+                {
+                    "overall": measured,
+                    "slices": {"1-5": measured},
+                    "catalogue": {"gini@10": 0.9},
+                    "items": {"popularity": part, "categories": {}},
+                    "groups": {
+                        "age": {
+                            "groups": {"18": measured},
+                            "gap": {"ndcg@10": 0.2},
+                            "worst": {"ndcg@10": "18"},
+                        }
+                    },
+                    "time": {"2024-05": measured},
+                    "heads": {"rating": {"rmse": 1.1}},
+                }
+            )
+        }
+    )
+    assert told == {
+        "test/overall/n_users": 4, "test/overall/ndcg_at_10": 0.5, "test/overall/novelty_at_10": 7.0,
+        "test/slices/1-5/n_users": 4, "test/slices/1-5/ndcg_at_10": 0.5, "test/catalogue/gini_at_10": 0.9,
+        "test/items/popularity/divergence_at_10": 0.1, "test/groups/age/gap/ndcg_at_10": 0.2, "test/heads/rating/rmse": 1.1,
+    }  # fmt: skip
+
+
 def test_only_finite_numbers_become_metrics_under_names_mlflow_takes() -> None:
     found = evidence.metrics(
         {

@@ -51,7 +51,30 @@ def measures(table: pl.DataFrame, split: str) -> dict:
         return {"n_users": part["user_id"].n_unique(), **{name: part[name].mean() for name in METRICS}}
 
     slices = {name: means(rows.filter(pl.col("slice") == name)) for name in SLICES}
-    return {"overall": means(rows), "slices": slices, "catalogue": {"coverage@10": 0.4}}
+    ndcg = means(rows)["ndcg@10"]
+    tiers = {
+        "head": (4, 0.34, 0.3, 0.6),
+        "mid": (16, 0.33, 0.3, 0.3),
+        "tail": (100, 0.33, 0.35, 0.1),
+        "new": (0, 0.0, 0.05, 0.0),
+    }
+    items = {
+        name: {"items": n, "interactions": usual, "targets": wanted, "exposure@10": places}
+        for name, (n, usual, wanted, places) in tiers.items()
+    }
+    gap = {"groups": {}, "gap": {"ndcg@10": ndcg / 2}, "worst": {"ndcg@10": HOSTILE}}
+    return {
+        "overall": means(rows)
+        | {"diversity@10": ndcg + 0.5, "popularity_lift@10": -0.25, "recall_new@10": None},
+        "slices": slices,
+        "catalogue": {"coverage@10": 0.417},
+        "items": {"popularity": {"groups": items, "divergence@10": 0.3}, "categories": {}},
+        "groups": {
+            "age_group": gap,
+            "planet": {"groups": {}, "gap": {"ndcg@10": None}, "worst": {"ndcg@10": None}},
+        },
+        "time": {},
+    }
 
 
 def compare(tables: dict, recommender: str, comparator: str, group: str) -> dict:
@@ -252,6 +275,36 @@ def test_every_comparison_of_the_gate_is_shown_with_its_outcome(workspace: tuple
     assert table.count("✗ no") == sum(not row["passed"] for row in decision["comparisons"])
     for row in decision["comparisons"]:
         assert f"{row['ci_high']:+.4f}".lstrip("+") in table
+
+
+def test_lists_of_the_winner_are_told_of_beside_the_best_arm_without_generated_data(
+    workspace: tuple[Path, dict, str],
+) -> None:
+    _, decision, page = workspace
+    told = section(page, "beyond")
+    arms = {(arm["recommender"], arm["policy"]): arm["test"] for arm in decision["arms"]}
+    for pair in (("multvae", "profile_gan"), ("multvae", "truncation"), ("popularity", "none")):
+        assert "multvae × profile_gan: the winner" in told and " × ".join(pair) in told
+        assert f"{arms[pair]['overall']['diversity@10']:.3f}" in told
+        assert f"−{arms[pair]['groups']['age_group']['gap']['ndcg@10']:.3f}" in told
+    assert ">0.417<" in told and "−25 %" in told
+    assert "new items" not in told  # nothing was measured of them
+    assert "planet" not in told  # no gap
+
+
+def test_the_report_says_what_the_protocol_kept_from_the_models(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
+    assert "people and times that no model was trained on" in section(workspace[2], "verdict")
+    rules = {"order": "user", "strangers": False, "new_items": False}
+    write_json(
+        tmp_path / "data/prepared/split.json",
+        {"protocol": "leave_last_out", "rules": rules, "valid_from": None, "test_from": None},
+    )
+    report.write(tmp_path / "report.html", workspace[1], tmp_path)
+    verdict = section((tmp_path / "report.html").read_text(encoding="utf-8"), "verdict")
+    assert "left out of each user&#39;s own record (protocol: leave last out)" in verdict
+    assert "no model was trained on" not in verdict and "none of them was trained on" not in verdict
 
 
 def test_users_who_gained_and_lost_are_counted(workspace: tuple[Path, dict, str]) -> None:

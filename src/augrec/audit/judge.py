@@ -37,15 +37,15 @@ class Evidence:
         training: canonical interactions of the users the generator learned from.
         interactions: canonical interactions of everybody.
         held_out: user_id and role; only users whose role is "valid" are used, never test users.
-        valid_from, test_from: the cuts of the split, UTC.
+        valid_from, test_from: the cuts of the split, UTC; None where time is not cut for all alike.
         items: the items table, for category shares; optional.
     """
 
     training: pl.DataFrame
     interactions: pl.DataFrame
     held_out: pl.DataFrame
-    valid_from: datetime
-    test_from: datetime
+    valid_from: datetime | None
+    test_from: datetime | None
     items: pl.DataFrame | None = None
 
 
@@ -132,12 +132,14 @@ def _non_members(evidence: Evidence, items: ItemIndex, least: int) -> tuple[sp.c
     Members are known by what they did before validation begins, so others are too ("before_validation"): the same time,
     the same fashions. Where too few have such a history, what they did in the validation period counts as well
     ("before_test"); fashions may then tell them from members, which `control_auc` shows and the calibrated attack
-    makes up for.
+    makes up for. Without cuts members are known by everything they did, and so are others ("everything").
     """
     valid = evidence.held_out.filter(pl.col(ROLE) == VALID)
     rows = evidence.interactions.join(valid, on=C.USER, how="semi").filter(
         pl.col(C.ITEM).is_in(items.ids.tolist())
     )
+    if evidence.valid_from is None or evidence.test_from is None:
+        return profiles(rows, items), "everything"
     before = profiles(rows.filter(pl.col(C.TIMESTAMP) < evidence.valid_from), items)
     if before.shape[0] >= least:
         return before, "before_validation"

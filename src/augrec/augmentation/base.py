@@ -48,6 +48,8 @@ class Operation(Configured, ABC):
     """
 
     kind: ClassVar[Kind]
+    continues_champion: ClassVar[bool] = False
+    """Whether training under the policy begins at the champion's weights, where it can."""
 
     @abstractmethod
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
@@ -84,6 +86,11 @@ class Policy:
         """The kind of its most artificial operation: generated, else placebo, else real."""
         kinds = {operation.kind for operation in self.operations}
         return "generated" if "generated" in kinds else "placebo" if "placebo" in kinds else "real"
+
+    @property
+    def continues_champion(self) -> bool:
+        """Whether training begins at the champion's weights, where it can."""
+        return any(operation.continues_champion for operation in self.operations)
 
     def apply(self, ingredients: Ingredients) -> pl.DataFrame:
         """Build the training set: the real rows as they are and in their order, then what the operations add.

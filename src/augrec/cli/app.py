@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from augrec.cli import data, models, runs
+from augrec.cli import data, models, runs, serving
 from augrec.cli.terminal import running
 
 HELP = """Retrain recommenders, and let synthetic data in only where it proves that it helps.
@@ -34,6 +34,7 @@ cli.add_typer(data.app, name="data", rich_help_panel="Data")
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report],
     "Models": [models.models, models.recommend, models.promote, models.rollback, models.reproduce],
+    "Serving": [serving.serve],
 }
 for panel, commands in _PANELS.items():
     for command in commands:

@@ -93,7 +93,7 @@ def _outcome(airflow: Airflow, run_id: str, states: list[TaskState]) -> dict[str
     """What became of the winner: version, champion, and a note that says why not."""
     ended = {state.task: state.state for state in states if not state.member}
     registered = airflow.result("retrain", run_id, "register") or {}
-    note = registered.get("reason", "a dry run registers nothing")
+    note = registered.get("reason") or _dry(airflow.result("retrain", run_id, "snapshot") or {})
     if ended.get("approve") == "success" and ended.get("promote") == "skipped":
         note = "it was not approved"
     return {
@@ -101,6 +101,13 @@ def _outcome(airflow: Airflow, run_id: str, states: list[TaskState]) -> dict[str
         "champion": ended.get("promote") == "success" or _is_champion(registered),
         "note": note,
     }
+
+
+def _dry(snapshot: dict[str, Any]) -> str:
+    """Why nothing was registered: asked for, or for want of a commit."""
+    paths = snapshot.get("uncommitted")
+    why = f" (uncommitted: {', '.join(paths)}; commit, then run again)" if paths else ""
+    return f"a dry run registers nothing{why}"
 
 
 def _is_champion(registered: dict[str, Any]) -> bool:

@@ -17,7 +17,8 @@ from augrec.errors import ConfigError, InputError
 from augrec.settings import Settings
 
 LISTS: Final = ("generators", "policies", "recommenders")
-FIELDS: Final = (*LISTS, "data_start", "data_end", "max_synthetic_ratio", "require_approval", "dry_run")
+FIELDS: Final = (*LISTS, "data_start", "data_end", "max_synthetic_ratio", "tuning_trials", "tuning_seconds",
+                 "require_approval", "dry_run")  # fmt: skip
 """The fields of the trigger form; named here too, since reading the form itself takes Airflow seconds to import."""
 
 
@@ -55,11 +56,11 @@ def demo() -> None:
 
 
 def up() -> None:
-    """Start Airflow and MLflow on this machine and wait until they answer.
+    """Start Airflow, MLflow and the service on this machine and wait until they answer.
 
-    They listen on 127.0.0.1, Airflow on port 8080 and MLflow on 5000; where those are taken:
+    They listen on 127.0.0.1, Airflow on port 8080, MLflow on 5000, the service on 8000; where those are taken:
 
-      $ AUGREC_AIRFLOW_PORT=8090 AUGREC_MLFLOW_PORT=5010 augrec up
+      $ AUGREC_AIRFLOW_PORT=8090 AUGREC_MLFLOW_PORT=5010 AUGREC_SERVING_PORT=8010 augrec up
     """
     from augrec.orchestration import platform
 
@@ -69,7 +70,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop Airflow and MLflow. Runs, models and data stay; a run that is under way fails."""
+    """Stop Airflow, MLflow and the service. Runs, models and data stay; a run that is under way fails."""
     from augrec.orchestration import platform
 
     console.print("Stopped." if platform.down(settings_.load()) else "Nothing was running.")
@@ -98,6 +99,7 @@ def run(
       $ augrec run
       $ augrec run --dry-run -p recommenders=ease,multvae -p policies=none,truncation,profile_gan
       $ augrec run -p data_start=2024-01-01 -p require_approval=true
+      $ augrec run -p tuning_trials=20 -p tuning_seconds=600
     """
     conf = dict(_parse_param(text) for text in param or [])
     here = settings_.load()
@@ -136,10 +138,22 @@ def status() -> None:
 
 
 def report(
-    run_id: Annotated[str, typer.Argument(help="A run id; the latest when left out.")] = "",
+    run_id: Annotated[str, typer.Argument(help="A run id, or ab; the latest run when left out.")] = "",
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    conversions: Annotated[
+        str, typer.Option(help="ab: events that are conversions, with commas.")
+    ] = "purchase",
+    since: Annotated[str, typer.Option(help="ab: only answers from this day on, e.g. 2026-05-31.")] = "",
 ) -> None:
-    """Print where the report of a run is, the latest run's when none is named."""
+    """Print where the report of a run is, the latest run's when none is named.
+
+    `augrec report ab` compares what users did with the champion's and the challenger's recommendations.
+    """
+    if run_id == "ab":
+        from augrec.cli.serving import show_comparison
+
+        show_comparison(conversions, since)
+        return
     here = settings_.load()
     from augrec.versioning.workspace import folder_name
 
@@ -200,6 +214,7 @@ def _where(here: Settings) -> None:
     login = f"({USER}, password in {nearby(password_file(here))})"
     console.print(f"Airflow  {here.airflow_url}  {login}", soft_wrap=True, highlight=False)
     console.print(f"MLflow   {here.mlflow_url}", highlight=False)
+    console.print(f"Service  {here.serving_url}", highlight=False)
 
 
 def _parse_param(text: str) -> tuple[str, Any]:

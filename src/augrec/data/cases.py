@@ -86,6 +86,62 @@ def build_cases(
     )
 
 
+def cases_of(
+    rows: pl.DataFrame,
+    *,
+    given: np.ndarray,
+    wanted: np.ndarray,
+    min_targets: int,
+    max_history: int,
+    moment: datetime | None = None,
+    ordered: bool = True,
+) -> pl.DataFrame:
+    """At most one case for each user, from marks on their rows.
+
+    Args:
+        rows: interactions, sorted by user and time; a user meets an item once.
+        given: which rows make the history, bool (n,).
+        wanted: which are the targets, bool (n,).
+        min_targets: users with fewer targets are left out.
+        max_history: so many of the latest items are kept in a history.
+        moment: when all are judged; None: each user at a moment of their own.
+        ordered: that moment is the first target's; otherwise it is right after the history's last item, or the first
+            moment of all rows where there is no history.
+
+    Returns:
+        A table of schema `CASES`, sorted by user.
+    """
+    met = pl.col(C.TIMESTAMP)
+    own = met.filter("wanted").min() if ordered else met.filter("given").max() + pl.duration(microseconds=1)
+    return (
+        rows.select(
+            C.USER,
+            C.ITEM,
+            C.TIMESTAMP,
+            given=pl.Series(given, dtype=pl.Boolean),
+            wanted=pl.Series(wanted, dtype=pl.Boolean),
+        )
+        .filter(pl.col("given") | pl.col("wanted"))
+        .group_by(C.USER, maintain_order=True)
+        .agg(
+            n_given=pl.col("given").sum().cast(pl.Int64),
+            moment=own if moment is None else pl.lit(moment, dtype=TIME).first(),
+            history=pl.col(C.ITEM).filter("given").tail(max_history),
+            targets=pl.col(C.ITEM).filter("wanted"),
+        )
+        .filter(pl.col("targets").list.len() >= max(1, min_targets))
+        .with_columns(
+            pl.col("n_given")
+            .map_batches(
+                lambda n: pl.Series(slice_of(n.to_numpy()).tolist(), dtype=pl.String), return_dtype=pl.String
+            )
+            .alias("slice"),
+            pl.col("moment").fill_null(pl.lit(rows[C.TIMESTAMP].min(), dtype=TIME)).cast(TIME),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in CASES.items())
+    )
+
+
 def _positions(
     before: np.ndarray, until: np.ndarray, moments: Sequence[int], min_targets: int
 ) -> tuple[np.ndarray, np.ndarray]:

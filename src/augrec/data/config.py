@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from augrec.errors import ConfigError
 
@@ -42,22 +42,40 @@ def parse(section: type[S], values: Mapping[str, Any], where: str) -> S:
 
 
 class SplitConfig(Section):
-    """`prepare.split`."""
+    """`prepare.split`. Each protocol reads the keys that concern it; `min_targets` and `max_history` concern all."""
 
-    valid_from: float = Field(default=0.70, gt=0, lt=1)
-    """Quantile of time at which validation begins."""
-    test_from: float = Field(default=0.85, gt=0, lt=1)
-    """Quantile of time at which test begins."""
-    max_valid_users: float = Field(default=0.25, gt=0, lt=1)
-    """At most this share of all users is held out for validation."""
-    max_test_users: float = Field(default=0.25, gt=0, lt=1)
-    """At most this share of all users is held out for test."""
-    moments: list[int] = [0, 5, 20]
-    """Besides the moment a period begins, users are judged after so many interactions."""
+    protocol: str = "time"
+    """The module of `augrec.data.protocols` to split by."""
     min_targets: int = Field(default=1, ge=1)
-    """Cases with fewer later interactions are dropped."""
+    """Cases with fewer targets are dropped."""
     max_history: int = Field(default=500, ge=1)
     """The latest so many items of a history are kept."""
+    valid_from: float = Field(default=0.70, gt=0, lt=1)
+    """time, cold_items: quantile of time at which validation begins."""
+    test_from: float = Field(default=0.85, gt=0, lt=1)
+    """time, cold_items: quantile of time at which test begins."""
+    max_valid_users: float = Field(default=0.25, gt=0, lt=1)
+    """time, held_out_users: at most this share of all users is held out for validation."""
+    max_test_users: float = Field(default=0.25, gt=0, lt=1)
+    """time, held_out_users: at most this share of all users is held out for test."""
+    moments: list[int] = [0, 5, 20]
+    """time: besides the moment a period begins, users are judged after so many interactions."""
+    target_share: float = Field(default=0.2, gt=0, lt=0.5)
+    """random: share of a user's items that become test targets, and as many validation targets."""
+    fold_in: float = Field(default=0.8, gt=0, lt=1)
+    """k_fold, held_out_users: the oldest share of a held-out user's items that a recommender is given."""
+    folds: int = Field(default=5, ge=3)
+    """k_fold: into how many folds users are dealt."""
+    fold: int = Field(default=0, ge=0)
+    """k_fold: whose users are test users; the next fold's are validation users."""
+    cold_share: float | None = Field(default=None, gt=0, lt=0.5)
+    """cold_items: share of items that is cold for test, and as many for validation; null: those first met after the cuts."""
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Self:
+        if self.fold >= self.folds:
+            raise ValueError(f"fold must be below folds: folds are numbered from 0, there are {self.folds}")
+        return self
 
 
 class PrepareConfig(Section):

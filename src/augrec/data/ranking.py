@@ -6,9 +6,15 @@ import numpy as np
 
 from augrec.data.histories import Histories
 
+_CROWDED = 4
+"""A row with more than so many times k candidates is searched on its own."""
+
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions and values of the k largest in each row, largest first, ties to the smaller position.
+
+    What lies above a lower bound of the k-th largest is little more than k candidates a row, and only those are sorted;
+    a row with fewer is filled up with the first of those that equal the bound.
 
     Args:
         scores: float32 (B, n), without NaN.
@@ -17,18 +23,51 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         positions int64 (B, k), values float32 (B, k).
     """
-    if k < scores.shape[1]:
-        kth = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k][:, None]
-        # all that are larger, then as many ties of the k-th, smallest position first, as there is room for
-        above, tied = scores > kth, scores == kth
-        room = k - above.sum(1, keepdims=True)
-        chosen = above | (tied & (np.cumsum(tied, axis=1, dtype=np.int32) <= room))
-        positions = np.nonzero(chosen)[1].reshape(len(scores), k)
-    else:
-        positions = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    values = np.take_along_axis(scores, positions, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
+    n_rows, n = scores.shape
+    bound = _bound(scores, k)
+    above = np.flatnonzero(scores > bound[:, None])
+    row = above // n
+    counts = np.bincount(row, minlength=n_rows)
+    crowded = counts > _CROWDED * k
+    if crowded.any():
+        above, row, counts = above[~crowded[row]], row[~crowded[row]], np.where(crowded, 0, counts)
+    shape = n_rows, max(k, int(counts.max(initial=0)))
+    positions, values = np.zeros(shape, np.int64), np.full(shape, -np.inf, np.float32)
+    place = np.arange(len(above)) - np.repeat(np.cumsum(counts) - counts, counts)
+    positions[row, place], values[row, place] = above - row * n, scores.ravel()[above]
+    for short in np.flatnonzero((counts < k) & ~crowded):
+        tied = np.flatnonzero(scores[short] == bound[short])[: k - counts[short]]
+        positions[short, counts[short] : k], values[short, counts[short] : k] = tied, bound[short]
+    for crowd in np.flatnonzero(crowded):
+        positions[crowd, :k] = _best_of(scores[crowd], k)
+        values[crowd, :k] = scores[crowd, positions[crowd, :k]]
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(positions, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def _bound(scores: np.ndarray, k: int) -> np.ndarray:
+    """A value in each row that at least k others reach, float32 (B,).
+
+    The columns are folded upon one another, keeping the larger: as the cells that are left hold maxima of different
+    columns, the k-th largest cell is not above the k-th largest score.
+    """
+    cells = scores
+    while cells.shape[1] >= 8 * k:
+        half = cells.shape[1] // 2
+        folded = np.maximum(cells[:, :half], cells[:, half : 2 * half])
+        if cells.shape[1] % 2:
+            np.maximum(folded[:, 0], cells[:, -1], out=folded[:, 0])
+        cells = folded
+    kth = cells.shape[1] - k
+    return np.partition(cells, kth, axis=1)[:, kth]
+
+
+def _best_of(scores: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the k largest of one row, in order of position; ties to the smaller one; int64 (k,)."""
+    kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > kth)
+    tied = np.flatnonzero(scores == kth)[: k - len(above)]
+    return np.sort(np.concatenate([above, tied]))
 
 
 def hits(ranked: np.ndarray, targets: Histories) -> np.ndarray:

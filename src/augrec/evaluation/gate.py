@@ -61,6 +61,7 @@ class Arm:
         kind: "real", "placebo" or "generated": the policy's.
         generators: whose samples the policy uses; each must have passed its audit.
         catalogue: metrics of the catalogue as a whole, by split.
+        beside: more to keep with the arm's numbers, by split: shares of items, groups of users, periods.
     """
 
     recommender: str
@@ -68,6 +69,7 @@ class Arm:
     kind: str
     generators: tuple[str, ...] = ()
     catalogue: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _summaries(
                               fix="add its cutoff to evaluation.cutoffs, or choose another")  # fmt: skip
         found[key] = {
             split: summarise(per_user[key].filter(pl.col("split") == split))
-            | {"catalogue": dict(arm.catalogue.get(split, {}))}
+            | {"catalogue": dict(arm.catalogue.get(split, {})), **arm.beside.get(split, {})}
             for split in (VALID, TEST)
         }
     return found

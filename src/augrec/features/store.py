@@ -40,6 +40,9 @@ from augrec.features.schema import (
 os.environ.setdefault("FEAST_USAGE", "False")
 from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
 
+one_writer = locked
+"""Local stores take one writer at a time: hold the locks of `local_files` while writing."""
+
 log = logging.getLogger(__name__)
 logging.getLogger("feast").setLevel(logging.WARNING)
 
@@ -304,6 +307,11 @@ def _registry_url(online_store: str, registry: str | None) -> str:
             fix="give an SQLAlchemy URL, for example postgresql+psycopg://host/feast",
         )  # fmt: skip
     return f"{_SQLITE_URL}{Path(online_store).resolve().parent / 'registry.db'}"
+
+
+def local_files(online_store: str, registry: str | None = None) -> list[Path]:
+    """The files that a store consists of; none where it is on a server."""
+    return _local_files(online_store, _registry_url(online_store, registry))
 
 
 def _local_files(online_store: str, registry: str) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,26 @@ Log = Callable[[Mapping[str, float]], None]
 _WHERE = "generator training interactions"
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a generator learns from.
+
+    Attributes:
+        interactions: canonical interactions of training users, all of them real.
+        users: user attributes to condition on, one row a user; None: there are none.
+        items: what is known of the items (see `augrec.data.columns.ITEMS`); None: nothing.
+        log: receives the training curve.
+        checkpoints: a folder for the latest sound state of the training, which an interrupted training of the same
+            configuration and data goes on from; None: none is kept.
+    """
+
+    interactions: pl.DataFrame
+    users: pl.DataFrame | None
+    items: pl.DataFrame | None
+    log: Log
+    checkpoints: Path | None
+
+
 class Generator(Component):
     """Learns from real interactions; draws synthetic ones of people who never were.
 
@@ -28,14 +49,18 @@ class Generator(Component):
     """
 
     def fit(
-        self, interactions: pl.DataFrame, *, users: pl.DataFrame | None = None, log: Log | None = None
+        self,
+        interactions: pl.DataFrame,
+        *,
+        users: pl.DataFrame | None = None,
+        items: pl.DataFrame | None = None,
+        log: Log | None = None,
+        checkpoints: Path | None = None,
     ) -> Generator:
         """Learn.
 
         Args:
-            interactions: canonical interactions of training users, all of them real.
-            users: user attributes to condition on, one row a user; optional.
-            log: receives the training curve.
+            interactions, users, items, log, checkpoints: see `Lesson`; all but the first are optional.
 
         Raises:
             InputError: no rows, or columns are missing.
@@ -53,7 +78,7 @@ class Generator(Component):
                 where=_WHERE,
                 fix="give it data/training_set, not an augmented training set",
             )
-        self._fit(interactions, users, log or (lambda row: None))
+        self._fit(Lesson(interactions, users, items, log or (lambda row: None), checkpoints))
         return self
 
     def sample(
@@ -73,8 +98,20 @@ class Generator(Component):
         """
         return self._sample(n, dict(condition or {}), self.seed if seed is None else seed)
 
+    def realness(self, sample: pl.DataFrame) -> pl.DataFrame | None:
+        """How real each user of a sample looks to the generator's own critic.
+
+        Args:
+            sample: canonical interactions, as `sample` gives them; other users with known items can be judged too.
+
+        Returns:
+            user_id (sorted), realness (Float32, the higher the more real, comparable within one sample only); None:
+            this generator has no critic.
+        """
+        return None
+
     @abstractmethod
-    def _fit(self, interactions: pl.DataFrame, users: pl.DataFrame | None, log: Log) -> None: ...
+    def _fit(self, lesson: Lesson) -> None: ...
 
     @abstractmethod
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame: ...

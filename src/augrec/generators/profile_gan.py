@@ -21,7 +21,7 @@ from augrec.generators import _networks as networks
 from augrec.generators._conditions import Conditions
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators.base import Generator, Log
+from augrec.generators.base import Generator, Lesson, Log
 from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ class ProfileGan(Generator):
     details: RowDetails
     network: networks.ProfileGenerator
 
-    def _fit(self, interactions: pl.DataFrame, users: pl.DataFrame | None, log: Log) -> None:
+    def _fit(self, lesson: Lesson) -> None:
+        interactions, users = lesson.interactions, lesson.users
         self.items = ItemIndex(interactions[C.ITEM])
         histories = Histories.from_interactions(interactions, self.items)
         matrix = histories.matrix()
@@ -93,7 +94,7 @@ class ProfileGan(Generator):
             self._device(),
         )
         with networks.fixed_threads(self.config.threads):
-            self._train(matrix, log)
+            self._train(matrix, lesson.log)
 
     def _train(self, matrix: sp.csr_matrix, log: Log) -> None:
         config, device = self.config, self._device()

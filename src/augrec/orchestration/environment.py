@@ -23,6 +23,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AUGREC_HOST": settings.host,
         "AUGREC_AIRFLOW_PORT": str(settings.airflow_port),
         "AUGREC_MLFLOW_PORT": str(settings.mlflow_port),
+        "AUGREC_SERVING_PORT": str(settings.serving_port),
         "MLFLOW_TRACKING_URI": settings.mlflow_uri,
         "AUGREC_ONLINE_STORE": settings.online_store,
     }

@@ -18,6 +18,8 @@ KEYS = {
     "policies": "run.policies",
     "recommenders": "run.recommenders",
     "max_synthetic_ratio": "augmentation.max_ratio",
+    "tuning_trials": "tuning.trials",
+    "tuning_seconds": "tuning.seconds",
     "require_approval": "run.require_approval",
 }
 """Form field -> key of params.yaml. `dry_run` is a field too, but of the run, not of params.yaml."""
@@ -62,6 +64,23 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             maximum=10,
             title="Most synthetic users per real user",
             description_md="A policy that asks for more is cut down to this; 0 forbids synthetic users.",
+        ),
+        "tuning_trials": Param(
+            values["tuning_trials"],
+            type="integer",
+            minimum=0,
+            maximum=1000,
+            title="Tuning trials",
+            description_md="Configs tried for each recommender on each policy, judged on validation users; the best is kept. "
+            "The first is that of params.yaml. 0: no search. The spaces stand under `tuning` in params.yaml.",
+        ),
+        "tuning_seconds": Param(
+            values["tuning_seconds"],
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            title="Tuning seconds",
+            description_md="Ends each search after so long, whatever it has tried; a slower machine may then find another "
+            "model. Empty: as long as it takes.",
         ),
         "require_approval": Param(
             values["require_approval"],

@@ -8,13 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
 from augrec.data import sources, tables
+from augrec.data.columns import Columns as C
 from augrec.data.config import ImportConfig, Section, parse
-from augrec.data.raw import write_raw
+from augrec.data.raw import Tables, canonical, read_tables, write_raw
+from augrec.data.served_events import FILE as SERVED_EVENTS
+from augrec.data.served_events import read_served_events
 from augrec.data.sql import is_url
 from augrec.errors import ConfigError
+from augrec.files import read_json
 from augrec.settings import Settings
 
 URL_VARIABLE = "AUGREC_SOURCE_URL"
@@ -37,6 +42,8 @@ class SourceConfig(Section):
     users: str | None = None
     connection: str | None = None
     """Id of an Airflow connection for sql:TABLE; or set the variable AUGREC_SOURCE_URL to an SQLAlchemy URL."""
+    served_events: bool = True
+    """Add the events that `augrec serve` was told; off where your own table holds them already."""
 
 
 def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
@@ -67,17 +74,48 @@ def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
         others = [_source(name, source, settings) if name else None for name in (source.items, source.users)]
         found = tables.import_tables(config, interactions, *others)
         described = tables.describe(interactions, *others)
+    elif source.served_events and (settings.var / SERVED_EVENTS).exists() and _raw(settings).exists():
+        found = read_tables(_raw(settings))  # brought in once by hand: only what users did since is new
+        described = read_json(_raw(settings) / "source.json")
     else:
         raise ConfigError(
             "nothing says where your tables are",
             where="params.yaml, data.source",
             fix="set data.source.interactions, or call `augrec data import --interactions FILE`",
         )
+    if source.served_events:
+        found, described["served_events"] = _with_served_events(found, settings)
     described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    raw = settings.home / "data" / "raw"
+    raw = _raw(settings)
     before = _digests(raw)
     write_raw(raw, *found, described)
     return _digests(raw) != before
+
+
+def _with_served_events(found: Tables, settings: Settings) -> tuple[Tables, int]:
+    """The tables with what the service was told since, and how many rows that is.
+
+    Items and users that the tables do not list are added by their ids, so that nothing refers to what is not there.
+    """
+    events = read_served_events(settings.var / SERVED_EVENTS)
+    events = events.join(found.interactions, on=[C.USER, C.ITEM, C.EVENT, C.TIMESTAMP], how="anti")
+    if events.is_empty():
+        return found, 0
+    told = canonical(events)
+    return Tables(
+        pl.concat([found.interactions, told.interactions]),
+        _with_new(found.items, told.items, C.ITEM),
+        _with_new(found.users, told.users, C.USER),
+    ), len(events)
+
+
+def _raw(settings: Settings) -> Path:
+    return settings.home / "data" / "raw"
+
+
+def _with_new(table: pl.DataFrame, told: pl.DataFrame, key: str) -> pl.DataFrame:
+    new = told.join(table.select(key), on=key, how="anti").select(pl.col(key))
+    return pl.concat([table, new], how="diagonal") if len(new) else table
 
 
 def _digests(raw: Path) -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""Starting, stopping and asking after the embedded platform: Airflow and MLflow under one process manager."""
+"""Starting, stopping and asking after the embedded platform: Airflow, MLflow and the service under one process manager."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from augrec.errors import ConfigError, TransientError
 from augrec.files import read_json, write_json
 from augrec.orchestration.environment import environment, password
-from augrec.settings import Settings
+from augrec.settings import LOOPBACK, Settings
 
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 40.0
 POOLS = {
@@ -61,7 +60,7 @@ def up(settings: Settings, *, say: Callable[[str], None]) -> None:
         _airflow(settings, "db", "migrate")
         for pool, description in POOLS.items():
             _airflow(settings, "pools", "set", pool, "1", description)
-        say("Starting Airflow and MLflow …")
+        say("Starting Airflow, MLflow and the service …")
         _spawn(settings)
     _wait(settings, say)
 
@@ -71,12 +70,16 @@ def down(settings: Settings) -> bool:
     pid = _pid(settings)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while _alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if _alive(pid):
-        os.killpg(pid, signal.SIGKILL)
+    manager = psutil.Process(pid)
+    # tasks under way, and the stages they run, would outlive the scheduler
+    family = [manager, *manager.children(recursive=True)]
+    manager.terminate()
+    psutil.wait_procs([manager], timeout=STOP_TIMEOUT_S)
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        _, left = psutil.wait_procs(family, timeout=5)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                stop(process)
     _record(settings).unlink(missing_ok=True)
     return True
 
@@ -94,6 +97,7 @@ def health(settings: Settings) -> Health:
         "dag-processor": False,
         "triggerer": False,
         "mlflow": False,
+        "serving": False,
     }
     try:
         answer = httpx.get(f"{settings.airflow_url}/api/v2/monitor/health", timeout=5).json()
@@ -102,8 +106,12 @@ def health(settings: Settings) -> Health:
             parts[part] = (answer.get(part.replace("-", "_")) or {}).get("status") == "healthy"
     except (httpx.HTTPError, ValueError):
         pass
-    with contextlib.suppress(httpx.HTTPError):
-        parts["mlflow"] = httpx.get(f"{settings.mlflow_url}/health", timeout=5).status_code == 200
+    for part, url in (
+        ("mlflow", f"{settings.mlflow_url}/health"),
+        ("serving", f"{settings.serving_url}/health/live"),
+    ):
+        with contextlib.suppress(httpx.HTTPError):
+            parts[part] = httpx.get(url, timeout=5).status_code == 200
     return Health(is_running(settings), parts)
 
 
@@ -138,9 +146,16 @@ def _check_address(settings: Settings) -> None:
             where="environment",
             fix="MLflow has no login of its own: put a proxy that authenticates in front and set AUGREC_BEHIND_AUTHENTICATION=1",
         )
+    if settings.host not in LOOPBACK and not {"AUGREC_API_KEYS", "AUGREC_API_KEYS_FILE"} & os.environ.keys():
+        raise ConfigError(
+            f"AUGREC_HOST={settings.host} would let anybody ask and tell the service",
+            where="environment",
+            fix="make a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash",
+        )
     for variable, port in (
         ("AUGREC_AIRFLOW_PORT", settings.airflow_port),
         ("AUGREC_MLFLOW_PORT", settings.mlflow_port),
+        ("AUGREC_SERVING_PORT", settings.serving_port),
     ):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -183,6 +198,7 @@ def _spawn(settings: Settings) -> None:
             "host": settings.host,
             "airflow_port": settings.airflow_port,
             "mlflow_port": settings.mlflow_port,
+            "serving_port": settings.serving_port,
         },
     )
 

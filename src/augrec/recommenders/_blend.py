@@ -16,4 +16,5 @@ def popularity_share(popularity: np.ndarray, lengths: np.ndarray, weight: float)
     Returns:
         A fresh float32 (B, n_items).
     """
-    return np.outer(weight / (1 + lengths), popularity / popularity.max()).astype(np.float32)
+    shares = (weight / (1 + lengths)).astype(np.float32)
+    return np.multiply.outer(shares, popularity / popularity.max())

@@ -81,6 +81,8 @@ class Pairs:
         self._before = torch.from_numpy(sums[wanted.indptr[:-1]]).to(where)  # (n_users,)
         self._after = torch.from_numpy(sums[wanted.indptr[1:]]).to(where)
         self._chances = torch.from_numpy(np.cumsum(chances)).to(where)
+        # where all weigh 1, a point's place in the running sum is its whole part
+        self._entries_alike, self._items_alike = bool((wanted.data == 1).all()), bool((chances == 1).all())
 
     def draw(self, n_users: int, n_positives: int, n_negatives: int) -> Batch:
         """A batch; a user with twice the weight is drawn twice as often."""
@@ -92,7 +94,7 @@ class Pairs:
         entry = self._entry(low + share * (high - low))
         positives = self._keys[entry] - users[:, None] * self._n_items
         point = torch.rand(n_users, n_positives, n_negatives, dtype=torch.float64, device=where)
-        negatives = torch.searchsorted(self._chances, point * self._chances[-1], right=True)
+        negatives = _place(self._chances, point * self._chances[-1], self._items_alike)
         negatives = negatives.clamp(max=self._n_items - 1)
         keys = users[:, None, None] * self._n_items + negatives
         place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
@@ -102,7 +104,12 @@ class Pairs:
 
     def _entry(self, point: torch.Tensor) -> torch.Tensor:
         """The training entry at a point of the running sum of weights."""
-        return (torch.searchsorted(self._sums, point, right=True) - 1).clamp(max=len(self._keys) - 1)
+        return _place(self._sums[1:], point, self._entries_alike).clamp(max=len(self._keys) - 1)
+
+
+def _place(sums: torch.Tensor, point: torch.Tensor, alike: bool) -> torch.Tensor:
+    """How many of the running sums, float64 (n,), are at most each point; `alike`: they are 1, 2, … n."""
+    return point.long() if alike else torch.searchsorted(sums, point, right=True)
 
 
 def _keys(matrix: sp.csr_matrix) -> np.ndarray:

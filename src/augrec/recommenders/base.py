@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -197,6 +197,10 @@ class Recommender(Component):
             "items": len(self.items),
             "parameters": sum(array.size for array in self._model_state().values()),
         }
+
+    def choices(self) -> dict[str, Any]:
+        """What a fitted model decided by itself on validation users, as JSON has it, for training.json; most decide nothing."""
+        return {}
 
     def save(self, path: Path) -> None:
         """Write the fitted recommender to the directory `path`."""

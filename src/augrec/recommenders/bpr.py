@@ -15,6 +15,7 @@ from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.errors import RefusedError
 from augrec.recommenders._checkpoint import Best
+from augrec.recommenders._lookup import sums, take
 from augrec.recommenders._pairs import History, Pairs
 from augrec.recommenders._torch import device, reproducible, transfer
 from augrec.recommenders.base import Log, Recommender
@@ -112,8 +113,9 @@ class Bpr(Recommender):
         config = self.config
         batch = pairs.draw(config.batch_size, config.positives, config.negatives)
         users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
-        vectors = [users, *(self._network.offered(items) for items in (batch.positives, batch.negatives))]
-        biases = self._network.bias[batch.negatives] - self._network.bias[batch.positives][:, :, None]
+        offered, bias = self._network.offered.weight, self._network.bias
+        vectors = [users, take(offered, batch.positives), take(offered, batch.negatives)]
+        biases = take(bias, batch.negatives) - take(bias, batch.positives)[:, :, None]
         loss = _bpr(vectors, biases, batch.real)
         if not (adversary and config.adversarial_epsilon and config.adversarial_weight):
             return loss
@@ -165,7 +167,7 @@ class _Network(nn.Module):
 
     def users(self, history: History, positives: torch.Tensor, met: torch.Tensor) -> torch.Tensor:
         """Users' vectors for each of their positives, int64 (B, P), which are left out where `met`: (B, P, factors)."""
-        rest = self._sum(history)[:, None] - self.met(positives) * met[:, :, None]
+        rest = self._sum(history)[:, None] - take(self.met.weight, positives) * met[:, :, None]
         lengths = (history.lengths[:, None] - met.long()).clamp(min=1)
         return rest / lengths[:, :, None] ** self.exponent
 
@@ -175,7 +177,7 @@ class _Network(nn.Module):
         return users @ self.offered.weight.T + self.bias
 
     def _sum(self, history: History) -> torch.Tensor:
-        return F.embedding_bag(history.items, self.met.weight, history.starts, mode="sum")  # (B, factors)
+        return sums(self.met.weight, history.items, history.starts, history.lengths)  # (B, factors)
 
 
 def _bpr(vectors: list[torch.Tensor], biases: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

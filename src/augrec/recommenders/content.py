@@ -10,12 +10,14 @@ from pydantic import Field
 from augrec.component import ComponentConfig
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
-from augrec.data.histories import Histories
+from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import InputError
 from augrec.recommenders._blend import popularity_share
+from augrec.recommenders._embeddings import embed
 from augrec.recommenders.base import Log, Recommender
 
 _WORD = r"[\p{L}\p{N}]+"
+_TEXTS = (C.TITLE, C.DESCRIPTION, C.CATEGORIES, C.TAGS)
 
 
 class ContentConfig(ComponentConfig):
@@ -37,6 +39,14 @@ class ContentConfig(ComponentConfig):
     """So many words are kept at most, those of the most items."""
     popularity_blend: float = Field(20.0, ge=0)
     """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular item is 1) added."""
+    max_new_items: int = Field(0, ge=0)
+    """So many items of the items table that nobody has met yet may be recommended too: the last ones with a text."""
+    embeddings: str | None = None
+    """An installed module that turns texts into vectors, such as sentence_transformers; null: words alone."""
+    embedding_model: str | None = None
+    """Where that module needs it: the folder that holds its model."""
+    embedding_share: float = Field(0.5, ge=0, le=1)
+    """Weight of the vectors' cosine against that of the words."""
 
 
 class Content(Recommender):
@@ -46,9 +56,22 @@ class Content(Recommender):
     columns is two. Its value in an item is c (1 + ln count) (1 + ln((1 + items) / (1 + items with it))) with c the weight
     of the column; vectors have length 1, so a score is the mean cosine to the items of the history, in [0, 1]. Items
     without words are as far from all others as can be. Interactions decide the catalogue and the popularity, no more.
+    With sentence embeddings (see `augrec.recommenders._embeddings`) their cosine is mixed in. An item that nobody has met
+    yet has popularity 0 and lives by its words.
     """
 
     Config = ContentConfig
+
+    def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
+        met = super()._catalogue(interactions, items)
+        if items is None or not self.config.max_new_items:
+            return met
+        require(items, {C.ITEM: pl.String}, where="items table")
+        texts = list(self._columns(items))
+        described = pl.any_horizontal(pl.col(texts).is_not_null()) if texts else pl.lit(False)
+        new = items.filter(pl.Series(met.encode(items[C.ITEM]) < 0) & described)[C.ITEM].drop_nulls()
+        new = new.unique(maintain_order=True).tail(self.config.max_new_items)
+        return ItemIndex(np.concatenate([met.ids, new.to_numpy().astype(str)]))
 
     def _read_items(self, items: pl.DataFrame | None) -> None:
         if items is None:
@@ -57,14 +80,35 @@ class Content(Recommender):
         require(items, {C.ITEM: pl.String}, where="items table")
         counted = self._count(items)
         if counted.is_empty():
-            weights = ", ".join(f"{name} {weight:g}" for name, weight in self._columns().items())
+            weights = ", ".join(f"{name} {getattr(self.config, name):g}" for name in _TEXTS)
             raise InputError("no word describes any item of the training interactions",
                              where=f"items table; weights of its columns: {weights}",
                              fix="map a text column under data.import.items in params.yaml")  # fmt: skip
         self._vectors = self._weigh(counted)
+        self._embedded = np.zeros((len(self.items), 0), np.float32)
+        if self.config.embeddings is not None and self.config.embedding_share:
+            texts = self._texts(items)
+            self._embedded = embed(self.config.embeddings, self.config.embedding_model, texts)
 
-    def _columns(self) -> dict[str, float]:
-        return {name: getattr(self.config, name) for name in (C.TITLE, C.DESCRIPTION, C.CATEGORIES, C.TAGS)}
+    def _columns(self, items: pl.DataFrame) -> dict[str, float]:
+        """The columns of `items` that hold words, with their weights."""
+        weights = {name: getattr(self.config, name) for name in _TEXTS}
+        return {name: w for name, w in weights.items() if w and items.schema.get(name, pl.Null) != pl.Null}
+
+    def _texts(self, items: pl.DataFrame) -> list[str]:
+        """What is written about each item of the catalogue, "" where nothing is."""
+        parts = [
+            pl.col(name).cast(pl.List(pl.String)).list.drop_nulls().list.join(", ")
+            if isinstance(items.schema[name], pl.List)
+            else pl.col(name).cast(pl.String)
+            for name in self._columns(items)
+        ]
+        text = pl.concat_str(parts, separator=". ", ignore_nulls=True) if parts else pl.lit("")
+        table = items.unique(C.ITEM, keep="first", maintain_order=True).select(C.ITEM, text=text)
+        texts = np.full(len(self.items), "", dtype=object)
+        positions = self.items.encode(table[C.ITEM])
+        texts[positions[positions >= 0]] = table["text"].fill_null("").to_numpy()[positions >= 0]
+        return texts.tolist()
 
     def _count(self, items: pl.DataFrame) -> pl.DataFrame:
         """One row for each item of the catalogue and word: position, word, weight of the column, count."""
@@ -78,8 +122,7 @@ class Content(Recommender):
             )
             .explode("word", empty_as_null=False, keep_nulls=False)
             .with_columns(word=pl.lit(f"{name}:") + pl.col("word"))
-            for name, weight in self._columns().items()
-            if weight and name in table.columns and table.schema[name] != pl.Null
+            for name, weight in self._columns(table).items()
         ]
         empty = pl.DataFrame(schema={"position": pl.Int32, "weight": pl.Float64, "word": pl.String})
         return pl.concat([empty, *parts]).group_by("position", "word", "weight").agg(count=pl.len())
@@ -114,9 +157,26 @@ class Content(Recommender):
         lengths = seen.getnnz(1)
         seen.data[:] = 1
         scores = popularity_share(self.popularity, lengths, self.config.popularity_blend)
-        profiles = sp.diags_array((1 / np.maximum(lengths, 1)).astype(np.float32)) @ (seen @ self._vectors)
-        scores += (profiles @ self._by_word).toarray()
+        means = sp.csr_matrix(sp.diags_array((1 / np.maximum(lengths, 1)).astype(np.float32)) @ seen)
+        share = self._embedding_share
+        scores += (1 - share) * (means @ self._vectors @ self._by_word).toarray()
+        if share:
+            scores += share * ((means @ self._embedded) @ self._embedded.T)
         return scores
+
+    def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
+        """Exactly: its cosine to the target over the number of items; popularity's part belongs to no item."""
+        user = np.repeat(np.arange(len(histories)), histories.lengths)
+        lengths = histories.matrix().getnnz(1)[user]
+        given, taken = np.repeat(histories.items, targets.shape[1]), targets[user].ravel()
+        share = self._embedding_share
+        cosines = (1 - share) * np.asarray(self._vectors[given].multiply(self._vectors[taken]).sum(1)).ravel()
+        cosines += share * (self._embedded[given] * self._embedded[taken]).sum(1)
+        return (cosines.reshape(len(user), targets.shape[1]) / lengths[:, None]).astype(np.float32)
+
+    @property
+    def _embedding_share(self) -> float:
+        return self.config.embedding_share if self._embedded.shape[1] else 0.0
 
     @property
     def _by_word(self) -> sp.csr_matrix:
@@ -129,11 +189,13 @@ class Content(Recommender):
             "words": matrix.indices,
             "starts": matrix.indptr,
             "n_words": np.array([matrix.shape[1]]),
+            "embedded": self._embedded,
         }
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
         shape = (len(self.items), int(state["n_words"][0]))
         self._vectors = sp.csr_matrix((state["values"], state["words"], state["starts"]), shape=shape)
+        self._embedded = state["embedded"]
 
 
 def _words(name: str, kind: pl.DataType) -> pl.Expr:

@@ -12,7 +12,7 @@ from scipy.linalg import lapack
 
 from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
-from augrec.errors import ConfigError
+from augrec.errors import ConfigError, RefusedError
 from augrec.recommenders._blend import popularity_share
 from augrec.recommenders.base import Log, Recommender
 
@@ -46,7 +46,7 @@ class Ease(Recommender):
         n_items = histories.n_items
         if n_items > self.config.max_items:
             size = 2 * n_items**2 * np.dtype(self.config.dtype).itemsize / 1e9
-            raise ConfigError(
+            raise RefusedError(
                 f"EASE would need about {size:.1f} GB for a catalogue of {n_items:,} items",
                 where=f"params.yaml, recommenders.ease.max_items is {self.config.max_items:,}",
                 fix="raise max_items if there is memory for it, raise prepare.min_item_interactions, or leave ease out",
@@ -71,6 +71,11 @@ class Ease(Recommender):
         scores = popularity_share(self.popularity, seen.getnnz(1), self.config.popularity_blend)
         scores += seen @ self._weights
         return scores
+
+    def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
+        """Exactly: the weight B from the item to the target; popularity's part belongs to no item."""
+        user = np.repeat(np.arange(len(histories)), histories.lengths)
+        return self._weights[histories.items[:, None], targets[user]]
 
     def _model_state(self) -> dict[str, np.ndarray]:
         return {"weights": self._weights}

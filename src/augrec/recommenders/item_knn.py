@@ -8,16 +8,21 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+import torch
 from pydantic import Field
 
 from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
 from augrec.recommenders._blend import popularity_share
+from augrec.recommenders._torch import sparse
 from augrec.recommenders.base import Log, Recommender
 
-_CELLS = 2**22
+_CELLS = 2**19
 """At most so many similarities are held at once before the nearest are kept."""
+_FULL = 0.5
+"""From so many products a cell on a block is computed in full."""
+_TINY = np.float32(1e-30)
 
 
 class ItemKnnConfig(ComponentConfig):
@@ -27,7 +32,10 @@ class ItemKnnConfig(ComponentConfig):
     """cosine; tfidf: users with short histories say more; bm25: as tfidf, but divided by lengths in place of norms."""
     neighbours: int = Field(50, ge=1)
     """Each item keeps so many others, the most similar."""
-    shrinkage: float = Field(50.0, ge=0)
+    nearest_to: Literal["met", "recommended"] = "met"
+    """met: the nearest of each item met are kept; recommended: the nearest of each item that can be recommended, so that
+    every item, however common, rests on as many. The latter is better where histories are long."""
+    shrinkage: float = Field(200.0, ge=0)
     """A similarity resting on n users is multiplied by n / (n + shrinkage)."""
     bm25_k1: float = Field(1.2, gt=0)
     """bm25 only: how far an item's length matters at all."""
@@ -56,13 +64,16 @@ class ItemKnn(Recommender):
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         wanted = histories.matrix().sqrt()
-        seen = histories.matrix(observed_only=True).sqrt()
+        seen = wanted if histories.observed.all() else histories.matrix(observed_only=True).sqrt()
         if self.config.similarity != "cosine":
             users = sp.diags_array(_user_importance(wanted).astype(np.float32))
             wanted, seen = sp.csr_matrix(users @ wanted), sp.csr_matrix(users @ seen)
-        given, taken = self._divisor(seen), self._divisor(wanted)
-        kept = [self._nearest(rows, pairs, given, taken) for rows, pairs in _products(seen, wanted)]
+        sides = (seen, wanted) if self.config.nearest_to == "met" else (wanted, seen)
+        own, others = (self._divisor(entries) for entries in sides)
+        kept = [self._nearest(*block, own, others) for block in _products(*sides)]
         rows, columns, values = (np.concatenate(part) for part in zip(*kept, strict=True))
+        if self.config.nearest_to == "recommended":
+            rows, columns = columns, rows
         shape = (histories.n_items, histories.n_items)
         self._similarity = sp.csr_matrix((values, (rows, columns)), shape=shape, dtype=np.float32)
 
@@ -77,22 +88,17 @@ class ItemKnn(Recommender):
         return np.where(divisor > 0, divisor, 1).astype(np.float32)
 
     def _nearest(
-        self, rows: np.ndarray, pairs: sp.csr_matrix, given: np.ndarray, taken: np.ndarray
+        self, rows: np.ndarray, columns: np.ndarray, p: np.ndarray, own: np.ndarray, others: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(item, neighbour, similarity) of the nearest of each of `rows`; `pairs` holds their p_ij, (B, n_items)."""
-        lengths = np.diff(pairs.indptr)
-        row = np.repeat(np.arange(len(rows)), lengths)
-        place = np.arange(pairs.nnz) - np.repeat(pairs.indptr[:-1], lengths)
-        p = pairs.data
-        values = p * p / (p + self.config.shrinkage) / (given[rows][row] * taken[pairs.indices])
-        values[pairs.indices == rows[row]] = 0
-        packed = np.zeros((len(rows), max(1, lengths.max())), np.float32)  # absent pairs take no room
-        neighbours = np.zeros(packed.shape, np.int32)
-        packed[row, place], neighbours[row, place] = values, pairs.indices
-        best, similarity = top_k(packed, min(self.config.neighbours, packed.shape[1]))
+        """(item, neighbour, similarity) of the nearest of each of `rows`; the rest as `_products` gives and `_divisor`."""
+        values = p * (p / np.maximum(p + np.float32(self.config.shrinkage), _TINY))
+        values /= own[rows][:, None] * others[columns]
+        values[columns == rows[:, None]] = 0
+        best, similarity = top_k(values, min(self.config.neighbours, values.shape[1]))
+        neighbours = np.take_along_axis(np.broadcast_to(columns, p.shape), best, axis=1)
         items = np.broadcast_to(rows[:, None], best.shape)
         real = similarity > 0
-        return items[real], np.take_along_axis(neighbours, best, axis=1)[real], similarity[real]
+        return items[real], neighbours[real], similarity[real]
 
     def _scores(self, histories: Histories) -> np.ndarray:
         seen = histories.matrix()
@@ -100,6 +106,13 @@ class ItemKnn(Recommender):
         scores = popularity_share(self.popularity, seen.getnnz(1), self.config.popularity_blend)
         scores += (seen @ self._similarity).toarray()
         return scores
+
+    def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
+        """Exactly: the similarity of the item and the target; popularity's part belongs to no item."""
+        user = np.repeat(np.arange(len(histories)), histories.lengths)
+        taken = targets[user]
+        given = np.broadcast_to(histories.items[:, None], taken.shape)
+        return np.asarray(self._similarity[given.ravel(), taken.ravel()]).reshape(taken.shape)
 
     def _model_state(self) -> dict[str, np.ndarray]:
         matrix = self._similarity
@@ -118,13 +131,35 @@ def _user_importance(wanted: sp.csr_matrix) -> np.ndarray:
     return importance / np.sqrt((weight * importance**2).sum() / weight.sum())
 
 
-def _products(seen: sp.csr_matrix, wanted: sp.csr_matrix) -> Iterator[tuple[np.ndarray, sp.csr_matrix]]:
-    """Blocks of items, int64 (B,), with their rows of seenᵀ wanted; items met equally often stand together."""
-    items = sp.csr_matrix(seen.T)
+def _products(
+    left: sp.csr_matrix, right: sp.csr_matrix
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Blocks of items, int64 (B,), with their rows of leftᵀ right; items met equally often stand together.
+
+    The rows come as columns, int (B, L) or (1, L), in order within a row, and values, float32 (B, L), 0 where there is
+    nothing. L is the whole catalogue where most pairs of the block meet, else only as long as the fullest row.
+    """
+    items, others = sp.csr_matrix(left.T), sp.csr_matrix(right.T)
     order = np.argsort(items.getnnz(1), kind="stable")
     size = max(1, _CELLS // len(order))
+    everything, lengths = np.arange(len(order), dtype=np.int32)[None], right.getnnz(1)
+    table = sparse(right)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        product = sp.csr_matrix(items[rows] @ wanted)
-        product.sort_indices()  # equal similarities: the smaller item is kept
-        yield rows, product
+        block = items[rows]
+        cells = len(rows) * len(order)
+        if torch.backends.mkl.is_available() and lengths[block.indices].sum() > cells * _FULL:
+            empty = torch.zeros(len(rows), len(order))
+            yield rows, everything, torch.addmm(empty, sparse(block), table, beta=0.0).numpy()
+        else:
+            # turned round as it is, so that columns come in order: of equal similarities the smaller item is kept
+            yield rows, *_packed(sp.csr_matrix((others @ block.T.tocsr()).T.tocsr()))
+
+
+def _packed(table: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Columns, int32, and values, float32, both (B, L) with L the most entries of a row; 0 where there are fewer."""
+    lengths = np.diff(table.indptr)
+    real = np.arange(max(1, lengths.max())) < lengths[:, None]
+    columns, values = np.zeros(real.shape, np.int32), np.zeros(real.shape, np.float32)
+    columns[real], values[real] = table.indices, table.data
+    return columns, values

@@ -1,4 +1,4 @@
-"""The most popular items, for everybody the same: the floor that every model must clear."""
+"""The most popular items, for everybody or for each group of users the same: the floor that every model must clear."""
 
 from __future__ import annotations
 
@@ -7,45 +7,106 @@ import polars as pl
 from pydantic import Field
 
 from augrec.component import ComponentConfig
-from augrec.data.columns import TIME, require
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
+from augrec.errors import InputError
+from augrec.recommenders._attributes import labels
+from augrec.recommenders._recency import recency
 from augrec.recommenders.base import Log, Recommender
-
-_DAY_US = 86_400_000_000
 
 
 class PopularityConfig(ComponentConfig):
-    """What is popular, and for how long."""
+    """What is popular, for how long, and with whom."""
 
     half_life_days: float | None = Field(None, gt=0)
     """An interaction counts half as much for each so many days before the newest one; null: all count the same."""
+    window_days: float | None = Field(None, gt=0)
+    """Only interactions less than so many days before the newest one count; null: all."""
+    group_by: str | None = None
+    """An attribute of the users table: each of its values has a popularity of its own; null: one for all."""
+    group_edges: list[float] = []
+    """Where there are any, the attribute is a number, and groups are the brackets between these, ascending."""
+    group_shrinkage: float = Field(500.0, ge=0)
+    """A group's popularity is mixed with so many interactions (their weight) of the overall one."""
+    max_groups: int = Field(100, ge=1)
+    """The largest so many groups are kept; users of the others get the overall popularity."""
 
 
 class Popularity(Recommender):
     """Scores an item by the weight of its interactions, recent ones first if a half-life is set.
 
-    With a half-life h the interaction at time t counts weight × 2^(-(t_newest - t) / h).
+    With a half-life h the interaction at time t counts c = weight × 2^(-(t_newest - t) / h), 0 outside of the window. By
+    group g of users an item i scores (Σ c of i in g + s p_i) / (Σ c in g + s), where p is the overall share of Σ c and s
+    group_shrinkage. A user whose group is unknown or was not kept gets p.
     """
 
     Config = PopularityConfig
+    knows_strangers = True
 
     def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
-        weights = super()._importance(interactions)
-        if self.config.half_life_days is None:
-            return weights
-        require(interactions, {C.TIMESTAMP: TIME}, where="training interactions, for half_life_days")
-        times = interactions[C.TIMESTAMP].dt.epoch("us").to_numpy()
-        return weights * np.exp2((times - times.max()) / (_DAY_US * self.config.half_life_days))
+        age = recency(interactions, self.config.half_life_days, self.config.window_days)
+        return super()._importance(interactions) * age
+
+    def _read_interactions(self, interactions: pl.DataFrame) -> None:
+        if self.config.group_by is not None:
+            counted = pl.Series("counted", self._importance(interactions))
+            self._rows = interactions.select(C.USER, C.ITEM).with_columns(counted)
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        """Nothing is left to learn: `fit` has weighed the items with `_importance`."""
+        """Nothing is left to learn but the groups: `fit` has weighed the items with `_importance`."""
+        self._groups, self._by_group = np.zeros(0, str), np.zeros((0, len(self.items)), np.float32)
+        if self.config.group_by is None:
+            return
+        users = pl.DataFrame({C.USER: histories.users.tolist(), "group": self._labels(histories)})
+        rows = self._rows.join(users, on=C.USER).drop_nulls("group").filter(pl.col("counted") > 0)
+        del self._rows
+        sizes = (
+            rows.group_by("group")
+            .agg(pl.col("counted").sum())
+            .sort("counted", "group", descending=[True, False])
+        )
+        groups = sizes["group"].head(self.config.max_groups).sort()
+        if groups.is_empty():
+            return
+        self._groups = groups.to_numpy().astype(str)
+        rows = rows.filter(pl.col("group").is_in(groups.implode()))
+        cell = self._codes(rows["group"]).astype(np.int64) * len(self.items) + self.items.encode(rows[C.ITEM])
+        counted = np.bincount(cell, rows["counted"].to_numpy(), self._by_group.shape[1] * len(groups))
+        counted = counted.reshape(len(groups), -1)
+        shrinkage = self.config.group_shrinkage
+        total = counted.sum(1, keepdims=True) + shrinkage
+        self._by_group = ((counted + shrinkage * self.popularity) / total).astype(np.float32)
+
+    def _labels(self, histories: Histories) -> pl.Series:
+        """The group of each user of the training data."""
+        attribute, known = self.config.group_by, histories.known
+        if known is None or attribute not in known.columns:
+            there = ", ".join(known.columns) if known is not None and known.width else "none"
+            raise InputError(f"users have no attribute {attribute!r}; there are: {there}", where="popularity, group_by",
+                             fix="set recommenders.popularity.group_by to one of them, or to null")  # fmt: skip
+        return labels(known[attribute], self.config.group_edges)
+
+    def _codes(self, group: pl.Series) -> np.ndarray:
+        """The place of each user's group in `_groups`, -1 where it is not kept, int (n,)."""
+        found = np.searchsorted(self._groups, names := group.fill_null("").to_numpy().astype(str))
+        near = np.minimum(found, len(self._groups) - 1)
+        return np.where((self._groups[near] == names) & group.is_not_null().to_numpy(), near, -1)
 
     def _scores(self, histories: Histories) -> np.ndarray:
-        return np.tile(self.popularity, (len(histories), 1))
+        table = np.tile(self.popularity, (len(histories), 1))
+        attribute, known = self.config.group_by, histories.known
+        if len(self._groups) and known is not None and attribute in known.columns:
+            codes = self._codes(labels(known[attribute], self.config.group_edges))
+            table[codes >= 0] = self._by_group[codes[codes >= 0]]
+        return table
+
+    def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
+        """Zeros: what is popular is popular whatever the history."""
+        return np.zeros((len(histories.items), targets.shape[1]), np.float32)
 
     def _model_state(self) -> dict[str, np.ndarray]:
-        return {}
+        return {"groups": self._groups, "by_group": self._by_group} if len(self._groups) else {}
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
-        """`popularity` is kept by the base class."""
+        self._groups = state.get("groups", np.zeros(0, str))
+        self._by_group = state.get("by_group", np.zeros((0, len(self.items)), np.float32))

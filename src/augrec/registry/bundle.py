@@ -1,7 +1,7 @@
 """A recommender as a pickle-free MLflow bundle, and its way back.
 
 A bundle is a pyfunc model "from code": a script, the model's directory (JSON, safetensors, Parquet), items.parquet with
-the items' titles and categories, bundle.json, and the part of augrec it runs on. Whoever loads it with
+the items' titles, categories and prices, bundle.json, and the part of augrec it runs on. Whoever loads it with
 `mlflow.pyfunc.load_model` runs the script; augrec itself never does: `load` and `fetch` read model and items alone, after
 checking them against the digests they were registered under.
 """
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import polars as pl
 from mlflow.entities.model_registry import ModelVersion
@@ -30,7 +31,7 @@ from augrec import settings
 from augrec.data.columns import ITEMS
 from augrec.data.columns import Columns as C
 from augrec.errors import InputError, RefusedError
-from augrec.files import read_json, whole_directory, write_json, write_parquet
+from augrec.files import digest, read_json, whole_directory, write_json, write_parquet
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import lookup
@@ -38,7 +39,7 @@ from augrec.registry.connection import mlflow_errors
 
 FOLDER: Final = "bundle"
 _MODEL, _ITEMS, _FACTS = "artifacts/model", "artifacts/items.parquet", "artifacts/bundle.json"
-_SHOWN = (C.ITEM, C.TITLE, C.CATEGORIES)
+_SHOWN = (C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE)
 _STATE_KINDS = {".json", ".safetensors", ".parquet", ".csv"}
 _BUNDLE_KINDS = _STATE_KINDS | {".yaml", ".yml", ".txt", ".py", ".typed"}
 _CORE = (
@@ -63,15 +64,6 @@ SIGNATURE: Final = ModelSignature(
 """One row a user: the items of the history, oldest first, in; items and scores, best first, out."""
 
 
-def digest(model: Path) -> str:
-    """SHA-256 over the names and bytes of all files of a model's directory: the identity of a model."""
-    hasher = hashlib.sha256()
-    for path in sorted(path for path in model.rglob("*") if path.is_file()):
-        name, content = path.relative_to(model).as_posix().encode(), path.read_bytes()
-        hasher.update(len(name).to_bytes(8, "big") + name + len(content).to_bytes(8, "big") + content)
-    return hasher.hexdigest()
-
-
 def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFrame | None = None) -> str:
     """Write the bundle of a saved recommender.
 
@@ -79,7 +71,7 @@ def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFra
         model: the recommender's directory.
         target: the bundle's directory, not there yet.
         facts: what bundle.json shall say besides the digests.
-        items: the items table of the run (see `augrec.data.columns.ITEMS`); its titles and categories go along.
+        items: the items table of the run (see `augrec.data.columns.ITEMS`); its titles, categories and prices go along.
 
     Returns:
         The digest of the bundle's items.parquet.
@@ -89,13 +81,15 @@ def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFra
         RefusedError: it holds files of a kind that a model does not consist of.
     """
     _refuse_foreign(model, _STATE_KINDS)
-    catalogue = base.load(model).items.ids.tolist()
+    recommender = base.load(model)
+    catalogue = recommender.items.ids.tolist()
     with tempfile.TemporaryDirectory(prefix="augrec-bundle-") as temporary:
         stage = Path(temporary)
         shutil.copytree(model, stage / "model")
         write_parquet(stage / "items.parquet", _described(catalogue, items))
         digests = {"digest": digest(stage / "model"), "items_digest": _hash(stage / "items.parquet")}
-        write_json(stage / "bundle.json", {"format": 1, **facts, **digests})
+        golden = golden_answers(recommender)
+        write_json(stage / "bundle.json", {"format": 1, **facts, **digests, "golden": golden})
         _copy_core(stage / "core")
         save_model(
             path=str(target),
@@ -111,6 +105,24 @@ def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFra
 
 
 _ARTIFACTS = {"model": "model", "items": "items.parquet", "bundle": "bundle.json", "core": "core"}
+
+
+def golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
+    """What a recommender answers to a newcomer and to histories of its most popular items; it must always answer so.
+
+    Whoever loads the bundle to serve asks the same again: what was shipped is what serves.
+    """
+    popular = recommender.items.decode(np.argsort(-recommender.popularity, kind="stable")[:5]).tolist()
+    asked = [[], popular[:1], popular]
+    items, scores = recommender.recommend(pl.Series(asked, dtype=pl.List(pl.String)), 10)
+    return [
+        {
+            "history": history,
+            "items": row[row != ""].tolist(),
+            "scores": known[row != ""].astype(float).tolist(),
+        }
+        for history, row, known in zip(asked, items, scores, strict=True)
+    ]
 
 
 def requirements() -> list[str]:
@@ -135,7 +147,7 @@ def load(version: str | int) -> Recommender:
 
 @mlflow_errors("read the model's items")
 def items(version: str | int) -> pl.DataFrame:
-    """What the items of a registered version are called: item_id, title, categories; sorted by item_id.
+    """What the items of a registered version are called: item_id, title, categories, price; sorted by item_id.
 
     Every item of the model's catalogue has a row, as has every item the run knew; null where nothing was known.
 
@@ -176,6 +188,18 @@ def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
         raise RefusedError("the copy was changed since it was fetched", where=str(folder),
                            fix="delete it; it is fetched again from the registry")  # fmt: skip
     return base.load(folder / _MODEL), _read_items(folder), facts
+
+
+@mlflow_errors("export the model")
+def export(version: str | int, target: Path) -> None:
+    """Write the model's directory of a registered version, as `augrec.recommenders.base.load` reads it, whole or not at all.
+
+    Raises:
+        InputError: there is no such version.
+        RefusedError: its bundle is not what was registered.
+    """
+    with _verified(lookup.named(version)) as copy, whole_directory(target) as draft:
+        shutil.copytree(copy / _MODEL, draft, dirs_exist_ok=True)
 
 
 def sound(version: str | int) -> bool:
@@ -231,7 +255,7 @@ def _stated(facts: Path) -> Mapping[str, Any]:
 
 
 def _described(catalogue: list[str], items: pl.DataFrame | None) -> pl.DataFrame:
-    """Titles and categories of every item that the model or the run knows."""
+    """Titles, categories and prices of every item that the model or the run knows."""
     kinds = {name: ITEMS[name] for name in _SHOWN}
     known = pl.DataFrame(schema=kinds) if items is None else items.select(_SHOWN).unique(C.ITEM, keep="first")
     ids = pl.DataFrame({C.ITEM: catalogue}, schema={C.ITEM: pl.String})

@@ -14,15 +14,35 @@ import polars as pl
 import yaml
 
 from augrec.errors import InputError
+from augrec.evaluation.metrics import METRICS
 from augrec.files import read_json
 
 MAX_CURVE_ROWS = 200
+MAX_TRIALS = 30
+"""The best so many of a search become runs of their own; trials.csv has them all."""
 _MAX_VALUE = 6000
 _SECRET_KEY = re.compile(r"passw|secret|token|credential|api[-_]?key|connection", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):[^\s@]+@")
 # How tables are imported may name databases; it stays out.
 _RUN_PARAMETERS = ("seed", "run", "data.window", "validation", "prepare", "features", "synthesis", "audit", "augmentation",
-                   "evaluation", "gate")  # fmt: skip
+                   "tuning.trials", "tuning.seconds", "tuning.metric", "tuning.pruning", "evaluation", "gate")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One config of a search.
+
+    Attributes:
+        number: from 0.
+        state: "complete", "pruned", … (see `augrec.tuning.search.Trial`).
+        parameters: flat, as text.
+        metrics: what it reached; empty where it did not end.
+    """
+
+    number: int
+    state: str
+    parameters: dict[str, str]
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -37,6 +57,7 @@ class Part:
         curve: columns step and one for each measured quantity.
         inputs: {path of a dataset: what it was used for}.
         files: shown with the part.
+        trials: of the search for its hyper-parameters.
     """
 
     role: str
@@ -46,6 +67,7 @@ class Part:
     curve: pl.DataFrame
     inputs: dict[str, str]
     files: list[Path] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
 
 
 def parts(workspace: Path) -> list[Part]:
@@ -80,7 +102,7 @@ def run_parameters(workspace: Path) -> dict[str, str]:
         if key:
             value = {key: value.get(key)} if isinstance(value, Mapping) and key in value else None
         if value is not None:
-            shown[section] = value
+            shown[section] = {**shown.get(section, {}), **value} if key else value
     return texts(shown)
 
 
@@ -139,6 +161,26 @@ def metrics(value: Any) -> dict[str, float]:
     }
 
 
+def shown(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """What MLflow gets of a split's measures: all of them over all users, accuracy by slice, and how uneven the rest is.
+
+    The numbers of every group of users, group of items and period would bury these; they are in metrics.json.
+    """
+    told = {
+        name: part for name, part in measures.items() if name not in ("slices", "items", "groups", "time")
+    }
+    told["slices"] = {
+        name: {key: value for key, value in part.items() if key.partition("@")[0] in ("n_users", *METRICS)}
+        for name, part in measures.get("slices", {}).items()
+    }
+    told["items"] = {
+        name: {key: value for key, value in part.items() if key != "groups"}
+        for name, part in measures.get("items", {}).items()
+    }
+    told["groups"] = {name: {"gap": part["gap"]} for name, part in measures.get("groups", {}).items()}
+    return told
+
+
 def metric_name(name: str) -> str:
     """MLflow refuses "@" and "+" in names."""
     return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("+", "_plus"), flags=re.ASCII)
@@ -157,6 +199,22 @@ def read_curve(path: Path) -> pl.DataFrame:
     last = len(table) - 1
     rows = [*range(last % every, last + 1, every)]
     return table[rows].select(pl.col("step").cast(pl.Int64), pl.col(names).cast(pl.Float64))
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """The best MAX_TRIALS trials of a model's trials.csv, in order of their numbers; none without a search."""
+    if not (folder / "trials.csv").exists():
+        return []
+    table = pl.read_csv(folder / "trials.csv", infer_schema=False).with_columns(
+        pl.col("trial").cast(pl.Int64), pl.col("value").cast(pl.Float64)
+    )
+    name = f"valid/overall/{(read_json(folder / 'training.json').get('tuning') or {})['metric']}"
+    best = table.sort("value", descending=True, nulls_last=True, maintain_order=True).head(MAX_TRIALS)
+    return [
+        Trial(row.pop("trial"), row.pop("state"), texts({"config": row}), metrics({name: value}))
+        for row in best.sort("trial").iter_rows(named=True)
+        for value in [row.pop("value")]
+    ]
 
 
 def _generator(workspace: Path, params: Mapping[str, Any], name: str) -> Part:
@@ -183,10 +241,12 @@ def _recommender(workspace: Path, params: Mapping[str, Any], name: str, policy: 
         name=f"{name}/{policy}",
         parameters=_component(params, "recommenders", name, folder)
         | texts({"policy": policy, "policies": {policy: (params.get("policies") or {}).get(policy)}}),
-        metrics=metrics(read_json(report))
+        metrics=metrics({split: shown(measures) for split, measures in read_json(report).items()})
         | metrics({"training": read_json(training) if training.exists() else {}}),
         curve=read_curve(folder / "curve.csv"),
         inputs={f"data/augmented/{policy}": "training", "data/prepared": "evaluation"},
+        files=[folder / "trials.csv"] if (folder / "trials.csv").exists() else [],
+        trials=read_trials(folder),
     )
 
 

@@ -18,6 +18,8 @@ from augrec.registry import bundle, evidence, lookup, tracking
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 
 CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+"""Set by hand or by a command: the version that `augrec serve` tries out beside the champion."""
 PREVIOUS: Final = "previous_champion"
 
 
@@ -123,6 +125,13 @@ def champion() -> Version | None:
 def previous_champion() -> Version | None:
     """The version that `rollback` returns to, or nothing."""
     found = lookup.by_alias(PREVIOUS)
+    return None if found is None else _version(found)
+
+
+@mlflow_errors("look up a version by its alias")
+def named(alias: str) -> Version | None:
+    """The version an alias names, or nothing."""
+    found = lookup.by_alias(alias)
     return None if found is None else _version(found)
 
 

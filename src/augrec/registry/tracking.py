@@ -1,4 +1,5 @@
-"""A run's results in MLflow: one parent run, a child for each generator and each recommender under each policy."""
+"""A run's results in MLflow: one parent run, a child for each generator and each recommender under each policy, and below
+a recommender one for each trial of its search."""
 
 from __future__ import annotations
 
@@ -22,6 +23,8 @@ NAME: Final = "augrec.name"
 _PARENT: Final = "mlflow.parentRunId"
 _SHOWN_FILES = ("reports/report.html", "reports/decision.json", "dvc.lock")
 _SHOWN_FOLDERS = {"reports/validation": "validation", "reports/splits": "splits"}
+_STATUS = {"pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
+"""Of MLflow's words the closest to a trial's state."""
 
 T = TypeVar("T")
 
@@ -140,7 +143,30 @@ def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commi
     _log_inputs(child.info.run_id, part.inputs, hashes)
     for path in part.files:
         client().log_artifact(child.info.run_id, str(path))
+    _log_trials(child, part, time_ms)
     client().set_terminated(child.info.run_id, "FINISHED")
+
+
+def _log_trials(child: Run, part: evidence.Part, time_ms: int) -> None:
+    """The trials of a search as runs below the model's; those that are there already stay as they are."""
+    if not part.trials:
+        return
+    below = f"tags.`{_PARENT}` = '{child.info.run_id}' and tags.`{ROLE}` = 'trial'"
+    known = {
+        run.data.tags[NAME]: run for run in client().search_runs([experiment()], below, max_results=1000)
+    }
+    for trial in part.trials:
+        name = f"{part.name} trial {trial.number}"
+        run = known.get(name)
+        if run is None:
+            own = {_PARENT: child.info.run_id, ROLE: "trial", NAME: name, "augrec.state": trial.state}
+            run = client().create_run(experiment(), tags=own, run_name=f"trial {trial.number}")
+        elif run.info.status != "RUNNING":
+            continue
+        points = [Metric(name, value, time_ms, 0) for name, value in trial.metrics.items()]
+        parameters = [Param(key, value) for key, value in trial.parameters.items()]
+        client().log_batch(run.info.run_id, metrics=points, params=parameters)
+        client().set_terminated(run.info.run_id, _STATUS.get(trial.state, "FINISHED"))
 
 
 def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None:
@@ -170,7 +196,9 @@ def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None
 
 def _winner_metrics(decision: Mapping[str, object]) -> dict[str, float]:
     arm = winning_arm(decision)
-    return evidence.metrics({"winner": {"valid": arm.get("valid"), "test": arm.get("test")}})
+    return evidence.metrics(
+        {"winner": {split: evidence.shown(arm.get(split) or {}) for split in ("valid", "test")}}
+    )
 
 
 def winning_arm(decision: Mapping) -> Mapping:

@@ -29,7 +29,9 @@ def timeline(inputs: load.Inputs) -> Figure | None:
         return None
     title, caption = (
         "Interactions over time",
-        "Models learn from the first stretch, are tuned on the second and judged on the last.",
+        "Models learn from the first stretch, are tuned on the second and judged on the last."
+        if (inputs.split or {}).get("valid_from")
+        else "Models learn from all of it, but for what they are tuned on and judged by.",
     )
     return Figure(title, caption, plots.timeline(inputs.activity, f"{title}. {caption}"))
 

@@ -12,12 +12,15 @@ from markupsafe import Markup
 from augrec.data.slices import SLICES
 from augrec.files import write_text
 from augrec.reporting import figures, gains, load, words
+from augrec.reporting.beyond import beyond
+from augrec.reporting.limits import limits, measures
 from augrec.reporting.words import (
     find_arm,
     measured,
     metric_words,
     number,
     percent,
+    plain,
     relative,
     signed,
     slice_words,
@@ -66,14 +69,16 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "decision": decision,
         "gate": gate,
         "metric": metric,
-        "big": _big_numbers(decision),
+        "big": _big_numbers(decision, inputs.split),
+        "judged_on": _judged_on(inputs.split),
         "inputs": inputs,
         "slices": SLICES,
         "timeline": figures.timeline(inputs),
-        "generators": [(one, _drawn(one), _limits(one.audit), _measures(one.audit)) for one in generators],
+        "generators": [(one, _drawn(one), limits(one.audit), measures(one.audit)) for one in generators],
         "heat": [_heat(arms, metric, group) for group in dict.fromkeys(("all", gate["target_slice"]))],
         "differences": figures.differences(gains.against_none(workspace, decision), metric),
         "by_user": figures.winner_by_user(gains.winner_by_user(workspace, decision), metric),
+        "beyond": beyond(decision),
         "comparisons": [{**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])],
         "curves": [*(figure for generator in generators for figure in figures.generator_curves(generator)),
                    *figures.recommender_curves(workspace, arms)],
@@ -81,7 +86,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _big_numbers(decision: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _big_numbers(decision: Mapping[str, Any], split: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     """(value, what it is, what to hold it against): the winner over all users, in the target slice, and its gain."""
     gate, winner = decision["gate"], decision["winner"]
     metric, group = gate["metric"], gate["target_slice"]
@@ -94,7 +99,9 @@ def _big_numbers(decision: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         note = "the real data as it is" if winner["policy"] == gains.BASELINE else against
         numbers.append((number(value), f"{metric_words(metric)}, {slice_words(part)}", note))
     users = words.users(arm)
-    numbers.append((words.count(users), "test users", "none of them was trained on"))
+    strangers = _rules(split)["strangers"]
+    note = "none of them was trained on" if strangers else "trained on, but for what they are judged by"
+    numbers.append((words.count(users), "test users", note))
     audits = decision.get("audits") or {}
     passed = sum(bool(audit["passed"]) for audit in audits.values())
     if audits:
@@ -105,28 +112,24 @@ def _big_numbers(decision: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return numbers
 
 
+def _rules(split: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return (split or {}).get("rules") or {"order": "global", "strangers": True}
+
+
+def _judged_on(split: Mapping[str, Any] | None) -> str:
+    """Whom and what the protocol of the split kept from every model, in words."""
+    rules = _rules(split)
+    if rules["order"] == "global":
+        return f"{'people and ' * rules['strangers']}times that no model was trained on"
+    protocol = plain((split or {}).get("protocol", ""))
+    if rules["strangers"]:
+        return f"people that no model was trained on, though on later deeds of others (protocol: {protocol})"
+    return f"what was left out of each user's own record (protocol: {protocol})"
+
+
 def _drawn(generator: load.GeneratorFacts) -> list[figures.Figure]:
     drawings = (figures.popularity, figures.lengths, figures.categories, figures.neighbours, figures.attack)
     return [figure for draw in drawings if (figure := draw(generator))]
-
-
-def _measures(audit: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """Every number of an audit, by name."""
-    parts = [(audit or {}).get(part) or {} for part in ("fidelity", "diversity", "privacy")]
-    return {name: value for part in parts for name, value in part.items() if not isinstance(value, str)}
-
-
-def _limits(audit: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """One row for each limit of an audit: what was measured, the limit, and whether it held."""
-    if not audit:
-        return []
-    measures = _measures(audit)
-    rows = []
-    for name, limit in (audit.get("limits") or {}).items():
-        bound, _, measure = name.partition("_")
-        rows.append({"name": measure, "value": measures.get(measure), "bound": {"min": "≥", "max": "≤"}.get(bound, ""),
-                     "limit": limit, "passed": name not in audit.get("failed_limits", [])})  # fmt: skip
-    return rows
 
 
 def _heat(arms: list[dict[str, Any]], metric: str, group: str) -> dict[str, Any]:

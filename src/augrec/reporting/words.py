@@ -23,6 +23,17 @@ _METRIC_WORDS: Final = {
     "precision": "Precision",
     "map": "MAP",
     "mrr": "MRR",
+    "f1": "F1",
+    "recall_head": "Recall, most popular",
+    "recall_mid": "Recall, in between",
+    "recall_tail": "Recall, least popular",
+    "recall_new": "Recall, new items",
+    "coverage": "Coverage",
+    "gini": "Gini",
+    "novelty": "Novelty",
+    "popularity_lift": "Popularity lift",
+    "diversity": "Diversity",
+    "serendipity": "Serendipity",
 }
 
 

@@ -30,8 +30,8 @@ def main(name: str) -> None:
         training=read_training_interactions(),
         interactions=read_table(PREPARED / "interactions.parquet", "prepare"),
         held_out=read_table(PREPARED / "held_out.parquet", "prepare"),
-        valid_from=datetime.fromisoformat(cuts["valid_from"]),
-        test_from=datetime.fromisoformat(cuts["test_from"]),
+        valid_from=_moment(cuts["valid_from"]),
+        test_from=_moment(cuts["test_from"]),
         items=read_table(PREPARED / "items.parquet", "prepare"),
     )
     sample = read_table(Path("data/synthetic") / name / "interactions.parquet", "synthesize")
@@ -44,6 +44,10 @@ def main(name: str) -> None:
         log.info("%s passed the audit", name)
     else:
         log.warning("%s failed the audit: %s", name, ", ".join(verdict["failed_limits"]))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 if __name__ == "__main__":

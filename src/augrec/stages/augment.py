@@ -1,8 +1,10 @@
-"""Build a policy's training set: data/training_set and data/synthetic -> data/augmented/<policy>."""
+"""Build a policy's training set: data/training_set, data/synthetic and perhaps the champion -> data/augmented/<policy>."""
 
 from __future__ import annotations
 
 import logging
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -11,11 +13,14 @@ from pydantic import Field
 from augrec.augmentation.base import Ingredients, Policy
 from augrec.data.columns import Columns as C
 from augrec.data.config import Section, parse
-from augrec.errors import ConfigError
-from augrec.files import whole_directory, write_json, write_parquet
+from augrec.errors import ConfigError, InputError
+from augrec.files import digest, whole_directory, write_json, write_parquet
 from augrec.seeds import derive
 from augrec.stages._training_set import read_table, read_training_interactions
 from augrec.stages.runner import read_params, run
+
+CHAMPION = Path("models/champion")
+"""The model that `run.champion` in params.yaml names; `retrain` writes both, and DVC tracks the folder."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +76,9 @@ def main(name: str) -> None:
         )
     policy = Policy(name, policies[name] or [], seed=derive(params["seed"], "augment"))
     real = read_training_interactions()
-    samples = Samples((params.get("run") or {}).get("generators") or [], name)
+    taking_part = params.get("run") or {}
+    champion = taking_part.get("champion") if policy.continues_champion else None
+    samples = Samples(taking_part.get("generators") or [], name)
     training = policy.apply(Ingredients(real, samples, config.max_ratio))
     n_real = real[C.USER].n_unique()
     facts = {
@@ -81,11 +88,26 @@ def main(name: str) -> None:
         "n_added_users": training[C.USER].n_unique() - n_real,
         "n_rows": len(training),
         "samples": sorted(samples.used),
+        "start": "champion" if policy.continues_champion else None,
+        "champion": champion,
     }
     with whole_directory(Path("data/augmented") / name) as draft:
         write_parquet(draft / "interactions.parquet", training)
         write_json(draft / "policy.json", facts)
+        if champion is not None:
+            _copy_champion(champion, draft / "champion")
     log.info("%s: %d real users and %d more, %d rows", name, n_real, facts["n_added_users"], len(training))
+
+
+def _copy_champion(champion: Mapping[str, str], target: Path) -> None:
+    """Put the model that `run.champion` names, by version and digest, beside the rows it is to be trained on."""
+    if not CHAMPION.is_dir() or digest(CHAMPION) != champion["digest"]:
+        raise InputError(
+            f"this is not version {champion['version']}, which run.champion in params.yaml names",
+            where=str(CHAMPION),
+            fix="`dvc pull models/champion.dvc` brings it; or set run.champion to null: training in full",
+        )
+    shutil.copytree(CHAMPION, target)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from augrec.files import read_json, write_json
 from augrec.stages.runner import read_params, run
 
 _log = logging.getLogger(__name__)
+_CHOSEN_BY = ("overall", "slices", "catalogue")
 
 
 def main() -> None:
@@ -50,6 +51,8 @@ def _arm(recommender: str, policy: str) -> Arm:
         kind=training["kind"],
         generators=tuple(training["samples"]),
         catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},
+        # of validation users only what the choice can rest on
+        beside={TEST: {name: part for name, part in metrics[TEST].items() if name not in _CHOSEN_BY}},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,32 +11,35 @@ import polars as pl
 from augrec.data.columns import Columns as C
 from augrec.features.build import Prepared, item_features, top_categories, user_features
 from augrec.features.schema import FeaturesConfig, schema_of
-from augrec.files import whole_directory, write_json, write_parquet
+from augrec.files import read_json, whole_directory, write_json, write_parquet
 from augrec.stages.runner import read_params, run
 
 log = logging.getLogger(__name__)
 
 PREPARED = Path("data/prepared")
 FEATURES = Path("data/features")
+ROWS = [C.USER, C.ITEM, C.TIMESTAMP, C.VALUE]
 
 
 def main() -> None:
     """Write user_features.parquet, item_features.parquet, their schema.json and the names of the category slots."""
     config = FeaturesConfig.from_params(read_params()["features"])
     items = pl.read_parquet(PREPARED / "items.parquet", columns=[C.ITEM, C.CATEGORIES, C.PRICE])
-    train = pl.read_parquet(PREPARED / "train.parquet", columns=[C.ITEM])
+    train = pl.read_parquet(PREPARED / "train.parquet", columns=ROWS)
+    everything = pl.read_parquet(PREPARED / "interactions.parquet", columns=ROWS)
+    order = read_json(PREPARED / "split.json")["rules"]["order"]
     data = Prepared(
-        interactions=pl.read_parquet(
-            PREPARED / "interactions.parquet", columns=[C.USER, C.ITEM, C.TIMESTAMP, C.VALUE]
-        ),
+        # where a user's targets may lie before their history, earlier rows are no past
+        interactions=train if order == "none" else everything,
         items=items,
         users=pl.read_parquet(PREPARED / "users.parquet", columns=[C.USER]),
         held_out=pl.read_parquet(PREPARED / "held_out.parquet", columns=[C.USER]),
         categories=top_categories(train, items, config.max_categories),
     )
+    # without one cut in time for all, a training row may be later than somebody's target
+    of_items = data if order == "global" else replace(data, interactions=train)
     with whole_directory(FEATURES) as folder:
-        for kind, build in (("user", user_features), ("item", item_features)):
-            table = build(data, config)
+        for kind, table in (("user", user_features(data, config)), ("item", item_features(of_items, config))):
             write_parquet(folder / f"{kind}_features.parquet", table)
             log.info("%s features: %d snapshots, %d columns", kind, len(table), table.width)
         write_json(folder / "schema.json", schema_of(config))

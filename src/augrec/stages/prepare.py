@@ -1,8 +1,9 @@
-"""Clean, de-duplicate and split: data/validated -> data/prepared and reports/splits."""
+"""Clean, de-duplicate and split by the protocol: data/validated -> data/prepared and reports/splits."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,10 @@ def main() -> None:
 def write_prepared(folder: Path, tables: Tables, interactions: pl.DataFrame, parts: Split) -> None:
     """Write data/prepared, whole or not at all."""
     summary: dict[str, Any] = {
-        "valid_from": parts.valid_from.isoformat(),
-        "test_from": parts.test_from.isoformat(),
+        "protocol": parts.protocol,
+        "rules": asdict(parts.rules),
+        "valid_from": None if parts.valid_from is None else parts.valid_from.isoformat(),
+        "test_from": None if parts.test_from is None else parts.test_from.isoformat(),
         "first": parts.first.isoformat(),
         "last": parts.last.isoformat(),
         "counts": parts.counts,

@@ -43,6 +43,8 @@ def main(name: str) -> None:
     }
     with whole_directory(Path("data/synthetic") / name) as draft:
         write_parquet(draft / "interactions.parquet", sample)
+        if (realness := generator.realness(sample)) is not None:
+            write_parquet(draft / "realness.parquet", realness)
         write_json(draft / "sample.json", facts)
     log.info(
         "%s: %d users, %d interactions, %d items",

@@ -28,9 +28,11 @@ def main(name: str) -> None:
         curve.append(dict(row))
         log.info("%s", "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
 
+    interactions = read_training_interactions()
     users_path = FOLDER / "users.parquet"
     users = read_table(users_path, "training_set") if users_path.exists() else None
-    generator.fit(read_training_interactions(), users=users, log=show)
+    items = read_table(Path("data/prepared/items.parquet"), "prepare")
+    generator.fit(interactions, users=users, items=items, log=show)
     with whole_directory(Path("models/generators") / name) as draft:
         generator.save(draft)
         table = pl.DataFrame(curve) if curve else pl.DataFrame(schema={"step": pl.Int64})

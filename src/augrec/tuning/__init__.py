@@ -1,1 +1,1 @@
-"""Hyper-parameter search; the one room that imports Optuna."""
+"""Optuna: the search for a recommender's hyper-parameters, bounded in trials and time."""

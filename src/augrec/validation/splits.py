@@ -1,9 +1,23 @@
-"""Expectations for the prepared splits: nothing from the future, nobody held out among those trained on."""
+"""Expectations for the prepared splits: nothing leaks that the protocol does not allow.
+
+What is expected follows from the protocol's rules (`augrec.data.protocols.base.Rules`), not from what the split says of
+itself:
+
+| | expected |
+|---|---|
+| always | training rows are real and among the prepared ones; histories and targets are what the user met; no target is in the history, in the user's training rows, or (of test) in a validation case; a user is judged once in a slice |
+| order global | training rows lie before valid_from; moments lie in their period; histories lie before the moment, targets from then on and inside the period |
+| order user | histories lie before the moment, targets from then on; no training row of the user is later |
+| order none | nothing of time |
+| strangers | users of cases are held out for that role, and no training row is theirs; otherwise nobody is held out |
+| new_items | no target is in any training row |
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,15 +26,30 @@ import polars as pl
 from augrec.data.cases import CASES
 from augrec.data.columns import INTERACTIONS, REAL
 from augrec.data.columns import Columns as C
+from augrec.data.config import SplitConfig, parse
+from augrec.data.protocols.base import Rules, protocol_of
 from augrec.data.slices import SLICES
 from augrec.errors import InputError
 from augrec.validation import reading
 from augrec.validation.limits import moment
+from augrec.validation.split_facts import Seen, case_facts
 from augrec.validation.suites import Check, Suite, has_columns, row_count
 
 ROLES: Final = ("valid", "test")
 _HELD_OUT: Final = {C.USER: pl.String, "role": pl.String}
 _FIX: Final = "run the prepare stage again; if it fails again, the split itself is wrong"
+
+
+@dataclass(frozen=True)
+class _Period:
+    """When a role's cases may lie; None: open. `limited`: the protocol cuts time for all alike."""
+
+    begin: datetime | None
+    end: datetime | None
+
+    @property
+    def limited(self) -> bool:
+        return self.begin is not None
 
 
 def check(prepared: Path, params: Mapping[str, Any], out: Path) -> None:
@@ -44,81 +73,28 @@ def check(prepared: Path, params: Mapping[str, Any], out: Path) -> None:
 
 
 def split_suites(prepared: Path, params: Mapping[str, Any]) -> tuple[list[Suite], datetime]:
-    """The suites for train, held_out, cases_valid and cases_test, and the moment of the test cut."""
-    cuts = _cuts(prepared / "split.json")
+    """The suites for train, held_out, cases_valid and cases_test, and the moment of the last interaction."""
+    config = parse(SplitConfig, (params.get("prepare") or {}).get("split") or {}, "prepare.split")
+    rules = protocol_of(config, 0).rules
+    periods = _periods(prepared / "split.json", rules)
     interactions = reading.read(prepared / "interactions.parquet", INTERACTIONS)
     train = reading.read(prepared / "train.parquet", INTERACTIONS)
     held_out = reading.read(prepared / "held_out.parquet", _HELD_OUT)
-    known = _first_meetings(interactions)
-    begin = dict(zip(ROLES, cuts, strict=True))
-    end = {"valid": cuts[1], "test": None}
-    settings = (params.get("prepare") or {}).get("split") or {}
-    suites = [_train_suite(train, held_out, known, cuts[0]), _held_out_suite(held_out, known)]
-    for role in ROLES:
-        cases = reading.read(prepared / f"cases_{role}.parquet", CASES)
-        facts = case_facts(cases, held_out, known, begin[role], end[role])
-        suites.append(_cases_suite(role, facts, begin[role], end[role], settings))
-    return suites, cuts[1]
-
-
-def case_facts(
-    cases: pl.DataFrame, held_out: pl.DataFrame, known: pl.DataFrame, begin: datetime, end: datetime | None
-) -> pl.DataFrame:
-    """For each case what can be expected of it, one scalar a column.
-
-    Args:
-        cases: schema `CASES`.
-        held_out: user_id, role.
-        known: user_id, item_id, timestamp: when each user met each item first.
-        begin: start of the period.
-        end: its end, outside; None: open.
-
-    Returns:
-        user_id, slice, moment, n_history, n_targets, role of the user (null: not held out), and numbers that must be 0:
-        unknown_history: items the user never met;
-        late_history: items met after the moment; at the begin of the period, also those met in that very instant;
-        misplaced_targets: items the user never met, or met before the moment, or at or after the end;
-        repeated_targets: targets that are in the history.
-    """
-    numbered = cases.with_row_index("case")
-    history, targets = (
-        numbered.select("case", C.USER, "moment", pl.col(name).alias(C.ITEM))
-        .explode(C.ITEM)
-        .drop_nulls(C.ITEM)
-        .join(known, on=[C.USER, C.ITEM], how="left")
-        for name in ("history", "targets")
-    )
-    met, moment_ = pl.col(C.TIMESTAMP), pl.col("moment")
-    wrong_end = (met >= end) if end is not None else pl.lit(False)
-    counted = [
-        _count(history, met.is_null(), "unknown_history"),
-        _count(history, (met > moment_) | ((moment_ <= begin) & (met >= begin)), "late_history"),
-        _count(targets, met.is_null() | (met < moment_) | wrong_end, "misplaced_targets"),
-        _count(targets.join(history, on=["case", C.ITEM], how="semi"), pl.lit(True), "repeated_targets"),
+    known = interactions.group_by(C.USER, C.ITEM).agg(pl.col(C.TIMESTAMP).min())
+    cases = {role: reading.read(prepared / f"cases_{role}.parquet", CASES) for role in ROLES}
+    suites = [
+        _train_suite(train, held_out, known, periods["valid"].begin),
+        _held_out_suite(held_out, known, rules),
     ]
-    facts = numbered.select(
-        "case",
-        C.USER,
-        "slice",
-        "moment",
-        n_history=pl.col("history").list.len().cast(pl.Int64),
-        n_targets=pl.col("targets").list.len().cast(pl.Int64),
-    ).join(held_out.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
-    for table in counted:
-        facts = facts.join(table, on="case", how="left", maintain_order="left")
-    return facts.drop("case").with_columns(pl.selectors.unsigned_integer().fill_null(0).cast(pl.Int64))
-
-
-def _count(rows: pl.DataFrame, condition: pl.Expr, name: str) -> pl.DataFrame:
-    return rows.group_by("case").agg(condition.fill_null(False).sum().alias(name))
-
-
-def _first_meetings(interactions: pl.DataFrame) -> pl.DataFrame:
-    return interactions.group_by(C.USER, C.ITEM).agg(pl.col(C.TIMESTAMP).min())
+    for role in ROLES:
+        seen = Seen(known, train, held_out, cases["valid"] if role == "test" else None)
+        facts = case_facts(cases[role], seen, periods[role].begin, periods[role].end)
+        suites.append(_cases_suite(role, facts, periods[role], rules, config))
+    return suites, interactions[C.TIMESTAMP].max() or datetime.fromtimestamp(0, UTC)  # type: ignore[return-value]
 
 
 def _train_suite(
-    train: pl.DataFrame, held_out: pl.DataFrame, known: pl.DataFrame, valid_from: datetime
+    train: pl.DataFrame, held_out: pl.DataFrame, known: pl.DataFrame, valid_from: datetime | None
 ) -> Suite:
     users = held_out.select(C.USER).unique().with_columns(pl.lit(True).alias("held_out"))
     meetings = known.select(C.USER, C.ITEM, pl.lit(True).alias("known"))
@@ -131,25 +107,31 @@ def _train_suite(
         _count_of_rows("training interactions"),
         has_columns(list(INTERACTIONS)),
         *(_present(column) for column in (C.USER, C.ITEM, C.TIMESTAMP)),
-        _critical(
-            f"no row from the future: all lie before {valid_from:%Y-%m-%d %H:%M:%S} UTC, where validation begins",
-            "ExpectColumnValuesToBeBetween",
-            column=C.TIMESTAMP,
-            max_value=valid_from,
-            strict_max=True,
-        ),
         _in_set("held_out", [False], "no row of a held-out user"),
         _in_set("known", [True], "every row is one of the prepared interactions"),
         _in_set(C.ORIGIN, [REAL], "every row is real"),
     ]
+    if valid_from is not None:
+        checks.append(
+            _critical(
+                f"no row from the future: all lie before {valid_from:%Y-%m-%d %H:%M:%S} UTC, where validation begins",
+                "ExpectColumnValuesToBeBetween",
+                column=C.TIMESTAMP,
+                max_value=valid_from,
+                strict_max=True,
+            )
+        )
     return Suite("train", "training interactions", table, checks)
 
 
-def _held_out_suite(held_out: pl.DataFrame, known: pl.DataFrame) -> Suite:
+def _held_out_suite(held_out: pl.DataFrame, known: pl.DataFrame, rules: Rules) -> Suite:
     users = known.select(C.USER).unique().with_columns(pl.lit(True).alias("known"))
     table = held_out.join(users, on=C.USER, how="left", maintain_order="left").with_columns(
         pl.col("known").fill_null(False)
     )
+    if not rules.strangers:
+        nobody = _critical("nobody is held out", "ExpectTableRowCountToBeBetween", min_value=0, max_value=0)
+        return Suite("held_out", "held-out users and their roles", table, [nobody])
     checks = [
         _count_of_rows("held-out users"),
         _present(C.USER),
@@ -161,15 +143,10 @@ def _held_out_suite(held_out: pl.DataFrame, known: pl.DataFrame) -> Suite:
     return Suite("held_out", "held-out users and their roles", table, checks)
 
 
-def _cases_suite(
-    role: str, facts: pl.DataFrame, begin: datetime, end: datetime | None, settings: Mapping[str, Any]
-) -> Suite:
-    period = {"min_value": begin} | ({"max_value": end, "strict_max": True} if end is not None else {})
-    least, most = settings.get("min_targets", 1), settings.get("max_history")
+def _cases_suite(role: str, facts: pl.DataFrame, period: _Period, rules: Rules, config: SplitConfig) -> Suite:
+    least, most = config.min_targets, config.max_history
     checks = [
         _count_of_rows(f"{role} cases"),
-        _present("role"),
-        _in_set("role", [role], f"every user is held out for {role}"),
         _in_set("slice", list(SLICES), f"slices are {', '.join(SLICES)}"),
         _critical(
             "a user is judged once in a slice",
@@ -177,26 +154,29 @@ def _cases_suite(
             column_list=[C.USER, "slice"],
         ),
         _present("moment"),
-        _critical(
-            f"moments lie in the {role} period", "ExpectColumnValuesToBeBetween", column="moment", **period
-        ),
-        _critical(
-            f"at least {least} targets", "ExpectColumnValuesToBeBetween", column="n_targets", min_value=least
-        ),
+        _between("n_targets", f"at least {least} targets", min_value=least),
+        _between("n_history", f"at most {most} items in a history", max_value=most),
         _zero("unknown_history", "histories hold only items that the user met"),
-        _zero("late_history", "histories hold nothing from after the moment"),
+        _zero("unknown_targets", "targets are items that the user met"),
         _zero("repeated_targets", "no target is in the history"),
-        _zero("misplaced_targets", "targets were met after the moment and inside the period"),
+        _zero("trained_targets", "no target is in the user's training rows"),
     ]
-    if most is not None:
-        checks.append(
-            _critical(
-                f"at most {most} items in a history",
-                "ExpectColumnValuesToBeBetween",
-                column="n_history",
-                max_value=most,
-            )
-        )
+    if role == "test":
+        checks.append(_zero("validated_targets", "no target is in a validation case of the user"))
+    if rules.strangers:
+        checks += [_present("role"), _in_set("role", [role], f"every user is held out for {role}")]
+    if rules.order != "none":
+        targets = "targets were met after the moment" + " and inside the period" * period.limited
+        checks += [
+            _zero("late_history", "histories hold nothing from after the moment"),
+            _zero("misplaced_targets", targets),
+            _zero("late_training", "no training row of the user is from after the moment"),
+        ]
+    if period.limited:
+        end = {} if period.end is None else {"max_value": period.end, "strict_max": True}
+        checks.append(_between("moment", f"moments lie in the {role} period", min_value=period.begin, **end))
+    if rules.new_items:
+        checks.append(_zero("known_targets", "targets are items that no training row holds"))
     return Suite(f"cases_{role}", f"cases of {role} users", facts, checks)
 
 
@@ -216,17 +196,25 @@ def _in_set(column: str, values: list[Any], claim: str) -> Check:
     return _critical(claim, "ExpectColumnValuesToBeInSet", column=column, value_set=values)
 
 
+def _between(column: str, claim: str, **limits: Any) -> Check:
+    return _critical(claim, "ExpectColumnValuesToBeBetween", column=column, **limits)
+
+
 def _zero(column: str, claim: str) -> Check:
-    return _critical(claim, "ExpectColumnValuesToBeBetween", column=column, min_value=0, max_value=0)
+    return _between(column, claim, min_value=0, max_value=0)
 
 
-def _cuts(path: Path) -> tuple[datetime, datetime]:
+def _periods(path: Path, rules: Rules) -> dict[str, _Period]:
+    """Each role's period, from split.json where the protocol cuts time for all alike."""
     split = reading.read_json(path)
+    if rules.order != "global":
+        return dict.fromkeys(ROLES, _Period(None, None))
     try:
-        return moment(split["valid_from"]), moment(split["test_from"])
+        valid_from, test_from = moment(split["valid_from"]), moment(split["test_from"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"valid_from or test_from is missing or not a time ({error})",
             where=str(path),
             fix="run the prepare stage again",
         ) from error
+    return {"valid": _Period(valid_from, test_from), "test": _Period(test_from, None)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from augrec.errors import PermanentError
 from augrec.settings import Settings
@@ -10,7 +11,8 @@ from augrec.versioning import git, stages
 from augrec.versioning.workspace import Workspace, folder_name
 
 TAG_PREFIX = "run/"
-RECORDED = ["dvc.lock", "params.yaml", "data/raw.dvc"]
+INPUTS = ("data/raw.dvc", "models/champion.dvc")
+"""Pointers to what a run read; the second only where a policy continued the champion."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Publication:
     """What a published run left behind.
 
     Attributes:
-        commit: holds the run's dvc.lock, params.yaml and the pointer to its raw data.
+        commit: holds the run's dvc.lock, params.yaml and the pointers to what it read.
         tag: names that commit.
         pushed: files that were new to the DVC remote.
     """
@@ -41,13 +43,19 @@ def publish(settings: Settings, workspace: Workspace) -> Publication:
             where=str(workspace.path),
             fix="clear these stages in Airflow so that they run again, then this task",
         )
-    pushed = stages.push(workspace.path)
+    pushed = stages.push(workspace.path, inputs(workspace.path))
     tag = f"{TAG_PREFIX}{folder_name(workspace.run_id)}"
+    recorded = ["dvc.lock", "params.yaml", *inputs(workspace.path)]
     commit = git.commit(
-        workspace.path, RECORDED, f"Run {workspace.run_id}\n\nStarted from {workspace.commit}."
+        workspace.path, recorded, f"Run {workspace.run_id}\n\nStarted from {workspace.commit}."
     )
     git.git(settings.home, "tag", "--force", tag, commit)
     return Publication(commit, tag, pushed)
+
+
+def inputs(folder: Path) -> list[str]:
+    """Those of `INPUTS` that a workspace has."""
+    return [name for name in INPUTS if (folder / name).exists()]
 
 
 def tags(settings: Settings) -> list[str]:

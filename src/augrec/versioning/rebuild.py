@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from augrec.settings import Settings
-from augrec.versioning import git, stages, workspace
+from augrec.versioning import git, publish, stages, workspace
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Rebuilt:
 
 
 def rebuild(settings: Settings, commit: str, *, progress: Callable[[str, int, int], None]) -> Rebuilt:
-    """Check out a run's commit, fetch its raw data and run every stage again, restoring none.
+    """Check out a run's commit, fetch what it read and run every stage again, restoring none.
 
     Args:
         settings: where the project is.
@@ -37,7 +37,7 @@ def rebuild(settings: Settings, commit: str, *, progress: Callable[[str, int, in
     """
     path = workspace.checkout(settings, f"reproduce-{commit[:12]}", commit)
     recorded = _outputs(git.git(settings.home, "show", f"{commit}:dvc.lock"))
-    stages.pull(path, ["data/raw.dvc"])
+    stages.pull(path, publish.inputs(path))
     plan = stages.plan(path)
     for number, stage in enumerate(plan, start=1):
         progress(stage.name, number, len(plan))

@@ -140,12 +140,17 @@ def checkout(workspace: Path) -> None:
     _when_unlocked(workspace, lambda repo: repo.checkout(force=True, allow_missing=True))
 
 
-def push(workspace: Path) -> int:
-    """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many files were new there."""
+def push(workspace: Path, inputs: list[str]) -> int:
+    """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many files were new there.
+
+    Args:
+        workspace: the folder with dvc.yaml.
+        inputs: pointers to what was read. They lie in folders that git ignores, where DVC does not look for them.
+    """
 
     def action(repo: Repo) -> int:
         repo.stage_cache.push(None)  # counts what it looked at, not what was new: not part of the answer
-        return int(repo.push())
+        return int(repo.push()) + (int(repo.push(targets=inputs)) if inputs else 0)
 
     return int(_when_unlocked(workspace, action))
 

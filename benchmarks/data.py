@@ -1,0 +1,62 @@
+"""The two prepared splits that every library reads: train.parquet and cases.parquet in a folder of their own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from augrec.data.columns import Columns as C
+from augrec.data.slices import slice_of
+from augrec.seeds import rng
+
+MIN_ITEM_ROWS = 5
+
+
+def random_split(layout: str, folder: Path, out: Path, seed: int) -> None:
+    """CFGAN's protocol: a random fifth of all ratings is the test; each rating counts as 1."""
+    split_rows(_rows(layout, folder), out, seed)
+
+
+def split_rows(rows: pl.DataFrame, out: Path, seed: int) -> None:
+    """The random split of rows user_id, item_id, timestamp in order of time."""
+    held_out = pl.Series(rng(seed, "split").random(len(rows)) < 0.2)
+    _write(rows.filter(~held_out), rows.filter(held_out), out)
+
+
+def time_split(layout: str, folder: Path, out: Path, seed: int) -> None:
+    """What comes after the 80 % quantile of time is the test, for users met before it; items of 5 earlier rows."""
+    rows = _rows(layout, folder)
+    cut = rows[C.TIMESTAMP].sort()[int(0.8 * len(rows))]
+    train, test = rows.filter(pl.col(C.TIMESTAMP) < cut), rows.filter(pl.col(C.TIMESTAMP) >= cut)
+    common = train.group_by(C.ITEM).len().filter(pl.col("len") >= MIN_ITEM_ROWS)
+    _write(train.join(common, on=C.ITEM, how="semi", maintain_order="left"), test, out)
+
+
+def _rows(layout: str, folder: Path) -> pl.DataFrame:
+    """user_id, item_id, timestamp in order of time; a user's first meeting with each item."""
+    tables = import_module(f"augrec.data.sources.{layout}").read(folder)
+    columns = (C.USER, C.ITEM, C.TIMESTAMP)
+    rows = tables.interactions.select(columns).sort(C.TIMESTAMP, C.USER, C.ITEM)
+    return rows.unique([C.USER, C.ITEM], keep="first", maintain_order=True)
+
+
+def _write(train: pl.DataFrame, test: pl.DataFrame, out: Path) -> None:
+    """Cases are the users of both; their history is all of their training rows."""
+    histories = train.group_by(C.USER).agg(history=pl.col(C.ITEM))
+    targets = (
+        test.join(train, on=[C.USER, C.ITEM], how="anti")
+        .sort(C.TIMESTAMP, C.ITEM)
+        .group_by(C.USER)
+        .agg(targets=pl.col(C.ITEM))
+    )
+    cases = histories.join(targets, on=C.USER, how="inner").sort(C.USER)
+    lengths = cases["history"].list.len().to_numpy().astype(np.int64)
+    out.mkdir(parents=True, exist_ok=True)
+    train.write_parquet(out / "train.parquet")
+    cases.with_columns(slice=pl.Series(slice_of(lengths).tolist())).write_parquet(out / "cases.parquet")
+
+
+SPLITS = {"random": random_split, "time": time_split}

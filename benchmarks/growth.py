@@ -1,0 +1,118 @@
+"""Time and memory as interactions grow tenfold: `python -m benchmarks.growth`, with simulated shops.
+
+Each recommender trains in a process of its own and ranks the catalogue for 10,000 users. The slope is that of log time over
+log interactions from the size before: 1 is linear, above 1 grows faster than the data. Users grow with the interactions,
+the catalogue with their square root. Neural recommenders take a fixed number of gradient steps: what grows is the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from augrec.component import available
+from augrec.data.columns import Columns as C
+from augrec.data.simulate import ShopConfig, simulate
+from augrec.data.slices import slice_of
+from augrec.seeds import rng
+from benchmarks import tables
+from benchmarks.environments import WHERE
+from benchmarks.measure import Machine, train
+
+N_CASES = 10_000
+LEFT_OUT = ("content", "demographics", "mmoe", "router")
+"""They need items, users or features beside the interactions."""
+SETTINGS: dict[str, dict[str, int]] = {}
+
+
+def main() -> None:
+    given = _arguments()
+    machine = Machine(given.where, given.threads, given.deadline)
+    found: dict[str, list[dict[str, float] | None]] = {model: [] for model in given.models}
+    sizes = []
+    for wanted in given.sizes:
+        split = given.where / f"growth-{wanted}"
+        sizes.append(_prepare(wanted, split, given.seed))
+        for model, facts in found.items():
+            facts.append(
+                train("augrec", "augrec", model, SETTINGS.get(model, {}), split, machine, given.seed)
+            )
+    parts = [
+        tables.markdown(("interactions", "users", "items"), [[f"{n:,}" for n in size] for size in sizes]),
+        _table("cpu_seconds", "CPU seconds of training, and the slope since the size before", found, sizes),
+        _table("seconds", "Seconds of training", found, sizes),
+        _table("rank_seconds", f"Seconds of ranking for {N_CASES:,} users", found, sizes),
+        _table("grown_mib", "MiB that training added", found, sizes),
+    ]
+    tables.write("growth", "Growth", parts, tables.command_line("benchmarks.growth"), tables.own_versions())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    models = [name for name in available("augrec.recommenders") if name not in LEFT_OUT]
+    parser.add_argument("--models", nargs="+", default=models, choices=models)
+    parser.add_argument("--sizes", nargs="+", type=int, default=[100_000, 1_000_000], help="up to 10000000")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--deadline", type=int, default=600, help="seconds after which a recommender is given up"
+    )
+    parser.add_argument("--seed", type=int, default=20260)
+    parser.add_argument("--where", type=Path, default=WHERE, help="holds the simulated splits")
+    return parser.parse_args()
+
+
+def _prepare(wanted: int, split: Path, seed: int) -> tuple[int, int, int]:
+    """Simulate; write train.parquet and cases.parquet without targets; (interactions, users, items) of training."""
+    shop = ShopConfig(
+        n_users=wanted // 50, n_items=round(1000 * math.sqrt(wanted / 100_000)), n_interactions=round(wanted * 1.9)
+    )  # fmt: skip
+    events = simulate(shop, seed).interactions.select(C.USER, C.ITEM, C.TIMESTAMP)
+    rows = events.unique([C.USER, C.ITEM], keep="first", maintain_order=True).head(wanted)
+    users = rows[C.USER].unique().sort()
+    asked = users.gather(np.sort(rng(seed, "cases").permutation(len(users))[:N_CASES]))
+    met = rows.filter(pl.col(C.USER).is_in(asked.implode())).group_by(C.USER).agg(history=pl.col(C.ITEM))
+    lengths = met["history"].list.len().to_numpy().astype(np.int64)
+    split.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(split / "train.parquet")
+    cases = met.with_columns(
+        slice=pl.Series(slice_of(lengths).tolist()), targets=pl.col("history").list.head(0)
+    )
+    cases.sort(C.USER).write_parquet(split / "cases.parquet")
+    return len(rows), len(users), rows[C.ITEM].n_unique()
+
+
+def _table(
+    fact: str,
+    title: str,
+    found: dict[str, list[dict[str, float] | None]],
+    sizes: Sequence[tuple[int, int, int]],
+) -> str:
+    rows = []
+    for model, facts in found.items():
+        values = [None if one is None else one[fact] for one in facts]
+        rows.append([model, *_cells(values, [size[0] for size in sizes])])
+    header = [title]
+    for position, (n, _, _) in enumerate(sizes):
+        header += [f"{n:,}"] + ["slope"] * (position > 0)
+    return tables.markdown(header, rows)
+
+
+def _cells(values: Sequence[float | None], sizes: Sequence[int]) -> Iterator[str]:
+    for position, value in enumerate(values):
+        yield "–" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+        if position:
+            before = values[position - 1]
+            steps = math.log(sizes[position] / sizes[position - 1])
+            known = value is not None and before is not None and value > 0 and before > 0
+            yield f"{math.log(value / before) / steps:.2f}" if known else "–"  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()

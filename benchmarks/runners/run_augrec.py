@@ -1,0 +1,34 @@
+"""augrec's recommenders; the clock runs from the table of ids on, indexing included."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from _task import Fit, Model, Rank, Task, main
+
+from augrec.component import available
+from augrec.recommenders.base import find
+
+
+def model(name: str) -> Model:
+    def build(task: Task) -> Fit:
+        threads = {"threads": task.threads} if "threads" in find(name).Config.model_fields else {}
+
+        def fit() -> Rank:
+            fitted = find(name)(task.settings | threads, seed=task.seed).fit(task.train)
+
+            def rank() -> np.ndarray:
+                met = pl.Series(
+                    [task.items[items].tolist() for items in task.lists()], dtype=pl.List(pl.String)
+                )
+                return fitted.rank(met, task.k)[0]
+
+            return rank
+
+        return fit
+
+    return build
+
+
+if __name__ == "__main__":
+    main({name: model(name) for name in available("augrec.recommenders")})

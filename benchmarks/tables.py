@@ -1,0 +1,46 @@
+"""Markdown tables that say how they were made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; all columns but the first to the right."""
+    marks = ["---"] + ["--:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, marks, *rows])
+
+
+def write(name: str, title: str, parts: Sequence[str], command: str, versions: Mapping[str, str]) -> None:
+    """Write results/<name>.md: what was measured, by which command, with which versions, on how large a machine."""
+    path = RESULTS / f"{name}.md"
+    named = ", ".join(f"{name} {number}" for name, number in versions.items())
+    made = f"`{command}` on {machine()}; {named}."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join([f"# {title}", *parts, made]) + "\n")
+    print(path.read_text())
+
+
+def machine() -> str:
+    """Its size in words."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB of memory, no GPU"
+
+
+def own_versions() -> dict[str, str]:
+    names = ("torch", "numpy", "scipy", "polars")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def command_line(module: str) -> str:
+    """The command that runs; folders are named, not told."""
+    words = ["FOLDER" if "/" in word else word for word in sys.argv[1:]]
+    return shlex.join(["python", "-m", module, *words])

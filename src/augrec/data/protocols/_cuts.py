@@ -1,0 +1,38 @@
+"""Where time is cut for all users alike."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from augrec.data.config import SplitConfig
+from augrec.data.protocols.base import VALID
+from augrec.errors import RefusedError
+
+
+def cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
+    """Where validation and test begin: the quantiles of time that `config` names.
+
+    Raises:
+        RefusedError: a period would be empty.
+    """
+    if config.valid_from >= config.test_from:
+        raise RefusedError(
+            f"validation would begin at quantile {config.valid_from}, not before test at {config.test_from}",
+            where="params.yaml, prepare.split",
+            fix="keep valid_from below test_from",
+        )
+    ordered = times.sort()
+    first = ordered[0]
+    valid_from = ordered[int(config.valid_from * (len(ordered) - 1))]
+    test_from = ordered[int(config.test_from * (len(ordered) - 1))]
+    if not first < valid_from < test_from:
+        empty = "training" if valid_from == first else "validation"
+        raise RefusedError(
+            f"the {empty} period is empty: too many interactions share one timestamp",
+            where=f"first {first}, {VALID} from {valid_from}, test from {test_from}, last {ordered[-1]}",
+            fix="check that the timestamps are real and of the right unit (data.import), or move "
+            "prepare.split.valid_from and test_from apart",
+        )
+    return valid_from, test_from

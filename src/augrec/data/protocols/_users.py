@@ -1,0 +1,60 @@
+"""Who is held out, and where each row stands in its user's record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from augrec.data.columns import Columns as C
+from augrec.data.protocols.base import ROLE
+from augrec.errors import RefusedError
+
+
+def by_digest(names: pl.Series, seed: int, purpose: str) -> pl.Series:
+    """The names in an order that looks random, and depends neither on theirs nor on which others there are."""
+    key = hashlib.blake2b(f"{seed} {purpose}".encode(), digest_size=16).digest()
+    digests = [hashlib.blake2b(name.encode(), digest_size=8, key=key).hexdigest() for name in names]
+    return pl.DataFrame({"name": names, "digest": digests}).sort("digest", "name")["name"]
+
+
+def choose(users: pl.Series, share: float, n_users: int, seed: int, role: str) -> pl.Series:
+    """At most `share` × `n_users` of `users`, by their digests.
+
+    Raises:
+        RefusedError: that is nobody.
+    """
+    most = int(share * n_users)
+    if users.is_empty() or most == 0:
+        raise RefusedError(
+            f"nobody can be held out for {role}: {len(users):,} of {n_users:,} users could be, {most:,} may be",
+            where=f"prepare.split.max_{role}_users in params.yaml",
+            fix="bring more users (at least ten), a longer period, or raise that share",
+        )
+    return by_digest(users, seed, role).head(most)
+
+
+def roles(users: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """{role: its users} as a table: user_id, role; sorted by user."""
+    return pl.DataFrame(
+        {
+            C.USER: [user for part in users.values() for user in part],
+            ROLE: [role for role, part in users.items() for _ in range(len(part))],
+        },
+        schema={C.USER: pl.String, ROLE: pl.String},
+    ).sort(C.USER)
+
+
+def without(table: pl.DataFrame, held_out: pl.DataFrame) -> pl.DataFrame:
+    """The rows of everybody who is not held out."""
+    return table.join(held_out, on=C.USER, how="anti", maintain_order="left")
+
+
+def places(table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(place, length) of each row in its user's record: 0 is the oldest; int64 (n,) each, for a table sorted by user."""
+    run = table[C.USER].rle_id().to_numpy()
+    lengths = np.bincount(run) if len(run) else np.zeros(0, np.int64)
+    starts = np.cumsum(lengths) - lengths
+    return np.arange(len(run)) - starts[run], lengths[run]

@@ -1,0 +1,42 @@
+"""k-fold cross-validation over users: each user is a test user in exactly one fold."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from augrec.data.columns import Columns as C
+from augrec.data.protocols._fold_in import fold_in_parts
+from augrec.data.protocols._users import by_digest, roles
+from augrec.data.protocols.base import TEST, VALID, Parts, Protocol, Rules
+from augrec.errors import RefusedError
+
+
+class KFold(Protocol):
+    """The users of fold `fold` are test users, those of the next fold validation users, all others are trained on.
+
+    The folds depend on the seed and not on `fold`. Held-out users are judged as under held_out_users. A run measures one
+    fold; `augrec.evaluation.cross_validation` goes over all of them.
+    """
+
+    @property
+    def rules(self) -> Rules:
+        """Users of cases are strangers; a user's targets are their latest items."""
+        return Rules(order="user", strangers=True)
+
+    def parts(self, table: pl.DataFrame) -> Parts:
+        """See `Protocol.parts`."""
+        folds, fold = self.config.folds, self.config.fold
+        users = by_digest(table[C.USER].unique(maintain_order=True), self.seed, "folds")
+        if len(users) < folds:
+            raise RefusedError(
+                f"{len(users):,} users cannot be dealt to {folds} folds",
+                where="prepare.split.folds in params.yaml",
+                fix="bring more users, or take fewer folds",
+            )
+        dealt = np.arange(len(users)) % folds
+        parts = {
+            role: users.filter(pl.Series(dealt == number))
+            for role, number in ((VALID, (fold + 1) % folds), (TEST, fold))
+        }
+        return fold_in_parts(table, roles(parts), self.config)

@@ -1,0 +1,241 @@
+"""What recommenders that read a history in order share: config, training loop, scores, storage."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field
+from torch import nn
+
+from augrec.component import ComponentConfig
+from augrec.data.histories import Histories
+from augrec.errors import RefusedError
+from augrec.recommenders._checkpoint import Best
+from augrec.recommenders._sequences import Batch, Sequences, Windows, latest
+from augrec.recommenders._softmax import Draws, full, sampled
+from augrec.recommenders._torch import device, reproducible, transfer
+from augrec.recommenders.base import Log, Recommender
+from augrec.seeds import derive
+
+_SPREAD = 0.2
+"""Standard deviation of an item's score at the start, beside its popularity: little, so that popularity leads."""
+_PLACES = 2**15
+"""So many items are read at once when histories are scored."""
+
+
+class SequentialConfig(ComponentConfig):
+    """Windows, loss, and a training loop of a fixed length: every policy gets the same number of gradient steps."""
+
+    factors: int = Field(64, ge=1)
+    """Length of an item's vector, the same for reading and predicting it."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Share of the network's inner values hidden while training."""
+    max_length: int = Field(50, ge=1)
+    """So many of the latest items are read; longer training histories are cut into overlapping windows."""
+    ahead: int = Field(30, ge=1)
+    """An item is predicted from a history that ends up to so many items before it; 1: right before it."""
+    loss: Literal["auto", "full", "sampled"] = "auto"
+    """Cross-entropy over all items, over drawn ones, or full up to `max_full_items`."""
+    max_full_items: int = Field(20_000, ge=1)
+    """The largest catalogue that `loss: auto` takes in full."""
+    negatives: int = Field(2048, ge=1)
+    """Items drawn in each step for the sampled loss."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Of Adam, at its height: it grows over the first tenth of the steps, then falls to a tenth of it."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled, as in AdamW; not on biases and norms."""
+    average: float = Field(0.98, ge=0, lt=1)
+    """What is kept of the weights' moving average in a step, less at first; the average is what is validated."""
+    steps: int = Field(400, ge=1)
+    """Gradient steps."""
+    batch_size: int = Field(64, ge=1)
+    """Windows in a step."""
+    eval_every: int = Field(50, ge=1)
+    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of training; the same number gives the same bytes."""
+
+
+class SequenceNetwork(nn.Module):
+    """Reads items in order; a subclass implements `read`. Items are read and predicted with the same vectors.
+
+    Attributes:
+        items: the items' vectors.
+        start: what is read before the first item, so that a state comes before it; (1, factors).
+        bias: what is added to each item's score.
+    """
+
+    ITEM_PARAMETERS: ClassVar[dict[str, int]] = {"items.weight": 0, "bias": 0}
+
+    def __init__(self, n_items: int, factors: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.items = nn.Embedding(n_items, factors)
+        self.start = nn.Parameter(torch.empty(1, factors))
+        self.bias = nn.Parameter(torch.zeros(n_items))
+        for table in (self.items.weight, self.start):
+            nn.init.normal_(table, std=_SPREAD * factors**-0.5)
+
+    @property
+    def where(self) -> torch.device:
+        return self.bias.device
+
+    @torch.no_grad()
+    def start_at(self, popularity: np.ndarray) -> None:
+        """Begin with every user's items as likely as they are popular: float32 (n_items,)."""
+        self.bias.copy_(torch.from_numpy(popularity).clamp(min=1e-12).log())
+
+    def forward(self, sequences: Sequences) -> torch.Tensor:
+        """States, float32 (N, factors): at each place what has been read up to there."""
+        vectors = self.items(sequences.items)
+        return self.read(
+            vectors.index_copy(0, sequences.firsts, self.start.expand(len(sequences.lengths), -1)), sequences
+        )
+
+    def last(self, sequences: Sequences) -> torch.Tensor:
+        """The state after the last item of each sequence, float32 (B, factors)."""
+        return self(sequences)[sequences.firsts + sequences.lengths - 1]
+
+    @abstractmethod
+    def read(self, vectors: torch.Tensor, sequences: Sequences) -> torch.Tensor:
+        """States for the vectors at the sequences' places, float32 (N, factors) both; none depends on a later vector."""
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """Dropout while training."""
+        return dropout(x, self.dropout) if self.training and self.dropout else x
+
+
+class SequentialRecommender(Recommender):
+    """Predicts each item of a history from those before it, by cross-entropy over the catalogue.
+
+    Minimises the mean over windows of Σ_t w_t -log softmax(h_s(t) · E^T + b)[i_t], where h_s is the network's state
+    after s items, E its item vectors, w_t the weight of the entry, and s(t) the number of inputs before it, or up to
+    `ahead` - 1 fewer, at random. Entries that are targets only are never read. An item met twice counts where it was
+    met last. The score of an item is its log-probability.
+
+    A subclass implements `_build`.
+    """
+
+    Config: ClassVar[type[ComponentConfig]] = SequentialConfig
+    continues = True
+
+    @abstractmethod
+    def _build(self) -> SequenceNetwork:
+        """A fresh network on the device."""
+
+    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+        config = self.config
+        with reproducible(derive(self.seed, self.name()), config.threads):
+            self._network = self._build()
+            self._network.start_at(self.popularity)
+            if isinstance(self._start, SequentialRecommender):
+                transfer(self._network, self._start._network, self.items, self._start.items)
+            best = Best(self, self._network, cases)
+            if self._start is not None:
+                log({"step": 0} | best.offer(0))  # what it begins with may stay the best
+            losses = []
+            for step, loss in enumerate(self._train(histories), start=1):
+                losses.append(loss)
+                if step % config.eval_every and step < config.steps:
+                    continue
+                row, losses = {"step": step, "loss": torch.stack(losses).mean().item()}, []
+                if not np.isfinite(row["loss"]):
+                    raise RefusedError("training broke: the loss is not a number", where=f"{self.name()}, step {step}",
+                                       fix=f"lower recommenders.{self.name()}.learning_rate")  # fmt: skip
+                log(row | best.offer(step))
+            self._network.load_state_dict(best.weights)
+        self._best_step = best.step
+
+    def _train(self, histories: Histories) -> Iterator[torch.Tensor]:
+        """Take the gradient steps; yield the loss of each, per unit of weight. `self._network` keeps the average."""
+        config, network = self.config, copy.deepcopy(self._network).train()
+        windows = Windows(histories, config.max_length, device())
+        all_items = config.loss == "full" or (
+            config.loss == "auto" and len(self.items) <= config.max_full_items
+        )
+        draws = None if all_items else Draws(self.popularity, device())
+        optimiser = torch.optim.AdamW(
+            _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate((step + 1) / config.steps))
+        for step, batch in enumerate(windows.draw(config.batch_size, config.steps, config.ahead)):
+            loss = _loss(network, batch, None if draws is None else draws(config.negatives))
+            loss = loss / (len(batch.windows.lengths) * windows.weight)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            self._follow(network, max(1 - config.average, 9 / (step + 10)))
+            yield loss.detach()
+
+    @torch.no_grad()
+    def _follow(self, network: SequenceNetwork, share: float) -> None:
+        """Move the weights this share of the way to those of the network in training."""
+        torch._foreach_lerp_(list(self._network.parameters()), list(network.parameters()), share)
+
+    def _scores(self, histories: Histories) -> np.ndarray:
+        network = self._network.eval()
+        size = max(1, _PLACES // self.config.max_length)
+        with torch.inference_mode():
+            states = [
+                network.last(latest(batch, self.config.max_length, network.where))
+                for batch in histories.batches(size)
+            ]
+            state = torch.cat([network.items.weight[:0], *states])  # (B, factors)
+            scores = torch.addmm(network.bias, state, network.items.weight.T).log_softmax(1)
+        return scores.cpu().numpy()
+
+    def describe(self) -> dict[str, int]:
+        """Size, steps taken, and the step whose weights were kept."""
+        return super().describe() | {"steps": self.config.steps, "best_step": self._best_step}
+
+    def _model_state(self) -> dict[str, np.ndarray]:
+        weights = {name: tensor.cpu().numpy() for name, tensor in self._network.state_dict().items()}
+        return weights | {"best_step": np.array([self._best_step])}
+
+    def _restore_model(self, state: dict[str, np.ndarray]) -> None:
+        self._best_step = int(state.pop("best_step")[0])
+        self._network = self._build()
+        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+
+
+def _loss(
+    network: SequenceNetwork, batch: Batch, draws: tuple[torch.Tensor, torch.Tensor] | None
+) -> torch.Tensor:
+    """The sum over a batch's targets; with draws it is sampled."""
+    states = network(batch.windows)[batch.states]  # (T, factors)
+    given = states, network.items.weight, network.bias, batch.targets, batch.weights
+    return full(*given) if draws is None else sampled(*given, draws)
+
+
+def dropout(x: torch.Tensor, share: float) -> torch.Tensor:
+    """Zeroes this share of x, to a 256th, and scales up the rest.
+
+    One random byte for each value: on a CPU several times faster than torch's own.
+    """
+    limit = min(255, round(share * 256))
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= limit
+    return x * kept.to(x.dtype).mul_(256 / (256 - limit))
+
+
+def _groups(network: nn.Module, decay: float) -> list[dict]:
+    """Matrices decay; biases, norms and other vectors do not."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _rate(share: float) -> float:
+    """Of the learning rate, after this share of the steps: up in a straight line, then down a cosine."""
+    if share < 0.1:
+        return share / 0.1
+    return 0.1 + 0.45 * (1 + float(np.cos(np.pi * (share - 0.1) / 0.9)))

@@ -1,0 +1,57 @@
+"""GRU4Rec: a recurrent network over the items of a history, in the order they were met."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from augrec.recommenders._sequences import Sequences
+from augrec.recommenders._sequential import SequenceNetwork, SequentialConfig, SequentialRecommender
+from augrec.recommenders._torch import device
+
+
+class Gru4recConfig(SequentialConfig):
+    """The recurrent layers, beside what all sequential recommenders share."""
+
+    hidden: int = Field(128, ge=1)
+    """Width of the recurrent state."""
+    layers: int = Field(1, ge=1)
+    """Recurrent layers."""
+
+
+class Gru4rec(SequentialRecommender):
+    """Gated recurrent units over histories (Hidasi et al. 2016, arXiv 1511.06939) with full cross-entropy.
+
+    The loss in place of the paper's pairwise ones is that of Hidasi & Karatzoglou 2018 (arXiv 1706.03847).
+    """
+
+    Config = Gru4recConfig
+    architecture = ("factors", "hidden", "layers")
+
+    def _build(self) -> SequenceNetwork:
+        config = self.config
+        return _Network(len(self.items), config.factors, config.hidden, config.layers, config.dropout).to(
+            device()
+        )
+
+
+class _Network(SequenceNetwork):
+    """Item vectors → recurrent layers → a state of the vectors' length."""
+
+    def __init__(self, n_items: int, factors: int, hidden: int, layers: int, dropout: float) -> None:
+        super().__init__(n_items, factors, dropout)
+        self.recur = nn.GRU(factors, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.narrow = nn.Linear(hidden, factors)
+        self.norm = nn.LayerNorm(factors)
+
+    def read(self, vectors: torch.Tensor, sequences: Sequences) -> torch.Tensor:
+        table = sequences.pad(self.drop(vectors))  # (B, L, factors)
+        if 2 * len(vectors) > table.shape[0] * table.shape[1]:
+            table, _ = self.recur(table)
+        else:  # mostly padding: slower steps, but fewer
+            lengths = sequences.lengths.cpu()
+            packed = pack_padded_sequence(table, lengths, batch_first=True, enforce_sorted=False)
+            table, _ = pad_packed_sequence(self.recur(packed)[0], batch_first=True)
+        return self.norm(self.narrow(self.drop(sequences.unpad(table))))

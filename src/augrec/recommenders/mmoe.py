@@ -1,0 +1,306 @@
+"""MMoE: a deep multi-task recommender, from features, attributes and histories to clicks, purchases and ratings."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field, NonNegativeFloat
+
+from augrec.component import ComponentConfig
+from augrec.data.columns import Columns as C
+from augrec.data.histories import Histories
+from augrec.errors import ConfigError, RefusedError
+from augrec.recommenders._checkpoint import Best
+from augrec.recommenders._experts import Columns, Known, Towers
+from augrec.recommenders._features import Encoded, Encoder, known_items, known_rows
+from augrec.recommenders._heads import Head
+from augrec.recommenders._multitask import Balance, Losses
+from augrec.recommenders._outcomes import Outcomes, Scale
+from augrec.recommenders._pairs import History
+from augrec.recommenders._torch import device, reproducible, transfer
+from augrec.recommenders.base import Log, Recommender
+from augrec.seeds import derive
+
+_HEAD_KEYS = ("name", "event", "kind")
+_ITEMS_AT_ONCE = 8192
+_CELLS = 2**22
+"""At most so many numbers are gathered at once to predict for pairs: 16 MiB."""
+
+
+class MmoeConfig(ComponentConfig):
+    """The towers, the losses of the heads, how heads make a ranking, and a training loop of a fixed length."""
+
+    factors: int = Field(64, ge=1)
+    """Length of the vectors of items and users."""
+    experts: int = Field(4, ge=1)
+    """Experts in each tower, shared by all heads."""
+    hidden: int = Field(32, ge=1)
+    """Width inside an expert."""
+    history_exponent: float = Field(0.5, ge=0, le=1)
+    """A history of n items is the sum of its vectors divided by n to this power; 1: their mean."""
+    text_factors: int = Field(8, ge=1)
+    """Length of the vector of a text attribute's value."""
+    max_values: int = Field(32, ge=1)
+    """So many values of a text attribute are told apart, the most frequent ones …"""
+    min_users: int = Field(10, ge=1)
+    """… of those that at least so many training users have; all others are as good as unknown."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Share of a tower's inputs hidden while training."""
+    unknown: float = Field(0.1, ge=0, lt=1)
+    """Chance that a feature or attribute, and that all of them, are hidden while training."""
+    truncate: float = Field(0.5, ge=0, le=1)
+    """Share of the training histories cut to at most 5 items: what a cold user looks like."""
+    negatives: int = Field(256, ge=1)
+    """Items drawn in each step, for all users of the batch."""
+    negative_weight: float = Field(10.0, gt=0)
+    """Weight of the drawn items for each positive: the larger, the more the top of the ranking counts."""
+    balance: Literal["fixed", "uncertainty"] = "fixed"
+    """Heads' losses are weighted by `loss_weights`, or besides by learnt uncertainty."""
+    loss_weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """Weight of a head's loss, by its name; 1 where it is not named."""
+    score_weights: dict[str, NonNegativeFloat] = Field(default_factory=lambda: {"rating": 0.0})
+    """Weight of a head in the ranking, by its name; 1 where it is not named."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Of Adam."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled, as in AdamW; not on biases."""
+    steps: int = Field(400, ge=1)
+    """Gradient steps."""
+    batch_size: int = Field(128, ge=1)
+    """Users in a step, each at a moment of their history."""
+    positives: int = Field(16, ge=1)
+    """Later interactions drawn for each of them."""
+    eval_every: int = Field(50, ge=1)
+    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of training; the same number gives the same bytes."""
+
+
+class Mmoe(Recommender):
+    """Two towers with multi-gate mixtures of experts (Ma, Zhao, Yi, Chen, Hong, Chi 2018), a head for each kind of event.
+
+    A user is a history, Feast's features of the moment and attributes; an item is a vector and its latest features in
+    the training set, those it is ranked with later, too. Whatever is missing, NaN included, is flagged as such, and
+    training hides things at random, so the model works with any part of it: a stranger is ranked by attributes, somebody
+    nobody knows anything of but a history by the history. Where there is neither, the order is that of popularity.
+
+    Experts over pairs of user and item would cost users × items passes through a network. Here experts and gates lie in
+    each tower, and a head is the product of a user's vector with an item's: a catalogue is scored by one matrix product,
+    with the items' vectors computed once. The logits are those of `augrec.recommenders._experts.Towers`.
+
+    Heads (`augrec.recommenders._heads`): a probability for each kind of event in the data, by logistic loss of later
+    interactions against items drawn evenly, and the value of ratings, by squared error. A ranking adds the heads up by
+    `score_weights`: log-odds of the probabilities (so odds are multiplied) and standardised ratings. With
+    balance "uncertainty" head t's loss L_t counts exp(-s_t) L_t + s_t / 2 with s_t learnt (Kendall, Gal, Cipolla 2018).
+
+    Training sees users as evaluation does, at a moment: what came before is the history, what comes later is wanted.
+    Memory grows with training rows × features.
+    """
+
+    Config = MmoeConfig
+    knows_strangers = True
+    reads_features = True
+    continues = True
+    architecture = ("factors", "experts", "hidden", "text_factors")
+
+    heads: tuple[Head, ...]
+    _scale: Scale
+    _users: Encoder
+    _of_items: Encoder
+
+    def _read_interactions(self, interactions: pl.DataFrame) -> None:
+        order = [C.USER] + [C.TIMESTAMP] * (C.TIMESTAMP in interactions.columns)
+        self._table = interactions.sort(order, maintain_order=True)  # row by row the entries of `Histories`
+
+    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+        where, start = device(), self._start if isinstance(self._start, Mmoe) else None
+        outcomes = Outcomes.of(self._table, like=(start.heads, start._scale) if start else None)
+        rows, items = known_rows(self._table, histories), known_items(self._table, self.items.ids)
+        del self._table
+        if start:  # its weights mean nothing but with its encoders
+            self._users, self._of_items = start._users, start._of_items
+        else:
+            options = {"max_values": self.config.max_values}
+            users = pl.DataFrame() if histories.known is None else histories.known
+            self._users = Encoder.fit(rows, min_rows=self.config.min_users, texts=users, **options)
+            self._of_items = Encoder.fit(items, min_rows=1, **options)
+        self.heads, self._scale = outcomes.heads, outcomes.scale
+        self._check_weights()
+        self._known_items = self._of_items.encode(items, len(self.items))
+        if start:  # items that the fresh rows do not touch
+            places = start.items.encode(pl.Series(self.items.ids, dtype=pl.String))
+            self._known_items = self._known_items.filled(start._known_items, places)
+        with reproducible(derive(self.seed, self.name()), self.config.threads):
+            self._network = self._build()
+            self._network.start_at(outcomes.start(histories.items, histories.weights, len(self.items)))
+            if start:
+                transfer(self._network, start._network, self.items, start.items)
+            rows_there = Known.of(self._users.encode(rows, len(histories.items)), where)
+            losses = Losses(
+                self._network,
+                histories,
+                outcomes,
+                rows_there,
+                Known.of(self._known_items, where),
+                self.config.negative_weight,
+            )
+            self._best_step = self._train(losses, Best(self, self._network, cases), log)
+
+    def _train(self, losses: Losses, best: Best, log: Log) -> int:
+        """Take the gradient steps and load the best checkpoint; gives its step."""
+        config, names = self.config, [f"loss_{head.name}" for head in self.heads]
+        weights = torch.tensor([config.loss_weights.get(head.name, 1.0) for head in self.heads])
+        balance = Balance(weights, learnt=config.balance == "uncertainty").to(self._network.where)
+        optimiser = self._optimiser(balance)
+        if self._start is not None:
+            log({"step": 0} | self._offer(best, 0))  # what it begins with may stay the best
+        taken: list[torch.Tensor] = []
+        for step in range(1, config.steps + 1):
+            self._network.train()
+            each = losses.draw(config.batch_size, config.positives, config.negatives, config.truncate)
+            loss = balance(each)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            taken.append(torch.cat([loss.detach()[None], each.detach()]))
+            if step % config.eval_every and step < config.steps:
+                continue
+            means, taken = torch.stack(taken).mean(0).tolist(), []
+            if not np.isfinite(means[0]):
+                raise RefusedError("training broke: the loss is not a number", where=f"mmoe, step {step}",
+                                   fix="lower recommenders.mmoe.learning_rate")  # fmt: skip
+            log(
+                {"step": step, "loss": means[0], **dict(zip(names, means[1:], strict=True))}
+                | self._offer(best, step)
+            )
+        self._network.load_state_dict(best.weights)
+        self._settle()
+        return best.step
+
+    def _optimiser(self, balance: Balance) -> torch.optim.Optimizer:
+        biases = [self._network.bias, *balance.parameters()]
+        rest = [each for each in self._network.parameters() if each is not self._network.bias]
+        groups: list[dict[str, Any]] = [{"params": rest}, {"params": biases, "weight_decay": 0.0}]
+        return torch.optim.AdamW(
+            groups, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+        )
+
+    def _offer(self, best: Best, step: int) -> dict[str, float]:
+        self._settle()
+        return best.offer(step)
+
+    @torch.inference_mode()
+    def _settle(self) -> None:
+        """Compute the items' vectors and biases, (n_items, heads, factors) and (n_items, heads), for these weights."""
+        self._network.eval()
+        where = self._network.where
+        known = Known.of(self._known_items, where)
+        parts = [
+            self._network.items(items, known.rows(items))
+            for items in torch.arange(len(self.items), device=where).split(_ITEMS_AT_ONCE)
+        ]
+        self._offered = torch.cat([vectors for vectors, _ in parts])
+        self._bias = torch.cat([bias for _, bias in parts])
+
+    @torch.inference_mode()
+    def _wanted(self, histories: Histories) -> tuple[torch.Tensor, torch.Tensor]:
+        """Users' vectors (B, heads, factors) and biases (B, heads)."""
+        where = self._network.where
+        known = Known.of(self._users.encode(histories.known, len(histories)), where)
+        return self._network.users(History.of(histories.matrix(), where), known)
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """As every recommender's; somebody nothing at all is known of gets the popularity."""
+        table = super().score(histories)
+        strangers = np.flatnonzero(histories.lengths == 0)
+        unknown = self._users.encode(histories.take(strangers).known, len(strangers)).empty
+        table[strangers[unknown]] = self.popularity
+        return table
+
+    @torch.inference_mode()
+    def _scores(self, histories: Histories) -> np.ndarray:
+        vectors, _ = self._wanted(histories)
+        weights = torch.tensor(self._score_weights(), device=vectors.device)
+        weighted = (vectors * weights[:, None]).flatten(1)  # (B, heads × factors)
+        return (weighted @ self._offered.flatten(1).T + self._bias @ weights).cpu().numpy()
+
+    @torch.inference_mode()
+    def predict_events(self, histories: Histories, items: np.ndarray) -> dict[str, np.ndarray]:
+        """What every head says of the pairs; see `augrec.recommenders._heads.HasHeads`."""
+        size = max(1, _CELLS // max(1, items.shape[1] * self.config.factors))
+        found = np.zeros((len(self.heads), *items.shape), np.float32)
+        for number, batch in enumerate(histories.batches(size)):
+            rows = slice(number * size, number * size + len(batch))
+            vectors, ease = self._wanted(batch)
+            asked = torch.from_numpy(items[rows].astype(np.int64)).to(vectors.device)
+            for t, head in enumerate(self.heads):
+                logit = torch.einsum("bf,bmf->bm", vectors[:, t], self._offered[:, t][asked])
+                logit += self._bias[:, t][asked] + ease[:, t, None]
+                value = logit if head.kind == "value" else torch.sigmoid(logit)
+                found[t, rows] = value.cpu().numpy()
+        return {
+            head.name: self._scale.to_values(found[t]) if head.kind == "value" else found[t]
+            for t, head in enumerate(self.heads)
+        }
+
+    def _score_weights(self) -> list[float]:
+        return [self.config.score_weights.get(head.name, 1.0) for head in self.heads]
+
+    def _check_weights(self) -> None:
+        for key, named in (
+            ("loss_weights", self.config.loss_weights),
+            ("score_weights", self.config.score_weights),
+        ):
+            if not any(named.get(head.name, 1.0) for head in self.heads):
+                raise ConfigError("every head of this data has the weight 0",
+                                  where=f"params.yaml, recommenders.mmoe.{key}",
+                                  fix=f"give one of {', '.join(head.name for head in self.heads)} a weight")  # fmt: skip
+
+    def _build(self) -> Towers:
+        config = self.config
+        options = (config.text_factors, config.unknown)
+        return Towers(
+            len(self.items),
+            len(self.heads),
+            Columns(self._users.widths.tolist(), self._users.sizes, *options),
+            Columns(self._of_items.widths.tolist(), self._of_items.sizes, *options),
+            factors=config.factors,
+            hidden=config.hidden,
+            experts=config.experts,
+            exponent=config.history_exponent,
+            dropout=config.dropout,
+        ).to(device())
+
+    def describe(self) -> dict[str, int]:
+        """Size, steps taken, the step whose weights were kept, and the number of heads."""
+        steps = {"steps": self.config.steps, "best_step": self._best_step, "heads": len(self.heads)}
+        return super().describe() | steps
+
+    def _model_state(self) -> dict[str, np.ndarray]:
+        weights = {name: tensor.cpu().numpy() for name, tensor in self._network.state_dict().items()}
+        heads = {f"head_{key}": np.array([getattr(head, key) for head in self.heads]) for key in _HEAD_KEYS}
+        known = {f"known_{key}": getattr(self._known_items, key) for key in Encoded.__dataclass_fields__}
+        return {
+            **weights,
+            **heads,
+            **known,
+            **self._users.state("users_"),
+            **self._of_items.state("items_"),
+            "scale": np.array(astuple(self._scale)),
+            "best_step": np.array([self._best_step]),
+        }
+
+    def _restore_model(self, state: dict[str, np.ndarray]) -> None:
+        self._best_step = int(state.pop("best_step")[0])
+        self._scale = Scale(*state.pop("scale").tolist())
+        self._users, self._of_items = Encoder.restore(state, "users_"), Encoder.restore(state, "items_")
+        self._known_items = Encoded(*(state.pop(f"known_{key}") for key in Encoded.__dataclass_fields__))
+        named = [state.pop(f"head_{key}").tolist() for key in _HEAD_KEYS]
+        self.heads = tuple(Head(*head) for head in zip(*named, strict=True))
+        self._network = self._build()
+        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+        self._settle()

@@ -1,0 +1,335 @@
+"""The router: for each kind of user, by how much is known of them, the recommender that serves such users best."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import Field, field_validator
+
+from augrec.component import ComponentConfig
+from augrec.data.cases import known_of
+from augrec.data.columns import Columns as C
+from augrec.data.histories import Histories, ItemIndex
+from augrec.data.slices import SLICES, slice_of
+from augrec.errors import InputError, PermanentError, RefusedError
+from augrec.recommenders._choosing import choose_weights, simplest_of_the_best
+from augrec.recommenders._members import Judged, Member, mix
+from augrec.recommenders._newcomers import make_room
+from augrec.recommenders.base import Log, Recommender, find
+from augrec.seeds import derive
+
+logger = logging.getLogger(__name__)
+
+_FOR_STRANGERS = ("demographics", "popularity")
+_FOR_KNOWN = ("ease", "ials", "item_knn", "content", "popularity")
+"""Who serves where there are no validation users to choose by; first that is there."""
+
+
+class RouterConfig(ComponentConfig):
+    """Who takes part, and how carefully the choice is made."""
+
+    members: list[dict[str, dict[str, Any]]] = [
+        {"popularity": {}},
+        {"popularity": {"half_life_days": 7}},
+        {"demographics": {}},
+        {"content": {}},
+        {"item_knn": {}},
+        {"ease": {}},
+    ]
+    """Recommenders with their configs, the simplest first: a later one must be better by more than noise. One that cannot
+    learn from the data at hand, such as content without an items table, is left out."""
+    cutoff: int = Field(10, ge=1)
+    """They are judged by NDCG at this length."""
+    caution: float = Field(0.5, ge=0)
+    """Differences within so many standard errors are noise."""
+    blend_weights: list[float] = [0.25, 0.5, 0.75]
+    """Shares of a further member that are tried beside the rest; empty: no blends."""
+    max_blended: int = Field(3, ge=1)
+    """At most so many members are blended in a slice; 1: no blends."""
+    new_item_shares: list[float] = [0.0]
+    """Shares of a list for items that nobody has met yet, where a member such as content has them. With more than one, each
+    slice gets the first that no other beats by more than noise on validation users. 0: where members place them."""
+    min_users: int = Field(30, ge=2)
+    """A slice with fewer validation users is served as if there were none."""
+    max_cases: int = Field(1000, ge=1)
+    """At most so many validation cases of a slice are looked at."""
+
+    @field_validator("members")
+    @classmethod
+    def _one_name_each(cls, members: list[dict[str, dict[str, Any]]]) -> list[dict[str, dict[str, Any]]]:
+        if not members or any(len(member) != 1 for member in members):
+            raise ValueError("each entry is one recommender: {name: {its config}}, and there must be one")
+        if any("router" in member for member in members):
+            raise ValueError("a router cannot hold a router")
+        return members
+
+    @field_validator("new_item_shares")
+    @classmethod
+    def _bounded(cls, shares: list[float]) -> list[float]:
+        if not shares or any(not 0 <= share < 1 for share in shares):
+            raise ValueError("shares of a list are at least 0 and below 1, and there must be one")
+        return shares
+
+    @field_validator("blend_weights")
+    @classmethod
+    def _shares(cls, weights: list[float]) -> list[float]:
+        if any(not 0 < weight < 1 for weight in weights):
+            raise ValueError("shares lie between 0 and 1")
+        return weights
+
+
+class Router(Recommender):
+    """A switching and weighted hybrid (Burke 2002), chosen by slices of activity on validation users.
+
+    It fits its members on the same data. For each slice of `augrec.data.slices`, by the items of the history it knows, it
+    takes the simplest member that the best one does not beat by more than noise (paired, by user), then tries to blend
+    in one member after the other: Σ_m w_m z_m, where z_m are m's scores of the user, standardised over the catalogue.
+    One is taken in where choosing it is better by more than noise on users that had no part in the choice.
+
+    The validation cases may also have chosen the members' checkpoints, which flatters neural members a little.
+    With new_item_shares a bounded share of a list goes to items without interactions that a member can place.
+    Where there are too few cases, the first there is of demographics and popularity serves strangers, and of EASE, iALS,
+    item-KNN, content and popularity all others.
+    """
+
+    Config = RouterConfig
+    knows_strangers = True
+    architecture = ("members",)
+
+    def __init__(self, config: ComponentConfig | dict[str, Any] | None = None, *, seed: int = 0) -> None:
+        super().__init__(config, seed=seed)
+        self._untrained = dict(self._build())
+        self._members: list[Member] = []
+
+    @property
+    def reads_features(self) -> bool:  # type: ignore[override]
+        """Whether a member does."""
+        return any(model.reads_features for model in self._untrained.values())
+
+    @property
+    def continues(self) -> bool:  # type: ignore[override]
+        """Whether a member does; the others learn anew."""
+        return any(model.continues for model in self._untrained.values())
+
+    def _build(self) -> Iterator[tuple[str, Recommender]]:
+        """(label, unfitted member) of each; the second of a name is called name_2."""
+        count: dict[str, int] = {}
+        for member in self.config.members:
+            [(name, config)] = member.items()
+            count[name] = count.get(name, 0) + 1
+            label = name if count[name] == 1 else f"{name}_{count[name]}"
+            yield label, find(name)(config, seed=derive(self.seed, "router", label))
+
+    def fit(
+        self,
+        interactions: pl.DataFrame,
+        *,
+        cases: pl.DataFrame | None = None,
+        items: pl.DataFrame | None = None,
+        users: pl.DataFrame | None = None,
+        start: Recommender | None = None,
+        since: datetime | None = None,
+        log: Log | None = None,
+    ) -> Recommender:
+        """As for every recommender; with a `start`, members that cannot continue learn anew from all rows."""
+        self._given: dict[str, Any] = {
+            "cases": cases,
+            "items": items,
+            "users": users,
+            "since": since,
+            "log": log or _silent,
+        }
+        try:
+            return super().fit(
+                interactions, cases=cases, items=items, users=users, start=start, since=since, log=log
+            )
+        finally:
+            del self._given
+
+    def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
+        """All that any member has; for that they are fitted first."""
+        self._left_out: dict[str, str] = {}
+        fitted: dict[str, Recommender] = {}
+        refusal: PermanentError | None = None
+        for label, model in self._build():
+            try:
+                fitted[label] = self._fit_member(label, model, interactions)
+            except (InputError, RefusedError) as error:
+                logger.warning("the router does without %s: %s", label, error.what)
+                self._left_out[label] = error.what
+                refusal = refusal or error
+        if refusal is not None and not fitted:
+            raise refusal
+        whole = ItemIndex(np.concatenate([model.items.ids for model in fitted.values()]))
+        self._members = [Member.of(label, model, whole) for label, model in fitted.items()]
+        return whole
+
+    def _fit_member(self, label: str, model: Recommender, interactions: pl.DataFrame) -> Recommender:
+        given = dict(self._given)
+        log = given.pop("log")
+        if self._start is not None:
+            before = {member.label: member.model for member in self._start._members}  # type: ignore[attr-defined]
+            given["start"] = before.get(label) if model.continues else None
+            given["since"] = given["since"] if given["start"] is not None else None
+        return model.fit(interactions, log=lambda row: log(_named(label, row)), **given)
+
+    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+        shape = (len(SLICES), len(self._members))
+        self._weights, self._validated = np.zeros(shape), np.full(shape, np.nan)
+        self._n_users, self._gains = np.zeros(len(SLICES), np.int64), np.zeros(len(SLICES))
+        if cases is not None:
+            histories = Histories.from_lists(cases["history"], self.items, known=known_of(cases))
+            targets = Histories.from_lists(cases["targets"], self.items)
+            n_targets = cases["targets"].list.n_unique().to_numpy()
+            judged = Judged(cases[C.USER].to_numpy().astype(str), histories, targets, n_targets)
+        self._new_shares = np.full(len(SLICES), self.config.new_item_shares[0])
+        for place, name in enumerate(SLICES):
+            if cases is not None:
+                part = judged.at(np.flatnonzero(_slots(judged.histories) == place), self.config.max_cases)
+                self._n_users[place] = part.n_users
+            if self._n_users[place] >= self.config.min_users:
+                chosen = choose_weights(self._members, part, self.config, derive(self.seed, "router", place))
+                self._weights[place], self._validated[place], self._gains[place] = chosen
+                self._new_shares[place] = self._choose_share(place, part)
+            else:
+                self._weights[place] = self._by_default(place)
+            logger.info("users with %s items: %s", name, self._words(place))
+
+    def _choose_share(self, place: int, cases: Judged) -> float:
+        """The share of new items in a slice."""
+        shares = self.config.new_item_shares
+        if len(shares) == 1 or not len(self._newcomers):
+            return shares[0]
+        values = [
+            cases.measure_scores(lambda part, s=share: self._serve(place, part, s), self.config.cutoff)  # type: ignore[misc]
+            for share in shares
+        ]
+        return shares[simplest_of_the_best(np.stack(values), self.config.caution)]
+
+    def _by_default(self, place: int) -> np.ndarray:
+        names = [member.model.name() for member in self._members]
+        wanted = [name for name in (_FOR_STRANGERS if place == 0 else _FOR_KNOWN) if name in names]
+        return np.eye(len(names))[names.index(wanted[0]) if wanted else 0]
+
+    def _scores(self, histories: Histories) -> np.ndarray:
+        slots = _slots(histories)
+        table = np.empty((len(histories), len(self.items)), np.float32)
+        for place in np.unique(slots):
+            rows = np.flatnonzero(slots == place)
+            part = histories if len(rows) == len(histories) else histories.take(rows)
+            table[rows] = self._serve(place, part, self._new_shares[place])
+        return table
+
+    def _serve(self, place: int, histories: Histories, new_share: float) -> np.ndarray:
+        """Scores of users of one slice, float32 (B, n_items)."""
+        table = mix(self._members, self._weights[place], histories)
+        new = self._newcomers
+        holders = [member for member in self._members if len(new) and (member.places[new] >= 0).all()]
+        if not new_share or not holders:
+            return table
+        return make_room(table, histories, new, holders[0].scores(histories)[:, new], new_share)
+
+    @property
+    def _newcomers(self) -> np.ndarray:
+        """Items that nobody has met yet, int (n_new,)."""
+        return np.flatnonzero(self.popularity == 0)
+
+    def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
+        """Those of the members that serve the user, weighted as their scores are."""
+        found = np.zeros((len(histories.items), targets.shape[1]), np.float32)
+        slots = _slots(histories)
+        for place in np.unique(slots):
+            rows = np.flatnonzero(slots == place)
+            entries = np.isin(np.repeat(np.arange(len(slots)), histories.lengths), rows)
+            weights, part = self._weights[place], histories.take(rows)
+            for number in np.flatnonzero(weights):
+                blended = weights[number] < 1
+                said = self._members[number].contributions(part, targets[rows], standardised=blended)
+                found[entries] += weights[number] * said
+        return found
+
+    def choices(self) -> dict[str, Any]:
+        """Who serves whom: for each slice the members' weights, the validation users, what each member scored alone and
+        what the blend gained on users that had no part in choosing it; and who was left out, and why."""
+        labels = [member.label for member in self._members]
+        slices = {
+            name: {
+                "weights": {
+                    label: w for label, w in zip(labels, self._weights[place].tolist(), strict=True) if w
+                },
+                "n_users": int(self._n_users[place]),
+                f"ndcg@{self.config.cutoff}": _finite(labels, self._validated[place]),
+                "gain_of_blending": float(self._gains[place]),
+                "new_item_share": float(self._new_shares[place]) if len(self._newcomers) else 0.0,
+            }
+            for place, name in enumerate(SLICES)
+        }
+        return {"slices": slices, "left_out": self._left_out}
+
+    def describe(self) -> dict[str, int]:
+        """Size, how many members, and the percent of each member's say in each slice."""
+        shares = {
+            f"percent_{name.strip('+')}_{member.label}": round(100 * float(weight))
+            for name, weights in zip(SLICES, self._weights, strict=True)
+            for member, weight in zip(self._members, weights, strict=True)
+            if weight
+        }
+        return super().describe() | {"members": len(self._members)} | shares
+
+    def _words(self, place: int) -> str:
+        parts = [f"{w:.2g} {m.label}" for m, w in zip(self._members, self._weights[place], strict=True) if w]
+        return f"{' + '.join(parts)} ({self._n_users[place]} validation users)"
+
+    def _model_state(self) -> dict[str, np.ndarray]:
+        state = {
+            "weights": self._weights,
+            "validated": self._validated,
+            "n_users": self._n_users,
+            "gains": self._gains,
+            "new_shares": self._new_shares,
+            "labels": np.array([member.label for member in self._members], dtype=str),
+            "left_out": np.array(list(self._left_out), dtype=str),
+            "reasons": np.array(list(self._left_out.values()), dtype=str),
+        }
+        for member in self._members:
+            inner = member.model._state()
+            if np.array_equal(inner["items"], self.items.ids):
+                del inner["items"]
+            state |= {f"member.{member.label}.{key}": array for key, array in inner.items()}
+        return state
+
+    def _restore_model(self, state: dict[str, np.ndarray]) -> None:
+        self._weights, self._validated = state["weights"], state["validated"]
+        self._n_users, self._gains = state["n_users"], state["gains"]
+        self._new_shares = state["new_shares"]
+        self._left_out = dict(zip(state["left_out"].tolist(), state["reasons"].tolist(), strict=True))
+        models, self._members = dict(self._build()), []
+        for label in state["labels"].tolist():
+            prefix = f"member.{label}."
+            inner = {"items": self.items.ids}
+            inner |= {key.removeprefix(prefix): a for key, a in state.items() if key.startswith(prefix)}
+            models[label]._restore(inner)
+            self._members.append(Member.of(label, models[label], self.items))
+
+
+def _slots(histories: Histories) -> np.ndarray:
+    """The place in `SLICES` of each history, by its distinct items; int (n,)."""
+    return np.argmax(slice_of(histories.matrix().getnnz(1))[:, None] == np.array(SLICES), axis=1)
+
+
+def _named(label: str, row: Mapping[str, float]) -> dict[str, float]:
+    """A row of a member's curve, each column under the member's name."""
+    return {name if name == "step" else f"{label}.{name}": value for name, value in row.items()}
+
+
+def _finite(names: list[str], values: np.ndarray) -> dict[str, float]:
+    return {name: value for name, value in zip(names, values.tolist(), strict=True) if np.isfinite(value)}
+
+
+def _silent(row: Mapping[str, float]) -> None:
+    """Where nobody wants the curve."""

@@ -1,0 +1,135 @@
+"""Beyond accuracy, for the report: what the winner's lists are like, who among items gets the places, who is served worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from augrec.reporting.words import MISSING, find_arm, measured, metric_words, number, percent, plain, signed
+
+_MEASURES: Final = (
+    ("ndcg", "how well the list is ordered"),
+    ("recall_head", "found of what was wanted among the most popular items"),
+    ("recall_mid", "… among the items in between"),
+    ("recall_tail", "… among the least popular items"),
+    ("recall_new", "… among items nobody was trained on"),
+    ("coverage", "share of the catalogue that anybody is shown"),
+    ("gini", "how unevenly it is shown: 0 all alike, 1 always the same"),
+    ("novelty", "bits: each more, and the items are half as popular"),
+    ("popularity_lift", "how much more popular the list is than the user's own history"),
+    ("diversity", "how unlike the items of a list are: 0 all the same kind, 1 nothing in common"),
+    ("serendipity", "wanted items that a list of the most popular ones would not have had"),
+)
+_ITEM_WORDS: Final = {"head": "most popular", "mid": "in between", "tail": "least popular", "new": "new"}
+_MOST_ATTRIBUTES: Final = 8
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Three small tables with a column for each arm.
+
+    Attributes:
+        cutoff: length of the lists.
+        columns: the arms, "multvae × none", and what they stand for.
+        measures: (metric, what it says, a value for each arm).
+        items: (group of items, how many, share of interactions, share of what was wanted, share of places for each arm).
+        users: (attribute, (worst group, gap) for each arm).
+    """
+
+    cutoff: str
+    columns: list[tuple[str, str]]
+    measures: list[tuple[str, str, list[str]]]
+    items: list[tuple[str, int, str, str, list[str]]]
+    users: list[tuple[str, list[tuple[str, str]]]]
+
+
+def beyond(decision: Mapping[str, Any]) -> Beyond | None:
+    """The winner beside the best arm without generated data and beside popularity; None where nothing was measured."""
+    metric = decision["gate"]["metric"]
+    cutoff = metric.partition("@")[2]
+    arms = _arms(decision, metric)
+    tests = [arm["test"] for _, arm in arms if arm.get("test")]
+    if not tests or "items" not in tests[0]:
+        return None
+    measures = [
+        (
+            metric_words(name),
+            words,
+            [_shown(name, _value(test, f"{name}@{cutoff}")) for test in tests],
+        )
+        for name, words in _MEASURES
+    ]
+    return Beyond(
+        cutoff=cutoff,
+        columns=[(f"{arm['recommender']} × {arm['policy']}", role) for role, arm in arms],
+        measures=[row for row in measures if set(row[2]) != {MISSING}],
+        items=_items(tests, cutoff),
+        users=_users(tests, metric if metric in _gap_metrics(tests) else f"ndcg@{cutoff}"),
+    )
+
+
+def _arms(decision: Mapping[str, Any], metric: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """(role, arm), each arm once: the winner, the best without generated data on validation users, popularity."""
+    winner = find_arm(decision, decision["winner"]["recommender"], decision["winner"]["policy"])
+    others = [arm for arm in decision.get("arms", []) if arm["kind"] != "generated"]
+    best = max(others, key=lambda arm: measured(arm, metric, split="valid") or 0.0, default=None)
+    floor = find_arm(decision, "popularity", "none")
+    roles = (
+        ("the winner", winner),
+        ("best without generated data", best),
+        ("shows everybody what is popular", floor),
+    )
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for role, arm in roles:
+        if arm is not None and all(arm is not other for _, other in found):
+            found.append((role, arm))
+    return found
+
+
+def _value(test: Mapping[str, Any], name: str) -> float | None:
+    found = test["overall"].get(name)
+    return test.get("catalogue", {}).get(name) if found is None else found
+
+
+def _shown(name: str, value: float | None) -> str:
+    if name == "popularity_lift":
+        return percent(value, 0)
+    return number(value, 1 if name == "novelty" else 3)
+
+
+def _share(value: float | None) -> str:
+    return MISSING if value is None else f"{100 * value:.0f} %"
+
+
+def _items(tests: list[Mapping[str, Any]], cutoff: str) -> list[tuple[str, int, str, str, list[str]]]:
+    parts = [test["items"]["popularity"]["groups"] for test in tests]
+    groups = [(name, words, parts[0][name]) for name, words in _ITEM_WORDS.items() if name in parts[0]]
+    return [
+        (
+            words,
+            group["items"],
+            _share(group["interactions"]),
+            _share(group["targets"]),
+            [_share(part.get(name, {}).get(f"exposure@{cutoff}")) for part in parts],
+        )
+        for name, words, group in groups
+        if group["items"] or group["targets"]
+    ]
+
+
+def _users(tests: list[Mapping[str, Any]], metric: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    rows = []
+    for attribute in list(tests[0].get("groups", {}))[:_MOST_ATTRIBUTES]:
+        cells = []
+        for test in tests:
+            part = test.get("groups", {}).get(attribute) or {}
+            gap = (part.get("gap") or {}).get(metric)
+            worst = (part.get("worst") or {}).get(metric)
+            cells.append((MISSING, MISSING) if gap is None else (str(worst), signed(-gap)))
+        rows.append((plain(attribute), cells))
+    return [row for row in rows if any(cell != (MISSING, MISSING) for cell in row[1])]
+
+
+def _gap_metrics(tests: list[Mapping[str, Any]]) -> set[str]:
+    return {name for part in tests[0].get("groups", {}).values() for name in part.get("gap") or {}}

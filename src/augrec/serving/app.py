@@ -1,0 +1,246 @@
+"""The HTTP application: parts opened, calls mounted, mistakes answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+import augrec
+from augrec.data.served_events import FILE as EVENTS_FILE
+from augrec.errors import AugrecError, InputError, TransientError
+from augrec.features.live import LiveFeatures, copy_definitions, find_definitions
+from augrec.features.schema import TYPES
+from augrec.serving import page, schemas
+from augrec.serving.answers import FOLDER as ANSWERS_FOLDER
+from augrec.serving.answers import AnswerLog
+from augrec.serving.batching import Ranker
+from augrec.serving.config import ServingConfig, read_config
+from augrec.serving.deployer import Deployer
+from augrec.serving.events import EventLog
+from augrec.serving.features import OnlineFeatures
+from augrec.serving.follow import Follower
+from augrec.serving.known import KnownUsers
+from augrec.serving.limits import Gate
+from augrec.serving.metrics import Metrics
+from augrec.serving.routes import Invalid, posts, router
+from augrec.serving.security import ApiKeys
+from augrec.serving.service import NotReady, Service, Unknown
+from augrec.serving.users import UserStates
+from augrec.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_copying = threading.Lock()
+_WITH_ID = re.compile(r"^/v1/users/.+")
+DESCRIPTION = """Recommendations from the model that the registry calls *champion*; what users do counts at once.
+
+Every answer names the model version it comes from (`x-augrec-model`) and says what was missing, if anything was
+(`x-augrec-degraded`). Where API keys are switched on, calls below /v1 need the header `x-api-key`."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is opened at the start and closed at the end."""
+
+    config: ServingConfig
+    service: Service
+    metrics: Metrics
+    follower: Follower
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to answer from."""
+        return self.follower.ready and self.service.deployer.deployment.base is not None
+
+
+def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
+    """The application of one project.
+
+    Args:
+        settings: where the project is.
+        keys: who may call; None: everybody.
+
+    Raises:
+        ConfigError: params.yaml says something impossible.
+    """
+    parts = _open(settings)
+    app = FastAPI(
+        title="augrec",
+        version=augrec.__version__,
+        description=DESCRIPTION,
+        lifespan=lambda app: _running(parts),
+    )
+    app.state.service, app.state.parts = parts.service, parts
+    app.include_router(posts)
+    app.include_router(router)
+    _add_health(app, parts)
+    _add_problems(app)
+    app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
+    page.attach(app)
+    if parts.config.allow_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=parts.config.allow_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
+            expose_headers=["x-augrec-model", "x-augrec-degraded", "retry-after"],
+        )  # fmt: skip
+    paths = {route.path for route in app.routes if hasattr(route, "path")}
+    app.add_middleware(
+        Gate, keys=keys or ApiKeys([]), metrics=parts.metrics, max_in_flight=parts.config.max_in_flight,
+        max_body=parts.config.max_body_kb * 1024, path_of=lambda path: _counted_as(path, paths),
+    )  # fmt: skip
+    return app
+
+
+def _open(settings: Settings) -> Parts:
+    config, prepare, event_names = read_config(settings.home)
+    metrics = Metrics()
+    folder = settings.var / "serving"
+    folder.mkdir(parents=True, exist_ok=True)
+    events = EventLog(settings.var / EVENTS_FILE)
+    ranker = Ranker(config.max_batch, config.max_scores, metrics.batch.observe)
+    max_history = prepare.split.max_history
+    users = UserStates(
+        KnownUsers(None), events, prepare.positive, max_users=config.max_users, max_history=max_history
+    )
+    deployer = Deployer(settings.home / "data" / "raw", folder, config, prepare.positive, metrics.deployed)
+    features = OnlineFeatures(
+        (lambda: _open_features(settings, deployer, ranker)) if config.features else None,
+        timeout_s=config.features_timeout_s, max_age_s=config.features_max_age_s, max_users=config.max_users,
+    )  # fmt: skip
+    answers = AnswerLog(settings.var / ANSWERS_FOLDER, config.answers, lost=metrics.unlogged.inc)
+    service = Service(
+        config, deployer=deployer, ranker=ranker, users=users, events=events, features=features, answers=answers,
+        metrics=metrics, event_names=event_names,
+    )  # fmt: skip
+    follower = Follower(
+        service, home=settings.home, var=settings.var, positive=prepare.positive, max_history=max_history
+    )
+    return Parts(config, service, metrics, follower)
+
+
+def _open_features(settings: Settings, deployer: Deployer, ranker: Ranker) -> LiveFeatures:
+    """Open the online store by the definitions of the champion's run, or by a copy of them kept from before."""
+    champion = deployer.deployment.champion
+    found = find_definitions(settings.home, settings.runs, champion.run_id if champion else "")
+    copy = settings.var / "serving" / "features"
+    with _copying:  # the thread that reads and the one that writes open the store at the same time
+        if found is not None:
+            copy_definitions(found, copy)
+    live = LiveFeatures(copy, online_store=settings.online_store)
+    ranker.kinds = {
+        **ranker.kinds,
+        **{f"user__{name}": TYPES[one["type"]] for name, one in live.schema.items()},
+    }
+    return live
+
+
+@contextlib.asynccontextmanager
+async def _running(parts: Parts) -> AsyncIterator[None]:
+    service = parts.service
+    parts.follower.start()
+    try:
+        yield
+    finally:
+        parts.follower.stop()
+        for part in (service.features, service.ranker, service.users, service.events, service.answers):
+            await asyncio.to_thread(part.close)
+
+
+def _add_health(app: FastAPI, parts: Parts) -> None:
+    @app.get("/health/live", tags=["health"])
+    async def live() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "live"}
+
+    @app.get("/health/ready", tags=["health"], responses={503: {"model": schemas.Problem}})
+    async def ready() -> Response:
+        """There is something to answer from."""
+        deployment = parts.service.deployer.deployment
+        if not parts.ready or deployment.base is None:
+            return _problem(
+                503, "there is nothing to answer from yet", fix="promote a model, or bring in data"
+            )
+        return JSONResponse({"status": "ready", "version": deployment.base.version})
+
+    @app.get("/metrics", tags=["health"], response_class=Response)
+    async def metrics() -> Response:
+        """Counters in Prometheus' text format."""
+        return Response(parts.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_problems(app: FastAPI) -> None:
+    @app.exception_handler(Invalid)
+    async def invalid(request: Request, error: Invalid) -> Response:
+        return _problem(422, "the request is not valid", error.problems, "/docs shows what is asked for")
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(request: Request, error: RequestValidationError) -> Response:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
+        return _problem(422, "the request is not valid", problems, "/docs shows what is asked for")
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        return _problem(error.status_code, str(error.detail).lower(), headers=dict(error.headers or {}))
+
+    @app.exception_handler(Unknown)
+    async def unknown(request: Request, error: Unknown) -> Response:
+        return _problem(404, str(error), fix="GET /v1/model says what serves")
+
+    @app.exception_handler(NotReady)
+    async def not_ready(request: Request, error: NotReady) -> Response:
+        headers = {"retry-after": "5"}
+        return _problem(
+            503,
+            "there is nothing to answer from yet",
+            fix="promote a model, or bring in data",
+            headers=headers,
+        )
+
+    @app.exception_handler(AugrecError)
+    async def ours(request: Request, error: AugrecError) -> Response:
+        if isinstance(error, InputError):
+            return _problem(422, error.what, error.where, error.fix)
+        status = 503 if isinstance(error, TransientError) else 500
+        return _problem(status, error.what, error.where, error.fix, {"retry-after": "1"})
+
+
+def _problem(
+    status: int, what: str, where: str = "", fix: str = "", headers: dict[str, str] | None = None
+) -> Response:
+    return JSONResponse(schemas.Problem(what=what, where=where, fix=fix).model_dump(), status, headers)
+
+
+def _counted_as(path: str, paths: set[str]) -> str:
+    """Under what a request is counted: as many names as there are calls, whatever is asked for."""
+    if path in paths:
+        return path
+    return "/v1/users/{user_id}" if _WITH_ID.match(path) else "other"
+
+
+def _documented(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the bodies that the calls read themselves."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        known = document.setdefault("components", {}).setdefault("schemas", {})
+        for kind in (
+            schemas.RecommendationRequest,
+            schemas.SimilarItemsRequest,
+            schemas.ExplanationRequest,
+            schemas.EventBatch,
+        ):
+            schema = pydantic.TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
+            known.update(schema.pop("$defs", {}))
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,234 @@
+"""Brings models from the registry into service, and keeps out those that fail.
+
+The registry is asked every few seconds which version is champion and which is challenger. Another one is copied, checked
+against its digest, loaded beside the one that serves, asked what it must be able to answer, and only then takes over, by
+one assignment. Checked copies stay on disk, so that the service starts and goes on without the registry.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from augrec.data.columns import Columns as C
+from augrec.errors import AugrecError, TransientError
+from augrec.files import read_json, write_json
+from augrec.recommenders import base
+from augrec.serving.catalogue import Catalogue
+from augrec.serving.config import ServingConfig
+from augrec.serving.known import positive_rows
+from augrec.serving.model import Model, check
+from augrec.serving.reports import Refusal
+from augrec.serving.rollout import Deployment
+
+log = logging.getLogger(__name__)
+
+Alias = Literal["champion", "challenger"]
+ALIASES: Final[tuple[Alias, ...]] = ("champion", "challenger")
+_CURRENT = "current.json"
+_KEPT_COPIES = 4
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A version that an alias names."""
+
+    version: str
+    digest: str
+    policy: str
+    run_id: str
+    commit: str
+
+
+class Deployer:
+    """Holds the deployment and moves it.
+
+    Args:
+        raw: data/raw of the project, for titles and for popular items.
+        folder: var/serving.
+        config: see `ServingConfig`.
+        positive: which events count; see `augrec.serving.known.positive_rows`.
+        told: called with "swap", "refused" or "registry_error" and the alias, for metrics.
+
+    Attributes:
+        deployment: who answers now; take it once for each request.
+        refused: versions that are kept out.
+        registry: whether the registry answered, when, and what was wrong.
+        swaps: how often an alias got another model since the start.
+    """
+
+    def __init__(
+        self, raw: Path, folder: Path, config: ServingConfig, positive: dict[str, float | None],
+        told: Callable[[str, str], None] = lambda what, alias: None,
+    ) -> None:  # fmt: skip
+        self._raw, self._models, self._config, self._positive, self._told = (
+            raw,
+            folder / "models",
+            config,
+            positive,
+            told,
+        )
+        self._state = folder / _CURRENT
+        self.deployment = Deployment()
+        self.refused: dict[tuple[str, str], Refusal] = {}
+        self._refused_at: dict[tuple[str, str], float] = {}
+        self.registry: dict[str, Any] = {"reachable": None, "checked_at": None, "problem": None}
+        self.swaps = 0
+        self._busy = threading.Lock()
+
+    def start(self) -> None:
+        """Load the local copies, and popular items where there is no champion. Call it once, from any thread."""
+        with self._busy:
+            kept = read_json(self._state) if self._state.exists() else {}
+            for alias in ALIASES:
+                if alias in kept:
+                    self._try(alias, Wanted(**kept[alias]), "local copy")
+            if self.deployment.champion is None:
+                self.deployment = replace(self.deployment, fallback=self._popular())
+
+    def poll(self) -> None:
+        """Ask the registry once and follow it. Never raises: what is wrong is kept in `registry` and `refused`."""
+        with self._busy:
+            try:
+                wanted = {alias: _ask(alias) for alias in ALIASES}
+            except Exception as error:
+                self._unreachable(error)
+                return
+            self.registry = {"reachable": True, "checked_at": datetime.now(UTC).isoformat(), "problem": None}
+            for alias, version in wanted.items():
+                if version is not None:
+                    self._follow(alias, version)
+            # a champion that vanished from the registry goes on serving; a challenger is only there while it is named
+            if wanted["challenger"] is None and self.deployment.challenger is not None:
+                self.deployment = replace(self.deployment, challenger=None)
+                self._remember("challenger", None)
+
+    def _unreachable(self, error: Exception) -> None:
+        self._told("registry_error", "")
+        if self.registry["reachable"] is not False:
+            log.warning(
+                "the registry does not answer; what is loaded goes on serving: %s", _first_line(error)
+            )
+        now = datetime.now(UTC).isoformat()
+        self.registry = {"reachable": False, "checked_at": now, "problem": _first_line(error)}
+
+    def _follow(self, alias: Alias, wanted: Wanted) -> None:
+        current: Model | None = getattr(self.deployment, alias)
+        if current is not None and (current.version, current.digest) == (wanted.version, wanted.digest):
+            return
+        key = (wanted.version, wanted.digest)
+        if time.monotonic() - self._refused_at.get(key, -1e9) < self._config.retry_refused_s:
+            return
+        self._try(alias, wanted, "registry")
+
+    def _try(self, alias: Alias, wanted: Wanted, origin: Literal["registry", "local copy"]) -> None:
+        key = (wanted.version, wanted.digest)
+        try:
+            model = self._load(wanted, origin)
+        except TransientError as error:
+            self._unreachable(error)
+            return
+        except Exception as error:  # whatever a bundle does, the service goes on with what it has
+            why = (
+                error.what
+                if isinstance(error, AugrecError)
+                else f"{type(error).__name__}: {_first_line(error)}"
+            )
+            log.error("version %s is kept out as %s: %s", wanted.version, alias, why)
+            self.refused[key] = Refusal(
+                version=wanted.version, digest=wanted.digest, why=why, at=datetime.now(UTC)
+            )
+            self._refused_at[key] = time.monotonic()
+            self._told("refused", alias)
+            return
+        self.refused.pop(key, None)
+        self._refused_at.pop(key, None)
+        self.deployment = replace(self.deployment, **{alias: model})
+        self.swaps += 1
+        self._told("swap", alias)
+        log.info("version %s serves as %s", wanted.version, alias)
+        self._remember(alias, wanted)
+
+    def _load(self, wanted: Wanted, origin: Literal["registry", "local copy"]) -> Model:
+        from augrec.registry import bundle  # MLflow takes seconds to import
+
+        copy = self._models / f"{wanted.version}-{wanted.digest}"
+        if origin == "registry":
+            try:
+                recommender, items, facts = bundle.open_copy(copy)
+            except AugrecError:  # none yet, or no longer what was fetched
+                shutil.rmtree(copy, ignore_errors=True)
+                bundle.fetch(wanted.version, copy)
+                recommender, items, facts = bundle.open_copy(copy)
+        else:
+            recommender, items, facts = bundle.open_copy(copy)
+        if facts["digest"] != wanted.digest:
+            shutil.rmtree(copy, ignore_errors=True)
+            raise TransientError(
+                "the version was registered anew while it was fetched", where=f"version {wanted.version}"
+            )
+        catalogue = Catalogue(self._described(items))
+        named = {"version": wanted.version, "digest": wanted.digest, "policy": wanted.policy,
+                 "run_id": wanted.run_id, "commit": wanted.commit}  # fmt: skip
+        model = Model.of(recommender, catalogue, origin=origin, **named)
+        checks = check(model, facts.get("golden", []), self._config.max_scores)
+        return replace(model, checks=checks)
+
+    def _described(self, items: pl.DataFrame) -> pl.DataFrame:
+        """The items as the shop describes them now, and as the model's run knew them."""
+        path = self._raw / "items.parquet"
+        if not path.exists():
+            return items
+        told = pl.read_parquet(path, columns=[C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE]).drop_nulls(C.ITEM)
+        return pl.concat([told, items], how="diagonal").unique(C.ITEM, keep="first", maintain_order=True)
+
+    def _popular(self) -> Model | None:
+        path = self._raw / "interactions.parquet"
+        if not path.exists():
+            return None
+        rows = pl.read_parquet(path, columns=[C.USER, C.ITEM, C.EVENT, C.VALUE])
+        rows = rows.filter(positive_rows(self._positive)).drop_nulls([C.USER, C.ITEM])
+        if rows.is_empty():
+            return None
+        recommender = base.find("popularity")().fit(rows)
+        named = pl.DataFrame({C.ITEM: recommender.items.ids.tolist()}).with_columns(
+            pl.lit(None, pl.String).alias(C.TITLE), pl.lit(None, pl.List(pl.String)).alias(C.CATEGORIES)
+        )
+        return Model.of(
+            recommender, Catalogue(self._described(named)), version="0", policy="none", origin="data"
+        )
+
+    def _remember(self, alias: Alias, wanted: Wanted | None) -> None:
+        """What to load at the next start; copies that nothing needs are deleted, the oldest first."""
+        kept = read_json(self._state) if self._state.exists() else {}
+        kept.pop(alias, None)
+        if wanted is not None:
+            kept[alias] = vars(wanted)
+        write_json(self._state, kept)
+        needed = {f"{one['version']}-{one['digest']}" for one in kept.values()}
+        others = [path for path in self._models.glob("*-*") if path.name not in needed]
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in others[_KEPT_COPIES - len(needed) :]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _ask(alias: Alias) -> Wanted | None:
+    from augrec.registry import models
+
+    found = models.named(alias)
+    if found is None:
+        return None
+    return Wanted(found.version, found.digest, found.policy, found.run_id, found.commit)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]

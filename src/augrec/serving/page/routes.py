@@ -1,0 +1,95 @@
+"""The page's addresses: `GET /`, its files, and what its second tab shows.
+
+The page itself is open to all: it holds nothing of anybody. What it shows comes from below /v1 and so under the API's own
+rules, `/v1/page/retrain` and `/v1/page/report` too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from augrec.serving.page.retrain import LastRetrain
+
+_STATIC: Final = Path(__file__).parent / "static"
+_KINDS: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_SAFE: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may load: its own files and nothing else, no inline script or style."""
+REPORT_POLICY: Final = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+"""A report carries its style within it and runs nothing."""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def page(request: Request) -> Response:
+    """The page."""
+    return _answer(request, "index.html", {"Content-Security-Policy": PAGE_POLICY})
+
+
+@router.get("/static/{name}")
+def static(request: Request, name: str) -> Response:
+    """One of the page's files."""
+    return _answer(request, name, {})
+
+
+@router.get("/v1/page/retrain")
+def retrain(request: Request) -> dict[str, Any]:
+    """The last retrain's decision, audits and drawings."""
+    return _last(request).tell()
+
+
+@router.get("/v1/page/report")
+def report(request: Request) -> Response:
+    """The last retrain's whole report."""
+    html = _last(request).report()
+    if not html:
+        raise HTTPException(404, "no retrain has left a report yet")
+    headers = {**_SAFE, "Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-store"}
+    return Response(html, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def _last(request: Request) -> LastRetrain:
+    found: LastRetrain = request.app.state.last_retrain
+    return found
+
+
+def _answer(request: Request, name: str, headers: dict[str, str]) -> Response:
+    found = _files().get(name)
+    if found is None:
+        raise HTTPException(404, "the page has no such file")
+    content, tag = found
+    headers = {**_SAFE, **headers, "ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=_KINDS[Path(name).suffix], headers=headers)
+
+
+@cache
+def _files() -> dict[str, tuple[bytes, str]]:
+    """{name: (bytes, ETag)} of everything the page consists of."""
+    files = {path.name: path.read_bytes() for path in _STATIC.iterdir() if path.suffix in _KINDS}
+    return {
+        name: (content, f'"{hashlib.sha256(content).hexdigest()[:16]}"') for name, content in files.items()
+    }

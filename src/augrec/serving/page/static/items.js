@@ -1,0 +1,95 @@
+// The ranked lists: rows, how they moved, why they are there, and what two models disagree about.
+
+import { el, icon, listed, many } from "./dom.js";
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/**
+ * Show a ranked list in `list`, and how it differs from what it showed.
+ *
+ * @param liked called with the item whose heart was pressed.
+ * @param only ids that the other model's list lacks; null: there is no other.
+ * @param newcomer nothing is known: no row needs a reason.
+ * @param same the list before was for the same person, so that it tells something to show what moved.
+ */
+export function rank(list, items, { liked, only = null, newcomer = false, same = true }) {
+  const shown = [...list.querySelectorAll("[data-item]")];
+  const before = new Map(same ? shown.map((row, place) => [row.dataset.item, place + 1]) : []);
+  const tops = new Map(shown.map((row) => [row.dataset.item, row.getBoundingClientRect().top]));
+  const rows = items.map((item) => row(item, moved(item, before), { liked, only, newcomer }));
+  const none = el("li", { class: "none" }, "Nothing is left to recommend here. Choose another category, or take back a like.");
+  list.replaceChildren(...(rows.length ? rows : [none]));
+  if (!calm.matches && tops.size) slide(rows, tops);
+  return { fresh: before.size ? items.filter((item) => !before.has(item.item_id)).length : 0, first: items[0] ?? null };
+}
+
+/** Grey rows while nothing is known yet. */
+export function waiting(list, n = 6) {
+  const line = () => el("li", { class: "skeleton", "aria-hidden": "true" }, el("span", { class: "place" }), el("span", { class: "tile" }),
+    el("span", {}, el("span", { class: "bar" }), el("span", { class: "bar" })));
+  list.replaceChildren(...Array.from({ length: n }, line));
+}
+
+export const titleOf = (item) => item.title || item.item_id;
+
+function moved(item, before) {
+  if (!before.size) return null;
+  const was = before.get(item.item_id);
+  if (was === undefined) return el("span", { class: "move" }, "new");
+  const up = was - item.position;
+  if (up === 0) return null;
+  return el("span", { class: up > 0 ? "move" : "move down" },
+    el("span", { "aria-hidden": "true" }, up > 0 ? `↑ ${up}` : `↓ ${-up}`),
+    el("span", { class: "spoken" }, `${up > 0 ? "up" : "down"} ${many(Math.abs(up), "place")}`));
+}
+
+function row(item, move, { liked, only, newcomer }) {
+  const name = titleOf(item);
+  const heart = el("button", { class: "round like", type: "button", "aria-label": `Like ${name}`, title: "Like" }, icon("heart"));
+  heart.addEventListener("click", () => liked(item));
+  const sign = only?.has(item.item_id) ? el("span", { class: "move only" }, "only here") : null;
+  return el("li", { "data-item": item.item_id },
+    el("span", { class: "place" }, String(item.position)),
+    tile(item),
+    el("div", {},
+      el("p", { class: "title", title: name }, name, move, sign),
+      item.categories.length ? el("p", { class: "about" }, item.categories.slice(0, 3).join(", ")) : null,
+      why(item.reasons, newcomer)),
+    heart);
+}
+
+function why(reasons, newcomer) {
+  if (newcomer || !reasons) return null; // the line above the list has said so
+  if (!reasons.length) return el("p", { class: "about" }, "popular with everybody");
+  const names = reasons.slice(0, 2).map((reason) => reason.title || reason.item_id);
+  return el("p", { class: "about" }, "because you liked ", listed(names, (name) => el("b", {}, name)));
+}
+
+function tile(item) {
+  const mark = el("span", { class: "tile", "aria-hidden": "true" }, initials(titleOf(item)));
+  mark.style.setProperty("--hue", String(hue(item.categories.slice(0, 2).join() || titleOf(item))));
+  return mark;
+}
+
+/** Two letters to know a title by: of its first two words that say something. */
+function initials(title) {
+  const words = title.replace(/\(.*?\)/g, " ").match(/[\p{L}\p{N}]+/gu) ?? [title];
+  const telling = words.filter((word) => !/^(the|a|an|of|and|in|on|to|la|le|les|el|der|die|das)$/i.test(word));
+  return (telling.length ? telling : words).slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
+}
+
+function hue(text) {
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const letter of text) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193) >>> 0;
+  return hash % 360;
+}
+
+/** Rows glide from where they were. */
+function slide(rows, tops) {
+  for (const line of rows) {
+    const was = tops.get(line.dataset.item);
+    const by = was === undefined ? null : was - line.getBoundingClientRect().top;
+    const frames = by === null ? [{ opacity: 0 }, { opacity: 1 }] : [{ transform: `translateY(${by}px)` }, { transform: "none" }];
+    if (by !== 0) line.animate(frames, { duration: 320, easing: "cubic-bezier(.2, .8, .2, 1)" });
+  }
+}

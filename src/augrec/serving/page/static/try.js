@@ -1,0 +1,299 @@
+// The first tab: who is asking, what they like, and what is recommended to them now.
+
+import { call, Trouble } from "./api.js";
+import { combobox } from "./combobox.js";
+import { el, find, icon, many, trainedOn } from "./dom.js";
+import { rank, titleOf, waiting } from "./items.js";
+
+const K = 12;
+const PAST_SHOWN = 6;
+const ROLES = ["champion", "challenger"];
+
+const state = {
+  user: null, // {user_id, known, history, history_length}; null: a newcomer
+  visitor: null, // the id under which a newcomer's kept clicks are stored
+  likes: [], // {item_id, title, kept}, oldest first
+  models: null, // the last GET /v1/model
+  shown: null, // for whom and in which category the lists on the page are
+};
+let running = null;
+let tries = 0;
+
+const lists = Object.fromEntries(ROLES.map((role) => [role, find(role).querySelector(".items")]));
+
+/** Wire the tab up and show the first list. */
+export async function start() {
+  waiting(lists.champion);
+  combobox(find("search"), { look: titles, choose: likeFound, none: (text) => (text ? `No title has “${text}” in it.` : "No titles are known.") });
+  combobox(find("user"), { look: users, choose: chooseUser, none: () => "Nobody has a history yet. Type any id." });
+  for (const radio of document.querySelectorAll("input[name=who]")) radio.addEventListener("change", () => switchWho(radio.value));
+  find("start-over").addEventListener("click", startOver);
+  find("keep").addEventListener("change", tellKeep);
+  find("category").addEventListener("change", update);
+  for (const button of find("pick").children) button.addEventListener("click", () => pick(button.dataset.role));
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea, dialog");
+    if (event.key === "/" && !typing && !find("try").hidden) { event.preventDefault(); find("search").focus(); }
+  });
+  tellLikes();
+  tellKeep();
+  await tellModels();
+  await Promise.all([update(), tellCategories()]);
+  setInterval(() => { if (!document.hidden) tellModels(true); }, 15_000);
+}
+
+// --- who is asking
+
+async function users(text, signal) {
+  const { users: found } = await call("/v1/users?limit=30", { signal });
+  const known = found.filter((one) => one.user_id.includes(text))
+    .map((one) => ({ label: one.user_id, note: many(one.history_length, "title"), value: one.user_id }));
+  const typed = text && !found.some((one) => one.user_id === text);
+  return typed ? [{ label: `Use the id “${text}”`, note: "", value: text }, ...known] : known;
+}
+
+async function chooseUser(id, input) {
+  input.value = id;
+  await guarded(async () => {
+    state.user = await call(`/v1/users/${encodeURIComponent(id)}`);
+    state.likes = [];
+    tellLikes();
+    tellPast();
+    tellKeep();
+    await update();
+  });
+}
+
+function switchWho(who) {
+  find("choose-user").hidden = who !== "user";
+  if (who === "user") { find("user").focus(); return; }
+  find("user").value = "";
+  state.user = null;
+  startOver();
+}
+
+function startOver() {
+  state.likes = [];
+  state.visitor = null;
+  tellLikes();
+  tellPast();
+  tellKeep();
+  update();
+}
+
+function tellPast() {
+  const { user } = state;
+  find("before").hidden = !user;
+  if (!user) return;
+  const shown = user.history.slice(0, PAST_SHOWN), more = user.history_length - shown.length;
+  find("before-list").replaceChildren(...shown.map((item) => el("li", {}, el("span", {}, titleOf(item)))));
+  const rest = more > 0 ? `and ${many(more, "more title", "more titles")}, newest first` : "";
+  find("before-more").textContent = user.history_length ? rest : "Nothing is known of this id: it is treated as a newcomer.";
+}
+
+// --- what they like
+
+async function titles(text, signal) {
+  const { items } = await call(`/v1/items?limit=12&query=${encodeURIComponent(text.slice(0, 200))}`, { signal });
+  return items.map((item) => ({ label: titleOf(item), note: item.categories.slice(0, 2).join(", "), value: item }));
+}
+
+function likeFound(item, input) {
+  input.value = "";
+  like(item);
+}
+
+async function like(item, list = null) {
+  if (state.likes.some((one) => one.item_id === item.item_id)) { say(`You like ${titleOf(item)} already.`); return; }
+  const mine = { item_id: item.item_id, title: titleOf(item), kept: false };
+  state.likes.push(mine);
+  tellLikes();
+  if (find("keep").checked) {
+    await guarded(async () => { mine.kept = await keep(item); });
+    tellLikes();
+    tellKeep();
+  }
+  await update();
+  if (!list) return;
+  const hearts = list.querySelectorAll(".like"); // the heart that was pressed is gone: on to the next
+  (hearts[Math.min(item.position, hearts.length) - 1] ?? find("search")).focus({ preventScroll: true });
+}
+
+/** Store a like as a click; whether it counts for the user from now on. */
+async function keep(item) {
+  if (!state.user) state.visitor ??= `visitor-${random(4)}`;
+  const event = { event_id: random(16), user_id: state.user?.user_id ?? state.visitor, item_id: item.item_id, event: "click" };
+  if (item.position && item.answer_id) Object.assign(event, { answer_id: item.answer_id, position: item.position });
+  await call("/v1/events", { body: { events: [event] } });
+  const told = await call(`/v1/users/${encodeURIComponent(event.user_id)}`);
+  // a shop may count other events than clicks as interest: then the like goes along with each request, as if not kept
+  return told.history.some((one) => one.item_id === item.item_id);
+}
+
+function random(bytes) {
+  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function takeBack(item) {
+  state.likes = state.likes.filter((one) => one !== item);
+  tellLikes();
+  update();
+  (find("liked").querySelector("button") ?? find("search")).focus({ preventScroll: true });
+}
+
+function tellLikes() {
+  const { likes } = state;
+  find("liked").replaceChildren(...[...likes].reverse().map((item) => el("li", {},
+    el("span", {}, item.title),
+    item.kept ? el("span", { class: "mark" }, "kept") : el("button", { class: "round", type: "button", "aria-label": `Take back ${item.title}`, title: "Take back", onclick: () => takeBack(item) }, icon("cross")))));
+  find("liked-empty").hidden = likes.length > 0;
+  find("start-over").hidden = likes.length === 0;
+}
+
+function tellKeep() {
+  const whose = state.user ? `user ${state.user.user_id}` : state.visitor ?? "a new visitor";
+  find("keep-hint").textContent = find("keep").checked
+    ? `Each like is stored as a click of ${whose}. It counts at once, and the next retrain learns from it.`
+    : "Your likes stay in this page; nothing is stored.";
+}
+
+// --- what is recommended
+
+async function update() {
+  running?.abort();
+  const mine = (running = new AbortController());
+  find("sides").setAttribute("aria-busy", "true");
+  const began = performance.now();
+  try {
+    const roles = ROLES.filter(serves);
+    const asked = roles.length ? roles : [null];
+    const answers = await Promise.all(asked.map((role) => call("/v1/recommendations", { body: request(role), signal: mine.signal })));
+    if (mine.signal.aborted) return;
+    tries = 0;
+    find("problem").replaceChildren();
+    tell(answers, performance.now() - began);
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    if (error.status === 404 && tries === 0) { // the challenger was withdrawn since it was last asked for
+      tries = 1;
+      await tellModels();
+      await update();
+    } else fail(error, update);
+  } finally {
+    if (running === mine) find("sides").setAttribute("aria-busy", "false");
+  }
+}
+
+function request(role) {
+  const category = find("category").value, user = state.user?.user_id ?? state.visitor;
+  const unsaved = state.likes.filter((one) => !one.kept).map((one) => one.item_id);
+  const body = { k: K, reasons: true };
+  if (user) body.user_id = user;
+  if (unsaved.length) body.history = unsaved;
+  if (category) body.filters = { categories: [category] };
+  if (role) body.model = role;
+  return body;
+}
+
+function tell(answers, ms) {
+  const [ours, theirs] = answers;
+  const newcomer = ours.history_length === 0;
+  const now = JSON.stringify([state.user?.user_id, find("category").value]), same = state.shown === now;
+  state.shown = now;
+  const ids = answers.map((answer) => new Set(answer.items.map((item) => item.item_id)));
+  const without = (one, other) => new Set([...ids[one]].filter((id) => !ids[other].has(id)));
+  const changes = answers.map((answer, side) => rank(lists[ROLES[side]],
+    answer.items.map((item) => ({ ...item, answer_id: answer.answer_id })),
+    { liked: (item) => like(item, lists[ROLES[side]]), only: theirs ? without(side, 1 - side) : null, newcomer, same }));
+  const whom = state.user ? `user ${state.user.user_id}` : "a newcomer";
+  const known = newcomer ? `For ${whom}: what is popular` : `For ${whom} with ${many(ours.history_length, "known title")}`;
+  const fresh = changes[0].fresh ? ` · ${changes[0].fresh} new` : "";
+  const first = changes[0].first ? `. First: ${titleOf(changes[0].first)}.` : "";
+  find("status").replaceChildren(`${known}${fresh} · answered in ${Math.max(1, Math.round(ms))} ms${missing(ours.degraded)}`,
+    el("span", { class: "spoken" }, first));
+  tellSides(answers, ids);
+}
+
+const MISSING = {
+  features: "without features of the user, they did not come in time",
+  reasons: "without reasons, they took too long",
+  popular: "popular titles, the model did not answer in time",
+  model: "popular titles, no model has been promoted yet",
+  unranked: "in no order, the model does not know these titles",
+};
+const missing = (degraded) => degraded.map((name) => ` · ${MISSING[name] ?? name}`).join("");
+
+function tellSides(answers, ids) {
+  const two = answers.length === 2;
+  find("sides").classList.toggle("two", two);
+  find("challenger").hidden = !two;
+  find("champion-title").hidden = !two;
+  find("pick").hidden = !two;
+  answers.forEach(({ model }, side) => {
+    const name = ROLES[side];
+    find(`${name}-title`).replaceChildren(name[0].toUpperCase() + name.slice(1), el("small", {}, words(model)));
+  });
+  const shared = two ? [...ids[0]].filter((id) => ids[1].has(id)).length : 0;
+  const same = two && answers[0].items.every((item, place) => item.item_id === answers[1].items[place]?.item_id);
+  find("compare").textContent = !two
+    ? "No challenger is being tried right now. When the registry names one, its list appears here beside the champion’s."
+    : same ? "Both models give the very same list." : `${shared} of ${many(ids[0].size, "title")} are in both lists.`;
+  if (!two) pick("champion");
+}
+
+function pick(role) {
+  find("sides").dataset.shown = role;
+  for (const button of find("pick").children) button.setAttribute("aria-pressed", String(button.dataset.role === role));
+}
+
+// --- which model serves, and what it may be asked about
+
+/** Whether a version has that role; what answers where nothing was promoted has none of them. */
+const serves = (role) => state.models?.[role]?.role === role;
+
+const words = (model) => `version ${model.version} · ${model.recommender}, trained on ${trainedOn(model.policy)}`;
+
+async function tellModels(again = false) {
+  try {
+    const found = await call("/v1/model");
+    const versions = () => ROLES.map((role) => (serves(role) ? state.models[role].version : "")).join();
+    const was = versions(), { champion } = found;
+    state.models = found;
+    find("serving").replaceChildren(...(serves("champion")
+      ? [el("strong", {}, `Champion: version ${champion.version}`), el("br"), `${champion.recommender}, trained on ${trainedOn(champion.policy)}`]
+      : ["No model has been promoted yet"]));
+    if (again && was !== versions()) await update();
+  } catch (error) {
+    if (!again) fail(error, () => tellModels());
+  }
+}
+
+async function tellCategories() {
+  const { categories } = await call("/v1/categories").catch(() => ({ categories: [] }));
+  find("filter").hidden = categories.length < 2;
+  find("category").append(...categories.slice(0, 200).map(({ name }) => el("option", { value: name }, name)));
+}
+
+// --- troubles
+
+async function guarded(action) {
+  try {
+    await action();
+  } catch (error) {
+    fail(error, null);
+  }
+}
+
+function fail(error, again) {
+  if (!(error instanceof Trouble)) throw error;
+  const retry = again && el("button", { type: "button", onclick: again }, "Try again");
+  find("problem").replaceChildren(el("div", { class: "notice" }, el("p", {}, error.message, error.fix ? el("small", {}, error.fix) : null), retry));
+  if (again && error.retryAfter !== null && tries < 20) {
+    tries += 1;
+    setTimeout(() => retry.isConnected && again(), 1000 * Math.min(error.retryAfter * tries, 30));
+  }
+}
+
+function say(text) {
+  find("status").textContent = text;
+}

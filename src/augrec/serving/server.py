@@ -1,0 +1,45 @@
+"""The process: uvicorn around the application."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from augrec.errors import ConfigError
+from augrec.settings import LOOPBACK, Settings
+
+
+def serve(settings: Settings) -> None:
+    """Serve until stopped.
+
+    Raises:
+        ConfigError: the address is open to others and no API keys are set, or params.yaml says something impossible.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # requests share the cores; one of them must not take all
+    import uvicorn
+
+    from augrec.serving.app import create_app
+    from augrec.serving.security import read_keys
+
+    keys = read_keys()
+    if settings.host not in LOOPBACK and not len(keys):
+        raise ConfigError(
+            f"AUGREC_HOST={settings.host} would let anybody ask and tell the service", where="environment",
+            fix="make a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash, or listen on 127.0.0.1",
+        )  # fmt: skip
+    uvicorn.run(
+        create_app(settings, keys), host=settings.host, port=settings.serving_port, access_log=False, log_config=_LOGGING,
+        timeout_keep_alive=75, timeout_graceful_shutdown=10, server_header=False,
+    )  # fmt: skip
+
+
+_LOGGING: Final[dict[str, Any]] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"errors": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"level": "WARNING", "handlers": ["errors"]},
+    "loggers": {"augrec": {"level": "INFO"}, "uvicorn": {"level": "INFO"}},
+}
+"""No line for each request: addresses and user ids do not belong in text logs."""

@@ -1,0 +1,156 @@
+"""What each user did, in bounded memory: the users asked for last, each with their latest items.
+
+A user who is not in memory is rebuilt from what the data knew and from the durable log of events; so a restart loses
+nothing, and neither does being pushed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from augrec.serving.events import EventLog, StoredEvent
+from augrec.serving.known import KnownUsers
+
+_MEAN_HISTORY = 50
+
+
+@dataclass(slots=True)
+class UserState:
+    """One user.
+
+    Attributes:
+        items: distinct items that were of interest, oldest first, as in training; at most `max_history`.
+        attributes: what is told about the user.
+    """
+
+    items: dict[str, None] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class UserStates:
+    """The users in memory. Belongs to the event loop; only the rebuilding happens in a thread.
+
+    Args:
+        known: what the data knew.
+        events: the durable log.
+        positive: event -> the smallest value that counts as interest; see `augrec.data.config.PrepareConfig`.
+        max_users: so many users are kept, with 50 items each on average.
+        max_history: so many items of a user.
+    """
+
+    def __init__(
+        self, known: KnownUsers, events: EventLog, positive: Mapping[str, float | None],
+        *, max_users: int, max_history: int,
+    ) -> None:  # fmt: skip
+        self._known, self._events, self._positive = known, events, positive
+        self._max_users, self._max_history = max_users, max_history
+        self._states: OrderedDict[str, UserState] = OrderedDict()
+        self._n_items = 0
+        self._loading: dict[str, asyncio.Task[UserState]] = {}
+        self._stale: set[str] = set()
+        self._generation = 0
+        self._thread = ThreadPoolExecutor(1, "users")
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    async def get(self, user_id: str) -> UserState:
+        """The user's state; a stranger's is empty."""
+        state = self._states.get(user_id)
+        if state is not None:
+            self._states.move_to_end(user_id)
+            return state
+        task = self._loading.get(user_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._load(user_id))
+            self._loading[user_id] = task
+        return await asyncio.shield(task)
+
+    def apply(self, events: Iterable[StoredEvent]) -> list[StoredEvent]:
+        """Let events that are on disk count; those that changed a history are returned."""
+        counted = []
+        for one in events:
+            state = self._states.get(one.user_id)
+            if state is None:
+                if one.user_id in self._loading:
+                    self._stale.add(one.user_id)  # what is being read may not hold this event
+                if self.counts(one.event, one.value):
+                    counted.append(one)
+                continue
+            before = len(state.items)
+            if self._add(state, one.item_id, one.event, one.value):
+                counted.append(one)
+            self._n_items += len(state.items) - before
+        self._evict()
+        return counted
+
+    def items_in_memory(self, user_id: str) -> list[str]:
+        """The items of a user who is in memory; nothing for others."""
+        state = self._states.get(user_id)
+        return [] if state is None else list(state.items)
+
+    def counts(self, event: str, value: float | None) -> bool:
+        """Whether an event is a sign of interest."""
+        if not self._positive:
+            return True
+        if event not in self._positive:
+            return False
+        least = self._positive[event]
+        return least is None or (value is not None and value >= least)
+
+    def some(self, limit: int) -> list[tuple[str, int]]:
+        """(user, length of history) of some users of the data."""
+        return self._known.some(limit)
+
+    def renew(self, known: KnownUsers) -> None:
+        """Forget what is in memory: the data is another."""
+        self._known = known
+        self._states.clear()
+        self._n_items = 0
+        self._generation += 1
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._thread.shutdown()
+
+    async def _load(self, user_id: str) -> UserState:
+        try:
+            while True:
+                self._stale.discard(user_id)
+                generation = self._generation
+                loop = asyncio.get_running_loop()
+                state = await loop.run_in_executor(self._thread, self._rebuild, user_id, self._known)
+                if user_id not in self._stale and generation == self._generation:
+                    break
+            self._states[user_id] = state
+            self._n_items += len(state.items)
+            self._evict()
+            return state
+        finally:
+            self._stale.discard(user_id)
+            self._loading.pop(user_id, None)
+
+    def _rebuild(self, user_id: str, known: KnownUsers) -> UserState:
+        state = UserState(dict.fromkeys(known.history(user_id)), known.attributes_of(user_id))
+        for item, event, value in self._events.of_user(user_id, 4 * self._max_history):
+            self._add(state, item, event, value)
+        return state
+
+    def _add(self, state: UserState, item: str, event: str, value: float | None) -> bool:
+        if item in state.items or not self.counts(event, value):
+            return False
+        state.items[item] = None
+        if len(state.items) > self._max_history:
+            del state.items[next(iter(state.items))]
+        return True
+
+    def _evict(self) -> None:
+        most = self._max_users * _MEAN_HISTORY
+        while len(self._states) > self._max_users or (self._n_items > most and len(self._states) > 1):
+            _, state = self._states.popitem(last=False)
+            self._n_items -= len(state.items)

@@ -1,0 +1,162 @@
+"""`tuning` of params.yaml, and the spaces in it, held against the configs they are about. Optuna is not needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from augrec.component import ComponentConfig
+from augrec.data.config import Section, parse
+from augrec.errors import ConfigError
+from augrec.recommenders.base import Recommender
+
+
+class TuningConfig(Section):
+    """How long to search, by what, and where."""
+
+    trials: int = Field(0, ge=0)
+    """Configs tried for each recommender on each policy; 0: none but params.yaml's own, without a search."""
+    seconds: float | None = Field(None, gt=0)
+    """No trial begins later than this, and one under way is given up; the first always ends."""
+    metric: str = "ndcg@10"
+    """Maximised over validation users; a metric of `evaluation` at any cutoff."""
+    pruning: bool = True
+    """Give a trial up early when its training curve runs below the median of those before it."""
+    spaces: dict[str, dict[str, Any]] = {}
+    """{recommender: {config key: a list of choices, or {low, high, log}}}."""
+    presets: dict[str, dict[str, dict[str, Any]]] = {}
+    """{preset: {recommender: {config key: value}}}: tried right after params.yaml's own values."""
+
+
+class Range(Section):
+    """Every number from low to high; in equal steps of the logarithm with `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One config key that is searched.
+
+    Attributes:
+        name: the key.
+        range: between which numbers; None: among `choices`.
+        choices: the values there are; empty with a range.
+        whole: whether only whole numbers are meant.
+    """
+
+    name: str
+    range: Range | None
+    choices: tuple[Any, ...] = ()
+    whole: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value lies in it."""
+        if self.range is None:
+            return value in self.choices
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.range.low <= value <= self.range.high
+
+    @property
+    def words(self) -> str:
+        """As params.yaml has it."""
+        return str(list(self.choices)) if self.range is None else f"[{self.range.low:g}, {self.range.high:g}]"
+
+
+Space = Mapping[str, Dimension]
+
+
+def space_of(config: TuningConfig, kind: type[Recommender]) -> dict[str, Dimension]:
+    """What is searched for one kind of recommender; empty where params.yaml names nothing.
+
+    Raises:
+        ConfigError: a key is not one of the recommender's, or it refuses a bound or choice.
+    """
+    found = {}
+    for key, values in (config.spaces.get(kind.name()) or {}).items():
+        where = f"tuning.spaces.{kind.name()}.{key}"
+        _known(key, kind, where)
+        found[key] = _dimension(key, values, kind.Config, where)
+    return found
+
+
+def starting_points(config: TuningConfig, own: Recommender, space: Space) -> list[dict[str, Any]]:
+    """The values that are tried before any search: params.yaml's own, then each preset's, none of them twice.
+
+    Args:
+        config: names the presets.
+        own: a recommender built from params.yaml's own values; it need not be fitted.
+        space: what is searched.
+
+    Raises:
+        ConfigError: a value lies outside its space, or a preset names a key that is not searched.
+    """
+    kind, mine = type(own), {key: getattr(own.config, key) for key in space}
+    _inside(mine, space, f"recommenders.{kind.name()}")
+    found = [mine]
+    for preset, recommenders in config.presets.items():
+        values, where = recommenders.get(kind.name()) or {}, f"tuning.presets.{preset}.{kind.name()}"
+        for key in values.keys() - space.keys():
+            _known(key, kind, where)
+            if key not in kind.architecture:  # a model that is continued keeps its own
+                raise ConfigError(f"{key} is not searched", where=f"params.yaml, {where}",
+                                  fix=f"add it to tuning.spaces.{kind.name()}, or leave it out here")  # fmt: skip
+        point = mine | {key: value for key, value in values.items() if key in space}
+        _inside(point, space, where)
+        if point not in found:
+            found.append(point)
+    return found
+
+
+def _dimension(key: str, values: Any, config: type[ComponentConfig], where: str) -> Dimension:
+    if isinstance(values, list) and values:
+        for value in values:
+            _accepted(config, key, value, where)
+        return Dimension(key, None, tuple(dict.fromkeys(values)))
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{values!r} is no space", where=f"params.yaml, {where}",
+                          fix="give a list of values, or {low: …, high: …, log: true}")  # fmt: skip
+    bounds = parse(Range, values, where)
+    kinds = {config.model_fields[key].annotation, *get_args(config.model_fields[key].annotation)}
+    whole = int in kinds and float not in kinds
+    if bounds.low > bounds.high or (bounds.log and bounds.low <= 0):
+        raise ConfigError("low must not lie above high, and must be above 0 with log: true",
+                          where=f"params.yaml, {where}", fix="correct the bounds")  # fmt: skip
+    if whole and (bounds.low % 1 or bounds.high % 1):
+        raise ConfigError(f"{key} is a whole number", where=f"params.yaml, {where}", fix="give whole bounds")
+    for bound in (bounds.low, bounds.high):
+        _accepted(config, key, int(bound) if whole else bound, where)
+    return Dimension(key, bounds, whole=whole)
+
+
+def _known(key: str, kind: type[Recommender], where: str) -> None:
+    if key not in kind.Config.model_fields:
+        raise ConfigError(
+            f"{kind.name()} has no option {key!r}",
+            where=f"params.yaml, {where}",
+            fix=f"known keys: {', '.join(kind.Config.model_fields)}",
+        )
+
+
+def _accepted(config: type[ComponentConfig], key: str, value: Any, where: str) -> None:
+    """Refuse what the recommender's own config would refuse, hours before it is tried."""
+    try:
+        TypeAdapter(config.model_fields[key].rebuild_annotation()).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{key} cannot be {value!r}: {error.errors()[0]['msg']}", where=f"params.yaml, {where}",
+                          fix="see the option's comment under recommenders") from error  # fmt: skip
+
+
+def _inside(values: Mapping[str, Any], space: Space, where: str) -> None:
+    for key, value in values.items():
+        if not space[key].holds(value):
+            raise ConfigError(
+                f"{key}: {value!r} lies outside {space[key].words}, where it is searched",
+                where=f"params.yaml, {where}",
+                fix="widen the space under tuning.spaces, or take another value",
+            )

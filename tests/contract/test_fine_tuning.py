@@ -1,0 +1,114 @@
+"""What every recommender that can begin at a fitted one keeps; a new one is picked up by saying that it `continues`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from test_recommenders import ITEMS, NAMES, build, cases, files, histories, interactions, table
+
+from augrec.errors import InputError
+from augrec.evaluation.metrics import evaluate
+from augrec.recommenders.base import Recommender, find
+
+CONTINUING = [name for name in NAMES if find(name).continues is True]
+STANDING_STILL = {"learning_rate": 1e-12}
+"""Training goes its way and gets nowhere."""
+ASKED = histories(["i00", "i02"], ["i05"], ["i07", "i01", "i04"])
+
+
+@pytest.fixture(scope="module", params=CONTINUING)
+def champion(request: pytest.FixtureRequest) -> Recommender:
+    return build(request.param).fit(interactions(), cases=cases(), items=ITEMS)
+
+
+def scores(model: Recommender, items: list[str]) -> np.ndarray:
+    """Of each item for each of `ASKED`; only differences between a user's scores say anything, so their mean is 0."""
+    given, found = model.recommend(ASKED, len(model.items), exclude_seen=False)
+    table = [[row[list(ids).index(item)] for item in items] for ids, row in zip(given, found, strict=True)]
+    return np.array(table) - np.mean(table, axis=1, keepdims=True)
+
+
+def test_the_neural_ones_can() -> None:
+    assert {"bpr", "multvae"} <= set(CONTINUING)
+
+
+def test_training_begins_with_the_answers_of_the_model_it_begins_at(champion: Recommender) -> None:
+    curve: list[dict[str, float]] = []
+    again = build(champion.name(), **STANDING_STILL).fit(
+        interactions(), cases=cases(), items=ITEMS, start=champion, log=lambda row: curve.append(dict(row))
+    )
+    catalogue = champion.items.ids.tolist()
+    np.testing.assert_allclose(scores(again, catalogue), scores(champion, catalogue), rtol=1e-4, atol=1e-6)
+    assert curve[0]["step"] == 0
+    assert curve[0]["ndcg@10"] == pytest.approx(curve[-1]["ndcg@10"])
+
+
+def test_what_is_kept_validates_no_worse_than_what_it_began_with(champion: Recommender) -> None:
+    for rate in (1e-3, 0.5):
+        model = build(champion.name(), learning_rate=rate).fit(
+            interactions(seed=5), cases=cases(), items=ITEMS, start=champion
+        )
+        began, kept = (evaluate(one, cases())["ndcg@10"].mean() for one in (champion, model))
+        assert kept >= began - 1e-9
+
+
+def test_new_items_get_in_and_items_nobody_has_any_more_leave(champion: Recommender) -> None:
+    rows = interactions().filter(pl.col("item_id") != "i03")
+    fresh = table([f"fresh{user}" for user in range(20) for _ in range(2)], ["i00", "brand-new"] * 20)
+    known = pl.concat([ITEMS, ITEMS.head(1).with_columns(item_id=pl.lit("brand-new"))])
+    model = build(champion.name()).fit(pl.concat([rows, fresh]), cases=cases(), items=known, start=champion)
+    items, found = model.recommend(ASKED, len(model.items))
+    assert "brand-new" in items[0] and "i03" not in items
+    assert np.isfinite(found[items != ""]).all()
+    still = build(champion.name(), **STANDING_STILL).fit(
+        pl.concat([rows, fresh]), items=known, start=champion
+    )
+    both = ["i00", "i04", "i08", "i11"]
+    np.testing.assert_allclose(scores(still, both), scores(champion, both), rtol=1e-3, atol=1e-5)
+
+
+def test_only_users_active_since_are_learnt_from(champion: Recommender, tmp_path: Path) -> None:
+    rows = interactions()
+    since = rows["timestamp"].sort()[int(len(rows) * 0.8)]
+    active = rows.filter(pl.col("timestamp") >= since)["user_id"].unique()
+    before = ~pl.col("user_id").is_in(active.to_list())
+    renamed = rows.with_columns(
+        user_id=pl.when(before).then(pl.lit("z") + pl.col("user_id").str.reverse()).otherwise("user_id")
+    )
+    assert 0 < len(active) < rows["user_id"].n_unique()
+    for name, data in {"as they were": rows, "renamed": renamed}.items():
+        model = build(champion.name()).fit(data, cases=cases(), items=ITEMS, start=champion, since=since)
+        model.save(tmp_path / name)
+    build(champion.name()).fit(rows, items=ITEMS, start=champion).save(tmp_path / "all")
+    assert files(tmp_path / "as they were") == files(tmp_path / "renamed") != files(tmp_path / "all")
+
+
+def test_fine_tuning_twice_gives_the_same_bytes_and_leaves_the_champion_as_it_was(
+    champion: Recommender, tmp_path: Path
+) -> None:
+    champion.save(tmp_path / "before")
+    for attempt in ("first", "second"):
+        build(champion.name()).fit(interactions(), items=ITEMS, start=champion).save(tmp_path / attempt)
+    champion.save(tmp_path / "after")
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+    assert files(tmp_path / "before") == files(tmp_path / "after") != files(tmp_path / "first")
+
+
+def test_only_the_options_named_as_architecture_decide_the_shapes(champion: Recommender) -> None:
+    whole = [key for key, field in champion.Config.model_fields.items() if field.annotation is int]
+    other: dict[str, Any] = {
+        key: 2 * getattr(champion.config, key) for key in whole if key not in champion.architecture
+    }
+    model = build(champion.name(), **other).fit(interactions(), items=ITEMS, start=champion)
+    assert {key: getattr(model.config, key) for key in other} == other
+
+
+@pytest.mark.parametrize(("name", "size"), [("bpr", {"factors": 4}), ("multvae", {"hidden": 8})])
+def test_a_model_of_another_size_is_refused(name: str, size: dict[str, int]) -> None:
+    champion = build(name).fit(interactions())
+    with pytest.raises(InputError, match=r"cannot begin at this model: its .* is"):
+        build(name, **size).fit(interactions(), start=champion)

@@ -1,0 +1,80 @@
+"""Cross-validation: every user once, judged by a model that never saw them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from augrec.data.clean import clean
+from augrec.data.config import SplitConfig
+from augrec.data.simulate import ShopConfig, simulate
+from augrec.evaluation.bootstrap import paired_difference
+from augrec.evaluation.cross_validation import cross_validate, summarise_folds
+from augrec.recommenders.base import find
+from augrec.recommenders.popularity import Popularity
+
+CONFIG = SplitConfig(folds=4, fold_in=0.5)
+
+
+@pytest.fixture(scope="module")
+def interactions() -> pl.DataFrame:
+    shop = simulate(ShopConfig(n_users=80, n_items=50, n_interactions=2000), seed=2)
+    return clean(shop.interactions, {"view": None})
+
+
+@pytest.fixture(scope="module")
+def measured(interactions: pl.DataFrame) -> pl.DataFrame:
+    return cross_validate(Popularity, interactions, CONFIG, seed=3, cutoffs=[5])
+
+
+def test_every_user_with_enough_items_is_measured_in_one_fold(interactions, measured):
+    lengths = interactions.group_by("user_id").len()
+    assert sorted(measured["user_id"]) == sorted(lengths.filter(pl.col("len") >= 2)["user_id"])
+    assert measured["fold"].unique().sort().to_list() == [0, 1, 2, 3]
+
+
+def test_no_model_saw_the_users_it_is_judged_by(interactions):
+    fitted: list[set[str]] = []
+
+    class Watched(Popularity):
+        def fit(self, interactions, **known):
+            fitted.append(set(interactions["user_id"]))
+            return super().fit(interactions, **known)
+
+    found = cross_validate(Watched, interactions, CONFIG, seed=3, cutoffs=[5])
+    for fold, seen in enumerate(fitted):
+        assert not seen & set(found.filter(pl.col("fold") == fold)["user_id"])
+    assert len(fitted) == 4
+
+
+def test_attributes_are_told_of_training_users_when_fitting_and_of_test_users_when_ranking(interactions):
+    users = interactions.select("user_id").unique(maintain_order=True).with_columns(age=pl.lit(30))
+    told: list[tuple[int, list[str]]] = []
+
+    class Watched(Popularity):
+        def fit(self, interactions, *, users=None, **known):
+            told.append((len(users), sorted(set(users["user_id"]) - set(interactions["user_id"]))))
+            return super().fit(interactions, **known)
+
+        def rank(self, histories, k, *, known=None, **how):
+            assert known is not None and known["age"].to_list() == [30] * len(histories)
+            return super().rank(histories, k, **how)
+
+    cross_validate(Watched, interactions, CONFIG, seed=3, cutoffs=[5], users=users)
+    assert [strangers for _, strangers in told] == [[]] * 4
+
+
+def test_two_recommenders_meet_the_same_cases_and_can_be_paired(interactions, measured):
+    other = cross_validate(lambda: find("item_knn")(seed=1), interactions, CONFIG, seed=3, cutoffs=[5])
+    assert other.select("user_id", "slice", "fold").equals(measured.select("user_id", "slice", "fold"))
+    found = paired_difference(other, measured, "ndcg@5", confidence=0.95, samples=100, seed=1)
+    assert found.n_users == len(measured)
+
+
+def test_the_summary_is_over_users_and_the_deviation_between_folds(measured):
+    found = summarise_folds(measured)
+    assert found["overall"]["ndcg@5"] == pytest.approx(measured["ndcg@5"].mean())
+    by_fold = measured.group_by("fold").agg(pl.col("ndcg@5").mean()).sort("fold")["ndcg@5"]
+    assert [fold["ndcg@5"] for fold in found["folds"]] == pytest.approx(by_fold.to_list())
+    assert found["deviation"]["ndcg@5"] == pytest.approx(np.std(by_fold.to_numpy(), ddof=1))

@@ -1,0 +1,233 @@
+"""The search for hyper-parameters: what it tries, what it keeps, when it ends, and what it refuses beforehand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from augrec.data.columns import TIME
+from augrec.data.config import parse
+from augrec.errors import ConfigError, InputError, RefusedError
+from augrec.recommenders.base import find
+from augrec.tuning.config import TuningConfig, space_of, starting_points
+from augrec.tuning.metric import over_users
+from augrec.tuning.search import Found, search, table
+
+SPACES = {
+    "ease": {"l2": {"low": 1, "high": 1000, "log": True}, "dtype": ["float32", "float64"]},
+    "item_knn": {"neighbours": {"low": 5, "high": 80}},
+    "popularity": {"half_life_days": [None, 30, 90]},
+    "multvae": {"hidden": {"low": 8, "high": 32}, "dropout": {"low": 0.1, "high": 0.9}},
+}
+
+
+def tuning(**options: Any) -> TuningConfig:
+    return parse(TuningConfig, {"trials": 8, "spaces": SPACES, **options}, "tuning")
+
+
+class Bench:
+    """Stands where training does: a "model" is its parameters, and the best l2 is 100."""
+
+    def __init__(self, checkpoints: int = 0, refuse: float = 0.0, wait_s: float = 0.0) -> None:
+        self.checkpoints, self.refuse, self.wait_s = checkpoints, refuse, wait_s
+        self.seen: list[dict[str, Any]] = []
+        self.rows = 0
+
+    def fit(self, values: Mapping[str, Any], log: Any) -> Any:
+        self.seen.append(dict(values))
+        time.sleep(self.wait_s)
+        if values.get("l2", 0) < self.refuse:
+            raise RefusedError("the loss is not a number")
+        for step in range(1, self.checkpoints + 1):
+            self.rows += 1
+            log({"step": step, "loss": 1.0, "ndcg@10": self.measure(values) * step / self.checkpoints})
+        return dict(values)
+
+    @staticmethod
+    def measure(values: Any) -> float:
+        return float(1 / (1 + abs(np.log(values.get("l2", 1.0) / 100))))
+
+    def search(self, seed: int = 3, own: float = 200.0, **options: Any) -> Found:
+        config = tuning(**options)
+        kind = find("ease")
+        space = space_of(config, kind)
+        starts = starting_points(config, kind({"l2": own}), space)
+        return search(self.fit, self.measure, space, starts, config, seed=seed)
+
+
+def test_the_first_trial_is_what_params_yaml_says_and_presets_come_next() -> None:
+    bench = Bench()
+    found = bench.search(
+        presets={
+            "sparse": {"ease": {"l2": 700.0}},
+            "same": {"ease": {}},
+            "other": {"multvae": {"hidden": 16}},
+        }
+    )
+    assert bench.seen[:2] == [{"l2": 200.0, "dtype": "float64"}, {"l2": 700.0, "dtype": "float64"}]
+    assert found.trials[0].parameters == bench.seen[0]
+    assert len(found.trials) == 8
+
+
+def test_the_best_trial_is_kept_and_nothing_worse_than_what_was_there() -> None:
+    found = Bench().search(trials=25)
+    values = [trial.value for trial in found.trials if trial.value is not None]
+    assert found.best.value == max(values) > Bench.measure({"l2": 200.0})
+    assert found.model == found.best.parameters
+    assert Bench().search(own=100.0).best.number == 0
+
+
+def test_the_same_seed_tries_the_same_and_another_seed_does_not() -> None:
+    first, second, other = Bench().search(), Bench().search(), Bench().search(seed=2**62)
+    assert first == second
+    assert first.trials[1:] != other.trials[1:]
+
+
+def test_every_value_tried_lies_in_its_space() -> None:
+    for trial in Bench().search(trials=20).trials:
+        assert 1 <= trial.parameters["l2"] <= 1000 and trial.parameters["dtype"] in ("float32", "float64")
+
+
+def test_a_hopeless_trial_is_given_up_early_unless_pruning_is_off() -> None:
+    pruned, whole = Bench(checkpoints=10), Bench(checkpoints=10)
+    found = pruned.search(trials=20)
+    assert {trial.state for trial in found.trials[:4]} == {"complete"}
+    given_up = [trial for trial in found.trials if trial.state == "pruned"]
+    assert given_up and all(trial.value is None for trial in given_up)
+    assert pruned.rows < 10 * len(pruned.seen)
+    assert {trial.state for trial in whole.search(trials=20, pruning=False).trials} == {"complete"}
+    assert whole.rows == 200
+
+
+def test_the_curve_is_that_of_the_model_that_is_kept() -> None:
+    found = Bench(checkpoints=5).search(trials=6)
+    assert [row["step"] for row in found.curve] == [1, 2, 3, 4, 5]
+    assert found.curve[-1]["ndcg@10"] == pytest.approx(found.best.value)
+
+
+def test_a_trial_that_training_refuses_is_counted_and_passed_over() -> None:
+    found = Bench(refuse=150.0).search(trials=12)
+    failed = [trial for trial in found.trials if trial.state == "failed"]
+    assert failed and all(trial.value is None and trial.parameters["l2"] < 150 for trial in failed)
+    assert found.best.parameters["l2"] >= 150
+
+
+def test_where_every_trial_is_refused_the_first_error_is_told() -> None:
+    with pytest.raises(RefusedError, match="not a number"):
+        Bench(refuse=1e9).search(trials=3)
+
+
+def test_time_ends_a_search_but_never_its_first_trial() -> None:
+    bench = Bench(checkpoints=3, wait_s=0.05)
+    found = bench.search(trials=1000, seconds=0.12)
+    assert found.out_of_time and 1 <= len(found.trials) < 1000
+    one = Bench(checkpoints=3, wait_s=0.05).search(trials=5, seconds=0.001)
+    assert [trial.state for trial in one.trials] == ["complete"] and one.out_of_time
+    assert not Bench().search(seconds=600).out_of_time
+
+
+def test_a_small_finite_space_is_tried_whole_and_no_point_twice() -> None:
+    bench, config, kind = Bench(), tuning(trials=50), find("popularity")
+    space = space_of(config, kind)
+    starts = starting_points(config, kind(), space)
+    found = search(bench.fit, bench.measure, space, starts, config, seed=1)
+    assert len(found.trials) == 3
+    assert len({str(values) for values in bench.seen}) == len(bench.seen)
+    nothing = tuning(spaces={})
+    assert space_of(nothing, kind) == {}
+    assert len(search(bench.fit, bench.measure, {}, [{}], nothing, seed=1).trials) == 1
+
+
+def test_whole_numbers_stay_whole() -> None:
+    bench, config, kind = Bench(), tuning(), find("item_knn")
+    space = space_of(config, kind)
+    search(bench.fit, bench.measure, space, [{"neighbours": 50}], config, seed=1)
+    assert {type(values["neighbours"]) for values in bench.seen} == {int}
+
+
+def test_the_table_of_trials_has_a_row_for_each_and_nothing_that_changes_from_run_to_run() -> None:
+    found = Bench(refuse=150.0).search()
+    kept = table(found.trials)
+    assert kept.columns == ["trial", "state", "value", "l2", "dtype"]
+    assert kept["trial"].to_list() == list(range(8))
+    assert kept["l2"][0] == "200.0" and kept["dtype"][0] == '"float64"'
+    assert kept.equals(table(Bench(refuse=150.0).search().trials))
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"lambda": [1, 2]}, "ease has no option 'lambda'"),
+        ({"l2": {"low": -5, "high": 10}}, "l2 cannot be -5"),
+        ({"l2": [1.0, "much"]}, "l2 cannot be 'much'"),
+        ({"l2": {"low": 10, "high": 1}}, "low must not lie above high"),
+        ({"l2": {"low": 0, "high": 1, "log": True}}, "must be above 0 with log"),
+        ({"l2": {"low": 1, "hihg": 2}}, "hihg"),
+        ({"l2": 5}, "5 is no space"),
+        ({"l2": []}, "is no space"),
+        ({"max_items": {"low": 1.5, "high": 9}}, "max_items is a whole number"),
+    ],
+)
+def test_a_space_that_cannot_be_is_refused_at_once(space: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        space_of(tuning(spaces={"ease": space}), find("ease"))
+
+
+def test_an_unknown_key_of_a_space_names_those_there_are() -> None:
+    with pytest.raises(ConfigError) as caught:
+        space_of(tuning(spaces={"ease": {"lambda": [1]}}), find("ease"))
+    assert "l2" in caught.value.fix and "tuning.spaces.ease.lambda" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("own", "presets", "message"),
+    [
+        ({"l2": 5000.0}, {}, r"l2: 5000.0 lies outside \[1, 1000\]"),
+        ({}, {"sparse": {"ease": {"l2": 0.5}}}, "l2: 0.5 lies outside"),
+        ({}, {"sparse": {"ease": {"lambda": 1}}}, "ease has no option 'lambda'"),
+        ({}, {"sparse": {"ease": {"max_items": 10}}}, "max_items is not searched"),
+    ],
+)
+def test_a_starting_point_outside_its_space_is_refused(
+    own: dict[str, Any], presets: dict[str, Any], message: str
+) -> None:
+    config, kind = tuning(presets=presets), find("ease")
+    with pytest.raises(ConfigError, match=message):
+        starting_points(config, kind(own), space_of(config, kind))
+
+
+def test_a_model_that_is_continued_keeps_the_size_it_has() -> None:
+    config, kind = tuning(presets={"sparse": {"multvae": {"hidden": 12, "dropout": 0.3}}}), find("multvae")
+    space = {key: one for key, one in space_of(config, kind).items() if key not in kind.architecture}
+    assert starting_points(config, kind(), space) == [{"dropout": 0.5}, {"dropout": 0.3}]
+
+
+def test_a_model_is_measured_by_the_mean_over_users() -> None:
+    rows = pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "x"]})
+    lists = pl.List(pl.String)
+    cases = pl.DataFrame(
+        {
+            "user_id": ["c", "c", "d"], "slice": ["0", "1-5", "0"],
+            "moment": pl.Series([0, 0, 0], dtype=pl.Int64).cast(pl.Datetime("us")).cast(TIME),
+            "history": pl.Series([[], ["x"], []], dtype=lists),
+            "targets": pl.Series([["x"], ["z"], ["y"]], dtype=lists),
+        }
+    )  # fmt: skip
+    model = find("popularity")().fit(rows)
+    assert over_users(cases, "hit_rate@1")(model) == pytest.approx((0.5 + 0) / 2)
+    with pytest.raises(ConfigError, match="no metric 'ndgc@10'"):
+        over_users(cases, "ndgc@10")
+    with pytest.raises(InputError, match="nobody"):
+        over_users(cases.clear(), "ndcg@10")
+
+
+def test_what_params_yaml_asks_is_read_without_optuna() -> None:
+    script = "import sys, augrec.stages.train; assert 'optuna' not in sys.modules, 'optuna'"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
