@@ -31,12 +31,12 @@ from benchmarks.data import random_split, split_rows
 from benchmarks.environments import WHERE
 
 NOISE = (0.0, 0.1, 0.2, 0.4)
-ATTACK = (0.01, 0.03, 0.1)
+ATTACK = (0.05, 0.1, 0.2)
 N_PUSHED = 5
 K = 10
 ARMS: dict[str, dict[str, Any]] = {
     "BPR": {},
-    "APR": {"adversarial_epsilon": 0.5, "adversarial_weight": 1.0},
+    "APR": {"adversarial_epsilon": 0.05, "adversarial_weight": 1.0},
 }
 
 
@@ -50,7 +50,8 @@ class Measured:
 
 def main() -> None:
     given = _arguments()
-    split = given.where / f"robustness-{given.layout or 'simulated'}"
+    name = given.folder.name if given.layout else "simulated"
+    split = given.where / f"robustness-{name}"
     if given.layout:
         random_split(given.layout, given.folder, split, given.seed)
     else:
@@ -68,7 +69,7 @@ def main() -> None:
     clean = found["noise"][0]
     parts = [_facts(train, cases, given), _noise_table(found["noise"]), _attack_table(clean, found["attack"])]
     tables.write(
-        f"robustness-{given.layout or 'simulated'}", f"Noise and attacks: {given.layout or 'a simulated shop'}",
+        f"robustness-{name}", f"Noise and attacks: {name}",
         parts, tables.command_line("benchmarks.robustness"), tables.own_versions(),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 Entry = tuple[str, str, dict[str, Any]]
 Entries = dict[str, list[Entry]]
 
+_BPR = {"factors": 64, "steps": 200, "negatives": 4, "history_exponent": 0.7}
 _CORNAC_BPR = {"k": 64, "max_iter": 150, "learning_rate": 0.01, "lambda_reg": 0.01}
 _CORNAC_VAE = {"k": 64, "autoencoder_structure": [200], "n_epochs": 50, "batch_size": 128, "beta": 0.2}
 _RECBOLE_VAE = {
@@ -50,7 +51,7 @@ RANDOM: Entries = {
         ("recbole", "recbole", {"k": 200, "shrink": 0.0}),
     ],
     "bpr": [
-        ("augrec", "augrec", {"factors": 64, "steps": 300, "weight_decay": 1.0}),
+        ("augrec", "augrec", _BPR | {"weight_decay": 1.0}),
         (
             "implicit",
             "peers",
@@ -67,12 +68,12 @@ RANDOM: Entries = {
     ],
     "sasrec": [
         ("augrec", "augrec", {}),
-        ("recbole", "recbole", {"epochs": 5, "hidden_dropout_prob": 0.3, "attn_dropout_prob": 0.3}),
+        ("recbole", "recbole", {"epochs": 2, "hidden_dropout_prob": 0.3, "attn_dropout_prob": 0.3}),
         ("rectools", "peers", _RECTOOLS_SASREC | {"epochs": 20}),
     ],
     "gru4rec": [
         ("augrec", "augrec", {}),
-        ("recbole", "recbole", {"epochs": 5}),
+        ("recbole", "recbole", {"epochs": 2}),
     ],
 }
 TIME: Entries = RANDOM | {
@@ -95,7 +96,7 @@ TIME: Entries = RANDOM | {
         ("recbole", "recbole", {"k": 200, "shrink": 50.0}),
     ],
     "bpr": [
-        ("augrec", "augrec", {"factors": 64, "steps": 300}),
+        ("augrec", "augrec", _BPR | {"positives": 8}),
         *RANDOM["bpr"][1:],
     ],
 }

@@ -46,12 +46,13 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
 
 
 def sparse(matrix: sp.csr_matrix) -> torch.Tensor:
-    """The same matrix as torch's compressed rows, float32, on the CPU."""
+    """The same matrix, floats, as torch's compressed rows on the CPU."""
     starts = torch.from_numpy(matrix.indptr.astype(np.int64))
     columns = torch.from_numpy(matrix.indices.astype(np.int64))
-    values = torch.from_numpy(matrix.data.astype(np.float32))
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch calls the layout new
-        return torch.sparse_csr_tensor(starts, columns, values, matrix.shape, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            starts, columns, torch.from_numpy(matrix.data), matrix.shape, check_invariants=False
+        )
 
 
 class Rows:

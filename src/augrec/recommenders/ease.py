@@ -14,9 +14,8 @@ from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.errors import ConfigError, RefusedError
 from augrec.recommenders._blend import popularity_share
+from augrec.recommenders._product import dense_product, is_large
 from augrec.recommenders.base import Log, Recommender
-
-_COLUMNS = 1024
 
 
 class EaseConfig(ComponentConfig):
@@ -85,12 +84,9 @@ class Ease(Recommender):
 
 
 def _product(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:
-    """leftᵀ right, dense (n, n), column block by column block: as a sparse matrix it would be larger still."""
-    product = np.empty((left.shape[1], right.shape[1]), left.dtype, order="F")
-    left_t, right = left.T.tocsr(), right.tocsc()
-    for start in range(0, product.shape[1], _COLUMNS):
-        product[:, start : start + _COLUMNS] = (left_t @ right[:, start : start + _COLUMNS]).toarray()
-    return product
+    """leftᵀ right, dense (n, n), column by column in memory, as LAPACK wants it."""
+    right_t = sp.csr_matrix(right.T)
+    return dense_product(right_t, left, large=is_large(right_t, left)).T
 
 
 def _inverse(gram: np.ndarray, l2: float) -> np.ndarray:

@@ -189,7 +189,7 @@ class _Block:
 
     @classmethod
     def of(cls, entries: sp.csr_matrix, penalties: torch.Tensor, where: torch.device) -> _Block:
-        return cls(sparse(entries).to(where), penalties[:, None].to(where))
+        return cls(sparse(entries.astype(np.float32)).to(where), penalties[:, None].to(where))
 
     def improve(
         self, vectors: torch.Tensor, others: torch.Tensor, gram: torch.Tensor, steps: int

@@ -8,14 +8,13 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-import torch
 from pydantic import Field
 
 from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
 from augrec.recommenders._blend import popularity_share
-from augrec.recommenders._torch import sparse
+from augrec.recommenders._product import dense_product, is_large, n_multiplications
 from augrec.recommenders.base import Log, Recommender
 
 _CELLS = 2**19
@@ -142,15 +141,12 @@ def _products(
     items, others = sp.csr_matrix(left.T), sp.csr_matrix(right.T)
     order = np.argsort(items.getnnz(1), kind="stable")
     size = max(1, _CELLS // len(order))
-    everything, lengths = np.arange(len(order), dtype=np.int32)[None], right.getnnz(1)
-    table = sparse(right)
+    everything, large = np.arange(len(order), dtype=np.int32)[None], is_large(items, right)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
         block = items[rows]
-        cells = len(rows) * len(order)
-        if torch.backends.mkl.is_available() and lengths[block.indices].sum() > cells * _FULL:
-            empty = torch.zeros(len(rows), len(order))
-            yield rows, everything, torch.addmm(empty, sparse(block), table, beta=0.0).numpy()
+        if n_multiplications(block, right) > _FULL * len(rows) * len(order):
+            yield rows, everything, dense_product(block, right, large=large)
         else:
             # turned round as it is, so that columns come in order: of equal similarities the smaller item is kept
             yield rows, *_packed(sp.csr_matrix((others @ block.T.tocsr()).T.tocsr()))

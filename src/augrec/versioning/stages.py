@@ -57,7 +57,8 @@ def opened(workspace: Path) -> Iterator[Repo]:
 
     before = Path.cwd()
     os.chdir(workspace)
-    repo = Repo(str(workspace))
+    # DVC would give up on its lock after 3 s, and a stage that has run but could not say so would have to run again
+    repo = Repo(str(workspace), _wait_for_lock=True)
     try:
         yield repo
     finally:
