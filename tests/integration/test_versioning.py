@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import zc.lockfile
 
 from augrec.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
 from augrec.settings import Settings
@@ -52,6 +53,10 @@ def main(action, source="data/raw", target="data/validated"):
         time.sleep(60)
     if action == "validate" and len(words) > read_params()["limit"]:
         raise RefusedError("too many words", where=source, fix="use fewer")
+    with Path("runs").open("a") as log:
+        log.write(f"{action} ")
+    if "locked" in words:
+        time.sleep(1)
     shutil.copytree(source, target)
 
 
@@ -72,8 +77,8 @@ def project(tmp_path: Path) -> Settings:
     (package / "tiny.py").write_text(STAGE)
     (home / "dvc.yaml").write_text(PIPELINE)
     (home / "params.yaml").write_text(PARAMS)
-    (home / ".dvcignore").write_text("__pycache__\nstarted\n")
-    (home / ".gitignore").write_text("/data/*\n!/data/raw.dvc\n/var/\n__pycache__/\nstarted\n")
+    (home / ".dvcignore").write_text("__pycache__\nstarted\nruns\n")
+    (home / ".gitignore").write_text("/data/*\n!/data/raw.dvc\n/var/\n__pycache__/\nstarted\nruns\n")
     git.git(home, "init", "--quiet")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=home, check=True)
     (home / ".dvc" / "config").write_text("[core]\n    remote = local\n['remote \"local\"']\n    url = x\n")
@@ -191,6 +196,23 @@ def test_a_stage_ends_when_whoever_started_it_is_gone(project: Settings) -> None
     while Path(f"/proc/{started.read_text()}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not Path(f"/proc/{started.read_text()}").exists()
+
+
+def test_a_stage_that_has_run_waits_for_its_turn_to_say_so(project: Settings) -> None:
+    write_raw(project.home, "locked")
+    run = start(project, "waiting")
+    begun = run.path / "runs"
+
+    def hold() -> None:
+        while not begun.exists():
+            time.sleep(0.05)
+        lock = zc.lockfile.LockFile(str(run.path / ".dvc" / "tmp" / "lock"))
+        time.sleep(5)  # longer than DVC waits by itself
+        lock.close()
+
+    threading.Thread(target=hold, daemon=True).start()
+    assert stages.run_stage(run.path, "validate") == "ran"
+    assert begun.read_text().split() == ["validate"]
 
 
 def test_two_runs_at_once_do_not_meet(project: Settings) -> None:
