@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import orjson
 import polars as pl
 import pytest
 from serving_project import N_ITEMS, fitted, interactions, make_project, recommended, running, tell
@@ -15,6 +16,8 @@ from augrec.serving.security import ApiKeys, new_key
 from augrec.settings import Settings
 
 pytestmark = pytest.mark.anyio
+
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
@@ -179,9 +182,20 @@ async def test_the_model_report_says_what_was_checked(client: httpx.AsyncClient)
 async def test_what_is_not_valid_is_named(
     client: httpx.AsyncClient, path: str, body: bytes, says: str
 ) -> None:
-    answer = await client.post(path, content=body)
+    answer = await client.post(path, content=body, headers=JSON)
     assert answer.status_code == 422
     assert says in " ".join(answer.json().values()).lower()
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_what_another_sites_page_could_send_unasked_is_refused(
+    client: httpx.AsyncClient, kind: str
+) -> None:
+    event = {"event_id": "1", "user_id": "u00", "item_id": "i01", "event": "click"}
+    told = await client.post(
+        "/v1/events", content=orjson.dumps({"events": [event]}), headers={"content-type": kind}
+    )
+    assert told.status_code == 415 and "application/json" in told.json()["what"]
 
 
 async def test_a_challenger_that_is_not_there_is_said(client: httpx.AsyncClient) -> None:
@@ -198,8 +212,8 @@ async def test_bodies_are_bounded_however_they_come(client: httpx.AsyncClient) -
         for _ in range(40):
             yield b" " * 50_000
 
-    assert (await client.post("/v1/events", content=b" " * 2_000_000)).status_code == 413
-    assert (await client.post("/v1/events", content=drip())).status_code == 413
+    assert (await client.post("/v1/events", content=b" " * 2_000_000, headers=JSON)).status_code == 413
+    assert (await client.post("/v1/events", content=drip(), headers=JSON)).status_code == 413
 
 
 async def test_metrics_count_by_call_and_hold_no_ids(client: httpx.AsyncClient) -> None:

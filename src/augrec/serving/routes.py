@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": s.Problem, "description": "An API key is needed."},
     404: {"model": s.Problem, "description": "What was asked for by name is not there."},
     413: {"model": s.Problem, "description": "The body is too large."},
+    415: {"model": s.Problem, "description": "The body is not application/json."},
     422: {"model": s.Problem, "description": "The request is not valid."},
     429: {"model": s.Problem, "description": "Too many requests at once; see the header retry-after."},
     503: {
@@ -60,6 +61,9 @@ def _body(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 async def _read(request: Request, kind: type[B]) -> B:
+    # A page of another site can post text without asking first, and events must not come from there: JSON it cannot.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "The body must be application/json")
     try:
         return kind.model_validate_json(await request.body())
     except ValidationError as error:
