@@ -32,7 +32,7 @@ status: install  ## what runs, where, and the latest runs
 	@$(BIN)/augrec status
 
 test: install  ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install  ## ruff, mypy and the import contract
 	@$(BIN)/ruff check .
