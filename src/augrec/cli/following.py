@@ -47,6 +47,7 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
         "report": nearby(workspace / "reports" / "report.html"),
         "airflow": here.airflow_url,
         "mlflow": here.mlflow_url,
+        "service": here.serving_url,
     }
     console.print()
     found = summary.table(

@@ -16,7 +16,7 @@ from augrec.reporting.words import KINDS, measured, metric_words, number
 RANKING: Final = "ndcg@10"
 FINDING: Final = "recall@20"
 
-_PLACES: Final = ("report", "airflow", "mlflow")
+_PLACES: Final = ("report", "airflow", "mlflow", "service")
 _COLOURS: Final = {"real": "blue", "placebo": "yellow", "generated": "green"}
 _LEGEND: Final = f"▶ the winner · green: best of its recommender\n0 … more: {metric_words(RANKING)} of users of whom so many items are known"
 _HEADINGS: Final = {"0": "0", "1-5": "1–5", "6-20": "6–20", "21+": "more"}
