@@ -8,20 +8,15 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
-import polars as pl
 import torch
 from pydantic import Field
 from torch import nn
 
-from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
-from augrec.errors import RefusedError
-from augrec.recommenders._checkpoint import Best
+from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
 from augrec.recommenders._sequences import Batch, Sequences, Windows, latest
 from augrec.recommenders._softmax import Draws, full, sampled
-from augrec.recommenders._torch import device, reproducible, transfer
-from augrec.recommenders.base import Log, Recommender
-from augrec.seeds import derive
+from augrec.recommenders._torch import device
 
 _SPREAD = 0.2
 """Standard deviation of an item's score at the start, beside its popularity: little, so that popularity leads."""
@@ -29,7 +24,7 @@ _PLACES = 2**15
 """So many items are read at once when histories are scored."""
 
 
-class SequentialConfig(ComponentConfig):
+class SequentialConfig(NeuralConfig):
     """Windows, loss, and a training loop of a fixed length: every policy gets the same number of gradient steps."""
 
     factors: int = Field(64, ge=1)
@@ -52,14 +47,8 @@ class SequentialConfig(ComponentConfig):
     """Decoupled, as in AdamW; not on biases and norms."""
     average: float = Field(0.98, ge=0, lt=1)
     """What is kept of the weights' moving average in a step, less at first; the average is what is validated."""
-    steps: int = Field(400, ge=1)
-    """Gradient steps."""
     batch_size: int = Field(64, ge=1)
     """Windows in a step."""
-    eval_every: int = Field(50, ge=1)
-    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
-    threads: int = Field(1, ge=1)
-    """CPU threads of training; the same number gives the same bytes."""
 
 
 class SequenceNetwork(nn.Module):
@@ -111,7 +100,7 @@ class SequenceNetwork(nn.Module):
         return dropout(x, self.dropout) if self.training and self.dropout else x
 
 
-class SequentialRecommender(Recommender):
+class SequentialRecommender(NeuralRecommender):
     """Predicts each item of a history from those before it, by cross-entropy over the catalogue.
 
     Minimises the mean over windows of Σ_t w_t -log softmax(h_s(t) · E^T + b)[i_t], where h_s is the network's state
@@ -122,37 +111,13 @@ class SequentialRecommender(Recommender):
     A subclass implements `_build`.
     """
 
-    Config: ClassVar[type[ComponentConfig]] = SequentialConfig
-    continues = True
+    Config: ClassVar[type[NeuralConfig]] = SequentialConfig
 
     @abstractmethod
     def _build(self) -> SequenceNetwork:
         """A fresh network on the device."""
 
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        config = self.config
-        with reproducible(derive(self.seed, self.name()), config.threads):
-            self._network = self._build()
-            self._network.start_at(self.popularity)
-            if isinstance(self._start, SequentialRecommender):
-                transfer(self._network, self._start._network, self.items, self._start.items)
-            best = Best(self, self._network, cases)
-            if self._start is not None:
-                log({"step": 0} | best.offer(0))  # what it begins with may stay the best
-            losses = []
-            for step, loss in enumerate(self._train(histories), start=1):
-                losses.append(loss)
-                if step % config.eval_every and step < config.steps:
-                    continue
-                row, losses = {"step": step, "loss": torch.stack(losses).mean().item()}, []
-                if not np.isfinite(row["loss"]):
-                    raise RefusedError("training broke: the loss is not a number", where=f"{self.name()}, step {step}",
-                                       fix=f"lower recommenders.{self.name()}.learning_rate")  # fmt: skip
-                log(row | best.offer(step))
-            self._network.load_state_dict(best.weights)
-        self._best_step = best.step
-
-    def _train(self, histories: Histories) -> Iterator[torch.Tensor]:
+    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
         """Take the gradient steps; yield the loss of each, per unit of weight. `self._network` keeps the average."""
         config, network = self.config, copy.deepcopy(self._network).train()
         windows = Windows(histories, config.max_length, device())
@@ -180,7 +145,7 @@ class SequentialRecommender(Recommender):
         torch._foreach_lerp_(list(self._network.parameters()), list(network.parameters()), share)
 
     def _scores(self, histories: Histories) -> np.ndarray:
-        network = self._network.eval()
+        network = self._network
         size = max(1, _PLACES // self.config.max_length)
         with torch.inference_mode():
             states = [
@@ -190,19 +155,6 @@ class SequentialRecommender(Recommender):
             state = torch.cat([network.items.weight[:0], *states])  # (B, factors)
             scores = torch.addmm(network.bias, state, network.items.weight.T).log_softmax(1)
         return scores.cpu().numpy()
-
-    def describe(self) -> dict[str, int]:
-        """Size, steps taken, and the step whose weights were kept."""
-        return super().describe() | {"steps": self.config.steps, "best_step": self._best_step}
-
-    def _model_state(self) -> dict[str, np.ndarray]:
-        weights = {name: tensor.cpu().numpy() for name, tensor in self._network.state_dict().items()}
-        return weights | {"best_step": np.array([self._best_step])}
-
-    def _restore_model(self, state: dict[str, np.ndarray]) -> None:
-        self._best_step = int(state.pop("best_step")[0])
-        self._network = self._build()
-        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
 
 
 def _loss(

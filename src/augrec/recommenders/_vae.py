@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
 import torch
 from pydantic import Field
 from torch import nn
 
-from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
-from augrec.errors import RefusedError
-from augrec.recommenders._checkpoint import Best
-from augrec.recommenders._torch import Rows, device, reproducible, transfer
-from augrec.recommenders.base import Log, Recommender
-from augrec.seeds import derive
+from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
+from augrec.recommenders._torch import Rows, device
 
 _COLD = 5
 """A truncated history holds at most so many items."""
 
 
-class VaeConfig(ComponentConfig):
-    """The network, and a training loop of a fixed length: every policy gets the same number of gradient steps."""
+class VaeConfig(NeuralConfig):
+    """The network and its training."""
 
     hidden: int = Field(200, ge=1)
     """Width of the hidden layers."""
@@ -41,14 +36,8 @@ class VaeConfig(ComponentConfig):
     """Of Adam."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled, as in AdamW."""
-    steps: int = Field(400, ge=1)
-    """Gradient steps."""
     batch_size: int = Field(128, ge=1)
     """Users in a step."""
-    eval_every: int = Field(50, ge=1)
-    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
-    threads: int = Field(1, ge=1)
-    """CPU threads of training; the same number gives the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +73,9 @@ class VaeNetwork(nn.Module):
         self.write.bias.copy_(torch.from_numpy(popularity).clamp(min=1e-12).log())
 
 
-class Vae(Recommender):
-    """A subclass implements `_build` and `_descend`; the network scores a history by the logits of its mean code."""
+class Vae(NeuralRecommender):
+    """A subclass implements `_build` and `_descend_on`; the network scores a history by the logits of its mean code."""
 
-    continues = True
     architecture: ClassVar[tuple[str, ...]] = ("hidden", "latent")
 
     _network: VaeNetwork
@@ -97,55 +85,23 @@ class Vae(Recommender):
         """A fresh network on the device."""
 
     @abstractmethod
-    def _descend(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
+    def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
         """Take a gradient step on each batch; yields (loss, KL), detached, after each."""
 
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
         config = self.config
-        with reproducible(derive(self.seed, self.name()), config.threads):
-            self._network = self._build()
-            self._network.start_at(self.popularity)
-            if isinstance(self._start, Vae):
-                transfer(self._network, self._start._network, self.items, self._start.items)
-            best = Best(self, self._network, cases)
-            if self._start is not None:
-                log({"step": 0} | best.offer(0))  # what it begins with may stay the best
-            taken: list[torch.Tensor] = []
-            batches = Examples(histories, device()).batches(config.batch_size, config.steps, config.truncate)
-            for step, losses in enumerate(self._descend(batches), start=1):
-                taken.append(losses)
-                if step % config.eval_every and step < config.steps:
-                    continue
-                (loss, kl), taken = torch.stack(taken).mean(0).tolist(), []
-                if not np.isfinite(loss):
-                    raise RefusedError("training broke: the loss is not a number",
-                                       where=f"{self.name()}, step {step}",
-                                       fix=f"lower recommenders.{self.name()}.learning_rate")  # fmt: skip
-                log({"step": step, "loss": loss, "kl": kl} | best.offer(step))
-                self._network.train()
-            self._network.load_state_dict(best.weights)
-        self._best_step = best.step
+        examples = Examples(histories, device())
+        return self._descend_on(examples.batches(config.batch_size, config.steps, config.truncate))
+
+    def _losses(self) -> Sequence[str]:
+        return ["loss", "kl"]
 
     def _scores(self, histories: Histories) -> np.ndarray:
         seen = histories.matrix()
         seen.data[:] = 1
-        self._network.eval()
         with torch.inference_mode():
             logits, _ = self._network(torch.from_numpy(seen.toarray()).to(self._network.where))
         return logits.cpu().numpy()
-
-    def describe(self) -> dict[str, int]:
-        """Size, steps taken, and the step whose weights were kept."""
-        return super().describe() | {"steps": self.config.steps, "best_step": self._best_step}
-
-    def _model_state(self) -> dict[str, np.ndarray]:
-        weights = {name: tensor.cpu().numpy() for name, tensor in self._network.state_dict().items()}
-        return weights | {"best_step": np.array([self._best_step])}
-
-    def _restore_model(self, state: dict[str, np.ndarray]) -> None:
-        self._best_step = int(state.pop("best_step")[0])
-        self._network = self._build()
-        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
 
 
 class Examples:

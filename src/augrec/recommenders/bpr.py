@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
-from augrec.errors import RefusedError
-from augrec.recommenders._checkpoint import Best
 from augrec.recommenders._lookup import sums, take
+from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
 from augrec.recommenders._pairs import History, Pairs
-from augrec.recommenders._torch import device, reproducible, transfer
-from augrec.recommenders.base import Log, Recommender
-from augrec.seeds import derive
+from augrec.recommenders._torch import device
 
 
-class BprConfig(ComponentConfig):
-    """Size, sampling, the adversary, and a training loop of a fixed length."""
+class BprConfig(NeuralConfig):
+    """Size, sampling, and the adversary."""
 
     factors: int = Field(32, ge=1)
     """Length of the vectors."""
@@ -43,19 +39,13 @@ class BprConfig(ComponentConfig):
     """Of Adam."""
     weight_decay: float = Field(2.0, ge=0)
     """Decoupled, as in AdamW: a step shrinks the vectors, not the biases, by learning_rate × weight_decay."""
-    steps: int = Field(400, ge=1)
-    """Gradient steps."""
     batch_size: int = Field(128, ge=1)
     """Users in a step."""
     positives: int = Field(32, ge=1)
     """Positives drawn for each of them."""
-    eval_every: int = Field(50, ge=1)
-    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
-    threads: int = Field(1, ge=1)
-    """CPU threads of training; the same number gives the same bytes."""
 
 
-class Bpr(Recommender):
+class Bpr(NeuralRecommender):
     """Factorisation by Bayesian personalised ranking (Rendle et al. 2009), on request trained against an adversary.
 
     The score of item i for history H is b_i + q_i · Σ_{j in H} p_j / |H|^a with two vectors p, q for each item, as in
@@ -68,46 +58,25 @@ class Bpr(Recommender):
     """
 
     Config = BprConfig
-    continues = True
     architecture = ("factors",)
 
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        config, where = self.config, device()
-        with reproducible(derive(self.seed, self.name()), config.threads):
-            self._network = self._build()
-            self._network.start_at(self.popularity, 1 - config.negative_exponent)
-            pairs = Pairs(histories, self.popularity.astype(np.float64) ** config.negative_exponent, where)
-            if isinstance(self._start, Bpr):
-                transfer(self._network, self._start._network, self.items, self._start.items)
-            best = Best(self, self._network, cases)
-            if self._start is not None:
-                log({"step": 0} | best.offer(0))  # what it begins with may stay the best
-            vectors: dict[str, Any] = {
-                "params": [self._network.met.weight, self._network.offered.weight],
-            }
-            biases: dict[str, Any] = {"params": [self._network.bias], "weight_decay": 0.0}
-            optimiser = torch.optim.AdamW(
-                [vectors, biases],
-                lr=config.learning_rate,
-                weight_decay=config.weight_decay,
-                fused=True,
-            )
-            losses = []
-            for step in range(1, config.steps + 1):
-                loss = self._loss(pairs, adversary=step > config.adversarial_from * config.steps)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                losses.append(loss.detach())
-                if step % config.eval_every and step < config.steps:
-                    continue
-                row, losses = {"step": step, "loss": torch.stack(losses).mean().item()}, []
-                if not np.isfinite(row["loss"]):
-                    raise RefusedError("training broke: the loss is not a number", where=f"bpr, step {step}",
-                                       fix="lower recommenders.bpr.learning_rate")  # fmt: skip
-                log(row | best.offer(step))
-            self._best_step = best.step
-            self._network.load_state_dict(best.weights)
+    def _begin(self, histories: Histories) -> None:
+        self._network.start_at(self.popularity, 1 - self.config.negative_exponent)
+
+    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
+        config, network = self.config, self._network
+        pairs = Pairs(histories, self.popularity.astype(np.float64) ** config.negative_exponent, device())
+        vectors: dict[str, Any] = {"params": [network.met.weight, network.offered.weight]}
+        biases: dict[str, Any] = {"params": [network.bias], "weight_decay": 0.0}
+        optimiser = torch.optim.AdamW(
+            [vectors, biases], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        for step in range(1, config.steps + 1):
+            loss = self._loss(pairs, adversary=step > config.adversarial_from * config.steps)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            yield loss.detach()
 
     def _loss(self, pairs: Pairs, *, adversary: bool) -> torch.Tensor:
         config = self.config
@@ -132,19 +101,6 @@ class Bpr(Recommender):
 
     def _build(self) -> _Network:
         return _Network(len(self.items), self.config.factors, self.config.history_exponent).to(device())
-
-    def describe(self) -> dict[str, int]:
-        """Size, steps taken, and the step whose weights were kept."""
-        return super().describe() | {"steps": self.config.steps, "best_step": self._best_step}
-
-    def _model_state(self) -> dict[str, np.ndarray]:
-        weights = {name: tensor.cpu().numpy() for name, tensor in self._network.state_dict().items()}
-        return weights | {"best_step": np.array([self._best_step])}
-
-    def _restore_model(self, state: dict[str, np.ndarray]) -> None:
-        self._best_step = int(state.pop("best_step")[0])
-        self._network = self._build()
-        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
 
 
 class _Network(nn.Module):

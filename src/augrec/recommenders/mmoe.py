@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from typing import Any, Literal
 
@@ -10,20 +11,18 @@ import polars as pl
 import torch
 from pydantic import Field, NonNegativeFloat
 
-from augrec.component import ComponentConfig
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
-from augrec.errors import ConfigError, RefusedError
-from augrec.recommenders._checkpoint import Best
+from augrec.errors import ConfigError
 from augrec.recommenders._experts import Columns, Known, Towers
 from augrec.recommenders._features import Encoded, Encoder, known_items, known_rows
 from augrec.recommenders._heads import Head
 from augrec.recommenders._multitask import Balance, Losses
+from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
 from augrec.recommenders._outcomes import Outcomes, Scale
 from augrec.recommenders._pairs import History
-from augrec.recommenders._torch import device, reproducible, transfer
-from augrec.recommenders.base import Log, Recommender
-from augrec.seeds import derive
+from augrec.recommenders._torch import device
+from augrec.recommenders.base import Log
 
 _HEAD_KEYS = ("name", "event", "kind")
 _ITEMS_AT_ONCE = 8192
@@ -31,8 +30,8 @@ _CELLS = 2**22
 """At most so many numbers are gathered at once to predict for pairs: 16 MiB."""
 
 
-class MmoeConfig(ComponentConfig):
-    """The towers, the losses of the heads, how heads make a ranking, and a training loop of a fixed length."""
+class MmoeConfig(NeuralConfig):
+    """The towers, the losses of the heads, and how heads make a ranking."""
 
     factors: int = Field(64, ge=1)
     """Length of the vectors of items and users."""
@@ -68,19 +67,13 @@ class MmoeConfig(ComponentConfig):
     """Of Adam."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled, as in AdamW; not on biases."""
-    steps: int = Field(400, ge=1)
-    """Gradient steps."""
     batch_size: int = Field(128, ge=1)
     """Users in a step, each at a moment of their history."""
     positives: int = Field(16, ge=1)
     """Later interactions drawn for each of them."""
-    eval_every: int = Field(50, ge=1)
-    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
-    threads: int = Field(1, ge=1)
-    """CPU threads of training; the same number gives the same bytes."""
 
 
-class Mmoe(Recommender):
+class Mmoe(NeuralRecommender):
     """Two towers with multi-gate mixtures of experts (Ma, Zhao, Yi, Chen, Hong, Chi 2018), a head for each kind of event.
 
     A user is a history, Feast's features of the moment and attributes; an item is a vector and its latest features in
@@ -104,7 +97,6 @@ class Mmoe(Recommender):
     Config = MmoeConfig
     knows_strangers = True
     reads_features = True
-    continues = True
     architecture = ("factors", "experts", "hidden", "text_factors")
 
     heads: tuple[Head, ...]
@@ -117,7 +109,7 @@ class Mmoe(Recommender):
         self._table = interactions.sort(order, maintain_order=True)  # row by row the entries of `Histories`
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        where, start = device(), self._start if isinstance(self._start, Mmoe) else None
+        start = self._start if isinstance(self._start, Mmoe) else None
         outcomes = Outcomes.of(self._table, like=(start.heads, start._scale) if start else None)
         rows, items = known_rows(self._table, histories), known_items(self._table, self.items.ids)
         del self._table
@@ -134,52 +126,37 @@ class Mmoe(Recommender):
         if start:  # items that the fresh rows do not touch
             places = start.items.encode(pl.Series(self.items.ids, dtype=pl.String))
             self._known_items = self._known_items.filled(start._known_items, places)
-        with reproducible(derive(self.seed, self.name()), self.config.threads):
-            self._network = self._build()
-            self._network.start_at(outcomes.start(histories.items, histories.weights, len(self.items)))
-            if start:
-                transfer(self._network, start._network, self.items, start.items)
-            rows_there = Known.of(self._users.encode(rows, len(histories.items)), where)
-            losses = Losses(
-                self._network,
-                histories,
-                outcomes,
-                rows_there,
-                Known.of(self._known_items, where),
-                self.config.negative_weight,
-            )
-            self._best_step = self._train(losses, Best(self, self._network, cases), log)
+        self._lesson = outcomes, rows
+        super()._fit(histories, cases, log)
+        del self._lesson
 
-    def _train(self, losses: Losses, best: Best, log: Log) -> int:
-        """Take the gradient steps and load the best checkpoint; gives its step."""
-        config, names = self.config, [f"loss_{head.name}" for head in self.heads]
+    def _begin(self, histories: Histories) -> None:
+        outcomes, _ = self._lesson
+        self._network.start_at(outcomes.start(histories.items, histories.weights, len(self.items)))
+
+    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
+        config, where, (outcomes, rows) = self.config, device(), self._lesson
+        losses = Losses(
+            self._network,
+            histories,
+            outcomes,
+            Known.of(self._users.encode(rows, len(histories.items)), where),
+            Known.of(self._known_items, where),
+            config.negative_weight,
+        )
         weights = torch.tensor([config.loss_weights.get(head.name, 1.0) for head in self.heads])
         balance = Balance(weights, learnt=config.balance == "uncertainty").to(self._network.where)
         optimiser = self._optimiser(balance)
-        if self._start is not None:
-            log({"step": 0} | self._offer(best, 0))  # what it begins with may stay the best
-        taken: list[torch.Tensor] = []
-        for step in range(1, config.steps + 1):
-            self._network.train()
+        for _ in range(config.steps):
             each = losses.draw(config.batch_size, config.positives, config.negatives, config.truncate)
             loss = balance(each)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            taken.append(torch.cat([loss.detach()[None], each.detach()]))
-            if step % config.eval_every and step < config.steps:
-                continue
-            means, taken = torch.stack(taken).mean(0).tolist(), []
-            if not np.isfinite(means[0]):
-                raise RefusedError("training broke: the loss is not a number", where=f"mmoe, step {step}",
-                                   fix="lower recommenders.mmoe.learning_rate")  # fmt: skip
-            log(
-                {"step": step, "loss": means[0], **dict(zip(names, means[1:], strict=True))}
-                | self._offer(best, step)
-            )
-        self._network.load_state_dict(best.weights)
-        self._settle()
-        return best.step
+            yield torch.cat([loss.detach()[None], each.detach()])
+
+    def _losses(self) -> Sequence[str]:
+        return ["loss", *(f"loss_{head.name}" for head in self.heads)]
 
     def _optimiser(self, balance: Balance) -> torch.optim.Optimizer:
         biases = [self._network.bias, *balance.parameters()]
@@ -189,14 +166,9 @@ class Mmoe(Recommender):
             groups, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
 
-    def _offer(self, best: Best, step: int) -> dict[str, float]:
-        self._settle()
-        return best.offer(step)
-
     @torch.inference_mode()
     def _settle(self) -> None:
         """Compute the items' vectors and biases, (n_items, heads, factors) and (n_items, heads), for these weights."""
-        self._network.eval()
         where = self._network.where
         known = Known.of(self._known_items, where)
         parts = [
@@ -277,30 +249,24 @@ class Mmoe(Recommender):
 
     def describe(self) -> dict[str, int]:
         """Size, steps taken, the step whose weights were kept, and the number of heads."""
-        steps = {"steps": self.config.steps, "best_step": self._best_step, "heads": len(self.heads)}
-        return super().describe() | steps
+        return super().describe() | {"heads": len(self.heads)}
 
     def _model_state(self) -> dict[str, np.ndarray]:
-        weights = {name: tensor.cpu().numpy() for name, tensor in self._network.state_dict().items()}
         heads = {f"head_{key}": np.array([getattr(head, key) for head in self.heads]) for key in _HEAD_KEYS}
         known = {f"known_{key}": getattr(self._known_items, key) for key in Encoded.__dataclass_fields__}
         return {
-            **weights,
+            **super()._model_state(),
             **heads,
             **known,
             **self._users.state("users_"),
             **self._of_items.state("items_"),
             "scale": np.array(astuple(self._scale)),
-            "best_step": np.array([self._best_step]),
         }
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
-        self._best_step = int(state.pop("best_step")[0])
         self._scale = Scale(*state.pop("scale").tolist())
         self._users, self._of_items = Encoder.restore(state, "users_"), Encoder.restore(state, "items_")
         self._known_items = Encoded(*(state.pop(f"known_{key}") for key in Encoded.__dataclass_fields__))
         named = [state.pop(f"head_{key}").tolist() for key in _HEAD_KEYS]
         self.heads = tuple(Head(*head) for head in zip(*named, strict=True))
-        self._network = self._build()
-        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
-        self._settle()
+        super()._restore_model(state)

@@ -33,12 +33,11 @@ class Multvae(Vae):
 
     Config = MultvaeConfig
 
-    def _descend(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
+    def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
         config = self.config
         optimiser = torch.optim.AdamW(
             self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self._network.train()
         for step, batch in enumerate(batches, start=1):
             logits, kl = self._network(batch.x)  # (B, n_items), (B,)
             fit = -(F.log_softmax(logits, dim=1) * batch.w).sum(1)

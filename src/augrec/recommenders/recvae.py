@@ -48,7 +48,7 @@ class Recvae(Vae):
     Config = RecvaeConfig
     architecture = ("hidden", "latent", "layers")
 
-    def _descend(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
+    def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network
         assert isinstance(network, _Network)
         halves = [
@@ -57,7 +57,6 @@ class Recvae(Vae):
             )
             for half in (network.encoder, network.write)
         ]
-        network.train()
         round_steps = config.encoder_steps + config.decoder_steps
         for step, batch in enumerate(batches):
             place = step % round_steps
