@@ -102,7 +102,7 @@ def test_encoder_and_decoder_learn_in_turn():
     before = [
         tensor.clone() for tensor in (fitted._network.encoder.code.weight, fitted._network.write.weight)
     ]
-    for _ in fitted._descend(iter(some)):
+    for _ in fitted._descend_on(iter(some)):
         now = [
             tensor.clone() for tensor in (fitted._network.encoder.code.weight, fitted._network.write.weight)
         ]
