@@ -15,7 +15,6 @@ from augrec.errors import RefusedError
 from augrec.files import digest
 from augrec.orchestration import continuing
 from augrec.registry import lookup, models, promotion, tracking
-from augrec.registry.connection import client
 from augrec.settings import Settings
 from augrec.versioning import git, publish, rebuild, resume, stages, workspace
 
@@ -46,16 +45,6 @@ if Path("models/champion").exists():
     shutil.copytree("models/champion", "data/augmented/champion")
 """
 ALL = ["none", "truncation", "fine_tune"]
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AUGREC_HOME", str(folder))
-        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        client().search_experiments()
-    return folder / "var/mlflow/mlflow.db"
 
 
 @pytest.fixture

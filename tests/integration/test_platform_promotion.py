@@ -14,21 +14,9 @@ from augrec.errors import RefusedError
 from augrec.files import write_json
 from augrec.orchestration import tasks
 from augrec.registry import models, promotion
-from augrec.registry.connection import client
 from augrec.versioning import workspace
 
 COMMIT = "c0ffee" * 6 + "c0ff"
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AUGREC_HOME", str(folder))
-        for name in ("AUGREC_VAR", "MLFLOW_TRACKING_URI"):
-            environment.delenv(name, raising=False)
-        client().search_experiments()
-    return folder / "var" / "mlflow" / "mlflow.db"
 
 
 @pytest.fixture

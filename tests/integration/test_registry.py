@@ -24,16 +24,6 @@ COMMIT = "c0ffee" * 6 + "c0ff"
 NO_HISTORY = pl.Series([[]], dtype=pl.List(pl.String))
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AUGREC_HOME", str(folder))
-        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        client().search_experiments()
-    return folder / "var/mlflow/mlflow.db"
-
-
 @pytest.fixture(autouse=True)
 def var(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test has a registry of its own."""
