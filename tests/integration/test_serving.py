@@ -85,7 +85,7 @@ async def running() -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://shop") as asking,
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as asking,
     ):
         while not app.state.parts.follower.ready:
             await asyncio.sleep(0.01)

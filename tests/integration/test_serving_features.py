@@ -83,7 +83,7 @@ async def running() -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(settings_.load())
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
         end = time.monotonic() + 60
         while app.state.service.features.state == "starting" or not app.state.parts.ready:

@@ -83,9 +83,9 @@ def fitted(name: str = "ease", seed: int = 0) -> Recommender:
     return base.find(name)(config, seed=3).fit(interactions(seed), items=items())
 
 
-def put_copy(settings: Settings, alias: str, version: str, model: str, seed: int = 0) -> Path:
+def put_copy(settings: Settings, alias: str, version: str, model: str | Recommender, seed: int = 0) -> Path:
     """A checked copy of a version, as the service keeps it, remembered under an alias."""
-    recommender = fitted(model, seed)
+    recommender = fitted(model, seed) if isinstance(model, str) else model
     draft = settings.var / "serving/draft"
     recommender.save(draft / "artifacts/model")
     digest = bundle.digest(draft / "artifacts/model")
@@ -112,7 +112,7 @@ async def running(settings: Settings, keys: ApiKeys | None = None) -> AsyncItera
     app = create_app(settings, keys)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
         while not app.state.parts.follower.ready:
             await asyncio.sleep(0.01)

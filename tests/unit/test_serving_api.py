@@ -10,7 +10,7 @@ import httpx
 import orjson
 import polars as pl
 import pytest
-from serving_project import N_ITEMS, fitted, interactions, make_project, recommended, running, tell
+from serving_project import N_ITEMS, fitted, interactions, make_project, put_copy, recommended, running, tell
 
 from augrec.serving.security import ApiKeys, new_key
 from augrec.settings import Settings
@@ -304,6 +304,61 @@ async def test_too_many_at_once_are_turned_away_and_the_others_answered(
         assert statuses == {200, 429}
         assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 429)
         assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_client_that_sends_half_a_body_is_not_waited_for(tmp_path: Path) -> None:
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async with running(make_project(tmp_path / "patient", serving={"body_timeout_s": 0.05})) as client:
+        app = client.app  # type: ignore[attr-defined]
+        sent: list[dict] = []
+        body = aiter(stuck())
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": await anext(body), "more_body": True}
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"localhost:8000"), (b"content-type", b"application/json")]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/events",
+            "headers": headers,
+            "query_string": b"",
+        }
+        await app(scope, receive, send)
+        assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("shop", 200), ("evil.example", 421)]
+)
+async def test_it_answers_under_its_own_names_only(tmp_path: Path, host: str, status: int) -> None:
+    async with running(make_project(tmp_path / "named", serving={"allow_hosts": ["shop"]})) as client:
+        assert (await client.get("/v1/model", headers={"host": host})).status_code == status
+
+
+async def test_a_shadow_is_asked_and_logged_and_never_shown(tmp_path: Path) -> None:
+    settings = make_project(tmp_path / "shadow", serving={"rollout": {"mode": "shadow"}})
+    put_copy(settings, "challenger", "2", "popularity")
+    async with running(settings) as client:
+        for _ in range(5):
+            answer = (await client.post("/v1/recommendations", json={"user_id": "u00", "k": 3})).json()
+            assert answer["model"]["role"] == "champion"
+            await asyncio.sleep(0.05)
+    lines = [
+        orjson.loads(line) for path in settings.var.glob("serving/answers/*.jsonl") for line in path.open()
+    ]
+    shown = {one["answer_id"]: one for one in lines if one["kind"] == "assigned"}
+    shadows = [one for one in lines if one["kind"] == "shadow"]
+    assert len(shown) == 5 and shadows
+    for one in shadows:
+        assert (one["role"], one["version"]) == ("challenger", "2")
+        assert one["history"] == shown[one["answer_id"]]["history"]
 
 
 async def test_a_damaged_copy_is_refused_and_popular_items_serve(project: Settings) -> None:

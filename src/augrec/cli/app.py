@@ -33,7 +33,14 @@ cli = typer.Typer(
 cli.add_typer(data.app, name="data", rich_help_panel="Data")
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report],
-    "Models": [models.models, models.recommend, models.promote, models.rollback, models.reproduce],
+    "Models": [
+        models.models,
+        models.recommend,
+        models.promote,
+        models.challenge,
+        models.rollback,
+        models.reproduce,
+    ],
     "Serving": [serving.serve],
 }
 for panel, commands in _PANELS.items():

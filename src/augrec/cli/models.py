@@ -132,6 +132,28 @@ def promote(
         )
 
 
+def challenge(
+    version: Annotated[int | None, typer.Argument(help="The version to try out; none: stop trying.")] = None,
+) -> None:
+    """Try a version out beside the champion: the service follows within seconds, promotion is another matter.
+
+    What it is used for, unseen answers or a share of the users, is set under serving.rollout in params.yaml;
+    `augrec report ab` compares the two.
+
+      $ augrec challenge 7
+      $ augrec challenge          # no longer
+    """
+    from augrec.registry import promotion
+
+    before = promotion.challenge(version)
+    if version is not None:
+        console.print(f"Challenger: version {version}" + (f", before it {before}." if before else "."))
+    else:
+        console.print(
+            f"Version {before} is no longer tried out." if before else "No version was being tried out."
+        )
+
+
 def rollback(
     reason: Annotated[str, typer.Option(help="Why; kept in the promotion log.")] = "by hand",
 ) -> None:

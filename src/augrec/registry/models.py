@@ -19,7 +19,7 @@ from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
-"""Set by hand or by a command: the version that `augrec serve` tries out beside the champion."""
+"""The version that `augrec serve` tries out beside the champion; see `augrec.registry.promotion.challenge`."""
 PREVIOUS: Final = "previous_champion"
 
 

@@ -20,7 +20,7 @@ from augrec.errors import InputError, RefusedError, TransientError
 from augrec.files import write_text
 from augrec.registry import bundle, lookup
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
-from augrec.registry.models import CHAMPION, PREVIOUS
+from augrec.registry.models import CHALLENGER, CHAMPION, PREVIOUS
 
 LOG_FILE: Final = "promotions.jsonl"
 _MAX_REASON: Final = 1000  # a tag of the registered model holds 5000 characters
@@ -84,6 +84,8 @@ def promote(
                 fix="compare again with the champion of today, then promote",
             )
         _try_out(str(target))
+        if _alias(CHALLENGER) == str(target):
+            _set(CHALLENGER, None)
         return _move("promote", str(target), reason=reason, by=by)
 
 
@@ -106,6 +108,33 @@ def rollback(*, reason: str, by: str) -> Promotion:
             )
         _try_out(previous)
         return _move("rollback", previous, reason=reason, by=by)
+
+
+@mlflow_errors("name the challenger")
+def challenge(version: str | int | None) -> str | None:
+    """Name the version that `augrec serve` tries out beside the champion, or none any longer.
+
+    Args:
+        version: its number; None takes the name away.
+
+    Returns:
+        The challenger before.
+
+    Raises:
+        InputError: there is no such version.
+        RefusedError: it is the champion, or its bundle is not sound.
+    """
+    with exclusive("registry"):
+        before, target = _alias(CHALLENGER), None if version is None else lookup.by_number(version).version
+        if target is not None:
+            if str(target) == _alias(CHAMPION):
+                raise RefusedError(
+                    f"version {target} is the champion itself", where=f"registry, {MODEL}",
+                    fix="name another version; `augrec models` lists them",
+                )  # fmt: skip
+            _try_out(str(target))
+        _set(CHALLENGER, None if target is None else str(target))
+    return before
 
 
 @mlflow_errors("read the promotion log")

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 import augrec
@@ -29,6 +30,7 @@ from augrec.serving.answers import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig, read_config
 from augrec.serving.deployer import Deployer
+from augrec.serving.direct import Direct
 from augrec.serving.events import EventLog
 from augrec.serving.features import OnlineFeatures
 from augrec.serving.follow import Follower
@@ -39,7 +41,7 @@ from augrec.serving.routes import Invalid, posts, router
 from augrec.serving.security import ApiKeys
 from augrec.serving.service import NotReady, Service, Unknown
 from augrec.serving.users import UserStates
-from augrec.settings import Settings
+from augrec.settings import LOOPBACK, Settings
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +97,22 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
             CORSMiddleware, allow_origins=parts.config.allow_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
             expose_headers=["x-augrec-model", "x-augrec-degraded", "retry-after"],
         )  # fmt: skip
+    calls: Any = {route.path: route.endpoint for route in posts.routes if isinstance(route, APIRoute)}
+    app.add_middleware(Direct, calls=calls, problem=_answer_to)
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     app.add_middleware(
         Gate, keys=keys or ApiKeys([]), metrics=parts.metrics, max_in_flight=parts.config.max_in_flight,
-        max_body=parts.config.max_body_kb * 1024, path_of=lambda path: _counted_as(path, paths),
+        max_body=parts.config.max_body_kb * 1024, body_timeout_s=parts.config.body_timeout_s,
+        hosts=_hosts(settings, parts.config, keys), path_of=lambda path: _counted_as(path, paths),
     )  # fmt: skip
     return app
+
+
+def _hosts(settings: Settings, config: ServingConfig, keys: ApiKeys | None) -> frozenset[str] | None:
+    """The names the service may be asked under; None: any, for keys keep out whom nobody invited."""
+    if keys is not None and len(keys):
+        return None
+    return LOOPBACK | {settings.host.lower()} | {name.lower() for name in config.allow_hosts}
 
 
 def _open(settings: Settings) -> Parts:
@@ -181,39 +193,39 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
 
 
 def _add_problems(app: FastAPI) -> None:
-    @app.exception_handler(Invalid)
-    async def invalid(request: Request, error: Invalid) -> Response:
-        return _problem(422, "the request is not valid", error.problems, "/docs shows what is asked for")
+    async def answer(request: Request, error: Exception) -> Response:
+        told = _answer_to(error)
+        if told is None:
+            raise error
+        return told
 
-    @app.exception_handler(RequestValidationError)
-    async def not_valid(request: Request, error: RequestValidationError) -> Response:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
-        return _problem(422, "the request is not valid", problems, "/docs shows what is asked for")
+    for kind in (Invalid, RequestValidationError, HTTPException, Unknown, NotReady, AugrecError):
+        app.add_exception_handler(kind, answer)
 
-    @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> Response:
-        return _problem(error.status_code, str(error.detail).lower(), headers=dict(error.headers or {}))
 
-    @app.exception_handler(Unknown)
-    async def unknown(request: Request, error: Unknown) -> Response:
-        return _problem(404, str(error), fix="GET /v1/model says what serves")
-
-    @app.exception_handler(NotReady)
-    async def not_ready(request: Request, error: NotReady) -> Response:
-        headers = {"retry-after": "5"}
-        return _problem(
-            503,
-            "there is nothing to answer from yet",
-            fix="promote a model, or bring in data",
-            headers=headers,
-        )
-
-    @app.exception_handler(AugrecError)
-    async def ours(request: Request, error: AugrecError) -> Response:
-        if isinstance(error, InputError):
+def _answer_to(error: Exception) -> Response | None:
+    """What is answered to an error; None: it is unforeseen."""
+    match error:
+        case Invalid():
+            return _problem(422, "the request is not valid", error.problems, "/docs shows what is asked for")
+        case RequestValidationError():
+            problems = "; ".join(
+                f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]
+            )
+            return _problem(422, "the request is not valid", problems, "/docs shows what is asked for")
+        case HTTPException():
+            return _problem(error.status_code, str(error.detail).lower(), headers=dict(error.headers or {}))
+        case Unknown():
+            return _problem(404, str(error), fix="GET /v1/model says what serves")
+        case NotReady():
+            fix = "promote a model, or bring in data"
+            return _problem(503, "there is nothing to answer from yet", fix=fix, headers={"retry-after": "5"})
+        case InputError():
             return _problem(422, error.what, error.where, error.fix)
-        status = 503 if isinstance(error, TransientError) else 500
-        return _problem(status, error.what, error.where, error.fix, {"retry-after": "1"})
+        case AugrecError():
+            status = 503 if isinstance(error, TransientError) else 500
+            return _problem(status, error.what, error.where, error.fix, {"retry-after": "1"})
+    return None
 
 
 def _problem(

@@ -16,15 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 
 from augrec.serving.model import Model
-from augrec.serving.ranking import Query, rank
-
-Ranked = tuple[np.ndarray, np.ndarray]
-"""Positions and scores, best first."""
+from augrec.serving.ranking import Found, Query, rank
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +59,7 @@ class Ranker:
         """How many jobs wait."""
         return len(self._waiting)
 
-    async def rank(self, model: Model, query: Query) -> Ranked:
+    async def rank(self, model: Model, query: Query) -> Found:
         """The best items of one query."""
         return await self._ask(model, query, None)
 
@@ -131,12 +127,12 @@ class Ranker:
         for job, one in zip(jobs, found, strict=True):
             job.found = one
 
-    def _alone(self, job: _Job) -> Ranked:
+    def _alone(self, job: _Job) -> Found:
         assert job.query is not None
         return self._found(job.model, [job.query])[0]
 
-    def _found(self, model: Model, queries: list[Query]) -> list[Ranked]:
-        return rank(model.recommender, model.places, queries, self.kinds, self._max_scores)
+    def _found(self, model: Model, queries: list[Query]) -> list[Found]:
+        return rank(model.recommender, model.places, queries, self.kinds, self._max_scores, model.index)
 
 
 def _do(job: _Job, function: Callable[[], Any]) -> None:

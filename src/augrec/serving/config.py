@@ -38,6 +38,17 @@ class AnswerLogConfig(Section):
     """Older files are deleted."""
 
 
+class IndexConfig(Section):
+    """`serving.index`: how the best items of a large catalogue are found."""
+
+    kind: Literal["exact", "approximate"] = "exact"
+    """approximate: through an index that looks at the likely part of the catalogue only, where the recommender allows it."""
+    min_items: int = Field(default=50_000, ge=1_000)
+    """Smaller catalogues are always searched in full: it is as fast."""
+    min_recall: float = Field(default=0.95, gt=0, le=1)
+    """Share of the ten best items that must be found, on average over users; the index looks as far as that takes."""
+
+
 class ServingConfig(Section):
     """`serving`."""
 
@@ -63,8 +74,14 @@ class ServingConfig(Section):
     """What was read is used again for so long."""
     max_scores: int = Field(default=2**24, ge=1)
     """So many scores, users times items, are held at once (2**24 are 64 MiB)."""
+    body_timeout_s: float = Field(default=10.0, gt=0)
+    """A client that sends nothing of its body for so long is answered with 408."""
+    allow_hosts: list[str] = []
+    """Names, besides this machine's own, that the service may be asked under while there are no API keys: a page of
+    another site whose name is made to point here (DNS rebinding) must not reach it."""
     allow_origins: list[str] = []
     """Sites whose pages may call the service from a browser."""
+    index: IndexConfig = IndexConfig()
     rollout: RolloutConfig = RolloutConfig()
     answers: AnswerLogConfig = AnswerLogConfig()
 

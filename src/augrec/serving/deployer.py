@@ -20,11 +20,14 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from augrec.data.columns import Columns as C
+from augrec.data.histories import Histories
 from augrec.errors import AugrecError, TransientError
 from augrec.files import read_json, write_json
 from augrec.recommenders import base
+from augrec.recommenders.base import Recommender
 from augrec.serving.catalogue import Catalogue
 from augrec.serving.config import ServingConfig
+from augrec.serving.index import build
 from augrec.serving.known import positive_rows
 from augrec.serving.model import Model, check
 from augrec.serving.reports import Refusal
@@ -36,6 +39,7 @@ Alias = Literal["champion", "challenger"]
 ALIASES: Final[tuple[Alias, ...]] = ("champion", "challenger")
 _CURRENT = "current.json"
 _KEPT_COPIES = 4
+_SOME_ROWS, _SOME_USERS = 100_000, 256
 
 
 @dataclass(frozen=True)
@@ -179,9 +183,20 @@ class Deployer:
         catalogue = Catalogue(self._described(items))
         named = {"version": wanted.version, "digest": wanted.digest, "policy": wanted.policy,
                  "run_id": wanted.run_id, "commit": wanted.commit}  # fmt: skip
-        model = Model.of(recommender, catalogue, origin=origin, **named)
+        index = build(recommender, self._some_histories(recommender), self._config.index)
+        model = Model.of(recommender, catalogue, origin=origin, index=index, **named)
         checks = check(model, facts.get("golden", []), self._config.max_scores)
         return replace(model, checks=checks)
+
+    def _some_histories(self, recommender: Recommender) -> Histories:
+        """Of some users of the data, for an index to be measured by."""
+        rows = pl.DataFrame(schema={C.USER: pl.String, C.ITEM: pl.String})
+        path = self._raw / "interactions.parquet"
+        if self._config.index.kind == "approximate" and path.exists():
+            told = pl.scan_parquet(path).filter(positive_rows(self._positive)).select(C.USER, C.ITEM)
+            rows = told.head(_SOME_ROWS).collect().drop_nulls()
+        lists = rows.group_by(C.USER, maintain_order=True).agg(pl.col(C.ITEM).unique(maintain_order=True))
+        return Histories.from_lists(lists[C.ITEM].head(_SOME_USERS), recommender.items)
 
     def _described(self, items: pl.DataFrame) -> pl.DataFrame:
         """The items as the shop describes them now, and as the model's run knew them."""

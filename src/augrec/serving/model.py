@@ -12,6 +12,7 @@ import polars as pl
 from augrec.errors import RefusedError
 from augrec.recommenders.base import Recommender
 from augrec.serving.catalogue import EMPTY, Catalogue
+from augrec.serving.index import Index
 from augrec.serving.ranking import Query, positions, rank
 
 Role = Literal["champion", "challenger", "fallback"]
@@ -32,6 +33,7 @@ class Model:
         places: item id -> position.
         popular: positions of the most popular items, best first.
         members: category -> positions of its items.
+        index: finds the best items of a large catalogue; None: all are scored.
     """
 
     recommender: Recommender
@@ -47,6 +49,7 @@ class Model:
     places: dict[str, int] = field(default_factory=dict)
     popular: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     members: dict[str, np.ndarray] = field(default_factory=dict)
+    index: Index | None = None
 
     @classmethod
     def of(cls, recommender: Recommender, catalogue: Catalogue = EMPTY, **facts: Any) -> Model:

@@ -15,8 +15,13 @@ import polars as pl
 
 from augrec.data.histories import Histories
 from augrec.recommenders.base import Recommender
+from augrec.serving.index import Index
 
 NONE = np.zeros(0, np.int32)
+Found = tuple[np.ndarray, np.ndarray]
+"""Positions and scores, best first."""
+_NEAR = 2_000
+"""An index is asked for so many items at most; beyond, scoring all is as fast."""
 
 
 @dataclass(slots=True)
@@ -74,7 +79,8 @@ def rank(
     queries: Sequence[Query],
     kinds: dict[str, pl.DataType],
     max_scores: int,
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    index: Index | None = None,
+) -> list[Found]:
     """The k best items of each query.
 
     Args:
@@ -83,19 +89,47 @@ def rank(
         queries: n of them.
         kinds: name and type of what may be known of users.
         max_scores: so many scores are held at once; at least one user's.
+        index: asked first; None, and where it cannot tell: all items are scored.
 
     Returns:
         For each query positions int (k',) and scores float32 (k',), best first; k' < k where fewer items are left.
     """
+    found: dict[int, Found] = {} if index is None else _near(index, places, queries, kinds)
+    left = [place for place in range(len(queries)) if place not in found]
     together = max(1, max_scores // max(1, len(places)))
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    for start in range(0, len(queries), together):
-        part = queries[start : start + together]
-        histories = encode(part, places, kinds)
+    for start in range(0, len(left), together):
+        part = left[start : start + together]
+        histories = encode([queries[place] for place in part], places, kinds)
         table = model.score(histories)
-        for row, query in enumerate(part):
-            seen = histories.items[histories.indptr[row] : histories.indptr[row + 1]]
-            found.append(cut(_masked(table[row], query, seen), query.k))
+        for row, place in enumerate(part):
+            query, seen = queries[place], histories.items[histories.indptr[row] : histories.indptr[row + 1]]
+            found[place] = cut(_masked(table[row], query, seen), query.k)
+    return [found[place] for place in range(len(queries))]
+
+
+def _near(
+    index: Index, places: dict[str, int], queries: Sequence[Query], kinds: dict[str, pl.DataType]
+) -> dict[int, Found]:
+    """What the index finds, by the query's place: not for filters by category and not where too little is left."""
+    asked = [place for place, one in enumerate(queries) if one.among is None]
+    histories = encode([queries[place] for place in asked], places, kinds)
+    rows = np.flatnonzero(
+        histories.lengths > 0
+    )  # of the others the recommender may know more than the vectors tell
+    wanted = [queries[asked[row]] for row in rows]
+    left_out = [np.concatenate([histories.items[histories.indptr[row] : histories.indptr[row + 1]], one.exclude])
+                if one.exclude_seen else one.exclude for row, one in zip(rows, wanted, strict=True)]  # fmt: skip
+    n = max((one.k + len(without) for one, without in zip(wanted, left_out, strict=True)), default=0)
+    if not 0 < n <= _NEAR:
+        return {}
+    positions, scores = index.nearest(histories.take(rows), n)
+    found = {}
+    for row, one, without, near, near_scores in zip(rows, wanted, left_out, positions, scores, strict=True):
+        kept = (near >= 0) & ~np.isin(near, without)
+        near, near_scores = near[kept], near_scores[kept]
+        if len(near) >= one.k:
+            order = np.lexsort((near, -near_scores))[: one.k]
+            found[asked[row]] = near[order], near_scores[order]
     return found
 
 

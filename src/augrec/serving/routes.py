@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from augrec.serving import reports
@@ -33,16 +31,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _HISTORY_SHOWN = 50
 
 
-class Direct(APIRoute):
-    """A call that reads its request itself: nothing has to be worked out for it."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The call itself."""
-        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return endpoint
-
-
-posts = APIRouter(prefix="/v1", responses=_PROBLEMS, route_class=Direct)
+posts = APIRouter(prefix="/v1", responses=_PROBLEMS)
 router = APIRouter(prefix="/v1", responses=_PROBLEMS)
 
 
@@ -242,7 +231,7 @@ def _served(model: Any, role: Any) -> reports.ServedModel:
         n_items=len(model.places),
         parameters=size["parameters"],
         checks=model.checks,
-        index={"kind": "exact"},
+        index={"kind": "exact"} if model.index is None else model.index.report,
     )
 
 

@@ -30,7 +30,7 @@ def serve(settings: Settings) -> None:
         )  # fmt: skip
     uvicorn.run(
         create_app(settings, keys), host=settings.host, port=settings.serving_port, access_log=False, log_config=_LOGGING,
-        timeout_keep_alive=75, timeout_graceful_shutdown=10, server_header=False,
+        timeout_keep_alive=75, timeout_graceful_shutdown=10, server_header=False, proxy_headers=False,
     )  # fmt: skip
 
 

@@ -16,14 +16,14 @@ import polars as pl
 from augrec.errors import InputError
 from augrec.features.live import advance
 from augrec.serving.answers import AnswerLog
-from augrec.serving.batching import Ranked, Ranker
+from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig
 from augrec.serving.deployer import Deployer
 from augrec.serving.events import EventLog, StoredEvent
 from augrec.serving.features import OnlineFeatures
 from augrec.serving.metrics import Metrics
 from augrec.serving.model import Model, Role
-from augrec.serving.ranking import NONE, Query, known_table, positions
+from augrec.serving.ranking import NONE, Found, Query, known_table, positions
 from augrec.serving.rollout import Deployment, side
 from augrec.serving.schemas import Event, Filters
 from augrec.serving.users import UserState, UserStates
@@ -218,7 +218,7 @@ class Service:
         without = np.concatenate(exclude) if exclude else NONE
         return Query(history, k, without, among, filters.exclude_seen, known)
 
-    def _popular(self, model: Model, query: Query) -> Ranked:
+    def _popular(self, model: Model, query: Query) -> Found:
         """The most popular items that the filters allow, without asking the model."""
         without = set(query.exclude.tolist())
         if query.exclude_seen:

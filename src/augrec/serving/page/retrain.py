@@ -37,6 +37,7 @@ class LastRetrain:
         self._reading: Future[dict[str, Any]] | None = None
         self._told: dict[str, Any] = {"state": "asking"}
         self._report = ""
+        self._audits: dict[str, str] = {}
         self._read_at = float("-inf")
 
     def tell(self) -> dict[str, Any]:
@@ -64,6 +65,11 @@ class LastRetrain:
         self.tell()
         return self._report
 
+    def audit(self, generator: str) -> str:
+        """The page of the audit of one of the last retrain's generators; empty where there is none."""
+        self.tell()
+        return self._audits.get(generator, "")
+
     def _read(self) -> dict[str, Any]:
         from augrec.registry import promotion, runs  # brings MLflow
 
@@ -76,6 +82,7 @@ class LastRetrain:
         else:
             with contextlib.suppress(AugrecError):
                 self._report = runs.report(run)
+                self._audits = runs.audit_pages(run)
             about = {
                 "run_id": run.run_id,
                 "mlflow_id": run.mlflow_id,

@@ -1,7 +1,7 @@
 """The page's addresses: `GET /`, its files, and what its second tab shows.
 
 The page itself is open to all: it holds nothing of anybody. What it shows comes from below /v1 and so under the API's own
-rules, `/v1/page/retrain` and `/v1/page/report` too.
+rules, `/v1/page/retrain`, `/v1/page/report` and `/v1/page/audit/…` too.
 """
 
 from __future__ import annotations
@@ -63,9 +63,21 @@ def retrain(request: Request) -> dict[str, Any]:
 @router.get("/v1/page/report")
 def report(request: Request) -> Response:
     """The last retrain's whole report."""
-    html = _last(request).report()
+    return _made(_last(request).report(), "no retrain has left a report yet")
+
+
+@router.get("/v1/page/audit/{generator}/index.html")
+def audit(request: Request, generator: str) -> Response:
+    """What the audit found in the sample of a generator, as a page; where the report's link to it leads."""
+    return _made(
+        _last(request).audit(generator), f"the last retrain has no page of an audit of {generator!r}"
+    )
+
+
+def _made(html: str, missing: str) -> Response:
+    """A page that a run wrote."""
     if not html:
-        raise HTTPException(404, "no retrain has left a report yet")
+        raise HTTPException(404, missing)
     headers = {**_SAFE, "Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-store"}
     return Response(html, media_type="text/html; charset=utf-8", headers=headers)
 

@@ -71,7 +71,7 @@ function audits({ audits: found, figures }) {
 function audit({ generator, passed, limits }) {
   const id = `audit-${generator}`;
   const rows = limits.map((row) => el("tr", {}, el("th", { scope: "row" }, row.name), el("td", { class: "n" }, number(row.value)),
-    el("td", { class: "n" }, `${row.bound} ${row.limit}`), el("td", {}, yes(row.passed))));
+    el("td", { class: "n" }, `${row.bound} ${row.limit}`), el("td", {}, row.undecided ? el("span", { class: row.passed ? "" : "no" }, "? too few people") : yes(row.passed))));
   return el("div", {}, el("h3", { id }, plain(generator), ": ", el("span", { class: passed ? "yes" : "no" }, passed ? "passed" : "failed")),
     rows.length ? scroll(id, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "measured"), el("th", { scope: "col", class: "n" }, "found"),
       el("th", { scope: "col", class: "n" }, "allowed"), el("th", { scope: "col" }, "held"))), el("tbody", {}, rows))) : null);
