@@ -78,7 +78,7 @@ def judge(
         Arm("ease", name, KINDS[name], generators=(name,) if KINDS[name] == "generated" else ())
         for name in policies
     ]
-    decision = decide(arms, {("ease", name): table for name, table in policies.items()}, audits, gate, seed)
+    decision = decide(arms, {("ease", name): [table] for name, table in policies.items()}, audits, gate, seed)
     json.dumps(decision, allow_nan=False)
     assert len(decision["sentences"]) == 3
     return decision
@@ -254,7 +254,7 @@ def test_the_winner_is_the_best_recommender_on_validation_users():
         ("ease", "gan"): changed(base, plus(0.02)),
     }
     arms = [Arm(recommender, policy, KINDS[policy]) for recommender, policy in tables]
-    decision = decide(arms, tables, PASSED, QUICK, 1)
+    decision = decide(arms, {key: [table] for key, table in tables.items()}, PASSED, QUICK, 1)
     assert (decision["winner"]["recommender"], decision["winner"]["policy"]) == ("ease", "none")
     assert "%" in decision["sentences"][2]
     assert [row["recommender"] for row in decision["recommenders"]] == ["popularity", "ease"]

@@ -89,16 +89,32 @@ def compare(tables: dict, recommender: str, comparator: str, group: str) -> dict
     question = "non_inferior" if group == "all" else "beats"
     passed = gains.mean() - half > (-0.01 * sides[1].mean() if group == "all" else 0)
     return {"recommender": recommender, "candidate": "profile_gan", "comparator": comparator, "slice": group,
-            "metric": "ndcg@10", "question": question, "n_users": len(gains), "candidate_mean": sides[0].mean(),
+            "metric": "ndcg@10", "question": question, "tests": 2, "confidence": 0.975, "n_users": len(gains), "candidate_mean": sides[0].mean(),
             "comparator_mean": sides[1].mean(), "difference": gains.mean(), "ci_low": gains.mean() - half,
             "ci_high": gains.mean() + half, "passed": bool(passed)}  # fmt: skip
+
+
+def repeated(told: dict) -> dict:
+    """Two trainings, 0.01 apart."""
+    groups = {"overall": told["overall"], **told["slices"]}
+    return {
+        name: {"n_users": part["n_users"], "mean": part["ndcg@10"], "sd": 0.0071,
+               "values": [part["ndcg@10"] - 0.005, part["ndcg@10"] + 0.005]}
+        for name, part in groups.items()
+    }  # fmt: skip
+
+
+def group(kind: str, name: str, verdict: str) -> dict:
+    return {"kind": kind, "group": name, "metric": "ndcg@10", "n_users": 33, "candidate_mean": 0.2, "comparator_mean": 0.25,
+            "difference": -0.05, "ci_low": -0.08, "ci_high": -0.02, "verdict": verdict}  # fmt: skip
 
 
 def decide(tables: dict) -> dict:
     """A decision as the gate writes it, computed from the per-user metrics."""
     others = [policy for policy, kind in POLICIES.items() if kind != "generated"]
     return {
-        "schema": 1,
+        "schema": 2,
+        "repetitions": 2,
         "verdict": "generated",
         "sentences": [
             "Generated users make recommendations better for people we know little about.",
@@ -108,17 +124,20 @@ def decide(tables: dict) -> dict:
         "winner": {"recommender": "multvae", "policy": "profile_gan", "kind": "generated",
                    "model": "models/recommenders/multvae/profile_gan"},
         "gate": {"target_slice": "1-5", "metric": "ndcg@10", "confidence": 0.95, "bootstrap_samples": 2000,
-                 "non_inferiority_margin": 0.01, "min_users": 20},
+                 "non_inferiority_margin": 0.01, "power": 0.8, "min_users": 20},
         "seed": 20260,
-        "arms": [{"recommender": r, "policy": p, "kind": POLICIES[p], "valid": measures(t, "valid"), "test": measures(t, "test")}
+        "arms": [{"recommender": r, "policy": p, "kind": POLICIES[p], "valid": measures(t, "valid"), "test": measures(t, "test"),
+                  "repetitions": {"test": repeated(measures(t, "test"))}, "regularisation": {"beta": 0.05} if r == "multvae" else {}}
                  for (r, p), t in tables.items()],
         "comparisons": [compare(tables, r, p, "1-5") for r in RECOMMENDERS for p in others]
         + [compare(tables, r, "truncation", "all") for r in RECOMMENDERS],
         "recommenders": [
             {"recommender": "popularity", "best_without_generated": "none", "candidate": "profile_gan", "accepted": False,
-             "chosen": "none", "reason": "profile_gan does not beat none for users with 1–5 known items."},
+             "chosen": "none", "reason": "profile_gan does not beat none for users with 1–5 known items.", "power": None, "groups": []},
             {"recommender": "multvae", "best_without_generated": "truncation", "candidate": "profile_gan", "accepted": True,
-             "chosen": "profile_gan", "reason": "It beats every other policy and loses nothing over all users."}],
+             "chosen": "profile_gan", "reason": "It beats every other policy and loses nothing over all users.",
+             "power": {"chance": 0.8, "n_users": 30, "slice": "1-5", "gain": 0.0123, "relative": 0.0567},
+             "groups": [group("activity", "6-20", "open"), group("items", "tail", "few"), group("age_group", HOSTILE, "lost")]}],
         "audits": {"profile_gan": {"passed": True, "failed_limits": []}},
     }  # fmt: skip
 
@@ -270,11 +289,37 @@ def test_planted_numbers_of_the_data_and_the_audit_appear(workspace: tuple[Path,
 
 def test_every_comparison_of_the_gate_is_shown_with_its_outcome(workspace: tuple[Path, dict, str]) -> None:
     _, decision, page = workspace
-    table = section(page, "why").split("Every comparison that was made")[1]
+    table = (
+        section(page, "why").split("Every comparison that was made")[1].split("Does anybody pay for it?")[0]
+    )
     assert table.count("✓ yes") == sum(row["passed"] for row in decision["comparisons"])
     assert table.count("✗ no") == sum(not row["passed"] for row in decision["comparisons"])
     for row in decision["comparisons"]:
         assert f"{row['ci_high']:+.4f}".lstrip("+") in table
+
+
+def test_what_could_have_been_seen_stands_beside_each_candidate(workspace: tuple[Path, dict, str]) -> None:
+    table = section(workspace[2], "why").split("Every comparison that was made")[0]
+    assert "5.7 % (+0.012)" in table and "chance of 80 %" in table
+
+
+def test_a_group_that_loses_is_shown_first_and_open(workspace: tuple[Path, dict, str]) -> None:
+    part = section(workspace[2], "why").split("Does anybody pay for it?")[1].split("Luck in training")[0]
+    assert "multvae: profile_gan against truncation: 1 group shown to lose more than the margin" in part
+    assert part.count("<details open>") == 1 and "popularity" not in part
+    assert part.index("age group") < part.index("6–20 known items") < part.index("the least popular items")
+    assert "<script>" not in part
+
+
+def test_every_training_of_an_arm_is_shown_with_the_regularisation_chosen_for_it(
+    workspace: tuple[Path, dict, str],
+) -> None:
+    _, decision, page = workspace
+    part = section(page, "why").split("Luck in training")[1]
+    for arm in decision["arms"]:
+        first, second = arm["repetitions"]["test"]["1-5"]["values"]
+        assert f"{first:.3f} · {second:.3f}" in part
+    assert part.count("beta 0.05") == len(POLICIES)
 
 
 def test_lists_of_the_winner_are_told_of_beside_the_best_arm_without_generated_data(

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from augrec.data.columns import TIME
-from augrec.evaluation.summary import by_group, by_time
+from augrec.evaluation.summary import by_group, by_time, groups_of_users
 
 N = 90
 
@@ -44,6 +44,19 @@ def test_the_worst_group_and_the_gap_are_those_of_the_means():
     assert found["region"]["worst"] == {"ndcg@5": "south"}
     assert found["region"]["gap"]["ndcg@5"] == pytest.approx(0.3)
     assert found["region"]["groups"]["west"] == {"n_users": 30, "ndcg@5": pytest.approx(0.4)}
+
+
+def test_each_user_is_told_once_with_the_groups_that_the_gaps_are_between():
+    region = ["north", "south", "west"] * (N // 3)
+    twice = pl.concat([cases(region=region, age=range(N), user__n=1.0)] * 2)
+    found = groups_of_users(twice)
+    assert found.columns == ["user_id", "region", "age"] and len(found) == N
+    assert found.filter(user_id="u1")["region"].to_list() == ["south"]
+    parts = by_group(measured([0.0] * 2 * N).with_columns(twice["user_id"]), twice)
+    assert dict(found["age"].value_counts().iter_rows()) == {
+        name: part["n_users"] for name, part in parts["age"]["groups"].items()
+    }
+    assert groups_of_users(cases()).columns == ["user_id"]
 
 
 def test_a_group_that_is_too_small_is_shown_but_makes_no_gap():

@@ -11,6 +11,12 @@ _SLICES = {
     "6-20": "6–20 known items",
     "21+": "21 or more known items",
 }
+_ITEMS = {
+    "head": "the most popular items",
+    "mid": "items in between",
+    "tail": "the least popular items",
+    "new": "new items",
+}
 _KINDS = {
     "real": "real data alone",
     "placebo": "real data and a placebo",
@@ -19,34 +25,26 @@ _KINDS = {
 
 
 def explain(decision: Mapping[str, Any]) -> list[str]:
-    """Three sentences about a decision: what to serve, what the evidence was, what the model gains overall."""
+    """Three sentences about a decision: what to serve, why, and how far the numbers can be trusted."""
     winner = decision["winner"]
     [choice] = [row for row in decision["recommenders"] if row["recommender"] == winner["recommender"]]
-    return [_verdict(decision, winner), _evidence(decision, choice), _overall(decision, winner)]
+    return [_verdict(decision, winner), _evidence(decision, choice), _reach(decision, winner, choice)]
 
 
-def reason(
-    compared: Sequence[Mapping[str, Any]],
-    failed_audits: Sequence[str],
-    audits: Mapping[str, Mapping[str, Any]],
-    min_users: int,
-) -> str:
+def audit_reason(failed: Sequence[str], audits: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a candidate of generators whose audits did not pass is refused: each with the limits it broke."""
+    limits = [", ".join(audits[name]["failed_limits"]) if name in audits else "missing" for name in failed]
+    return "audit not passed: " + "; ".join(f"{n} ({why})" for n, why in zip(failed, limits, strict=True))
+
+
+def reason(compared: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]], min_users: int) -> str:
     """Why a candidate was accepted or refused: the first rule that it broke.
 
     Args:
         compared: its comparisons, as in decision.json.
-        failed_audits: generators it uses whose audit did not pass.
-        audits: all audits.
+        groups: what became of each group, as in decision.json.
         min_users: of the gate.
     """
-    if failed_audits:
-        limits = [
-            ", ".join(audits[name]["failed_limits"]) if name in audits else "missing"
-            for name in failed_audits
-        ]
-        return "audit not passed: " + "; ".join(
-            f"{n} ({why})" for n, why in zip(failed_audits, limits, strict=True)
-        )
     few = {row["slice"]: row["n_users"] for row in compared if row["n_users"] < min_users}
     if few:
         found = ", ".join(f"{n} {_who(name, n)}" for name, n in few.items())
@@ -57,11 +55,14 @@ def reason(
         names = ", ".join(row["comparator"] for row in unbeaten)
         if not beaten and len(unbeaten) > 2:
             names = f"any of the {len(unbeaten)} policies without generated data"
-        return f"not shown to be better than {names} for {_who(unbeaten[0]['slice'])}"
+        return f"not shown to be better than {names}"
     inferior = [row for row in compared if not row["passed"]]
     if inferior:
         return f"a loss over all users beyond the margin cannot be ruled out, against {inferior[0]['comparator']}"
-    return f"better than every policy without generated data for {_who(compared[0]['slice'])}, and no worse overall"
+    lost = [row for row in groups if row["verdict"] == "lost"]
+    if lost:
+        return f"a loss beyond the margin is shown for {', '.join(_group(row) for row in lost)}"
+    return "better than every policy without generated data, and no worse overall"
 
 
 def compared_sentence(difference: Mapping[str, Any], verdict: str) -> str:
@@ -110,11 +111,26 @@ def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     if not known:
         return f"Its generated candidate, {choice['candidate']}, was {result}: {choice['reason']}."
     hardest = min(known, key=lambda row: row["ci_low"])
+    ours, theirs = hardest["candidate_mean"], hardest["comparator_mean"]
+    times = max(_trainings(decision, hardest, hardest[side]) for side in ("candidate", "comparator"))
     return (
-        f"For the {hardest['n_users']:,} test {_who(hardest['slice'], hardest['n_users'])} the generated candidate, "
-        f"{choice['candidate']}, reached {metric_words(hardest['metric'])} {hardest['candidate_mean']:.3f} against "
-        f"{hardest['comparator_mean']:.3f} with {hardest['comparator']}, the hardest to beat without generated data "
-        f"({_interval(hardest)}), and was {result}: {choice['reason']}."
+        f"For {_who(hardest['slice'])} the generated candidate, {choice['candidate']}, was {_than(ours, theirs)} "
+        f"{hardest['comparator']}, the hardest to beat without generated data ({metric_words(hardest['metric'])} {ours:.3f} "
+        f"against {theirs:.3f} over {hardest['n_users']:,} test users{f' and {times} trainings' if times > 1 else ''}; "
+        f"{_interval(hardest)}), and was {result}: {choice['reason']}."
+    )
+
+
+def _reach(decision: Mapping[str, Any], winner: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    overall = _overall(decision, winner)
+    power = choice["power"]
+    if power is None:
+        return overall
+    crowd = "users" if power["slice"] == "overall" else "such users"
+    gain = f"{power['gain']:.3f}" if power["relative"] is None else f"{_rounded(100 * power['relative'])} %"
+    return (
+        f"With {power['n_users']:,} {crowd} only a gain of more than about {gain} was likely ({100 * power['chance']:.0f} %) "
+        f"to be seen; {overall[0].lower()}{overall[1:]}"
     )
 
 
@@ -136,6 +152,35 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
         text
         + f", {_signed(100 * change, 1)} % against the {floor[metric]:.3f} of showing everybody what is popular."
     )
+
+
+def _trainings(decision: Mapping[str, Any], row: Mapping[str, Any], policy: str) -> int:
+    """How often the arm of a comparison was trained."""
+    return next(
+        len(arm["repetitions"]["test"]["overall"]["values"])
+        for arm in decision["arms"]
+        if (arm["recommender"], arm["policy"]) == (row["recommender"], policy)
+    )
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    """A group in words: "users with 1–5 known items", "the least popular items", "gender F"."""
+    name = row["group"]
+    if row["kind"] == "activity":
+        return _who(name)
+    return _ITEMS[name] if row["kind"] == "items" else f"{row['kind'].replace('_', ' ')} {name}"
+
+
+def _than(value: float, other: float) -> str:
+    """ "1.2 % worse than", "as good as"."""
+    if value == other or not other:
+        return "as good as" if value == other else "better than"
+    return f"{_rounded(abs(100 * (value / other - 1)))} % {'better' if value > other else 'worse'} than"
+
+
+def _rounded(value: float) -> str:
+    """To two figures where it is below 10, else to a whole number."""
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -29,18 +29,45 @@ class Difference:
     ci_high: float | None
 
 
-def interval(values: np.ndarray, *, confidence: float, samples: int, seed: int) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Noise:
+    """What chance in training adds to a mean over users.
+
+    Attributes:
+        sd: its standard deviation.
+        degrees: of freedom that is known with.
+        apart: how much of that variance comes from what training does to each user apart. Users' values vary by it as well:
+            it is taken off there, so that it counts once.
+    """
+
+    sd: float = 0.0
+    degrees: int = 1
+    apart: float = 0.0
+
+    def kept(self, values: np.ndarray) -> float:
+        """By what the resampled means' distance from the mean is multiplied to take `apart` off, 0 … 1."""
+        variance = float(values.var(ddof=1)) / len(values)
+        return float(np.sqrt(max(0.0, 1 - self.apart / variance))) if variance > 0 else 1.0
+
+
+def interval(
+    values: np.ndarray, *, confidence: float, samples: int, seed: int, noise: Noise | None = None
+) -> tuple[float, float]:
     """Confidence interval of the mean of `values` by resampling them.
 
     The expanded percentile interval: quantiles Φ(∓ t √(n / (n - 1))) of the resampled means, t being Student's quantile
     with n - 1 degrees of freedom. That undoes the percentile interval's narrowness on few users and vanishes on many
     (Hesterberg 2015, The American Statistician 69, 371-386). Time is linear in n × samples, memory is bounded.
 
+    Resampling users tells how other users would have fared with these very models. With `noise` each resampled mean is
+    moved by a draw of Student's t besides, so that the interval is about models trained anew too.
+
     Args:
         values: one number for each independent unit (user), float64 (n,).
         confidence: for example 0.95, two-sided.
         samples: how many resamples.
         seed: of the draws.
+        noise: what chance in training adds to the mean; None: nothing.
 
     Returns:
         Low and high; (-inf, inf) for fewer than two values, which say nothing of their spread.
@@ -48,15 +75,27 @@ def interval(values: np.ndarray, *, confidence: float, samples: int, seed: int) 
     n = len(values)
     if n < 2:
         return -np.inf, np.inf
-    generator = rng(seed, "bootstrap")
-    means = np.empty(samples)
-    size = max(1, _CELLS // n)
-    for start in range(0, samples, size):
-        stop = min(start + size, samples)
-        means[start:stop] = values[generator.integers(0, n, (stop - start, n), dtype=np.int32)].mean(axis=1)
+    means = resampled_means(values, samples, seed)
+    if noise is not None and noise.sd > 0:
+        centre = values.mean()
+        means = centre + noise.kept(values) * (means - centre)
+        means += noise.sd * rng(seed, "training").standard_t(noise.degrees, samples)
     tail = stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, n - 1) * np.sqrt(n / (n - 1)))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def resampled_means(values: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Means of `samples` resamples of the rows of `values`, float64 (n,) or (n, m): (samples,) or (samples, m)."""
+    n = len(values)
+    generator = rng(seed, "bootstrap")
+    means = np.empty((samples, *values.shape[1:]))
+    size = max(1, _CELLS // values.size)
+    for start in range(0, samples, size):
+        stop = min(start + size, samples)
+        drawn = generator.integers(0, n, (stop - start, n), dtype=np.int32)
+        means[start:stop] = values[drawn].mean(axis=1)
+    return means
 
 
 def paired_difference(
@@ -84,16 +123,30 @@ def paired_difference(
     if not ours[C.USER].equals(theirs[C.USER]):
         raise InputError("the two models were not measured on the same users", where=f"slice {slice_name}",
                          fix="evaluate both on the same cases")  # fmt: skip
-    if ours.is_empty():
+    sides = ours["value"].to_numpy(), theirs["value"].to_numpy()
+    return difference(*sides, confidence=confidence, samples=samples, seed=seed)
+
+
+def difference(
+    candidate: np.ndarray,
+    comparator: np.ndarray,
+    *,
+    confidence: float,
+    samples: int,
+    seed: int,
+    noise: Noise | None = None,
+) -> Difference:
+    """As `paired_difference`, of the values of the same users in the same order, float64 (n,) each."""
+    if not len(candidate):
         return Difference(0, None, None, None, None, None)
-    a, b = ours["value"].to_numpy(), theirs["value"].to_numpy()
-    low, high = interval(a - b, confidence=confidence, samples=samples, seed=seed)
+    gains = candidate - comparator
+    low, high = interval(gains, confidence=confidence, samples=samples, seed=seed, noise=noise)
     finite = np.isfinite(low)
     return Difference(
-        n_users=len(a),
-        candidate_mean=float(a.mean()),
-        comparator_mean=float(b.mean()),
-        difference=float((a - b).mean()),
+        n_users=len(gains),
+        candidate_mean=float(candidate.mean()),
+        comparator_mean=float(comparator.mean()),
+        difference=float(gains.mean()),
         ci_low=low if finite else None,
         ci_high=high if finite else None,
     )

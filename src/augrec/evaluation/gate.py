@@ -1,140 +1,123 @@
 """The gate: does data made by a generator earn its place? Identical data never does, and neither does a placebo's gain.
 
-For each recommender the best policy without generated data and the best one with it are chosen on *validation* users.
-The latter, the candidate, is accepted if on *test* users
+For each recommender the best policy without generated data and the best one with it are chosen on *validation* users, by
+the mean over repetitions of their training. The latter, the candidate, is accepted if on *test* users
 
 1. the audits of every generator it uses have passed,
 2. on the target slice it beats **every** policy without generated data, placebos included: the lower end of the paired
-   confidence interval of the difference lies above 0, and
+   confidence interval of the difference lies above 0,
 3. over all users it is not inferior to the best policy without generated data: that lower end lies above
-   -margin × the comparator's mean.
+   -margin × the comparator's mean, and
+4. against that policy no group of users, slice of activity or group of items is shown to lose more than the margin
+   (`augrec.evaluation.harm`).
 
 With fewer than `min_users` nothing is decided, so nothing is accepted. The winner is, among the policies chosen for each
 recommender, the best on validation users.
+
+**How often noise passes.** Several things are compared; this is what each of them costs.
+
+* *Comparators.* All must be beaten, so a candidate passes wrongly only where it wrongly passes the very comparison that is
+  truly lost. An intersection-union test has the level of one of its parts, without a correction (Berger 1982, Technometrics
+  24, 295-300); nor do rules 3 and 4 need one, that can only refuse.
+* *Recommenders.* Each candidate is another chance to be accepted by luck: Holm's correction over the recommenders whose
+  candidate may be accepted (`augrec.evaluation.multiple`).
+* *Policies with generated data.* The candidate is chosen among them by validation users, which tells nothing of the luck of
+  other, test users. Where a protocol judges the same people twice, it does: then the level is divided by their number too.
+* *Training.* Luck of the draw is no gain: its variance over repetitions goes into every interval (`augrec.evaluation.paired`).
+
+So over a run in which nothing generated is of worth, something is accepted with a chance of at most (1 - confidence) / 2.
+The intervals of a run are for its decision: those of slices and groups that the report draws are one at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import polars as pl
-from pydantic import Field
 
-from augrec.data.config import Section
+from augrec.data.columns import Columns as C
 from augrec.data.split import TEST, VALID
 from augrec.errors import ConfigError, InputError
 from augrec.evaluation._words import explain, reason
-from augrec.evaluation.bootstrap import paired_difference
+from augrec.evaluation.harm import LOST
+from augrec.evaluation.hearing import GENERATED, Arm, Case, GateConfig, Hearing, Measured, best_of, hear
 from augrec.evaluation.metrics import OVERALL, summarise
+from augrec.evaluation.multiple import holm
+from augrec.evaluation.repetitions import split_of, told
 
-SCHEMA: Final = 1
-BEATS: Final = "beats"
-NON_INFERIOR: Final = "non_inferior"
-_GENERATED: Final = "generated"
+__all__ = ["Arm", "GateConfig", "Measured", "decide"]
 
-
-class GateConfig(Section):
-    """`gate` of params.yaml."""
-
-    target_slice: Literal["0", "1-5", "6-20", "21+", "all"] = "1-5"
-    """The users that generated data must help."""
-    metric: str = "ndcg@10"
-    """What they are judged by: a metric and one of evaluation.cutoffs."""
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Of the two-sided interval."""
-    bootstrap_samples: int = Field(default=2000, ge=100)
-    """Resamples of the users."""
-    non_inferiority_margin: float = Field(default=0.01, ge=0, lt=1)
-    """Largest tolerated relative loss over all users."""
-    min_users: int = Field(default=20, ge=2)
-    """A group with fewer users decides nothing."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One recommender trained on one policy's data.
-
-    Attributes:
-        recommender, policy: their names.
-        kind: "real", "placebo" or "generated": the policy's.
-        generators: whose samples the policy uses; each must have passed its audit.
-        catalogue: metrics of the catalogue as a whole, by split.
-        beside: more to keep with the arm's numbers, by split: shares of items, groups of users, periods.
-    """
-
-    recommender: str
-    policy: str
-    kind: str
-    generators: tuple[str, ...] = ()
-    catalogue: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Case:
-    """All that the decisions are made from."""
-
-    gate: GateConfig
-    seed: int
-    test: Mapping[tuple[str, str], pl.DataFrame]
-    validation: Mapping[tuple[str, str], float]
-    audits: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def target(self) -> str:
-        """Whom synthetic data must help: a slice, or everybody."""
-        return OVERALL if self.gate.target_slice == "all" else self.gate.target_slice
+SCHEMA: Final = 2
 
 
 def decide(
     arms: Sequence[Arm],
-    per_user: Mapping[tuple[str, str], pl.DataFrame],
+    per_user: Measured,
     audits: Mapping[str, Mapping[str, Any]],
     gate: GateConfig,
     seed: int,
+    groups: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Decide which policy each recommender is trained with, and which model wins.
 
     Args:
         arms: everything that was trained and measured.
-        per_user: for each (recommender, policy) the rows of `augrec.evaluation.metrics.evaluate` plus `split`, "valid"
-            or "test"; the same cases for all.
+        per_user: for each (recommender, policy) and repetition of its training the rows of
+            `augrec.evaluation.metrics.evaluate` plus `split`, "valid" or "test"; the same cases for all.
         audits: for each generator {"passed": bool, "failed_limits": [...]}; a missing audit counts as failed.
         gate: the limits.
         seed: of the bootstrap. Names take no part in it: renaming a policy changes no number.
+        groups: of test users, see `augrec.evaluation.summary.groups_of_users`; None: nothing is known of them.
 
     Returns:
-        decision.json: verdict, sentences, winner, every arm's numbers, every comparison, every recommender's choice.
+        decision.json: verdict, sentences, winner, every arm's numbers, every comparison, every recommender's choice. An
+        arm's "valid" and "test" are of the model that may be promoted, its "repetitions" of all trainings; comparisons are
+        of the means over repetitions.
 
     Raises:
         ConfigError: a recommender has no policy without generated data to compare with, or there is no arm.
-        InputError: an arm was not measured, or two arms were measured on different users.
+        InputError: an arm was not measured, two arms were measured on different users, or took unequal gradient steps.
     """
-    summaries = _summaries(arms, per_user, gate.metric)
-    case = _Case(
+    _check(arms, per_user, gate.metric)
+    repeated = {
+        (arm.recommender, arm.policy): {
+            split: told(split_of(per_user[arm.recommender, arm.policy], split), gate.metric)
+            for split in (VALID, TEST)
+        }
+        for arm in arms
+    }
+    case = Case(
         gate=gate,
         seed=seed,
-        test={key: table.filter(pl.col("split") == TEST) for key, table in per_user.items()},
-        validation={key: _value(summary[VALID], gate.metric) for key, summary in summaries.items()},
+        measured=per_user,
+        validation={key: _value(splits[VALID][OVERALL]["mean"]) for key, splits in repeated.items()},
         audits=audits,
+        groups=groups,
+        same_people=_same_people(next(iter(per_user.values()))[0]),
     )
-    comparisons: list[dict[str, Any]] = []
-    choices: list[dict[str, Any]] = []
-    for recommender in dict.fromkeys(arm.recommender for arm in arms):
-        choice, compared = _choose([arm for arm in arms if arm.recommender == recommender], case)
-        choices.append(choice)
-        comparisons.extend(compared)
+    hearings = [
+        hear(arms, recommender, case) for recommender in dict.fromkeys(arm.recommender for arm in arms)
+    ]
+    choices, comparisons = _judge(hearings)
     chosen = {(choice["recommender"], choice["chosen"]) for choice in choices}
-    winner = _best([arm for arm in arms if (arm.recommender, arm.policy) in chosen], case)
+    winner = best_of([arm for arm in arms if (arm.recommender, arm.policy) in chosen], case)
     decision = {
         "schema": SCHEMA,
-        "verdict": _GENERATED if winner.kind == _GENERATED else "no_generated",
+        "verdict": GENERATED if winner.kind == GENERATED else "no_generated",
         "winner": _named(winner) | {"model": f"models/recommenders/{winner.recommender}/{winner.policy}"},
         "gate": gate.model_dump(),
         "seed": seed,
-        "arms": [_named(arm) | summaries[arm.recommender, arm.policy] for arm in arms],
+        "repetitions": max(len(per_user[arm.recommender, arm.policy]) for arm in arms),
+        "arms": [
+            _named(arm)
+            | _summaries(arm, per_user[arm.recommender, arm.policy][0])
+            | {
+                "repetitions": repeated[arm.recommender, arm.policy],
+                "regularisation": dict(arm.regularisation),
+            }
+            for arm in arms
+        ],
         "comparisons": comparisons,
         "recommenders": choices,
         "audits": {
@@ -145,114 +128,81 @@ def decide(
     return decision | {"sentences": explain(decision)}
 
 
+def _check(arms: Sequence[Arm], per_user: Measured, metric: str) -> None:
+    if not arms:
+        raise ConfigError("there is nothing to decide between", where="params.yaml, run",
+                          fix="name at least one recommender and one policy")  # fmt: skip
+    steps: dict[str, int | None] = {}
+    for arm in arms:
+        key = arm.recommender, arm.policy
+        if not per_user.get(key):
+            raise InputError(f"{arm.recommender} with {arm.policy} was not measured", where="reports/evaluation",
+                             fix="run the evaluate stage for it")  # fmt: skip
+        if any(metric not in table.columns for table in per_user[key]):
+            raise ConfigError(f"the metric {metric!r} was not measured", where="params.yaml, gate.metric",
+                              fix="add its cutoff to evaluation.cutoffs, or choose another")  # fmt: skip
+        if steps.setdefault(arm.recommender, arm.steps) != arm.steps:
+            raise InputError(
+                f"{arm.recommender} took {arm.steps} gradient steps on {arm.policy} and {steps[arm.recommender]} elsewhere",
+                where="models/recommenders",
+                fix="train all its policies with the same `steps`: longer training is no gain of the data",
+            )
+
+
+def _summaries(arm: Arm, table: pl.DataFrame) -> dict[str, Any]:
+    return {
+        split: summarise(table.filter(pl.col("split") == split))
+        | {"catalogue": dict(arm.catalogue.get(split, {})), **arm.beside.get(split, {})}
+        for split in (VALID, TEST)
+    }
+
+
+def _same_people(table: pl.DataFrame) -> bool:
+    users = [table.filter(pl.col("split") == split)[C.USER].unique() for split in (VALID, TEST)]
+    return bool(users[0].is_in(users[1].implode()).any())
+
+
 def _named(arm: Arm) -> dict[str, str]:
     return {"recommender": arm.recommender, "policy": arm.policy, "kind": arm.kind}
 
 
-def _summaries(
-    arms: Sequence[Arm], per_user: Mapping[tuple[str, str], pl.DataFrame], metric: str
-) -> dict[tuple[str, str], dict[str, Any]]:
-    if not arms:
-        raise ConfigError("there is nothing to decide between", where="params.yaml, run",
-                          fix="name at least one recommender and one policy")  # fmt: skip
-    found = {}
-    for arm in arms:
-        key = arm.recommender, arm.policy
-        if key not in per_user:
-            raise InputError(f"{arm.recommender} with {arm.policy} was not measured", where="reports/evaluation",
-                             fix="run the evaluate stage for it")  # fmt: skip
-        if metric not in per_user[key].columns:
-            raise ConfigError(f"the metric {metric!r} was not measured", where="params.yaml, gate.metric",
-                              fix="add its cutoff to evaluation.cutoffs, or choose another")  # fmt: skip
-        found[key] = {
-            split: summarise(per_user[key].filter(pl.col("split") == split))
-            | {"catalogue": dict(arm.catalogue.get(split, {})), **arm.beside.get(split, {})}
-            for split in (VALID, TEST)
+def _judge(hearings: Sequence[Hearing]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Every recommender's choice, and the comparisons it rests on."""
+    open_ = {hearing.best.recommender: hearing for hearing in hearings if not hearing.refusal}
+    divided = holm(list(open_), lambda name, tests: open_[name].passes(tests))
+    choices: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
+    for hearing in hearings:
+        best, candidate = hearing.best, hearing.candidate
+        choice: dict[str, Any] = {
+            "recommender": best.recommender,
+            "best_without_generated": best.policy,
+            "candidate": None if candidate is None else candidate.policy,
+            "accepted": False,
+            "chosen": best.policy,
+            "reason": hearing.refusal,
+            "power": None,
+            "groups": [],
         }
-    return found
+        if candidate is not None:
+            rows = hearing.comparisons(divided.get(best.recommender, max(1, len(open_))))
+            groups = hearing.groups()
+            accepted = (
+                not hearing.refusal
+                and all(row["passed"] for row in rows)
+                and not any(row["verdict"] == LOST for row in groups)
+            )
+            choice |= {
+                "accepted": accepted,
+                "chosen": candidate.policy if accepted else best.policy,
+                "reason": hearing.refusal or reason(rows, groups, hearing.case.gate.min_users),
+                "power": hearing.power(rows),
+                "groups": groups,
+            }
+            comparisons.extend(rows)
+        choices.append(choice)
+    return choices, comparisons
 
 
-def _choose(arms: Sequence[Arm], case: _Case) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One recommender's choice, and the comparisons it rests on."""
-    without = [arm for arm in arms if arm.kind != _GENERATED]
-    if not without:
-        raise ConfigError(
-            f"{arms[0].recommender} has no policy without generated data to be compared with",
-            where="params.yaml, run.policies",
-            fix="add none, and the placebos, to run.policies",
-        )
-    best = _best(without, case)
-    generated = [arm for arm in arms if arm.kind == _GENERATED]
-    audited = [arm for arm in generated if not _failed_audits(arm, case)]
-    choice: dict[str, Any] = {
-        "recommender": best.recommender,
-        "best_without_generated": best.policy,
-        "candidate": None,
-        "accepted": False,
-        "chosen": best.policy,
-    }
-    if not generated:
-        return choice | {"reason": "no policy with generated data took part"}, []
-    candidate = _best(audited or generated, case)
-    compared = [_compare(candidate, other, BEATS, case.target, case) for other in without]
-    compared.append(_compare(candidate, best, NON_INFERIOR, OVERALL, case))
-    missing = sorted({"real", "placebo"} - {arm.kind for arm in without})
-    if missing:
-        why = f"nothing can be accepted without a control: no policy of kind {' or '.join(missing)} took part"
-        return choice | {"candidate": candidate.policy, "reason": why}, compared
-    failed_audits = _failed_audits(candidate, case)
-    accepted = not failed_audits and all(row["passed"] for row in compared)
-    return choice | {
-        "candidate": candidate.policy,
-        "accepted": accepted,
-        "chosen": candidate.policy if accepted else best.policy,
-        "reason": reason(compared, failed_audits, case.audits, case.gate.min_users),
-    }, compared
-
-
-def _compare(candidate: Arm, comparator: Arm, question: str, slice_name: str, case: _Case) -> dict[str, Any]:
-    found = paired_difference(
-        case.test[candidate.recommender, candidate.policy],
-        case.test[comparator.recommender, comparator.policy],
-        case.gate.metric,
-        slice_name=slice_name,
-        confidence=case.gate.confidence,
-        samples=case.gate.bootstrap_samples,
-        seed=case.seed,
-    )
-    passed = False
-    if (
-        found.n_users >= case.gate.min_users
-        and found.ci_low is not None
-        and found.comparator_mean is not None
-    ):
-        margin = case.gate.non_inferiority_margin if question == NON_INFERIOR else 0.0
-        passed = found.ci_low > -margin * found.comparator_mean
-    return {
-        "recommender": candidate.recommender,
-        "candidate": candidate.policy,
-        "comparator": comparator.policy,
-        "slice": slice_name,
-        "metric": case.gate.metric,
-        "question": question,
-        **asdict(found),
-        "passed": passed,
-    }
-
-
-def _failed_audits(arm: Arm, case: _Case) -> list[str]:
-    return [name for name in arm.generators if not case.audits.get(name, {}).get("passed", False)]
-
-
-def _best(arms: Sequence[Arm], case: _Case) -> Arm:
-    """The best on validation users; of equals the one that needs less: real data, then placebos, then generators."""
-    order = ("real", "placebo", _GENERATED)
-    return max(
-        sorted(arms, key=lambda arm: order.index(arm.kind)),
-        key=lambda arm: case.validation[arm.recommender, arm.policy],
-    )
-
-
-def _value(summary: Mapping[str, Any], metric: str) -> float:
-    value = summary[OVERALL].get(metric)
-    return float("-inf") if value is None else float(value)
+def _value(value: float | None) -> float:
+    return float("-inf") if value is None else value

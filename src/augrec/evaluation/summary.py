@@ -81,16 +81,28 @@ def by_group(
         {attribute: {"groups": {value: {"n_users", metric…}}, "gap": {metric: best minus worst group}, "worst": {metric:
         value}}}; gap and worst are None with fewer than two groups that are large enough.
     """
-    known = known_of(cases)
-    attributes = [] if known is None else [name for name in known.columns if not name.startswith("user__")]
     found: dict[str, Any] = {}
-    for name in attributes:
-        assert known is not None
-        groups = _groups(known[name], max_groups)
-        if groups is not None:
-            parts = _parts(measured, groups)
-            found[name] = {"groups": parts, **_gaps(parts, min_users)}
+    for name, groups in _labels(cases, max_groups).items():
+        parts = _parts(measured, groups)
+        found[name] = {"groups": parts, **_gaps(parts, min_users)}
     return found
+
+
+def groups_of_users(cases: pl.DataFrame, *, max_groups: int = 25) -> pl.DataFrame:
+    """The groups of `by_group`: user_id, and a String column for each attribute that makes groups; one row a user, sorted."""
+    labelled = cases.select(
+        C.USER, *(label.alias(name) for name, label in _labels(cases, max_groups).items())
+    )
+    return labelled.unique(C.USER, keep="last", maintain_order=True).sort(C.USER)
+
+
+def _labels(cases: pl.DataFrame, max_groups: int) -> dict[str, pl.Series]:
+    known = known_of(cases)
+    if known is None:
+        return {}
+    attributes = [name for name in known.columns if not name.startswith("user__")]
+    found = {name: _groups(known[name], max_groups) for name in attributes}
+    return {name: groups for name, groups in found.items() if groups is not None}
 
 
 def by_time(measured: pl.DataFrame, cases: pl.DataFrame) -> dict[str, dict[str, Any]]:

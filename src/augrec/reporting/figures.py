@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from markupsafe import Markup
 
 from augrec.evaluation.metrics import OVERALL
 from augrec.reporting import gains, load, plots
-from augrec.reporting.words import crowd, metric_words, number, plain, signed
+from augrec.reporting.words import between, crowd, metric_words, number, plain, signed
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,53 @@ def categories(generator: load.GeneratorFacts, most: int = 10) -> Figure | None:
     return Figure(title, caption, svg)
 
 
+def events(generator: load.GeneratorFacts) -> Figure | None:
+    """Shares of the kinds of events; nothing where there is only one."""
+    drawn = (generator.distributions or {}).get("events")
+    if not drawn or len(drawn["names"]) < 2:
+        return None
+    return _shares(generator, drawn, "What they do", "Kinds of events, real and synthetic.", "interactions")
+
+
+def values(generator: load.GeneratorFacts) -> Figure | None:
+    """Ratings or prices."""
+    drawn = generator.distributions or {}
+    title, caption = "How they rate", "Values of the rows that have one."
+    if drawn.get("values"):
+        return _shares(generator, drawn["values"], title, caption, "values")
+    return _histogram(generator, drawn.get("value_bins"), title, caption, x="value", of="values")
+
+
+def gaps(generator: load.GeneratorFacts) -> Figure | None:
+    """Time between two interactions of a person."""
+    title = "How long they pause"
+    caption = "Time between a person's consecutive interactions."
+    drawn = (generator.distributions or {}).get("gaps")
+    return _histogram(generator, drawn, title, caption, x="pause", of="pauses", ticks=_PAUSES)
+
+
+def clusters(generator: load.GeneratorFacts) -> Figure | None:
+    """Shares of the kinds of people that k-means finds in real and synthetic people together."""
+    drawn = (generator.distributions or {}).get("clusters")
+    if not drawn:
+        return None
+    caption = "Kinds of people, found in real and synthetic people together; a kind of real people that the sample lacks is a lost one."
+    return _shares(generator, drawn, "Which kinds of people there are", caption, "people")
+
+
+def places(generator: load.GeneratorFacts) -> Figure | None:
+    """A map of real and synthetic people."""
+    drawn = (generator.distributions or {}).get("map")
+    if not drawn:
+        return None
+    title = "A map of people"
+    caption = "A dot is a person; people who did alike things are close. Where one colour stands alone, the other has nobody like that."
+    svg = plots.dots(
+        drawn, f"{generator.name}: {title}. {caption}", colours={"real": "real", "synthetic": "generated"}
+    )
+    return Figure(title, caption, svg)
+
+
 def neighbours(generator: load.GeneratorFacts) -> Figure | None:
     """How near synthetic people come to people the generator saw, and to people it never saw."""
     drawn = (generator.distributions or {}).get("neighbours")
@@ -95,10 +143,11 @@ def attack(generator: load.GeneratorFacts) -> Figure | None:
     drawn = (generator.distributions or {}).get("roc")
     if not drawn:
         return None
-    auc = ((generator.audit or {}).get("privacy") or {}).get("attack_auc")
+    privacy = (generator.audit or {}).get("privacy") or {}
+    auc, ends = privacy.get("attack_auc"), between(privacy, "attack_auc", missing="")
     title = "Can an attacker tell who was in?"
-    caption = (f"An attacker guesses from the sample who the generator learned from: area {number(auc, 2)}, where 0.50 is "
-               "guessing and 1.00 is certainty.")  # fmt: skip
+    caption = (f"An attacker guesses from the sample who the generator learned from: area {number(auc, 2)}{f' ({ends})' if ends else ''}, "
+               "where 0.50 is guessing and 1.00 is certainty.")  # fmt: skip
     series = {"attack": (drawn["false_positive_rate"], drawn["true_positive_rate"])}
     svg = plots.lines(series, f"{generator.name}: {title} {caption}", x="false alarms", y="people found",
                       colours={"attack": "loss"}, diagonal=True)  # fmt: skip
@@ -174,9 +223,38 @@ def recommender_curves(workspace: Path, arms: list[dict[str, Any]]) -> list[Figu
     return figures
 
 
+_PAUSES = {0.0: "1 s", math.log10(60): "1 min", math.log10(3600): "1 h", math.log10(86400): "1 day",
+           math.log10(86400 * 30): "1 month"}  # fmt: skip
 _SIDES = {"training": "learned from", "held_out": "never seen"}
 
 
 def _ranked(shares: list[float]) -> tuple[list[float], list[float]]:
     kept = [share for share in shares if share > 0]
     return [float(rank) for rank in range(1, len(kept) + 1)], kept
+
+
+def _shares(
+    generator: load.GeneratorFacts, drawn: Mapping[str, list[Any]], title: str, caption: str, of: str
+) -> Figure:
+    svg = plots.shares(
+        drawn["names"], drawn["real"], drawn["synthetic"], f"{generator.name}: {title}. {caption}", of
+    )
+    return Figure(title, caption, svg)
+
+
+def _histogram(
+    generator: load.GeneratorFacts,
+    drawn: Mapping[str, Any] | None,
+    title: str,
+    caption: str,
+    *,
+    x: str,
+    of: str,
+    ticks: Mapping[float, str] | None = None,
+) -> Figure | None:
+    if not drawn:
+        return None
+    groups = {name: drawn[name] for name in ("real", "synthetic")}
+    svg = plots.histogram(drawn["edges"], groups, f"{generator.name}: {title}. {caption}", x=x, of=of, ticks=ticks,
+                          colours={"real": "real", "synthetic": "generated"})  # fmt: skip
+    return Figure(title, caption, svg)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
 from augrec.data.split import TEST
-from augrec.evaluation.bootstrap import paired_difference
-from augrec.evaluation.metrics import OVERALL, user_values
-from augrec.reporting.load import table
+from augrec.evaluation import repetitions
+from augrec.evaluation.metrics import OVERALL
+from augrec.evaluation.paired import Paired
 from augrec.reporting.words import find_arm
 
 BASELINE = "none"
@@ -56,17 +54,23 @@ class UserGains:
 def against_none(workspace: Path, decision: Mapping[str, Any]) -> dict[str, list[Gain]]:
     """For each recommender: the gains of every policy, over all test users and in each slice.
 
-    The intervals are made as the gate makes its own: the same paired bootstrap, draws and seed.
+    The intervals are made as the gate makes its own, by the same paired bootstrap, draws and seed, but each is that of a
+    single comparison.
     """
     found: dict[str, list[Gain]] = {}
-    for arm in decision["arms"]:
-        if arm["policy"] == BASELINE:
+    for recommender in dict.fromkeys(arm["recommender"] for arm in decision["arms"]):
+        arms = [arm for arm in decision["arms"] if arm["recommender"] == recommender]
+        paired = _paired(workspace, arms, decision["gate"]["metric"])
+        if paired is None:
             continue
-        sides = _sides(workspace, arm["recommender"], arm["policy"], decision["gate"]["metric"])
-        if sides is not None:
-            gains = (_gain(arm, name, sides, decision) for name in (OVERALL, *SLICES))
-            found.setdefault(arm["recommender"], []).extend(gain for gain in gains if gain)
-    return found
+        gains = (
+            _gain(arm, name, paired, decision)
+            for arm in arms
+            if arm["policy"] != BASELINE and paired.has(arm["policy"])
+            for name in (OVERALL, *SLICES)
+        )
+        found[recommender] = [gain for gain in gains if gain]
+    return {recommender: gains for recommender, gains in found.items() if gains}
 
 
 def winner_by_user(workspace: Path, decision: Mapping[str, Any]) -> UserGains | None:
@@ -75,39 +79,37 @@ def winner_by_user(workspace: Path, decision: Mapping[str, Any]) -> UserGains | 
     if policy == BASELINE:
         rows = [row for row in decision.get("recommenders", []) if row["recommender"] == recommender]
         policy = rows[0].get("candidate") if rows else None
-    if not policy or not find_arm(decision, recommender, policy):
+    if not policy or not (arm := find_arm(decision, recommender, policy)):
         return None
     metric, group = decision["gate"]["metric"], _group(decision["gate"]["target_slice"])
-    sides = _sides(workspace, recommender, policy, metric)
-    if sides is None:
+    paired = _paired(workspace, [arm], metric)
+    if paired is None or not paired.has(policy):
         return None
-    ours, theirs = (user_values(side, metric, group) for side in sides)
-    both = ours.join(theirs, on=C.USER, suffix="_none", maintain_order="left")
-    values = (both["value"] - both["value_none"]).to_list()
+    ours, theirs = (paired.values(name, metric, group) for name in (policy, BASELINE))
+    values = (ours.mean - theirs.mean).tolist()
     return UserGains(recommender, policy, group, values) if values else None
 
 
-def _sides(workspace: Path, recommender: str, policy: str, metric: str) -> list[pl.DataFrame] | None:
-    """The test rows of a policy and of "none"; nothing where one was not measured."""
-    sides = []
-    for name in (policy, BASELINE):
-        path = workspace / "reports/evaluation" / recommender / name / "per_user.parquet"
-        rows = table(path, ["split", C.USER, "slice", metric])
-        if rows is None:
-            return None
-        sides.append(rows.filter(pl.col("split") == TEST))
-    return sides
+def _paired(workspace: Path, arms: Sequence[Mapping[str, Any]], metric: str) -> Paired | None:
+    """Those of a recommender's arms that were measured, and "none"; nothing where that was not."""
+    folder = workspace / "reports/evaluation" / arms[0]["recommender"]
+    names = dict.fromkeys((BASELINE, *(arm["policy"] for arm in arms)))
+    tables = {
+        name: repetitions.split_of(repetitions.read(folder / name, ["split", C.USER, "slice", metric]), TEST)
+        for name in names
+        if (folder / name / "per_user.parquet").exists()
+    }
+    generated = [arm["policy"] for arm in arms if arm["kind"] == "generated"]
+    return Paired(tables, generated) if BASELINE in tables else None
 
 
 def _group(target: str) -> str:
     return OVERALL if target == "all" else target
 
 
-def _gain(
-    arm: Mapping[str, Any], group: str, sides: list[pl.DataFrame], decision: Mapping[str, Any]
-) -> Gain | None:
+def _gain(arm: Mapping[str, Any], group: str, paired: Paired, decision: Mapping[str, Any]) -> Gain | None:
     gate = decision["gate"]
-    found = paired_difference(sides[0], sides[1], gate["metric"], slice_name=group, confidence=gate["confidence"],
+    found = paired.difference(arm["policy"], BASELINE, gate["metric"], group, confidence=gate["confidence"],
                               samples=gate["bootstrap_samples"], seed=decision["seed"])  # fmt: skip
     if found.difference is None or found.ci_low is None or found.ci_high is None:
         return None

@@ -50,6 +50,8 @@ class GeneratorFacts:
     distributions: Mapping[str, Any] | None
     people: list[list[str]]
     curve: pl.DataFrame | None
+    page: str | None = None
+    """Where the audit's own page lies, from reports/."""
 
 
 def table(path: Path, columns: list[str] | None = None) -> pl.DataFrame | None:
@@ -105,6 +107,9 @@ def generators(workspace: Path, names: Iterable[str], n_people: int = 3) -> list
             distributions=json_file(workspace / "reports/audit" / name / "distributions.json"),
             people=_people(workspace / "data/synthetic" / name / "interactions.parquet", titles, n_people),
             curve=curve(workspace / "models/generators" / name / "curve.csv"),
+            page=f"audit/{name}/index.html"
+            if (workspace / "reports/audit" / name / "index.html").exists()
+            else None,
         )
         for name in sorted(names)
     ]

@@ -158,8 +158,8 @@ def curves(
 
 
 def histogram(edges: Sequence[float], groups: Mapping[str, Sequence[float]], label: str, *, x: str,
-              colours: Mapping[str, str]) -> Markup:  # fmt: skip
-    """Shares by bin, each group scaled to 100 %, drawn as steps over one another."""
+              colours: Mapping[str, str], of: str = "users", ticks: Mapping[float, str] | None = None) -> Markup:  # fmt: skip
+    """Shares by bin, each group scaled to 100 % of what it holds, drawn as steps over one another; `ticks` name places."""
 
     def paint(axes: Axes) -> None:
         for place, (name, counts) in enumerate(groups.items()):
@@ -175,8 +175,11 @@ def histogram(edges: Sequence[float], groups: Mapping[str, Sequence[float]], lab
                 linestyle="-" if place == 0 else (0, (5, 1.5)),
             )
         axes.set_xlabel(x)
-        axes.set_ylabel("% of users")
+        axes.set_ylabel(f"% of {of}")
         axes.set_ylim(bottom=0)
+        if ticks:
+            named = {place: name for place, name in ticks.items() if edges[0] <= place <= edges[-1]}
+            axes.set_xticks(list(named), list(named.values()))
         _legend_above(axes)
 
     return _draw(paint, label)
@@ -218,8 +221,14 @@ def differences(gains: Sequence[Gain], label: str, *, metric: str, reach: tuple[
     return _draw(paint, label, height=0.75 + 0.185 * len(rows))
 
 
-def shares(names: Sequence[str], real: Sequence[float], synthetic: Sequence[float], label: str) -> Markup:
-    """Two dots for each name, joined by a line: its share of real and of synthetic interactions."""
+def shares(
+    names: Sequence[str],
+    real: Sequence[float],
+    synthetic: Sequence[float],
+    label: str,
+    of: str = "interactions",
+) -> Markup:
+    """Two dots for each name, joined by a line: its share of real and of synthetic interactions, or what else is counted."""
 
     def paint(axes: Axes) -> None:
         places = range(len(names))
@@ -244,10 +253,29 @@ def shares(names: Sequence[str], real: Sequence[float], synthetic: Sequence[floa
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
-        axes.set_xlabel("share of interactions")
+        axes.set_xlabel(f"share of {of}")
         _legend_above(axes)
 
     return _draw(paint, label, height=max(2.35, 0.9 + 0.2 * len(names)))
+
+
+def dots(
+    groups: Mapping[str, Sequence[Sequence[float]]], label: str, *, colours: Mapping[str, str]
+) -> Markup:
+    """Points of several groups over one another, without a scale: only who is near to whom says something."""
+
+    def paint(axes: Axes) -> None:
+        for place, (name, points) in enumerate(groups.items()):
+            colour = COLOURS[colours[name]]
+            look = {"markersize": 4, "markerfacecolor": "none"} if place == 0 else {"markersize": 2.2}
+            axes.plot(*np.asarray(points).T, "o" if place == 0 else "D", color=colour, alpha=0.75, markeredgewidth=0.7,
+                      linestyle="", label=name, **look)  # fmt: skip
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        _legend_above(axes)
+
+    return _draw(paint, label, height=3.2)
 
 
 def user_gains(gains: UserGains, label: str, *, metric: str) -> Markup:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from augrec.data.slices import SLICES
 from augrec.files import write_text
-from augrec.reporting import figures, gains, load, words
+from augrec.reporting import figures, gains, load, verdict, words
 from augrec.reporting.beyond import beyond
 from augrec.reporting.limits import limits, measures
 from augrec.reporting.words import (
@@ -50,6 +50,7 @@ def write(path: Path, decision: dict[str, Any], workspace: Path) -> None:
         slice=slice_words,
         crowd=words.crowd,
         measure=words.measure,
+        visible=verdict.visible,
     )
     style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
     page = environment.get_template("template.html").render(
@@ -75,11 +76,13 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "slices": SLICES,
         "timeline": figures.timeline(inputs),
         "generators": [(one, _drawn(one), limits(one.audit), measures(one.audit)) for one in generators],
-        "heat": [_heat(arms, metric, group) for group in dict.fromkeys(("all", gate["target_slice"]))],
+        "heat": [_heat(arms, group) for group in dict.fromkeys(("all", gate["target_slice"]))],
         "differences": figures.differences(gains.against_none(workspace, decision), metric),
         "by_user": figures.winner_by_user(gains.winner_by_user(workspace, decision), metric),
         "beyond": beyond(decision),
         "comparisons": [{**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])],
+        "trainings": verdict.trainings(decision) if arms else [],
+        "protected": verdict.protected(decision),
         "curves": [*(figure for generator in generators for figure in figures.generator_curves(generator)),
                    *figures.recommender_curves(workspace, arms)],
         "parameters": load.as_yaml(parameters) if parameters else None,
@@ -132,16 +135,16 @@ def _drawn(generator: load.GeneratorFacts) -> list[figures.Figure]:
     return [figure for draw in drawings if (figure := draw(generator))]
 
 
-def _heat(arms: list[dict[str, Any]], metric: str, group: str) -> dict[str, Any]:
-    """Recommender × policy: the metric on test users and how far it lies from "none" of the same recommender."""
+def _heat(arms: list[dict[str, Any]], group: str) -> dict[str, Any]:
+    """Recommender × policy: the metric on test users, mean of all trainings, and how far it lies from that of "none"."""
     policies = {arm["policy"]: arm["kind"] for arm in arms}
     rows = []
     for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
         found = {policy: find_arm({"arms": arms}, recommender, policy) for policy in policies}
-        baseline = measured(found.get(gains.BASELINE), metric, group)
+        baseline = words.expected(found.get(gains.BASELINE), group)
         cells = [
             (value, relative(value, baseline))
-            for value in (measured(found[policy], metric, group) for policy in policies)
+            for value in (words.expected(found[policy], group) for policy in policies)
         ]
         rows.append((recommender, cells))
     reach = max((abs(change) for _, cells in rows for _, change in cells if change is not None), default=0.0)

@@ -73,12 +73,36 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 MEASURES: Final = {
+    "popularity_correlation": "popularity of items",
+    "popularity_rank_correlation": "popularity by rank",
+    "pair_correlation": "pairs of items",
+    "length_ks": "profile lengths",
+    "event_distance": "events",
+    "value_ks": "values",
+    "gap_ks": "time gaps",
+    "category_distance": "categories",
+    "cluster_distance": "kinds of people",
+    "c2st_accuracy": "told from real",
+    "later_share": "later than training",
+    "untouched_share": "items nobody touched",
+    "effective_modes": "effective kinds",
+    "effective_neighbours": "effective neighbours",
+    "self_similarity": "likeness within",
     "item_coverage": "items covered",
     "duplicate_share": "duplicates",
     "copy_share": "copies of real people",
     "near_copy_share": "near copies",
+    "singled_out_share": "real people singled out",
     "attack_auc": "attack area (0.5: guessing)",
     "attack_tpr_at_1_percent_fpr": "found at 1 % false alarms",
+    "item_disclosure": "hidden items given away",
+    "attribute_disclosure": "attributes given away",
+    "nearest_training": "nearest real person",
+    "leak_singled_out_share": "held-out people singled out",
+    "leak_auc": "held-out people nearer (0.5: as near)",
+    "tstr": "learned from synthetic",
+    "trtr": "learned from real",
+    "tstr_ratio": "use kept",
 }
 """What an audit measures, in words; other measures go by their names."""
 
@@ -88,9 +112,21 @@ def measure(name: str) -> str:
     return MEASURES.get(name, plain(name))
 
 
+def between(measures: Mapping[str, Any], name: str, *, missing: str = MISSING, signed: bool = False) -> str:
+    """A measure's interval: "0.52 to 0.61"; `missing` where it has none."""
+    ends = [measures.get(f"{name}{end}") for end in ("_low", "_high")]
+    if any(end is None for end in ends):
+        return missing
+    return " to ".join(_with_sign(end) if signed else number(end) for end in ends)
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage with its sign: +3.1 %; a dash where there is none."""
     return MISSING if value is None else f"{signed(100 * value, digits)} %"
+
+
+def _with_sign(value: float | None) -> str:
+    return signed(value)
 
 
 def count(value: float | None) -> str:
@@ -115,6 +151,12 @@ def measured(
 ) -> float | None:
     """One number of an arm of decision.json: its metric over all users, or in a slice."""
     return _group(arm, group, split).get(metric)
+
+
+def expected(arm: Mapping[str, Any] | None, group: str = "all") -> float | None:
+    """The gate's metric of an arm of decision.json on test users, the mean of all its trainings."""
+    found = ((arm or {}).get("repetitions") or {}).get("test") or {}
+    return (found.get("overall" if group == "all" else group) or {}).get("mean")
 
 
 def users(arm: Mapping[str, Any] | None, group: str = "all", split: str = "test") -> int | None:

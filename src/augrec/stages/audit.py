@@ -12,6 +12,7 @@ from pathlib import Path
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
 from augrec.data.config import parse
+from augrec.data.split import VALID
 from augrec.files import read_json, whole_directory, write_json
 from augrec.seeds import derive
 from augrec.stages._training_set import read_table, read_training_interactions
@@ -22,10 +23,12 @@ PREPARED = Path("data/prepared")
 
 
 def main(name: str) -> None:
-    """Audit the sample of the generator called `name`; only validation users serve as those it never saw."""
+    """Audit the sample of the generator called `name`: audit.json, distributions.json and a page, index.html."""
+    from augrec.reporting import audit_page  # brings the plotting libraries
+
     params = read_params()
     config = parse(AuditConfig, params.get("audit") or {}, "audit")
-    cuts = read_json(PREPARED / "split.json")
+    cuts, made = read_json(PREPARED / "split.json"), Path("data/synthetic") / name
     evidence = Evidence(
         training=read_training_interactions(),
         interactions=read_table(PREPARED / "interactions.parquet", "prepare"),
@@ -33,13 +36,18 @@ def main(name: str) -> None:
         valid_from=_moment(cuts["valid_from"]),
         test_from=_moment(cuts["test_from"]),
         items=read_table(PREPARED / "items.parquet", "prepare"),
-    )
-    sample = read_table(Path("data/synthetic") / name / "interactions.parquet", "synthesize")
+        users=read_table(PREPARED / "users.parquet", "prepare"),
+        sample_users=read_table(made / "users.parquet", "synthesize") if (made / "users.parquet").exists() else None,
+        cases=read_table(PREPARED / f"cases_{VALID}.parquet", "prepare"),
+        sample_facts=read_json(made / "sample.json"),
+    )  # fmt: skip
+    sample = read_table(made / "interactions.parquet", "synthesize")
     seed = derive(params["seed"], "audit", name)
     verdict, distributions = judge(sample, evidence, config, generator=name, seed=seed)
     with whole_directory(Path("reports/audit") / name) as draft:
         write_json(draft / "audit.json", verdict)
         write_json(draft / "distributions.json", distributions)
+        audit_page.write(draft / "index.html", verdict, distributions)
     if verdict["passed"]:
         log.info("%s passed the audit", name)
     else:

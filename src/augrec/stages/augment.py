@@ -1,4 +1,7 @@
-"""Build a policy's training set: data/training_set, data/synthetic and perhaps the champion -> data/augmented/<policy>."""
+"""Build a policy's training set: data/training_set, data/synthetic and perhaps the champion -> data/augmented/<policy>.
+
+With `run.repetitions` above 1, a policy that makes random draws has its rows redrawn beside, in repetitions/<number>.parquet.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,29 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pydantic import Field
 
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.augmentation.base import Ingredients, Policy, Steps
+from augrec.augmentation.search import find_search
 from augrec.data.columns import Columns as C
 from augrec.data.config import Section, parse
+from augrec.data.split import VALID
 from augrec.errors import ConfigError, InputError
 from augrec.files import digest, whole_directory, write_json, write_parquet
 from augrec.seeds import derive
-from augrec.stages._training_set import read_table, read_training_interactions
+from augrec.stages import _repetitions
+from augrec.stages._training_set import FOLDER, read_table, read_training_interactions, with_features
 from augrec.stages.runner import read_params, run
+
+if TYPE_CHECKING:
+    from augrec.tuning.mixing import Settled
 
 CHAMPION = Path("models/champion")
 """The model that `run.champion` in params.yaml names; `retrain` writes both, and DVC tracks the folder."""
+_SYNTHETIC = Path("data/synthetic")
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +44,7 @@ class AugmentationConfig(Section):
 
 
 class Samples:
-    """Reads the samples that operations ask for, and remembers which.
+    """Reads the samples that operations ask for, and what lies beside them, and remembers whose.
 
     Args:
         generators: those that take part in the run.
@@ -42,7 +53,8 @@ class Samples:
 
     def __init__(self, generators: list[str], policy: str) -> None:
         self.generators, self.policy = generators, policy
-        self.used: dict[str, pl.DataFrame] = {}
+        self.used: set[str] = set()
+        self._read: dict[Path, pl.DataFrame] = {}
 
     def __call__(self, generator: str) -> pl.DataFrame:
         """The sample of a generator.
@@ -51,52 +63,112 @@ class Samples:
             ConfigError: the generator takes no part in this run, so its sample may be old or absent.
             InputError: the sample is missing or not whole.
         """
+        return self._table(generator, "interactions")
+
+    def beside(self, generator: str, name: str) -> pl.DataFrame | None:
+        """Another table of the generator's, such as "realness"; None where it makes none, or nothing is its sample."""
+        if not (_SYNTHETIC / generator / f"{name}.parquet").exists():
+            return None
+        return self._table(generator, name)
+
+    def _table(self, generator: str, name: str) -> pl.DataFrame:
         if generator not in self.generators:
             raise ConfigError(
                 f"the policy {self.policy} uses the generator {generator!r}, which takes no part in this run",
                 where="params.yaml, run.generators",
                 fix=f"add {generator} to run.generators, or take {self.policy} out of run.policies",
             )
-        if generator not in self.used:
-            path = Path("data/synthetic") / generator / "interactions.parquet"
-            self.used[generator] = read_table(path, "synthesize")
-        return self.used[generator]
+        self.used.add(generator)
+        path = _SYNTHETIC / generator / f"{name}.parquet"
+        if path not in self._read:
+            self._read[path] = read_table(path, "synthesize")
+        return self._read[path]
 
 
 def main(name: str) -> None:
-    """Build the training set of the policy called `name`."""
+    """Build the training set of the policy called `name`: rows, policy.json and, after a search, trials.csv."""
     params = read_params()
     config = parse(AugmentationConfig, params.get("augmentation") or {}, "augmentation")
-    policies = params.get("policies") or {}
+    policies, taking_part = params.get("policies") or {}, params.get("run") or {}
     if name not in policies:
         raise ConfigError(
             f"there is no policy called {name!r}",
             where="params.yaml, policies",
             fix=f"use one of: {', '.join(policies)}",
         )
-    policy = Policy(name, policies[name] or [], seed=derive(params["seed"], "augment"))
-    real = read_training_interactions()
-    taking_part = params.get("run") or {}
+    real, seed = read_training_interactions(), derive(params["seed"], "augment")
+
+    def ingredients() -> tuple[Ingredients, Samples]:
+        samples = Samples(taking_part.get("generators") or [], name)
+        return Ingredients(real, samples, config.max_ratio, samples.beside), samples
+
+    steps, settled = _settle(
+        Policy(name, policies[name] or [], seed=seed), policies[name] or [], ingredients()[0]
+    )
+    policy, (used, samples) = Policy(name, steps, seed=seed), ingredients()
     champion = taking_part.get("champion") if policy.continues_champion else None
-    samples = Samples(taking_part.get("generators") or [], name)
-    training = policy.apply(Ingredients(real, samples, config.max_ratio))
-    n_real = real[C.USER].n_unique()
+    training = policy.apply(used)
     facts = {
         "policy": name,
         "kind": policy.kind,
-        "n_real_users": n_real,
-        "n_added_users": training[C.USER].n_unique() - n_real,
-        "n_rows": len(training),
+        **_count(training, real),
         "samples": sorted(samples.used),
         "start": "champion" if policy.continues_champion else None,
         "champion": champion,
+        "search": settled.facts if settled else None,
     }
     with whole_directory(Path("data/augmented") / name) as draft:
         write_parquet(draft / "interactions.parquet", training)
+        for number in range(1, _repetitions.count(params)):
+            redrawn_seed = _repetitions.seed_of(params["seed"], number, "augment")
+            redrawn = Policy(name, steps, seed=redrawn_seed).apply(used)
+            if redrawn.equals(training):
+                break  # the policy draws nothing
+            write_parquet(_repetitions.rows_file(draft, number), redrawn)
         write_json(draft / "policy.json", facts)
+        if settled:
+            settled.trials.write_csv(draft / "trials.csv")
         if champion is not None:
             _copy_champion(champion, draft / "champion")
-    log.info("%s: %d real users and %d more, %d rows", name, n_real, facts["n_added_users"], len(training))
+    log.info("%s, %s: %s", name, policy.kind, facts)
+
+
+def _count(training: pl.DataFrame, real: pl.DataFrame) -> dict[str, Any]:
+    """What a training set holds, for policy.json."""
+    users = set(training[C.USER].unique())
+    people = users.intersection(real[C.USER].unique())
+    origins = training[C.ORIGIN].value_counts().sort(C.ORIGIN)
+    return {
+        "n_real_users": len(people),
+        "n_added_users": len(users) - len(people),
+        "n_rows": len(training),
+        "origins": dict(origins.iter_rows()),
+    }
+
+
+def _settle(policy: Policy, steps: Steps, ingredients: Ingredients) -> tuple[Steps, Settled | None]:
+    """A policy's steps with the search at its end, on validation users; as they are where nothing is to be searched."""
+    found = find_search(policy)
+    if found is None:
+        return steps, None
+    place, candidates = found
+    from augrec.tuning.mixing import Judges, settle  # brings Optuna
+
+    judges = Judges(
+        cases=read_table(FOLDER / f"cases_{VALID}.parquet", "training_set"),
+        items=read_table(Path("data/prepared/items.parquet"), "prepare"),
+        users=read_table(FOLDER / "users.parquet", "training_set"),
+        with_features=with_features,
+    )
+
+    def around(mixed: Steps) -> Steps:
+        return [*steps[:place], *mixed, *steps[place + 1 :]]
+
+    def build(mixed: Steps) -> pl.DataFrame:
+        return Policy(policy.name, around(mixed), seed=policy.seed).apply(ingredients)
+
+    settled = settle(policy.name, candidates, build, judges, seed=policy.seed)
+    return around(settled.steps), settled
 
 
 def _copy_champion(champion: Mapping[str, str], target: Path) -> None:

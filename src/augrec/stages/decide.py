@@ -12,8 +12,12 @@ import polars as pl
 from augrec.data.config import parse
 from augrec.data.split import TEST, VALID
 from augrec.errors import InputError
+from augrec.evaluation import repetitions
+from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.gate import Arm, GateConfig, decide
+from augrec.evaluation.summary import groups_of_users
 from augrec.files import read_json, write_json
+from augrec.stages._training_set import FOLDER, read_table
 from augrec.stages.runner import read_params, run
 
 _log = logging.getLogger(__name__)
@@ -31,9 +35,12 @@ def main() -> None:
     gate = parse(GateConfig, params["gate"], "gate")
     pairs = [(r, p) for r in params["run"]["recommenders"] for p in params["run"]["policies"]]
     arms = [_arm(recommender, policy) for recommender, policy in pairs]
-    per_user = {pair: pl.read_parquet(_present(_evaluated(*pair) / "per_user.parquet")) for pair in pairs}
+    per_user = {pair: _measured(*pair) for pair in pairs}
     audits = _audits({name for arm in arms for name in arm.generators})
-    decision = decide(arms, per_user, audits, gate, params["seed"])
+    cases = read_table(FOLDER / f"cases_{TEST}.parquet", "training_set")
+    evaluation = parse(EvaluationConfig, params["evaluation"], "evaluation")
+    groups = groups_of_users(cases, max_groups=evaluation.max_groups)
+    decision = decide(arms, per_user, audits, gate, params["seed"], groups)
     for sentence in decision["sentences"]:
         _log.info(sentence)
     write_json(Path("reports/decision.json"), decision)
@@ -41,19 +48,27 @@ def main() -> None:
 
 
 def _arm(recommender: str, policy: str) -> Arm:
-    training = read_json(_present(Path("models/recommenders") / recommender / policy / "training.json"))[
-        "policy"
-    ]
+    training = read_json(_present(Path("models/recommenders") / recommender / policy / "training.json"))
+    made = training["policy"]
     metrics = read_json(_present(_evaluated(recommender, policy) / "metrics.json"))
     return Arm(
         recommender=recommender,
         policy=policy,
-        kind=training["kind"],
-        generators=tuple(training["samples"]),
+        kind=made["kind"],
+        generators=tuple(made["samples"]),
+        steps=training.get("steps"),
+        regularisation=(training.get("tuning") or {}).get("chosen") or {},
         catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},
         # of validation users only what the choice can rest on
         beside={TEST: {name: part for name, part in metrics[TEST].items() if name not in _CHOSEN_BY}},
     )
+
+
+def _measured(recommender: str, policy: str) -> list[pl.DataFrame]:
+    """A table for each repetition."""
+    folder = _evaluated(recommender, policy)
+    _present(folder / "per_user.parquet")
+    return repetitions.read(folder)
 
 
 def _audits(generators: Iterable[str]) -> dict[str, Any]:

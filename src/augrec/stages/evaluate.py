@@ -1,8 +1,10 @@
-"""Rank the full catalogue for every case and keep each user's metrics."""
+"""Rank the full catalogue for every case and keep each user's metrics, for every repetition of the arm's training."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +18,87 @@ from augrec.evaluation.catalogue import Catalogue, exposure
 from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.heads import evaluate_heads
 from augrec.evaluation.metrics import catalogue_metrics, per_case, rank_cases, summarise
+from augrec.evaluation.repetitions import REPETITION
 from augrec.evaluation.summary import by_group, by_time
 from augrec.files import read_json, whole_directory, write_json, write_parquet
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
+from augrec.stages import _repetitions
 from augrec.stages._training_set import FOLDER, read_table
 from augrec.stages.runner import read_params, run
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Yardstick:
+    """What every model of a run is judged by."""
+
+    config: EvaluationConfig
+    cases: Mapping[str, pl.DataFrame]
+    train: pl.DataFrame
+    items: pl.DataFrame
+    new_items: bool
+
+    def of(self, model: Recommender) -> tuple[Catalogue, np.ndarray | None]:
+        """What is known of the model's items, and which of them are ranked; None: all."""
+        catalogue = Catalogue.of(model.items, self.train, self.items)
+        # where only new items are wanted, familiar ones would fill every place
+        return catalogue, catalogue.interactions == 0 if self.new_items else None
+
+
 def main(recommender: str, policy: str) -> None:
-    """Write reports/evaluation/<recommender>/<policy>: per_user.parquet and metrics.json; heads.parquet if it has heads."""
-    config = parse(EvaluationConfig, read_params()["evaluation"], "evaluation")
+    """Write reports/evaluation/<recommender>/<policy>: per_user.parquet and metrics.json; heads.parquet if it has heads.
+
+    They tell of the model that may be promoted. What its further repetitions reached is in repetitions.parquet, which has
+    the columns of per_user.parquet and `repetition`, from 1 on; without further repetitions it has no rows.
+    """
+    yardstick = _yardstick()
     model = load(Path("models/recommenders") / recommender / policy)
-    # real rows: the same yardstick for every policy
-    train = pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM])
-    catalogue = Catalogue.of(model.items, train, pl.read_parquet("data/prepared/items.parquet"))
-    # where only new items are wanted, familiar ones would fill every place
-    rules = read_json(Path("data/prepared/split.json"))["rules"]
-    among = catalogue.interactions == 0 if rules["new_items"] else None
+    catalogue, among = yardstick.of(model)
     tables, of_heads, metrics = [], [], {}
-    for split in (VALID, TEST):
-        cases = read_table(FOLDER / f"cases_{split}.parquet", "training_set")
-        measured, metrics[split] = _measure(model, cases, catalogue, config, among)
+    for split, cases in yardstick.cases.items():
+        measured, metrics[split] = _measure(model, cases, catalogue, yardstick.config, among)
         tables.append(measured.select(pl.lit(split).alias("split"), pl.all()))
         if isinstance(model, HasHeads):
             interactions = pl.read_parquet("data/prepared/interactions.parquet")
             rows, metrics[split]["heads"] = evaluate_heads(model, cases, interactions, model.seed)
             of_heads.append(rows.select(pl.lit(split).alias("split"), pl.all()))
         _log.info("%s: %d cases, overall %s", split, len(cases), metrics[split]["overall"])
+    own = pl.concat(tables)
+    again = [_repeated(path, yardstick) for path in _repetitions.models(recommender, policy)]
+    nothing = own.clear().insert_column(0, pl.Series(REPETITION, [], pl.Int32))
     with whole_directory(Path("reports/evaluation") / recommender / policy) as draft:
-        write_parquet(draft / "per_user.parquet", pl.concat(tables))
+        write_parquet(draft / "per_user.parquet", own)
+        write_parquet(draft / "repetitions.parquet", pl.concat([nothing, *again]))
         if of_heads:
             write_parquet(draft / "heads.parquet", pl.concat(of_heads))
         write_json(draft / "metrics.json", metrics)
+
+
+def _yardstick() -> _Yardstick:
+    return _Yardstick(
+        config=parse(EvaluationConfig, read_params()["evaluation"], "evaluation"),
+        cases={
+            split: read_table(FOLDER / f"cases_{split}.parquet", "training_set") for split in (VALID, TEST)
+        },
+        # real rows: the same yardstick for every policy
+        train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
+        items=pl.read_parquet("data/prepared/items.parquet"),
+        new_items=read_json(Path("data/prepared/split.json"))["rules"]["new_items"],
+    )
+
+
+def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:
+    """What a further repetition reached, case by case, in the order of the first's."""
+    model, cutoffs = load(path), yardstick.config.cutoffs
+    catalogue, among = yardstick.of(model)
+    return pl.concat(
+        per_case(
+            rank_cases(model, cases, max(cutoffs), among=among), cases, model, cutoffs, catalogue
+        ).select(pl.lit(int(path.name), pl.Int32).alias(REPETITION), pl.lit(split).alias("split"), pl.all())
+        for split, cases in yardstick.cases.items()
+    )
 
 
 def _measure(

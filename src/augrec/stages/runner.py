@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ FAILURE_VARIABLE = "AUGREC_FAILURE"
 
 STARTER_VARIABLE = "AUGREC_STARTER"
 """Process id of whoever started the stage; the stage ends when that process does."""
+
+CURVE_VARIABLE = "AUGREC_CURVE"
+"""Names a file to which a stage appends each row of a training curve as a line of JSON, so that it can be followed."""
+
+log = logging.getLogger(__name__)
 
 
 def read_params() -> dict[str, Any]:
@@ -46,6 +52,21 @@ def run(stage: Callable[..., None]) -> None:
         if FAILURE_VARIABLE in os.environ:
             write_text(Path(os.environ[FAILURE_VARIABLE]), error.to_json())
         sys.exit(error.exit_code)
+
+
+def tell_curve(role: str, name: str, row: Mapping[str, float]) -> None:
+    """Show a row of a training curve: in the log, and to whoever started the stage and follows it.
+
+    Args:
+        role: "generator" or "recommender".
+        name: e.g. "profile_gan" or "multvae/none".
+        row: "step" and what was measured there.
+    """
+    log.info("%s %s: %s", role, name, "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    if CURVE_VARIABLE in os.environ:
+        line = json.dumps({"role": role, "name": name, "row": dict(row)})
+        with Path(os.environ[CURVE_VARIABLE]).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def _end_with_starter() -> None:

@@ -1,10 +1,16 @@
-"""Draw synthetic users: models/generators/<generator> -> data/synthetic/<generator>."""
+"""Draw synthetic users: models/generators/<generator> -> data/synthetic/<generator>.
+
+A generator that can also extends short histories of training users: extensions.parquet, rows under the ids of real people,
+for policies of this platform alone.
+"""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import get_args
 
+import polars as pl
 from pydantic import Field
 
 from augrec.data.columns import Columns as C
@@ -18,21 +24,34 @@ from augrec.stages.runner import read_params, run
 log = logging.getLogger(__name__)
 
 
+class ExtensionsConfig(Section):
+    """Whose histories are extended, and how far."""
+
+    max_length: int = Field(default=20, ge=1)
+    """Those of training users with at most so many distinct items."""
+    items: int = Field(default=10, ge=0)
+    """Rows on each side; 0: none."""
+
+
 class SynthesisConfig(Section):
     """The section `synthesis` of params.yaml."""
 
     ratio: float = Field(1.0, gt=0.0)
     """Synthetic users for each real training user."""
+    extensions: ExtensionsConfig = ExtensionsConfig()
+    """For policies with `extend`."""
 
 
 def main(name: str) -> None:
     """Draw a sample from the trained generator called `name`."""
     params = read_params()
     config = parse(SynthesisConfig, params.get("synthesis") or {}, "synthesis")
-    n_real = read_training_interactions()[C.USER].n_unique()
+    real = read_training_interactions()
+    n_real = real[C.USER].n_unique()
     generator = generators.load(Path("models/generators") / name)
     seed = derive(params["seed"], "synthesize", name)
     sample = generator.sample(max(1, round(config.ratio * n_real)), seed=seed)
+    extensions = _extend(generator, real, config.extensions, seed)
     facts = {
         "generator": name,
         "seed": seed,
@@ -40,11 +59,15 @@ def main(name: str) -> None:
         "n_users": sample[C.USER].n_unique(),
         "n_items": sample[C.ITEM].n_unique(),
         "n_interactions": len(sample),
+        "n_extended_users": 0 if extensions is None else extensions[C.USER].n_unique(),
+        **generator.facts(),
     }
     with whole_directory(Path("data/synthetic") / name) as draft:
         write_parquet(draft / "interactions.parquet", sample)
         if (realness := generator.realness(sample)) is not None:
             write_parquet(draft / "realness.parquet", realness)
+        if extensions is not None:
+            write_parquet(draft / f"{generators.EXTENSIONS}.parquet", extensions)
         write_json(draft / "sample.json", facts)
     log.info(
         "%s: %d users, %d interactions, %d items",
@@ -53,6 +76,27 @@ def main(name: str) -> None:
         facts["n_interactions"],
         facts["n_items"],
     )
+
+
+def _extend(
+    generator: generators.Generator, real: pl.DataFrame, config: ExtensionsConfig, seed: int
+) -> pl.DataFrame | None:
+    """Rows before and after the histories of training users with few items; None: the generator writes none."""
+    if not config.items:
+        return None
+    short = real.filter(pl.col(C.ITEM).n_unique().over(C.USER) <= config.max_length)
+    parts = []
+    for direction in get_args(generators.Direction):
+        rows = generator.extend(short, n=config.items, direction=direction, seed=seed)
+        if rows is not None:
+            number = pl.int_range(pl.len()) + 1
+            place = (number.reverse() if direction == "left" else number).over(C.USER)
+            parts.append(
+                rows.with_columns(
+                    pl.lit(direction).alias(generators.DIRECTION), place.alias(generators.PLACE)
+                )
+            )
+    return pl.concat(parts) if parts else None
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Train a recommender on a policy's training set."""
+"""Train a recommender on a policy's training set, as often as `run.repetitions` says where anything in it is random."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,85 +21,136 @@ from augrec.errors import ConfigError
 from augrec.files import read_json, whole_directory, write_json
 from augrec.recommenders.base import Log, Recommender, find
 from augrec.seeds import derive
-from augrec.stages import _champion
+from augrec.stages import _champion, _repetitions
 from augrec.stages._training_set import FOLDER, read_table, with_features
-from augrec.stages.runner import read_params, run
-from augrec.tuning.config import Space, TuningConfig, space_of, starting_points
-
-Fit = Callable[[Mapping[str, Any], Log], Recommender]
-"""Trains with some values of the config in place of params.yaml's."""
+from augrec.stages.runner import read_params, run, tell_curve
+from augrec.tuning.config import Space, TuningConfig, grid_of, space_of, starting_points
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """What all trainings of a recommender under a policy have in common."""
+
+    own: Recommender
+    start: _champion.Start
+    known: Mapping[str, pl.DataFrame]
+    name: str
+
+    def fit(self, rows: pl.DataFrame, values: Mapping[str, Any], seed: int, log: Log) -> Recommender:
+        """A model with some values of the config in place of params.yaml's."""
+        model = type(self.own)({**self.own.config.model_dump(), **values}, seed=seed)
+        return model.fit(rows, **self.known, start=self.start.model, since=self.start.since, log=log)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A model, its curve, the values that were chosen for it, trials.csv, and what training.json says of the choice."""
+
+    model: Recommender
+    curve: list[dict[str, float]]
+    values: Mapping[str, Any]
+    trials: pl.DataFrame | None = None
+    facts: dict[str, Any] | None = None
 
 
 def main(recommender: str, policy: str) -> None:
     """Write models/recommenders/<recommender>/<policy>: the model, curve.csv, training.json and, after a search, trials.csv.
 
-    Every policy gets the same seed and the same search, so that two equal training sets give two equal models.
+    Every policy gets the same seeds and the same search, so that two equal training sets give two equal models. The models
+    of further repetitions go to models/repetitions/<recommender>/<policy>/<number>, with the values chosen for the first;
+    where neither the policy nor the recommender draws anything there are none.
     """
     params = read_params()
     training_set = Path("data/augmented") / policy
-    kind, options = find(recommender), dict(_config(params, recommender))
     tuning = parse(TuningConfig, params.get("tuning") or {}, "tuning")
-    space = space_of(tuning, kind)
-    interactions = pl.read_parquet(training_set / "interactions.parquet")
-    cases = read_table(FOLDER / f"cases_{VALID}.parquet", "training_set")
-    known = {
-        "cases": cases,
-        "items": pl.read_parquet("data/prepared/items.parquet"),
-        "users": read_table(FOLDER / "users.parquet", "training_set"),
-    }
-    start = _champion.start(training_set, kind)
-    if start.model is not None:  # its weights have the shapes they have
-        config = start.model.config.model_dump()
-        options |= {key: config[key] for key in kind.architecture}
-        space = {key: one for key, one in space.items() if key not in kind.architecture}
-    own = kind(options, seed=derive(params["seed"], "train", recommender))
-    if own.reads_features:
-        interactions = with_features(interactions)
-
-    def fit(values: Mapping[str, Any], log: Log) -> Recommender:
-        model = kind({**options, **values}, seed=own.seed)
-        return model.fit(interactions, **known, start=start.model, since=start.since, log=log)
-
-    _log.info("training %s on %s: %d rows", recommender, policy, len(interactions))
-    if tuning.trials:
-        model, curve, trials, facts = _search(fit, own, cases, tuning, space, params["seed"])
-    else:
-        curve, trials, facts = [], None, None
-        model = fit({}, lambda row: _keep(curve, row))
+    start = _champion.start(training_set, find(recommender))
+    arm = _Arm(_own(params, recommender, start), start, _known(), f"{recommender}/{policy}")
+    rows = _with_features(arm.own, pl.read_parquet(training_set / "interactions.parquet"))
+    _log.info("training %s on %s: %d rows", recommender, policy, len(rows))
+    first = _first(arm, rows, tuning, params["seed"])
+    repeated = _repeat(arm, rows, first.values, training_set, params)
     with whole_directory(Path("models/recommenders") / recommender / policy) as draft:
-        model.save(draft)
-        _write_curve(draft / "curve.csv", curve)
-        if trials is not None:
-            trials.write_csv(draft / "trials.csv")
+        first.model.save(draft)
+        _write_curve(draft / "curve.csv", first.curve)
+        if first.trials is not None:
+            first.trials.write_csv(draft / "trials.csv")
         told = {
             "recommender": recommender,
             "policy": read_json(training_set / "policy.json"),
-            "seed": model.seed,
-            "n_rows": len(interactions),
-            "n_trials": 0 if trials is None else len(trials),
-            "tuning": facts,
+            "seed": first.model.seed,
+            "n_rows": len(rows),
+            "n_trials": 0 if first.trials is None else len(first.trials),
+            "tuning": first.facts,
             "start": start.facts,
-            "trained_until": _trained_until(interactions, start.since),
+            "trained_until": _trained_until(rows, start.since),
+            "repetitions": 1 + len(repeated),
         }
-        write_json(draft / "training.json", told | {"choices": model.choices()} | model.describe())
+        write_json(
+            draft / "training.json", told | {"choices": first.model.choices()} | first.model.describe()
+        )
+    with whole_directory(_repetitions.MODELS / recommender / policy) as draft:
+        for number, model in enumerate(repeated, start=1):
+            model.save(draft / str(number))
+
+
+def _own(params: Mapping[str, Any], recommender: str, start: _champion.Start) -> Recommender:
+    """The recommender as params.yaml has it; one that continues the champion keeps the shapes of its weights."""
+    kind, options = find(recommender), dict(_config(params, recommender))
+    if start.model is not None:
+        config = start.model.config.model_dump()
+        options |= {key: config[key] for key in kind.architecture}
+    return kind(options, seed=_repetitions.seed_of(params["seed"], 0, "train", recommender))
+
+
+def _known() -> dict[str, pl.DataFrame]:
+    return {
+        "cases": read_table(FOLDER / f"cases_{VALID}.parquet", "training_set"),
+        "items": pl.read_parquet("data/prepared/items.parquet"),
+        "users": read_table(FOLDER / "users.parquet", "training_set"),
+    }
+
+
+def _with_features(own: Recommender, rows: pl.DataFrame) -> pl.DataFrame:
+    return with_features(rows) if own.reads_features else rows
+
+
+def _first(arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, seed: int) -> _Trained:
+    """Repetition 0: with params.yaml's values, or the best of a search or of the grid of regularisation."""
+    fixed = arm.own.architecture if arm.start.model is not None else ()
+    searched, grid = (
+        space_of(tuning, type(arm.own)),
+        grid_of(tuning, arm.own),
+    )  # both are checked, whichever is used
+    space = searched if tuning.trials else grid
+    space = {key: one for key, one in space.items() if key not in fixed}
+    if tuning.trials:
+        return _search(arm, rows, tuning, space, starting_points(tuning, arm.own, space), seed)
+    n_points = prod(len(one.choices) for one in space.values())
+    if n_points == 1 or arm.known["cases"].is_empty():
+        curve: list[dict[str, float]] = []
+        return _Trained(arm.fit(rows, {}, arm.own.seed, lambda row: _keep(arm, curve, row)), curve, {})
+    whole = tuning.model_copy(update={"trials": n_points, "seconds": None, "pruning": False})
+    own = {key: getattr(arm.own.config, key) for key in space}
+    found = _search(arm, rows, whole, space, [own], seed)
+    tried = [] if found.trials is None else found.trials.select("value", *space).to_dicts()
+    return replace(found, trials=None, facts={**(found.facts or {}), "grid": tried})
 
 
 def _search(
-    fit: Fit, own: Recommender, cases: pl.DataFrame, tuning: TuningConfig, space: Space, seed: int
-) -> tuple[Recommender, list[dict[str, float]], pl.DataFrame, dict[str, Any]]:
-    """The best model found, its curve, trials.csv, and what training.json says of the search."""
+    arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, space: Space, starts: list[dict[str, Any]], seed: int
+) -> _Trained:
     from augrec.tuning.metric import over_users
     from augrec.tuning.search import search, table
 
     found = search(
-        fit,
-        over_users(cases, tuning.metric),
+        lambda values, log: arm.fit(rows, values, arm.own.seed, log),
+        over_users(arm.known["cases"], tuning.metric),
         space,
-        starting_points(tuning, own, space),
+        starts,
         tuning,
-        seed=derive(seed, "tuning", own.name()),
+        seed=derive(seed, "tuning", arm.own.name()),
     )
     facts = {
         "metric": tuning.metric,
@@ -105,8 +158,29 @@ def _search(
         "trial": found.best.number,
         "own_value": found.trials[0].value,
         "out_of_time": found.out_of_time,
+        "chosen": found.best.parameters,
     }
-    return found.model, found.curve, table(found.trials), facts
+    return _Trained(found.model, found.curve, found.best.parameters, table(found.trials), facts)
+
+
+def _repeat(
+    arm: _Arm,
+    rows: pl.DataFrame,
+    values: Mapping[str, Any],
+    training_set: Path,
+    params: Mapping[str, Any],
+) -> list[Recommender]:
+    """The models of repetitions 1, 2, …; none where nothing is random."""
+    models = []
+    for number in range(1, _repetitions.count(params)):
+        redrawn = _repetitions.read_rows(training_set, number)
+        if redrawn is None and not arm.own.draws:
+            break
+        seed = _repetitions.seed_of(params["seed"], number, "train", arm.own.name())
+        again = rows if redrawn is None else _with_features(arm.own, redrawn)
+        _log.info("repetition %d: %d rows", number, len(again))
+        models.append(arm.fit(again, values, seed, lambda row: None))
+    return models
 
 
 def _trained_until(interactions: pl.DataFrame, since: datetime | None) -> str | None:
@@ -124,9 +198,9 @@ def _config(params: Mapping[str, dict], recommender: str) -> dict:
     return params["recommenders"][recommender] or {}
 
 
-def _keep(curve: list[dict[str, float]], row: Mapping[str, float]) -> None:
+def _keep(arm: _Arm, curve: list[dict[str, float]], row: Mapping[str, float]) -> None:
     curve.append(dict(row))
-    _log.info(" ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    tell_curve("recommender", arm.name, row)
 
 
 def _write_curve(path: Path, curve: list[dict[str, float]]) -> None:

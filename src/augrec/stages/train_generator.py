@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
+from augrec.data.config import parse
 from augrec.files import whole_directory, write_text
 from augrec.generators import base as generators
+from augrec.generators._hardware import Hardware, leads
 from augrec.seeds import derive
 from augrec.stages._training_set import FOLDER, read_table, read_training_interactions
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import read_params, run, tell_curve
 
-log = logging.getLogger(__name__)
+CHECKPOINTS = Path("models/.checkpoints/generators")
+"""Where an interrupted training goes on from: no output of the stage, unseen by git and DVC."""
 
 
 def main(name: str) -> None:
@@ -25,18 +28,33 @@ def main(name: str) -> None:
     curve: list[dict[str, float]] = []
 
     def show(row: Mapping[str, float]) -> None:
-        curve.append(dict(row))
-        log.info("%s", "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+        if leads():
+            curve[:] = [one for one in curve if one["step"] < row["step"]] + [dict(row)]
+            tell_curve("generator", name, row)
 
     interactions = read_training_interactions()
     users_path = FOLDER / "users.parquet"
     users = read_table(users_path, "training_set") if users_path.exists() else None
     items = read_table(Path("data/prepared/items.parquet"), "prepare")
-    generator.fit(interactions, users=users, items=items, log=show)
+    generator.fit(
+        interactions,
+        users=users,
+        items=items,
+        log=show,
+        checkpoints=CHECKPOINTS / name,
+        hardware=parse(Hardware, params.get("hardware") or {}, "hardware"),
+    )
+    if not leads():
+        return  # the first of the processes that trained together publishes what all have learnt
     with whole_directory(Path("models/generators") / name) as draft:
         generator.save(draft)
-        table = pl.DataFrame(curve) if curve else pl.DataFrame(schema={"step": pl.Int64})
+        table = (
+            pl.DataFrame(curve, infer_schema_length=None)
+            if curve
+            else pl.DataFrame(schema={"step": pl.Int64})
+        )
         write_text(draft / "curve.csv", table.write_csv())
+    shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
 
 
 if __name__ == "__main__":

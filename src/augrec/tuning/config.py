@@ -27,6 +27,8 @@ class TuningConfig(Section):
     """Give a trial up early when its training curve runs below the median of those before it."""
     spaces: dict[str, dict[str, Any]] = {}
     """{recommender: {config key: a list of choices, or {low, high, log}}}."""
+    regularisation: dict[str, dict[str, list[Any]]] = {}
+    """{recommender: {config key: values}}: without a search each arm tries all of them beside its own, see `grid_of`."""
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     """{preset: {recommender: {config key: value}}}: tried right after params.yaml's own values."""
 
@@ -82,6 +84,26 @@ def space_of(config: TuningConfig, kind: type[Recommender]) -> dict[str, Dimensi
         where = f"tuning.spaces.{kind.name()}.{key}"
         _known(key, kind, where)
         found[key] = _dimension(key, values, kind.Config, where)
+    return found
+
+
+def grid_of(config: TuningConfig, own: Recommender) -> dict[str, Dimension]:
+    """The short grid that an arm's regularisation is chosen from where nothing is searched: params.yaml's own values first.
+
+    More rows want less regularisation, so an arm that keeps the values of another is not judged by what its data can do.
+
+    Args:
+        config: with the grid.
+        own: a recommender built from params.yaml's own values; it need not be fitted.
+
+    Raises:
+        ConfigError: a key is not one of the recommender's, or it refuses a value.
+    """
+    kind, found = type(own), {}
+    for key, values in (config.regularisation.get(own.name()) or {}).items():
+        where = f"tuning.regularisation.{own.name()}.{key}"
+        _known(key, kind, where)
+        found[key] = _dimension(key, [getattr(own.config, key), *values], kind.Config, where)
     return found
 
 

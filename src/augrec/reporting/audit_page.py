@@ -1,0 +1,140 @@
+"""The page a person reads to trust or reject a sample: one HTML file that carries everything it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from augrec.data.slices import SLICES
+from augrec.files import write_text
+from augrec.reporting import figures, load, words
+from augrec.reporting.audit_rows import sections
+from augrec.reporting.limits import limits
+from augrec.reporting.words import number, percent
+
+_HERE = Path(__file__).parent
+_DRAWN = {
+    "alike": (
+        figures.popularity, figures.lengths, figures.values, figures.gaps, figures.events, figures.categories,
+        figures.clusters,
+    ),
+    "varied": (figures.places,),
+    "private": (figures.attack, figures.neighbours),
+}  # fmt: skip
+
+
+def write(path: Path, verdict: Mapping[str, Any], distributions: Mapping[str, Any]) -> None:
+    """Write the page of an audit.
+
+    Args:
+        path: the HTML file; it loads nothing from anywhere.
+        verdict, distributions: what `augrec.audit.judge.judge` gives.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(
+        number=number, percent=percent, count=words.count, measure=words.measure, slice=words.slice_words,
+        metric=words.metric_words,
+    )  # fmt: skip
+    facts = load.GeneratorFacts(verdict["generator"], None, verdict, distributions, [], None)
+    rows = limits(verdict)
+    page = environment.get_template("audit.html").render(
+        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+        audit=verdict,
+        lead=_lead(verdict),
+        big=_big_numbers(verdict),
+        limits=rows,
+        sections=sections(verdict),
+        drawn={
+            name: [figure for draw in drawings if (figure := draw(facts))]
+            for name, drawings in _DRAWN.items()
+        },
+        utility=_utility(verdict.get("utility") or {}),
+        promised=(verdict.get("sample") or {}).get("privacy"),
+    )
+    write_text(path, page)
+
+
+def _lead(verdict: Mapping[str, Any]) -> list[str]:
+    """The verdict in two or three sentences."""
+    failed, undecided = verdict["failed_limits"], verdict.get("undecided_limits") or []
+    if failed:
+        beyond = "lies beyond its limit" if len(failed) == 1 else "lie beyond their limits"
+        told = [f"Nothing made with it may be chosen: {_listed(failed)} {beyond}."]
+    else:
+        told = [
+            "No limit of the audit is broken, so policies may use it; whether it helps is for the gate to say."
+        ]
+    rest = [name for name in undecided if name not in failed]
+    if rest:
+        told.append(
+            f"There are too few people to be sure of {_listed(rest)}: the limit lies inside the interval, "
+            "and such a limit passes by configuration."
+        )
+    return told
+
+
+def _listed(names: list[str]) -> str:
+    plain = [f"“{words.measure(name.partition('_')[2])}”" for name in names]
+    return plain[0] if len(plain) == 1 else f"{', '.join(plain[:-1])} and {plain[-1]}"
+
+
+def _big_numbers(verdict: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(value, what it is, what to hold it against)."""
+    privacy, utility = verdict["privacy"], verdict.get("utility") or {}
+    diversity, fidelity = verdict["diversity"], verdict["fidelity"]
+    ends = words.between(privacy, "attack_auc")
+    numbers = [
+        (
+            number(privacy.get("attack_auc"), 2),
+            "area of the attack on its people",
+            f"{ends}; 0.50 is guessing",
+        )
+    ]
+    numbers.append(
+        (
+            _hundredths(fidelity.get("c2st_accuracy")),
+            "of people sorted right by a classifier, real or synthetic",
+            "50 % is guessing",
+        )
+    )
+    numbers.append(
+        (
+            _hundredths(diversity.get("item_coverage")),
+            "of the items that real people touched",
+            "all would be best",
+        )
+    )
+    if utility.get("tstr_ratio") is not None:
+        note = f"{number(utility['tstr'])} against {number(utility['trtr'])} with real people"
+        numbers.append(
+            (
+                _hundredths(utility["tstr_ratio"]),
+                f"of the {words.metric_words(utility['metric'])} that real people teach",
+                note,
+            )
+        )
+    return numbers  # fmt: skip
+
+
+def _utility(utility: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The table: one row for all users and one for each slice."""
+    if utility.get("trtr") is None:
+        return None
+    parts = utility.get("slices") or {}
+    rows = [("all", utility), *((name, parts[name]) for name in SLICES if name in parts)]
+    return {
+        **utility,
+        "rows": [(name, part, _hundredths(part["tstr_ratio"])) for name, part in rows],
+        "interval": words.between(utility, "tstr_difference", signed=True),
+    }
+
+
+def _hundredths(value: float | None) -> str:
+    return words.MISSING if value is None else f"{100 * value:.0f} %"

@@ -1,0 +1,101 @@
+"""What the gate's evidence looks like in tables: trainings and their luck, groups that were protected, what could be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from augrec.evaluation.harm import ACTIVITY, FEW, HELD, ITEMS, LOST, OPEN
+from augrec.reporting.words import MISSING, many, number, plain, signed, slice_words
+
+VERDICTS: Final = {
+    LOST: "shown to lose more than the margin",
+    HELD: "such a loss is ruled out",
+    OPEN: "neither is shown",
+    FEW: "too few users to judge",
+}
+_NOT_LOST: Final = "is shown to lose more than the margin"
+_ORDER: Final = {LOST: 0, HELD: 1, OPEN: 1, FEW: 2}
+_TIERS: Final = {
+    "head": "the most popular items",
+    "mid": "items in between",
+    "tail": "the least popular items",
+    "new": "new items",
+}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What became of every group under one recommender's candidate.
+
+    Attributes:
+        title: which candidate, against what.
+        summary: how many came out how.
+        rows: kind and name in words, users, candidate, other, difference, low, high, verdict, whether it is lost.
+    """
+
+    title: str
+    summary: str
+    rows: list[dict[str, Any]]
+
+
+def trainings(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row an arm that was trained more than once, or whose regularisation was chosen: what each training reached.
+
+    {"recommender", "policy", "kind", "values", "mean", "sd", "regularisation"} on the gate's metric and target slice.
+    """
+    group = decision["gate"]["target_slice"]
+    rows = []
+    for arm in decision["arms"]:
+        found = arm["repetitions"]["test"].get("overall" if group == "all" else group)
+        chosen = ", ".join(f"{plain(key)} {_short(value)}" for key, value in arm["regularisation"].items())
+        if found is not None and (len(found["values"]) > 1 or chosen):
+            rows.append(
+                {name: arm[name] for name in ("recommender", "policy", "kind")}
+                | {name: found[name] for name in ("values", "mean", "sd")}
+                | {"regularisation": chosen or MISSING}
+            )
+    return rows
+
+
+def protected(decision: Mapping[str, Any]) -> list[Groups]:
+    """The groups of every candidate, lost ones first, those too small to judge last."""
+    return [
+        Groups(
+            title=f"{row['recommender']}: {row['candidate']} against {row['best_without_generated']}",
+            summary=_counts(one["verdict"] for one in row["groups"]),
+            rows=[_group(one) for one in sorted(row["groups"], key=lambda one: _ORDER[one["verdict"]])],
+        )
+        for row in decision["recommenders"]
+        if row["groups"]
+    ]
+
+
+def visible(power: Mapping[str, Any] | None) -> str:
+    """The gain that could have been seen: "7.4 % (+0.031)"."""
+    if power is None:
+        return MISSING
+    gain = signed(power["gain"])
+    return gain if power["relative"] is None else f"{100 * power['relative']:.1f} % ({gain})"
+
+
+def _group(row: Mapping[str, Any]) -> dict[str, Any]:
+    name = row["group"]
+    words = {ACTIVITY: slice_words, ITEMS: lambda tier: _TIERS.get(tier, tier)}.get(row["kind"], str)
+    lost = row["verdict"] == LOST
+    return dict(row) | {"kind": plain(row["kind"]), "group": words(name), "lost": lost,
+                        "verdict": VERDICTS[row["verdict"]]}  # fmt: skip
+
+
+def _counts(verdicts: Iterable[str]) -> str:
+    found = list(verdicts)
+    counted = {name: found.count(name) for name in VERDICTS}
+    told = [f"{n} where {VERDICTS[name]}" if name != FEW else f"{n} with {VERDICTS[name]}"
+            for name, n in counted.items() if n and name != LOST]  # fmt: skip
+    lost = f"{many(counted[LOST], 'group')} {VERDICTS[LOST]}" if counted[LOST] else f"no group {_NOT_LOST}"
+    return ", ".join([lost, *told])
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else number(None) if value is None else str(value)

@@ -1,0 +1,166 @@
+"""The search for a mix: which samples, how many of their users, at what weight. To add nothing is always a candidate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Protocol
+
+import polars as pl
+
+from augrec.data.slices import SLICES
+from augrec.errors import ConfigError
+from augrec.recommenders.base import Log, Recommender, find
+from augrec.seeds import derive
+from augrec.tuning.config import Dimension, TuningConfig
+from augrec.tuning.metric import over_users
+from augrec.tuning.search import search, table
+
+_WHERE = "params.yaml, policies, step search"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """What trainings are judged by, and what they get besides their rows.
+
+    Attributes:
+        cases: of validation users.
+        items, users: as `Recommender.fit` takes them.
+        with_features: adds the features of the moment to rows, for recommenders that read them.
+    """
+
+    cases: pl.DataFrame
+    items: pl.DataFrame
+    users: pl.DataFrame
+    with_features: Callable[[pl.DataFrame], pl.DataFrame]
+
+
+class Candidates(Protocol):
+    """What is tried; `augrec.augmentation.search` describes it."""
+
+    config: Any
+
+    def choices(self) -> list[str]:
+        """Samples, alone and together."""
+        ...
+
+    def step(self, samples: str, ratio: float, weight: float) -> list[dict[str, Any]]:
+        """What a candidate is in a policy: one step, or none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a search came to its end.
+
+    Attributes:
+        steps: the best mix, as one step of a policy; none where to add nothing was best.
+        trials: trials.csv.
+        facts: for policy.json.
+    """
+
+    steps: list[dict[str, Any]]
+    trials: pl.DataFrame
+    facts: dict[str, Any]
+
+
+def settle(
+    name: str,
+    candidates: Candidates,
+    build: Callable[[list[dict[str, Any]]], pl.DataFrame],
+    judges: Judges,
+    *,
+    seed: int,
+) -> Settled:
+    """Try candidates on validation users. The first trial adds nothing; of equals the one tried first wins.
+
+    Without `seconds` the same call comes to the same end; `facts` says whether time ended it.
+
+    Args:
+        name: the policy's.
+        candidates: what is tried.
+        build: gives the training set of the policy with these steps where the search stands.
+        judges: see there.
+        seed: of the search and of the trainings.
+
+    Raises:
+        ConfigError: the search cannot be made as it is described.
+        InputError: nobody was held out to judge by.
+    """
+    config = candidates.config
+    kind, options = _proxy(config.recommender)
+    without: list[Recommender] = []
+
+    def fit(values: Mapping[str, Any], log: Log) -> Recommender:
+        if not values["weight"] and without:  # whatever was not added, it is the same model
+            return without[0]
+        rows = build(candidates.step(**values))
+        model = kind(options, seed=derive(seed, name, "proxy"))
+        rows = judges.with_features(rows) if kind.reads_features else rows
+        model.fit(rows, cases=judges.cases, items=judges.items, users=judges.users, log=log)
+        if not values["weight"]:
+            without.append(model)
+        return model
+
+    space, every = _candidates(candidates)
+    trials = min(config.trials, len(every))
+    _log.info(
+        "%s: at most %d trainings for %d candidates, in at most %s seconds",
+        name, trials, len(every), config.seconds,
+    )  # fmt: skip
+    found = search(
+        fit,
+        over_users(_of_slice(judges.cases, config.slice), config.metric),
+        space,
+        every if len(every) == trials else every[:1],
+        TuningConfig(trials=trials, seconds=config.seconds, metric=config.metric, pruning=config.pruning),
+        seed=derive(seed, name, "search"),
+    )
+    steps = candidates.step(**found.best.parameters)
+    facts = {
+        "recommender": kind.name(),
+        "metric": config.metric,
+        "slice": config.slice,
+        "value": found.best.value,
+        "without": found.trials[0].value,
+        "trial": found.best.number,
+        "n_trials": len(found.trials),
+        "n_candidates": len(every),
+        "seconds": config.seconds,
+        "out_of_time": found.out_of_time,
+        "chosen": steps[0]["mix"] if steps else None,
+    }
+    return Settled(steps, table(found.trials), facts)
+
+
+def _candidates(one: Candidates) -> tuple[dict[str, Dimension], list[dict[str, Any]]]:
+    """Where Optuna looks, and every candidate, nothing added first."""
+    samples, ratios = one.choices(), list(dict.fromkeys(one.config.ratios))
+    weights = [weight for weight in dict.fromkeys(one.config.weights) if weight > 0]
+    choices = {"samples": samples, "ratio": ratios, "weight": [0.0, *weights]}
+    space = {name: Dimension(name, None, tuple(values)) for name, values in choices.items()}
+    every = [
+        {"samples": some, "ratio": ratio, "weight": weight}
+        for weight, ratio, some in product(weights, ratios, samples)  # soon something of each sample
+    ]
+    return space, [{"samples": samples[0], "ratio": ratios[0], "weight": 0.0}, *every]
+
+
+def _proxy(described: Mapping[str, Mapping[str, Any] | None]) -> tuple[type[Recommender], Mapping[str, Any]]:
+    if len(described) != 1:
+        raise ConfigError("a search is judged by one recommender", where=f"{_WHERE}.recommender",
+                          fix="write it as {multvae: {steps: 400}}")  # fmt: skip
+    [(name, options)] = described.items()
+    return find(name), options or {}
+
+
+def _of_slice(cases: pl.DataFrame, name: str | None) -> pl.DataFrame:
+    if name is None:
+        return cases
+    if name not in SLICES:
+        raise ConfigError(f"there is no slice {name!r}", where=f"{_WHERE}.slice",
+                          fix=f"one of {', '.join(SLICES)}, or null")  # fmt: skip
+    return cases.filter(pl.col("slice") == name)

@@ -1,0 +1,192 @@
+"""Arms trained more than once, with a regularisation of their own: the stages augment, train, evaluate and decide."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from test_model_stages import PARAMS, interactions, read, write_workspace
+
+from augrec.errors import ConfigError
+from augrec.files import write_json
+from augrec.recommenders.base import load
+from augrec.stages import augment, decide, evaluate, train
+
+POLICIES: dict[str, list[dict[str, Any]]] = {
+    "none": [],
+    "bootstrap": [{"bootstrap": {"ratio": 0.5}}],
+    "copy": [{"mix": {"sample": "gan", "ratio": 0.5}}],
+}
+RECOMMENDERS = ("popularity", "ease", "multvae")
+GRID = {"popularity": {}, "ease": {"l2": [1.0, 100.0]}, "multvae": {"beta": [0.01]}}
+
+
+def say(folder: Path, repetitions: int, **sections: Any) -> None:
+    run = {
+        "generators": ["gan"],
+        "policies": list(POLICIES),
+        "recommenders": list(RECOMMENDERS),
+        "repetitions": repetitions,
+    }
+    params = PARAMS | {
+        "run": run,
+        "policies": POLICIES,
+        "tuning": {"metric": "ndcg@5", "regularisation": GRID},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(params | sections))
+
+
+def prepare(folder: Path, repetitions: int) -> None:
+    write_workspace(folder)
+    rows = interactions(1)
+    rows.write_parquet(folder / "data/training_set/interactions.parquet")
+    sample = folder / "data/synthetic/gan"
+    sample.mkdir(parents=True)
+    users = pl.col("user_id")
+    made = rows.filter(users < "s1u20").with_columns(
+        pl.lit("synthetic:gan:").add(users).alias("user_id"), origin=pl.lit("gan")
+    )
+    made.write_parquet(sample / "interactions.parquet")
+    write_json(sample / "sample.json", {"n_users": made["user_id"].n_unique(), "n_interactions": len(made)})
+    say(folder, repetitions)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repeated")
+    prepare(folder, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for policy in POLICIES:
+            augment.main(policy)
+            for recommender in RECOMMENDERS:
+                train.main(recommender, policy)
+                evaluate.main(recommender, policy)
+        decide.main()
+    return folder
+
+
+def facts(folder: Path, recommender: str, policy: str) -> dict[str, Any]:
+    return read(folder, f"models/recommenders/{recommender}/{policy}/training.json")
+
+
+def arms(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    found = read(folder, "reports/decision.json")["arms"]
+    return {(arm["recommender"], arm["policy"]): arm for arm in found}
+
+
+def test_only_what_draws_is_trained_again(finished: Path) -> None:
+    trained = {
+        pair: len(arm["repetitions"]["test"]["overall"]["values"]) for pair, arm in arms(finished).items()
+    }
+    assert trained == {
+        (recommender, policy): 3 if recommender == "multvae" or policy == "bootstrap" else 1
+        for recommender in RECOMMENDERS
+        for policy in POLICIES
+    }
+    for recommender, policy in trained:
+        assert facts(finished, recommender, policy)["repetitions"] == trained[recommender, policy]
+    assert not (finished / "data/augmented/none/repetitions").exists()
+
+
+def test_each_repetition_redraws_the_policy_and_the_training(finished: Path) -> None:
+    folder = finished / "data/augmented/bootstrap"
+    rows = [pl.read_parquet(folder / name) for name in ("interactions.parquet", "repetitions/1.parquet")]
+    assert rows[0].height > len(interactions(1)) and not rows[0].equals(rows[1])
+    assert rows[0].filter(origin="real").equals(rows[1].filter(origin="real"))
+    again = finished / "models/repetitions/multvae/none"
+    seeds = {
+        load(path).seed for path in (again / "1", again / "2", finished / "models/recommenders/multvae/none")
+    }
+    assert len(seeds) == 3
+
+
+def test_the_model_that_may_be_promoted_is_that_of_a_run_without_repetitions(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, 1)
+    monkeypatch.chdir(tmp_path)
+    for policy in ("none", "bootstrap"):
+        augment.main(policy)
+        train.main("multvae", policy)
+        for name in ("arrays.safetensors", "component.json", "curve.csv"):
+            path = Path("models/recommenders/multvae") / policy / name
+            assert path.read_bytes() == (finished / path).read_bytes()
+        assert not list(Path("models/repetitions/multvae").glob("*/*"))
+
+
+def test_the_decision_compares_means_over_trainings_and_tells_each(finished: Path) -> None:
+    decision = read(finished, "reports/decision.json")
+    folder = finished / "reports/evaluation/multvae/copy"
+    own, further = (
+        pl.read_parquet(folder / "per_user.parquet"),
+        pl.read_parquet(folder / "repetitions.parquet"),
+    )
+    means = [own.filter(split="test")["ndcg@5"].mean()]
+    means += [further.filter(split="test", repetition=number)["ndcg@5"].mean() for number in (1, 2)]
+    told = arms(finished)["multvae", "copy"]["repetitions"]["test"]["overall"]
+    assert told["values"] == pytest.approx(means) and len(set(means)) > 1
+    row = next(row for row in decision["comparisons"] if row["recommender"] == "multvae")
+    assert row["candidate_mean"] == pytest.approx(np.mean(means))
+    assert decision["schema"] == 2 and decision["repetitions"] == 3
+
+
+def test_every_arm_takes_the_same_gradient_steps_however_many_rows_it_has(finished: Path) -> None:
+    told = [facts(finished, "multvae", policy) for policy in POLICIES]
+    assert len({one["n_rows"] for one in told}) > 1
+    assert {one["steps"] for one in told} == {PARAMS["recommenders"]["multvae"]["steps"]}
+    again = (finished / "models/repetitions/multvae").glob("*/*")
+    assert {load(path).describe()["steps"] for path in again} == {one["steps"] for one in told}
+
+
+def test_each_arm_gets_the_regularisation_that_validation_users_want_from_one_grid(finished: Path) -> None:
+    for recommender, key in (("ease", "l2"), ("multvae", "beta")):
+        own = PARAMS["recommenders"][recommender].get(key, 0.2)
+        for policy in POLICIES:
+            told = facts(finished, recommender, policy)["tuning"]
+            tried = {row[key]: row["value"] for row in told["grid"]}
+            assert [json.loads(value) for value in tried] == [own, *GRID[recommender][key]]
+            chosen = told["chosen"][key]
+            assert tried[json.dumps(chosen)] == max(tried.values()) == told["value"]
+            folders = [finished / "models/recommenders" / recommender / policy]
+            folders += list((finished / "models/repetitions" / recommender / policy).glob("*"))
+            assert {getattr(load(folder).config, key) for folder in folders} == {chosen}
+            assert arms(finished)[recommender, policy]["regularisation"] == {key: chosen}
+    assert facts(finished, "popularity", "none")["tuning"] is None
+
+
+def test_test_users_have_no_part_in_training(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, 2)
+    (tmp_path / "data/training_set/cases_test.parquet").unlink()
+    monkeypatch.chdir(tmp_path)
+    augment.main("bootstrap")
+    train.main("ease", "bootstrap")
+    for folder in ("recommenders/ease/bootstrap", "repetitions/ease/bootstrap/1"):
+        assert (tmp_path / "models" / folder / "component.json").exists()
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "two"])
+def test_a_number_of_trainings_that_is_none_is_refused(
+    number: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, 2)
+    say(tmp_path, number)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="no number of trainings"):
+        augment.main("bootstrap")
+
+
+def test_a_grid_with_a_key_nobody_knows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path, 1)
+    say(tmp_path, 1, tuning={"regularisation": {"ease": {"lambda": [1.0]}}})
+    monkeypatch.chdir(tmp_path)
+    augment.main("none")
+    with pytest.raises(ConfigError, match="ease has no option 'lambda'"):
+        train.main("ease", "none")
