@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from augrec import component
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.augmentation.base import Ingredients, Operation, Policy
+from augrec.augmentation.search import Search
 from augrec.data.columns import INTERACTIONS
 from augrec.errors import ConfigError, InputError
 from augrec.generators._popularity import draw_distinct
@@ -18,10 +19,17 @@ from augrec.stages.augment import Samples
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
 OPERATIONS = component.available("augrec.augmentation")
-ADDING = [name for name in OPERATIONS if name != "continue_champion"]
+MAKERS = [n for n in OPERATIONS if component.find("augrec.augmentation", n, Operation).makes_users]
+"""Those that make users of real rows alone."""
+ADDING = [*MAKERS, "mix"]
 """Those that add users."""
-NEEDED = {"mix": {"sample": "gan"}}
+NEEDED = {"mix": {"sample": "gan"}, "extend": {"sample": "gan"}, "search": {"samples": ["gan"]}}
 """Options without a default."""
+EXAMPLES = {
+    "search": Search(NEEDED["search"]).step("gan", 1.0, 0.5),
+    "synthetic_only": [{"mix": NEEDED["mix"]}, {"synthetic_only": {}}],
+}
+"""Where an operation makes no policy by itself. What a search comes to is for the tests of `augrec.tuning.mixing`."""
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CANONICAL = list(INTERACTIONS)
 
@@ -46,8 +54,35 @@ def shop(n_users: int = 30, prefix: str = "u", origin: str = "real") -> pl.DataF
                   for item in rng.choice(25, 1 + user % 9, replace=False, p=chances / chances.sum())], origin)  # fmt: skip
 
 
+def extensions(real: pl.DataFrame, generator: str) -> pl.DataFrame:
+    """What a generator wrote for every real user: 3 rows a day apart on each side, and some for a stranger."""
+    people = pl.concat(
+        [
+            real.select("user_id", "timestamp"),
+            real.select(pl.lit("stranger").alias("user_id"), "timestamp").head(1),
+        ]
+    )
+    ends = people.group_by("user_id").agg(left=pl.col("timestamp").min(), right=pl.col("timestamp").max())
+    return (
+        ends.sort("user_id").unpivot(index="user_id", variable_name="direction", value_name="end")
+        .join(pl.DataFrame({"place": [1, 2, 3]}), how="cross")
+        .with_columns(away=pl.when(pl.col("direction") == "left").then(-pl.col("place")).otherwise("place"))
+        .with_columns(item_id="new-" + pl.col("direction") + pl.col("place").cast(pl.String), event=pl.lit("rating"),
+                      value=pl.lit(3.0), timestamp=pl.col("end") + pl.duration(days="away"), origin=pl.lit(generator),
+                      weight=pl.lit(1.0))
+        .select(*CANONICAL, "direction", "place").cast(dict(INTERACTIONS)).sort("user_id", "timestamp")
+    )  # fmt: skip
+
+
 def ingredients(real: pl.DataFrame, max_ratio: float = 2.0, n_sample: int = 60) -> Ingredients:
-    return Ingredients(real, lambda name: shop(n_sample, f"synthetic:{name}:", name), max_ratio)
+    def beside(generator: str, table: str) -> pl.DataFrame | None:
+        if table == "extensions":
+            return extensions(real, generator)
+        users = shop(n_sample, f"synthetic:{generator}:", generator)["user_id"].unique().sort()
+        realness = pl.Series("realness", np.linspace(-1, 1, len(users)), dtype=pl.Float32)
+        return pl.DataFrame([users, realness]) if table == "realness" else None
+
+    return Ingredients(real, lambda name: shop(n_sample, f"synthetic:{name}:", name), max_ratio, beside)
 
 
 def build(steps, real: pl.DataFrame | None = None, seed: int = 7, **options) -> pl.DataFrame:
@@ -73,17 +108,40 @@ def step(request):
 @pytest.fixture(params=OPERATIONS + [f"policy {name}" for name in PARAMS["policies"]])
 def steps(request):
     kind, _, policy = request.param.partition(" ")
-    return PARAMS["policies"][policy] or [] if policy else [{kind: NEEDED.get(kind, {})}]
+    if not policy:
+        return EXAMPLES.get(kind, [{kind: NEEDED.get(kind, {})}])
+    settled = []
+    for step in PARAMS["policies"][policy] or []:
+        [(name, config)] = step.items()
+        settled += Search(config).step(config["samples"][0], 1.0, 0.5) if name == "search" else [step]
+    return settled
 
 
-def test_real_rows_stay_as_they_are_and_in_order(steps):
+def names(steps) -> set[str]:
+    return {name for step in steps for name in step}
+
+
+def test_real_rows_stay_as_they_are_and_in_order_but_for_their_weights(steps):
     real = shop().sample(fraction=1.0, shuffle=True, seed=2)
-    assert build(steps, real).select(CANONICAL).head(len(real)).equals(real)
+    kept = build(steps, real).select(CANONICAL).head(0 if "synthetic_only" in names(steps) else len(real))
+    changed = ["weight"] if "reweigh" in names(steps) else []
+    assert kept.drop(changed).equals(real.head(len(kept)).drop(changed))
+    assert len(kept) == (0 if "synthetic_only" in names(steps) else len(real))
+
+
+def test_a_policy_without_real_rows_has_none_and_all_others_have_all(steps):
+    real = shop()
+    left = build(steps, real)
+    people = left.filter((pl.col("origin") == "real") | pl.col("user_id").is_in(set(real["user_id"])))
+    if "synthetic_only" in names(steps):
+        assert people.is_empty() and len(left)
+    else:
+        assert (left["origin"] == "real").sum() == len(real)
 
 
 def test_features_of_the_training_set_are_left_behind(steps):
     real = shop().with_columns(user__activity=pl.lit(1.0))
-    assert set(build(steps, real).columns) - {"observed"} == set(CANONICAL)
+    assert set(build(steps, real).columns) - {"observed", "negative"} == set(CANONICAL)
 
 
 def test_a_training_set_is_canonical(steps):
@@ -93,10 +151,13 @@ def test_a_training_set_is_canonical(steps):
     if "observed" in training.columns:
         assert training["observed"].dtype == pl.Boolean
         assert training.filter(pl.col("origin") == "real")["observed"].all()
+    if "negative" in training.columns:
+        assert training["negative"].dtype == pl.Boolean
+        assert not training.filter(pl.col("origin") == "real")["negative"].any()
 
 
-def test_added_rows_are_sorted_by_user_and_time(steps):
-    new = added(build(steps))
+def test_added_rows_are_sorted_by_user_and_time(step):
+    new = added(build([step]))
     assert new.equals(new.sort("user_id", "timestamp", maintain_order=True))
 
 
@@ -111,7 +172,12 @@ def test_the_same_seed_gives_the_same_rows(steps):
 def test_added_users_never_carry_a_real_id(steps):
     clever = pl.col("user_id").replace({"u001": "synthetic:bootstrap:00000000", "u002": "synthetic:gan:001"})
     real = shop().with_columns(clever.alias("user_id"))
-    assert not set(added(build(steps, real))["user_id"]) & set(real["user_id"])
+    if names(steps) <= {*ADDING, "reweigh", "synthetic_only", "continue_champion"}:
+        assert not set(added(build(steps, real))["user_id"]) & set(real["user_id"])
+    else:  # rows for real people: nobody else turns up
+        makers = [step for step in steps if names([step]) <= set(ADDING)]
+        strangers = set(build(steps, real)["user_id"]) - set(real["user_id"])
+        assert strangers == set(build(makers, real)["user_id"]) - set(real["user_id"])
 
 
 def test_an_operation_adds_as_many_users_as_it_is_told(step):
@@ -140,14 +206,15 @@ def test_the_same_operation_twice_makes_different_users(step):
     assert not training.select("user_id", "item_id").is_duplicated().any()
 
 
-@pytest.mark.parametrize("name", [name for name in ADDING if name != "mix"])
+@pytest.mark.parametrize("name", [*MAKERS, "negatives"])
 def test_another_seed_makes_other_users(name):
     assert not build([{name: {}}], seed=1).equals(build([{name: {}}], seed=2))
 
 
-def test_one_user_with_one_item_breaks_no_operation(step):
-    training = build([step], shop(1))
-    assert training.select(CANONICAL).head(1).equals(shop(1))
+def test_one_user_with_one_item_breaks_no_operation(steps):
+    training = build(steps, shop(1))
+    if "synthetic_only" not in names(steps):
+        assert training.drop("weight").select(CANONICAL[:-1]).head(1).equals(shop(1).drop("weight"))
 
 
 def test_bootstrap_users_are_whole_copies_of_real_ones():
@@ -218,10 +285,38 @@ def test_mix_refuses_to_take_more_users_than_the_sample_holds():
         build([{"mix": {"sample": "gan", "ratio": 2.0}}], n_sample=10)
 
 
+def test_extend_puts_what_a_generator_guessed_before_or_after_short_histories_of_real_users():
+    real = shop()
+    ends = real.group_by("user_id").agg(
+        first=pl.col("timestamp").min(), last=pl.col("timestamp").max(), n=pl.len()
+    )
+    short = set(ends.filter(pl.col("n") <= 4)["user_id"])
+    for direction, sides in (("left", 1), ("right", 1), ("both", 2)):
+        step = {"sample": "gan", "direction": direction, "max_length": 4, "items": 2, "weight": 0.5}
+        new = added(build([{"extend": step}])).join(ends, on="user_id")
+        assert set(new["user_id"]) == short and len(new) == len(short) * 2 * sides
+        assert set(new["origin"]) == {"gan"} and set(new["weight"]) == {0.5}
+        before, after = pl.col("timestamp") < pl.col("first"), pl.col("timestamp") > pl.col("last")
+        assert new.select(
+            (before if direction == "left" else after if direction == "right" else before | after).all()
+        ).item()
+        assert set(new["item_id"].str.slice(-1)) == {"1", "2"}, "those nearest to the history"
+
+
+def test_extend_refuses_a_generator_that_extended_nothing():
+    with pytest.raises(ConfigError, match="no extensions of gan"):
+        policy = Policy("p", [{"extend": {"sample": "gan"}}], seed=0)
+        policy.apply(replace(ingredients(shop()), beside=lambda generator, table: None))
+
+
 def test_a_policy_is_what_its_most_artificial_operation_is():
-    kinds = {name: Policy("p", [{name: NEEDED.get(name, {})}], seed=0).kind for name in OPERATIONS}
+    steps = {name: EXAMPLES.get(name, [{name: NEEDED.get(name, {})}]) for name in OPERATIONS}
+    kinds = {name: Policy("p", some, seed=0).kind for name, some in steps.items()}
     assert kinds["mix"] == "generated" and kinds["truncate"] == "real"
-    assert {kinds[name] for name in ("bootstrap", "crossover", "popularity_random")} == {"placebo"}
+    assert {kinds[n] for n in ("bootstrap", "crossover", "popularity_random", "noise", "expand")} == {
+        "placebo"
+    }
+    assert {kinds[n] for n in ("split", "reweigh", "continue_champion")} == {"real"}
     assert Policy("none", [], seed=0).kind == "real"
     assert Policy("p", [{"truncate": {}}, {"bootstrap": {}}], seed=0).kind == "placebo"
     assert Policy("p", [{"bootstrap": {}}, {"mix": NEEDED["mix"]}], seed=0).kind == "generated"

@@ -1,8 +1,9 @@
-"""Adding made-up users to a training set: how many there is room for, whose rows they copy, what they are called."""
+"""Adding to a training set: how many users there is room for, whose rows they copy, what they are called."""
 
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,9 @@ from augrec.data.columns import Columns as C
 
 NUMBER = "number"
 """Of a made-up user within one operation, 0 … n-1; `append_users` turns it into an id."""
+
+MARKS: Final = {C.OBSERVED: True, C.NEGATIVE: False}
+"""Columns that only training sets have, and what rows without them are."""
 
 _logger = logging.getLogger(__name__)
 
@@ -26,6 +30,12 @@ def users_to_add(ratio: float, training: pl.DataFrame, ingredients: Ingredients)
     if wanted > room:
         _logger.warning("augmentation.max_ratio leaves room for %d users; %d were asked for", room, wanted)
     return min(wanted, room)
+
+
+def each_in_turn(usable: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
+    """n of `usable`, int (m,), in random order, nobody again before all have come; none where nobody is usable."""
+    rounds = -(-n // len(usable)) if len(usable) else 0
+    return np.concatenate([usable[:0], *(random.permutation(usable) for _ in range(rounds))])[:n]
 
 
 def copy_users(real: pl.DataFrame, chosen: np.ndarray) -> pl.DataFrame:
@@ -58,14 +68,21 @@ def append_users(training: pl.DataFrame, made: pl.DataFrame, maker: str) -> pl.D
         pl.lit(prefix).add(pl.col(NUMBER).cast(pl.String).str.zfill(8)).alias(C.USER),
         pl.lit(maker).alias(C.ORIGIN),
     )
-    columns = list(INTERACTIONS)
-    if C.OBSERVED in training.columns or C.OBSERVED in made.columns:
-        columns.append(C.OBSERVED)
-        training, named = (
-            table if C.OBSERVED in table.columns else table.with_columns(pl.lit(True).alias(C.OBSERVED))
-            for table in (training, named)
-        )
-    return pl.concat([training.select(columns), named.select(columns)])
+    return append_rows(training, named)
+
+
+def append_rows(training: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """`training` as it is, then `more`: canonical rows, either perhaps with some of the columns of `MARKS`."""
+    kinds = {name: kind for name, kind in INTERACTIONS.items() if name in more.columns}
+    more = more.cast(kinds)  # type: ignore[arg-type]
+    marks = [mark for mark in MARKS if mark in training.columns or mark in more.columns]
+    tables = [
+        table.with_columns(
+            pl.lit(MARKS[mark]).alias(mark) for mark in marks if mark not in table.columns
+        ).select(*INTERACTIONS, *marks)
+        for table in (training, more)
+    ]
+    return pl.concat(tables)
 
 
 def _free_prefix(maker: str, taken: pl.Series) -> str:

@@ -4,15 +4,18 @@ A policy is a list of operations applied in order. One operation is one file in 
 
     policies:
       profile_gan:
+      - truncate: {ratio: 1.0}
       - mix: {sample: profile_gan, ratio: 1.0, weight: 0.5}
+
+Operations add users, add rows to real users, or change what rows weigh; `synthetic_only` drops the real ones.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Literal
 
 import polars as pl
 
@@ -22,7 +25,16 @@ from augrec.data.columns import INTERACTIONS, require
 from augrec.errors import ConfigError
 from augrec.seeds import derive
 
+Steps = Sequence[Mapping[str, Mapping[str, Any] | None]]
+"""A policy as params.yaml has it: [{operation: {option: value}}, …]."""
+
 Kind = Literal["real", "placebo", "generated"]
+KINDS: Final = ("real", "placebo", "generated")
+"""From the least artificial to the most."""
+
+
+def _nothing(generator: str, table: str) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -33,23 +45,36 @@ class Ingredients:
         real: the real training interactions, before any operation.
         sample: gives the synthetic interactions of a generator by name.
         max_ratio: at most this many synthetic users for each real one.
+        beside: gives another table that lies with the sample of a generator, by their names, such as "realness"; None
+            where the generator makes none.
     """
 
     real: pl.DataFrame
     sample: Callable[[str], pl.DataFrame]
     max_ratio: float
+    beside: Callable[[str, str], pl.DataFrame | None] = field(default=_nothing)
 
 
 class Operation(Configured, ABC):
     """One step of a policy: a pure function from a training set to a training set.
 
-    `kind` says what its rows are: "real" (only rearranges real rows), "placebo" (makes users cheaply, with no generator:
-    the control a generator must beat), or "generated" (uses a generator's sample).
+    Attributes:
+        kind: what its rows are: "real" (only rearranges or weighs real rows), "placebo" (makes rows up cheaply, with no
+            generator: the control a generator must beat), or "generated" (uses a generator's sample).
+        generators: those whose samples it uses.
+        makes_users: whether it makes users of real rows alone, as many as its `ratio` says, so that `mix` can choose
+            among them as among a sample.
+        continues_champion: whether training under the policy begins at the champion's weights, where it can.
+        drops_people: whether it drops every row of a real person.
+        adds_no_people: whether it adds no row of a real person, nor a model that learnt from one.
     """
 
-    kind: ClassVar[Kind]
+    kind: Kind
+    generators: tuple[str, ...] = ()
+    makes_users: ClassVar[bool] = False
     continues_champion: ClassVar[bool] = False
-    """Whether training under the policy begins at the champion's weights, where it can."""
+    drops_people: ClassVar[bool] = False
+    adds_no_people: bool = False
 
     @abstractmethod
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
@@ -65,10 +90,8 @@ class Policy:
         seed: where the operations' random draws come from.
     """
 
-    def __init__(
-        self, name: str, steps: Sequence[Mapping[str, Mapping[str, Any] | None]], *, seed: int
-    ) -> None:
-        self.name = name
+    def __init__(self, name: str, steps: Steps, *, seed: int) -> None:
+        self.name, self.seed = name, seed
         self.operations: list[Operation] = []
         for place, step in enumerate(steps):
             if len(step) != 1:
@@ -80,12 +103,23 @@ class Policy:
             [(operation, config)] = step.items()
             kind = component.find("augrec.augmentation", operation, Operation)  # type: ignore[type-abstract]
             self.operations.append(kind(config, seed=derive(seed, name, place, operation)))
+        if self.is_synthetic_only:
+            self._refuse_people()
 
     @property
     def kind(self) -> Kind:
         """The kind of its most artificial operation: generated, else placebo, else real."""
-        kinds = {operation.kind for operation in self.operations}
-        return "generated" if "generated" in kinds else "placebo" if "placebo" in kinds else "real"
+        return max((operation.kind for operation in self.operations), key=KINDS.index, default="real")
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """Those whose samples it uses, by name."""
+        return tuple(sorted({name for operation in self.operations for name in operation.generators}))
+
+    @property
+    def is_synthetic_only(self) -> bool:
+        """Whether its training set is meant to hold no row of a real person."""
+        return any(operation.drops_people for operation in self.operations)
 
     @property
     def continues_champion(self) -> bool:
@@ -103,4 +137,20 @@ class Policy:
         training = ingredients.real
         for operation in self.operations:
             training = operation.apply(training, ingredients)
+        if self.is_synthetic_only and training.is_empty():
+            raise ConfigError(
+                "nothing is left to train on: no generator gave this policy a user",
+                where=f"params.yaml, policies.{self.name}",
+                fix="add `mix` with a generator's sample, a ratio and a weight above 0",
+            )
         return training
+
+    def _refuse_people(self) -> None:
+        """Copies of real rows under made-up names would pass for synthetic ones."""
+        copying = sorted({one.name() for one in self.operations if not one.adds_no_people})
+        if copying:
+            raise ConfigError(
+                f"the policy is to hold no row of a real person, and {', '.join(copying)} would bring some",
+                where=f"params.yaml, policies.{self.name}",
+                fix="beside synthetic_only use `mix` with samples of generators, and `reweigh`, alone",
+            )

@@ -24,6 +24,7 @@ class Bootstrap(Operation):
 
     Config = BootstrapConfig
     kind = "placebo"
+    makes_users = True
 
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
         """Append the copies."""

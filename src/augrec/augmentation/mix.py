@@ -1,56 +1,179 @@
-"""Adds synthetic users from a generator's sample."""
+"""Adds users of a sample: of a generator's, of a placebo's, or of several at once."""
 
 from __future__ import annotations
 
-import polars as pl
-from pydantic import Field
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil
+from typing import Any
 
+import numpy as np
+import polars as pl
+from pydantic import Field, model_validator
+
+from augrec import component
+from augrec.augmentation._selectors import base as selectors
 from augrec.augmentation._users import NUMBER, append_users, users_to_add
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import KINDS, Ingredients, Operation
 from augrec.component import ComponentConfig
-from augrec.data.columns import INTERACTIONS, require
+from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
 from augrec.errors import ConfigError
+from augrec.seeds import derive, rng
+
+_logger = logging.getLogger(__name__)
 
 
 class MixConfig(ComponentConfig):
-    """Knobs of the mix."""
+    """Whose users, how many, who of them, and what they weigh."""
 
-    sample: str
-    """Name of the generator whose sample is used."""
+    sample: str | None = None
+    """A generator, or an operation that makes users of real rows: popularity_random, crossover, bootstrap, …"""
+    samples: dict[str, float] = {}
+    """Or several, with the share of the added users that each gives."""
     ratio: float = Field(1.0, ge=0.0)
-    """Synthetic users for each real one."""
+    """Users added for each real one."""
     weight: float = Field(1.0, ge=0.0)
     """Weight of their rows where a real row has 1; at 0 nothing is added."""
+    choose: list[dict[str, dict[str, Any] | None]] = []
+    """Selectors that decide who is taken; empty: those that come first. Several multiply."""
+    weigh: list[dict[str, dict[str, Any] | None]] = []
+    """Selectors by whose values users weigh more or less, `weight` on average; empty: all alike."""
+    pool: float | None = Field(None, gt=0.0)
+    """Choose among so many users for each real one; null: all that the sample holds, and of an operation's users 1 or
+    `ratio`, whichever is more."""
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> MixConfig:
+        if (self.sample is None) == (not self.samples):
+            raise ValueError("name either one `sample`, or several `samples` with their shares")
+        if any(share < 0 for share in self.samples.values()) or (
+            self.samples and not sum(self.samples.values()) > 0
+        ):
+            raise ValueError("shares of `samples` must not be negative, nor all 0")
+        return self
 
 
 class Mix(Operation):
-    """Adds the first users of the sample.
+    """Adds users of one sample or of several.
 
-    More users than the sample holds are refused: with fewer, the comparison with a placebo would not be equal.
+    Without `choose` the first users of a sample are taken. Otherwise users are drawn without replacement in proportion
+    to the product of the selectors' values (Efraimidis & Spirakis 2006). More users than there are to choose from are
+    refused: with fewer, the comparison with a placebo would not be equal. An operation's users are chosen and weighed
+    just like a generator's, so that each generated policy can have a placebo of its own.
     """
 
     Config = MixConfig
-    kind = "generated"
+
+    def __init__(self, config: ComponentConfig | Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
+        super().__init__(config, seed=seed)
+        made = [_maker(name) for name in self.shares]
+        self.generators = tuple(name for name, maker in zip(self.shares, made, strict=True) if maker is None)
+        self.kind = max((maker.kind if maker else "generated" for maker in made), key=KINDS.index)
+        self.adds_no_people = len(self.generators) == len(self.shares)
+        self._choose = selectors.build(self.config.choose, seed=seed, where="mix.choose")
+        self._weigh = selectors.build(self.config.weigh, seed=seed, where="mix.weigh")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each sample's share of the added users."""
+        named = self.config.samples or {self.config.sample: 1.0}
+        return {name: share / sum(named.values()) for name, share in named.items() if share > 0}
 
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
-        """Append the synthetic users.
+        """Append the users, sample after sample.
 
         Raises:
-            ConfigError: the sample holds fewer users than are asked for.
-            InputError: the sample is not canonical.
+            ConfigError: there are fewer users to choose from than are asked for, or a selector lacks what it needs.
+            InputError: a sample is not canonical.
         """
-        sample = ingredients.sample(self.config.sample)
-        require(sample, INTERACTIONS, where=f"the sample of {self.config.sample}")
         n = users_to_add(self.config.ratio, training, ingredients) if self.config.weight > 0 else 0
-        if n > (held := sample[C.USER].n_unique()):
-            raise ConfigError(
-                f"the policy asks for {n} users of {self.config.sample}, its sample holds {held}",
-                where="params.yaml, mix.ratio",
-                fix="raise synthesis.ratio to at least mix.ratio, or lower mix.ratio",
-            )
-        numbered = sample.sort(C.USER, C.TIMESTAMP, maintain_order=True).with_columns(
-            pl.col(C.USER).rle_id().alias(NUMBER),
-            pl.lit(self.config.weight, dtype=pl.Float32).alias(C.WEIGHT),
+        for (name, share), many in zip(
+            self.shares.items(), _whole(n, list(self.shares.values())), strict=True
+        ):
+            if many:
+                training = append_users(training, self._draw(name, share, many, ingredients), name)
+        return training
+
+    def _draw(self, name: str, share: float, n: int, ingredients: Ingredients) -> pl.DataFrame:
+        """Rows of n users of one sample, numbered from 0."""
+        n_real = ingredients.real[C.USER].n_unique()
+        rows, origin = self._sample(name, share, ingredients), f"the sample of {name}"
+        require(rows, INTERACTIONS, where=origin)
+        rows = rows.sort(C.USER, C.TIMESTAMP, maintain_order=True).with_columns(
+            pl.col(C.USER).rle_id().alias(NUMBER)
         )
-        return append_users(training, numbered.filter(pl.col(NUMBER) < n), self.config.sample)
+        held = rows[C.USER].n_unique()
+        if self.config.pool is not None:
+            held = min(held, ceil(self.config.pool * share * n_real))
+            rows = rows.filter(pl.col(NUMBER) < held)
+        if n > held:
+            raise ConfigError(
+                f"the policy asks for {n} users of {name}, its sample holds {held}",
+                where="params.yaml, mix.ratio",
+                fix="raise synthesis.ratio (or mix.pool) to at least mix.ratio, or lower mix.ratio",
+            )
+        chosen, weights = np.arange(n), np.ones(n)
+        if n and (self._choose or self._weigh):
+            pool = selectors.Pool(name, rows, ingredients.real, lambda table: ingredients.beside(name, table))
+            if self._choose:
+                chosen = self._chosen(pool, n)
+            if self._weigh:
+                weights = _on_average_one(selectors.product(self._weigh, pool)[chosen])
+        picked = pl.DataFrame(
+            {NUMBER: chosen, "to": np.arange(n), C.WEIGHT: (self.config.weight * weights).astype(np.float32)},
+            schema_overrides={NUMBER: rows.schema[NUMBER]},
+        )
+        taken = rows.drop(C.WEIGHT).join(picked, on=NUMBER, how="inner", maintain_order="left")
+        return taken.drop(NUMBER).rename({"to": NUMBER})
+
+    def _sample(self, name: str, share: float, ingredients: Ingredients) -> pl.DataFrame:
+        maker = _maker(name)
+        if maker is None:
+            return ingredients.sample(name)
+        n_real = ingredients.real[C.USER].n_unique()
+        many = ceil((self.config.pool or max(1.0, self.config.ratio)) * share * n_real)
+        operation = maker({"ratio": many / n_real}, seed=derive(self.seed, name))
+        made = operation.apply(ingredients.real, replace(ingredients, max_ratio=many + 1))
+        return made.filter(pl.col(C.ORIGIN) != REAL)
+
+    def _chosen(self, pool: selectors.Pool, n: int) -> np.ndarray:
+        """Numbers of n users, int64, ascending."""
+        chances = selectors.product(self._choose, pool)
+        if (left := int((chances > 0).sum())) < n:
+            raise ConfigError(
+                f"the policy asks for {n} users of {pool.name}; `choose` leaves {left} of {len(chances)}",
+                where="params.yaml, mix.choose",
+                fix="raise synthesis.ratio (or mix.pool), lower mix.ratio, or let the selectors leave more",
+            )
+        if left == n:
+            _logger.warning("%s: `choose` had no choice, all %d users it left are needed", pool.name, n)
+        with np.errstate(divide="ignore"):
+            keys = np.log(chances) + rng(self.seed, "choose", pool.name).gumbel(size=len(chances))
+        return np.sort(np.argsort(-keys, kind="stable")[:n])
+
+
+def _maker(name: str) -> type[Operation] | None:
+    """The operation of that name that makes users of real rows; None: it is a generator's."""
+    if name not in component.available("augrec.augmentation"):
+        return None
+    maker = component.find("augrec.augmentation", name, Operation)  # type: ignore[type-abstract]
+    if not maker.makes_users:
+        raise ConfigError(f"{name} makes no users of its own", where="params.yaml, mix.sample",
+                          fix="name a generator, or an operation such as bootstrap or popularity_random")  # fmt: skip
+    return maker
+
+
+def _whole(n: int, shares: list[float]) -> list[int]:
+    """n in parts as near to the shares as whole numbers allow (largest remainders)."""
+    exact = n * np.array(shares)
+    parts = np.floor(exact + 1e-9).astype(int)
+    for place in np.argsort(parts - exact, kind="stable")[: n - parts.sum()]:
+        parts[place] += 1
+    return parts.tolist()
+
+
+def _on_average_one(values: np.ndarray) -> np.ndarray:
+    """Scaled to a mean of 1; ones where all are 0."""
+    return values / values.mean() if values.sum() > 0 else np.ones(len(values))

@@ -28,6 +28,7 @@ class PopularityRandom(Operation):
 
     Config = PopularityRandomConfig
     kind = "placebo"
+    makes_users = True
 
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
         """Append the users."""

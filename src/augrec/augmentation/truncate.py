@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from augrec.augmentation._users import NUMBER, append_users, copy_users, users_to_add
+from augrec.augmentation._users import NUMBER, append_users, copy_users, each_in_turn, users_to_add
 from augrec.augmentation.base import Ingredients, Operation
 from augrec.component import ComponentConfig
 from augrec.data.columns import Columns as C
@@ -31,15 +31,14 @@ class Truncate(Operation):
 
     Config = TruncateConfig
     kind = "real"
+    makes_users = True
 
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
         """Append the truncated users."""
         random = rng(self.seed, "users")
         lengths = ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
-        usable = np.nonzero(lengths >= 2)[0]
-        n = users_to_add(self.config.ratio, training, ingredients) if len(usable) else 0
-        rounds = -(-n // max(len(usable), 1))
-        chosen = np.concatenate([usable[:0], *(random.permutation(usable) for _ in range(rounds))])[:n]
+        n = users_to_add(self.config.ratio, training, ingredients)
+        chosen = each_in_turn(np.nonzero(lengths >= 2)[0], n, random)
         cuts = random.integers(1, np.minimum(self.config.max_length, lengths[chosen] - 1) + 1)
         rows = copy_users(ingredients.real, chosen)
         place = rows.select(pl.int_range(pl.len()).over(NUMBER)).to_series()

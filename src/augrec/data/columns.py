@@ -25,6 +25,9 @@ class Columns:
     WEIGHT: Final = "weight"
     OBSERVED: Final = "observed"
     """Training sets only: False where a row is a target that the model must predict but may not see as input."""
+    NEGATIVE: Final = "negative"
+    """Training sets only: True where the user most likely met the item and left it; such a row is no interaction, but
+    something that pairwise recommenders may rank below those there are."""
 
     TITLE: Final = "title"
     DESCRIPTION: Final = "description"

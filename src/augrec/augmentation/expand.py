@@ -1,0 +1,85 @@
+"""Placebo: short real histories go on with the items a simple recommender would give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from augrec.augmentation._users import append_rows
+from augrec.augmentation.base import Ingredients, Operation
+from augrec.component import ComponentConfig
+from augrec.data.columns import Columns as C
+from augrec.data.histories import ItemIndex
+from augrec.errors import ConfigError
+from augrec.generators._details import RowDetails
+from augrec.recommenders import base as recommenders
+from augrec.seeds import derive, rng
+
+
+class ExpandConfig(ComponentConfig):
+    """Whose histories, by what, and how much it counts."""
+
+    recommender: dict[str, dict[str, Any] | None] = {"item_knn": None}
+    """One recommender and its config. It learns from the real rows; item_knn goes by which items meet in histories."""
+    max_length: int = Field(20, ge=1)
+    """Histories of at most so many distinct items are expanded."""
+    items: int = Field(5, ge=0)
+    """Added to each."""
+    weight: float = Field(0.3, ge=0.0)
+    """Of an added row where a real one has 1; at 0 nothing is added."""
+    observed: bool = False
+    """Whether models read the added rows as part of the history, or have them only as further targets."""
+
+
+class Expand(Operation):
+    """Positive expansion: rows for real users with few items, of the items that are likeliest to come next.
+
+    Nobody did what these rows say, and no generator is needed to write them: they are a placebo, which a generator that
+    extends histories must beat. They stand at the time of the user's last real row.
+    """
+
+    Config = ExpandConfig
+    kind = "placebo"
+
+    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+        """Append the rows."""
+        config, real = self.config, ingredients.real
+        short = (
+            real.sort(C.USER, C.TIMESTAMP, maintain_order=True)
+            .group_by(C.USER, maintain_order=True)
+            .agg(C.ITEM, pl.col(C.TIMESTAMP).last())
+            .filter(pl.col(C.ITEM).list.n_unique() <= config.max_length)
+        )
+        if short.is_empty() or not config.items or not config.weight:
+            return training
+        found, _ = self._recommender(real).recommend(short[C.ITEM], config.items)
+        rows = (
+            short.select(C.USER, C.TIMESTAMP)
+            .with_columns(pl.Series(C.ITEM, found.tolist(), dtype=pl.List(pl.String)))
+            .explode(C.ITEM)
+            .filter(pl.col(C.ITEM) != "")
+            .join(training.select(C.USER, C.ITEM), on=[C.USER, C.ITEM], how="anti", maintain_order="left")
+        )
+        items = ItemIndex(real[C.ITEM])
+        details = RowDetails.of(real, items).draw(
+            items.encode(rows[C.ITEM]).astype(np.int64),
+            np.ones(len(rows), np.int64),
+            rng(self.seed, "details"),
+        )
+        added = rows.with_columns(
+            details[C.EVENT],
+            details[C.VALUE],
+            pl.lit(self.name()).alias(C.ORIGIN),
+            pl.lit(config.weight).alias(C.WEIGHT),
+        )
+        return append_rows(training, added.with_columns(pl.lit(config.observed).alias(C.OBSERVED)))
+
+    def _recommender(self, real: pl.DataFrame) -> recommenders.Recommender:
+        if len(self.config.recommender) != 1:
+            raise ConfigError("expand goes by one recommender", where="params.yaml, expand.recommender",
+                              fix="write it as {item_knn: {}}")  # fmt: skip
+        [(name, options)] = self.config.recommender.items()
+        return recommenders.find(name)(options, seed=derive(self.seed, name)).fit(real)

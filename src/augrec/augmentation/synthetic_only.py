@@ -1,0 +1,28 @@
+"""Drops every row of a real person: what is left can be shared, and a recommender learns from it alone."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from augrec.augmentation.base import Ingredients, Operation
+from augrec.data.columns import REAL
+from augrec.data.columns import Columns as C
+
+
+class SyntheticOnly(Operation):
+    """Leaves the users of generators' samples. A policy with it is refused if another operation brings real rows.
+
+    A recommender that trains on it sees real people in one place: validation users choose its checkpoint and, in a
+    search, its values. Selectors of `mix` compare the sample with real users, and what they leave tells of that; the
+    audit judged the whole sample, not what they left. Whoever shares the rows should mix without selectors.
+    """
+
+    kind = "generated"
+    drops_people = True
+    adds_no_people = True
+
+    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+        """The rows that neither are real nor belong to a real user."""
+        people = ingredients.real.select(C.USER).unique()
+        left = training.filter(pl.col(C.ORIGIN) != REAL)
+        return left.join(people, on=C.USER, how="anti", maintain_order="left")
