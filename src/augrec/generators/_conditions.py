@@ -62,9 +62,13 @@ class Conditions:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Float32 (len(rows), width): standardised log length, then one-hot attributes."""
+        return self.encode(self.lengths[rows], self.codes[rows])
+
+    def encode(self, lengths: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """As `vectors`, for anybody's lengths int (m,) and codes int (m, number of attributes); -1 is all zeros."""
         logs = np.log1p(self.lengths)
-        parts = [((logs[rows] - logs.mean()) / max(float(logs.std()), 1e-6))[:, None]]
-        parts += [np.eye(len(values))[self.codes[rows, at]] for at, values in enumerate(self.labels.values())]
+        parts = [((np.log1p(lengths) - logs.mean()) / max(float(logs.std()), 1e-6))[:, None]]
+        parts += [np.arange(len(values)) == codes[:, [at]] for at, values in enumerate(self.labels.values())]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def draw(self, n: int, condition: Mapping[str, object], random: np.random.Generator) -> np.ndarray:

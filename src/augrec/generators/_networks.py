@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
@@ -41,16 +42,81 @@ class ProfileGenerator(nn.Module):
 
 
 class ProfileCritic(nn.Module):
-    """How real a profile looks under its condition; larger is more real."""
+    """How real profiles look under their conditions; larger is more real.
 
-    def __init__(self, condition: int, hidden: int, n_items: int) -> None:
+    Packed (PacGAN, arXiv 1712.04086), it judges several profiles at once and so sees when they are too much alike.
+
+    Args:
+        condition: width of the condition.
+        hidden: width of both hidden layers.
+        n_items: size of the catalogue.
+        packing: profiles judged at once.
+    """
+
+    def __init__(self, condition: int, hidden: int, n_items: int, packing: int = 1) -> None:
         super().__init__()
-        self.layers = _perceptron(n_items + condition, hidden, 1)
+        self.packing = packing
+        self.layers = _perceptron(packing * (n_items + condition), hidden, 1)
 
     def forward(self, profiles: Tensor, condition: Tensor) -> Tensor:
-        """Scores float32 (B,) of profiles (B, n_items); long profiles are scaled to the norm of short ones."""
+        """Scores float32 (B / packing,) of profiles (B, n_items); consecutive ones are judged together."""
+        return self.layers[-1](self.features(profiles, condition)).squeeze(1).float()
+
+    def features(self, profiles: Tensor, condition: Tensor) -> Tensor:
+        """What the last layer judges by (B / packing, hidden); long profiles are scaled to the norm of short ones."""
         scaled = profiles / profiles.sum(dim=1, keepdim=True).clamp(min=1.0).sqrt()
-        return self.layers(torch.cat([scaled, condition], dim=1)).squeeze(1)
+        packs = torch.cat([scaled, condition], dim=1).reshape(len(profiles) // self.packing, -1)
+        return self.layers[:-1](packs)
+
+
+class Average(nn.Module):
+    """A copy of a module whose weights are the exponential moving average of the module's.
+
+    Args:
+        module: what is followed.
+        decay: of the average; a young average forgets faster, or the first weights would stay in it for long.
+    """
+
+    updates: Tensor
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module).requires_grad_(False)
+        self._decay = decay
+        device = next(module.parameters()).device
+        self.register_buffer("updates", torch.zeros((), device=device))
+
+    @torch.no_grad()
+    def follow(self, module: nn.Module) -> None:
+        """Take in the module's weights; stays on the device."""
+        self.updates.add_(1.0)
+        share = 1.0 - ((1.0 + self.updates) / (10.0 + self.updates)).clamp(max=self._decay)
+        for old, new in zip(self.module.parameters(), module.parameters(), strict=True):
+            old.lerp_(new, share)
+
+
+class Rows:
+    """The rows of a sparse 0/1 matrix, resident on a device.
+
+    Args:
+        matrix: (n, n_items), without explicit zeros.
+        device: where the rows are needed.
+    """
+
+    def __init__(self, matrix: sp.csr_matrix, device: torch.device) -> None:
+        self.shape = matrix.shape
+        self._starts = torch.as_tensor(matrix.indptr[:-1].astype(np.int64), device=device)
+        self._lengths = torch.as_tensor(np.diff(matrix.indptr).astype(np.int64), device=device)
+        self._items = torch.as_tensor(matrix.indices.astype(np.int64), device=device)
+        self._places = torch.arange(int(np.diff(matrix.indptr).max(initial=1)), device=device)
+
+    def dense(self, rows: Tensor) -> Tensor:
+        """Float32 (len(rows), n_items) of rows int64 (B,); every shape depends on B alone, so it can be captured."""
+        at = self._starts[rows, None] + self._places  # (B, longest)
+        items = self._items[at.clamp(max=len(self._items) - 1)]
+        items = torch.where(self._places < self._lengths[rows, None], items, self.shape[1])
+        dense = torch.zeros(len(rows), self.shape[1] + 1, device=rows.device)
+        return dense.scatter_(1, items, 1.0)[:, :-1]
 
 
 def straight_through(logits: Tensor, temperature: float, random: torch.Generator) -> Tensor:
@@ -76,20 +142,36 @@ def critic_loss(
     penalty: float,
     random: torch.Generator,
 ) -> Tensor:
-    """What the critic minimises.
+    """What the critic minimises: see `judge`."""
+    return judge(loss, critic, real, fake, condition, penalty, random)[0]
+
+
+def judge(
+    loss: Loss,
+    critic: ProfileCritic,
+    real: Tensor,
+    fake: Tensor,
+    condition: Tensor,
+    penalty: float,
+    random: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """What the critic minimises, and how surely it tells real from fake (see `_watch.CRITIC_WINS`).
 
     "relativistic": pairing loss with zero-centred gradient penalties on real (R1) and fake (R2), arXiv 2501.05441.
     "wasserstein": Wasserstein loss with a gradient penalty between real and fake (WGAN-GP), arXiv 1704.00028.
     """
     if loss == "relativistic":
-        real_scores, real_slope = _slope(critic, real, condition)
-        fake_scores, fake_slope = _slope(critic, fake, condition)
-        flatness = real_slope.square().mean() + fake_slope.square().mean()
-        return functional.softplus(fake_scores - real_scores).mean() + penalty / 2 * flatness
+        both = torch.cat([real, fake])
+        scores, slopes = _slope(critic, both, torch.cat([condition, condition]))
+        real_scores, fake_scores = scores.chunk(2)
+        flatness = 2 * slopes.square().mean()  # R1 + R2
+        lost = functional.softplus(fake_scores - real_scores).mean() + penalty / 2 * flatness
+        return lost, _wins(real_scores, fake_scores)
     share = torch.rand(len(real), 1, generator=random, device=real.device)
     _, slope = _slope(critic, share * real + (1 - share) * fake, condition)
-    distance = critic(fake, condition).mean() - critic(real, condition).mean()
-    return distance + penalty * (slope - 1).square().mean()
+    real_scores, fake_scores = critic(real, condition), critic(fake, condition)
+    distance = fake_scores.mean() - real_scores.mean()
+    return distance + penalty * (slope - 1).square().mean(), _wins(real_scores, fake_scores)
 
 
 def generator_loss(
@@ -100,6 +182,13 @@ def generator_loss(
     if loss == "relativistic":
         return functional.softplus(critic(real, condition) - scores).mean()
     return -scores.mean()
+
+
+def feature_distance(critic: ProfileCritic, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
+    """Squared distance between the mean features of real and fake profiles (feature matching, arXiv 1606.03498)."""
+    with torch.no_grad():
+        wanted = critic.features(real, condition).float().mean(dim=0)
+    return (critic.features(fake, condition).float().mean(dim=0) - wanted).square().sum()
 
 
 def dense_rows(matrix: sp.csr_matrix, rows: np.ndarray, device: torch.device) -> Tensor:
@@ -127,6 +216,10 @@ def fixed_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _wins(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    return torch.sigmoid(real_scores - fake_scores).mean().detach()
 
 
 def _slope(critic: ProfileCritic, profiles: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -14,10 +15,20 @@ from augrec.component import Component
 from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
 from augrec.errors import InputError, RefusedError
+from augrec.generators._hardware import Hardware
 
 Log = Callable[[Mapping[str, float]], None]
-"""Receives one row of a training curve, e.g. {"step": 100, "critic": 0.7, "generator": 0.9}."""
+"""Receives one row of a training curve, e.g. {"step": 100, "critic": 0.7, "generator": 0.9}.
 
+A step that was told before is told again where training went back: its row, and those after it, are void then.
+"""
+
+
+Direction = Literal["left", "right"]
+"""Of an extension: before the first interaction of a history, or after the last."""
+EXTENSIONS, DIRECTION, PLACE = "extensions", "direction", "place"
+"""The table of extensions that lies with a sample, and its columns beside the canonical ones: which side, and how far from the
+real rows, 1 being next to them."""
 
 _WHERE = "generator training interactions"
 
@@ -33,6 +44,7 @@ class Lesson:
         log: receives the training curve.
         checkpoints: a folder for the latest sound state of the training, which an interrupted training of the same
             configuration and data goes on from; None: none is kept.
+        hardware: how many devices train together, and in which precision.
     """
 
     interactions: pl.DataFrame
@@ -40,6 +52,7 @@ class Lesson:
     items: pl.DataFrame | None
     log: Log
     checkpoints: Path | None
+    hardware: Hardware = field(default_factory=Hardware)
 
 
 class Generator(Component):
@@ -56,11 +69,12 @@ class Generator(Component):
         items: pl.DataFrame | None = None,
         log: Log | None = None,
         checkpoints: Path | None = None,
+        hardware: Hardware | None = None,
     ) -> Generator:
         """Learn.
 
         Args:
-            interactions, users, items, log, checkpoints: see `Lesson`; all but the first are optional.
+            interactions, users, items, log, checkpoints, hardware: see `Lesson`; all but the first are optional.
 
         Raises:
             InputError: no rows, or columns are missing.
@@ -78,7 +92,10 @@ class Generator(Component):
                 where=_WHERE,
                 fix="give it data/training_set, not an augmented training set",
             )
-        self._fit(Lesson(interactions, users, items, log or (lambda row: None), checkpoints))
+        lesson = Lesson(
+            interactions, users, items, log or (lambda row: None), checkpoints, hardware or Hardware()
+        )
+        self._fit(lesson)
         return self
 
     def sample(
@@ -109,6 +126,32 @@ class Generator(Component):
             this generator has no critic.
         """
         return None
+
+    def extend(
+        self, interactions: pl.DataFrame, *, n: int, direction: Direction, seed: int | None = None
+    ) -> pl.DataFrame | None:
+        """Guess what else people did, before ("left") or after ("right") what is known of them.
+
+        Args:
+            interactions: canonical, of training users.
+            n: how many rows to write for each user; fewer where the catalogue has no more.
+            direction: on which side of the history.
+            seed: of the draw; the generator's own seed when absent.
+
+        Returns:
+            Canonical interactions of these users under their own ids, the new rows alone, sorted by user and time;
+            `origin` is the generator's name. They belong to real people: no such row may be given away. None: this
+            generator extends no histories.
+        """
+        return None
+
+    def facts(self) -> dict[str, object]:
+        """What a fitted generator's samples must be published with, as JSON has it; most have nothing to say.
+
+        A differentially private generator gives {"privacy": {"epsilon": …, "delta": …, …}}, one that makes rows up for items
+        that no training user met {"new_items": [their ids]}.
+        """
+        return {}
 
     @abstractmethod
     def _fit(self, lesson: Lesson) -> None: ...

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from augrec.component import ComponentConfig
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError, RefusedError
+from augrec.errors import ConfigError
 from augrec.generators import _networks as networks
 from augrec.generators._conditions import Conditions
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators.base import Generator, Lesson, Log
+from augrec.generators._training import Course, fingerprint, train
+from augrec.generators._watch import CRITIC_WINS, LOOK_AT_USERS, look
+from augrec.generators.base import Generator, Lesson
 from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
-_EXPLODED = 1e6
 _CELLS_AT_ONCE = 2**24
-_LOOK_AT_USERS = 256
+_PACKINGS = 8
 
 
 class ProfileGanConfig(ComponentConfig):
@@ -43,6 +43,10 @@ class ProfileGanConfig(ComponentConfig):
     """Relativistic pairing loss with R1 and R2, or Wasserstein loss with a gradient penalty (WGAN-GP)."""
     penalty: float = Field(1.0, ge=0.0)
     """Weight of the gradient penalty; with the Wasserstein loss 10 is usual, with 3 critic steps."""
+    feature_matching: float = Field(0.0, ge=0.0)
+    """Weight of the distance between the critic's mean features of real and fake profiles in the generator's loss."""
+    packing: int = Field(1, ge=1)
+    """Profiles the critic judges at once (PacGAN), so that it sees a lack of variety; divides the batch size."""
     learning_rate: float = Field(1e-3, gt=0.0)
     """Adam's step size for both networks."""
     noise: int = Field(64, ge=1)
@@ -62,6 +66,12 @@ class ProfileGanConfig(ComponentConfig):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the same device only."""
 
+    @model_validator(mode="after")
+    def _packs_are_whole(self) -> ProfileGanConfig:
+        if self.batch_size % self.packing:
+            raise ValueError(f"packing {self.packing} does not divide batch_size {self.batch_size}")
+        return self
+
 
 class ProfileGan(Generator):
     """An MLP draws 0/1 profiles through a straight-through relaxed Bernoulli against a penalised critic.
@@ -76,6 +86,7 @@ class ProfileGan(Generator):
     conditions: Conditions
     details: RowDetails
     network: networks.ProfileGenerator
+    critic: networks.ProfileCritic
 
     def _fit(self, lesson: Lesson) -> None:
         interactions, users = lesson.interactions, lesson.users
@@ -94,43 +105,67 @@ class ProfileGan(Generator):
             self._device(),
         )
         with networks.fixed_threads(self.config.threads):
-            self._train(matrix, lesson.log)
+            train(
+                lambda gentler: self._begin(matrix, gentler),
+                name=self.name(),
+                steps=self.config.steps,
+                log_every=self.config.log_every,
+                lesson=lesson,
+                fingerprint=fingerprint(self, lesson),
+            )
 
-    def _train(self, matrix: sp.csr_matrix, log: Log) -> None:
+    def _begin(self, matrix: sp.csr_matrix, gentler: float) -> Course:
+        """A fresh training, its learning rates multiplied by `gentler`."""
         config, device = self.config, self._device()
-        random, noise_random = rng(self.seed, "batches"), self._noise_random(derive(self.seed, "noise"))
+        random = self._noise_random(derive(self.seed, "training"))
         popularity = np.asarray(matrix.sum(axis=0)).ravel()
         generator, critic = self._new_networks()
         generator.start_at((popularity + 0.5) / (matrix.shape[0] + 1.0))
-        self.network = copy.deepcopy(generator)
-        generator_optimizer = torch.optim.Adam(generator.parameters(), config.learning_rate, betas=(0.0, 0.9))
-        critic_optimizer = torch.optim.Adam(critic.parameters(), config.learning_rate, betas=(0.0, 0.9))
+        average = networks.Average(generator, config.average)
+        self.network, self.critic = cast(networks.ProfileGenerator, average.module), critic
+        rate = config.learning_rate * gentler
+        optimizers = {
+            name: torch.optim.Adam(module.parameters(), rate, betas=(0.0, 0.9), fused=True)
+            for name, module in (("generator", generator), ("critic", critic))
+        }
+        people, conditions = (
+            networks.Rows(matrix, device),
+            torch.as_tensor(self.conditions.vectors(np.arange(matrix.shape[0])), device=device),
+        )
 
         def batch() -> tuple[Tensor, Tensor, Tensor]:
             """Real and fake profiles (B, n_items) under the same conditions (B, width)."""
-            rows = random.integers(0, matrix.shape[0], config.batch_size)
-            condition = torch.as_tensor(self.conditions.vectors(rows), device=device)
-            noise = torch.randn(len(rows), config.noise, generator=noise_random, device=device)
-            fake = networks.straight_through(generator(noise, condition), config.temperature, noise_random)
-            return networks.dense_rows(matrix, rows, device), fake, condition
+            rows = torch.randint(matrix.shape[0], (config.batch_size,), generator=random, device=device)
+            condition = conditions[rows]
+            noise = torch.randn(len(rows), config.noise, generator=random, device=device)
+            fake = networks.straight_through(generator(noise, condition), config.temperature, random)
+            return people.dense(rows), fake, condition
 
-        for step in range(1, config.steps + 1):
+        def step() -> dict[str, Tensor]:
             for _ in range(config.critic_steps):
                 with torch.no_grad():
                     real, fake, condition = batch()
-                critic_loss = networks.critic_loss(
-                    config.loss, critic, real, fake, condition, config.penalty, noise_random
+                critic_loss, wins = networks.judge(
+                    config.loss, critic, real, fake, condition, config.penalty, random
                 )
-                _update(critic_optimizer, critic_loss)
+                _update(optimizers["critic"], critic_loss, critic)
             real, fake, condition = batch()
-            generator_loss = networks.generator_loss(config.loss, critic, real, fake, condition)
-            _update(generator_optimizer, generator_loss)
-            # a young average must not remember the first weights for long
-            networks.move_average(self.network, generator, min(config.average, (1 + step) / (10 + step)))
-            if step % config.log_every == 0 or step == config.steps:
-                losses = {"critic": critic_loss.item(), "generator": generator_loss.item()}
-                _check(step, losses)
-                log({"step": step, **losses, **self._look(popularity)})
+            loss = networks.generator_loss(config.loss, critic, real, fake, condition)
+            if config.feature_matching:
+                distance = networks.feature_distance(critic, real, fake, condition)
+                loss = loss + config.feature_matching * distance
+            _update(optimizers["generator"], loss, generator)
+            average.follow(generator)
+            return {"critic": critic_loss, "generator": loss, CRITIC_WINS: wins}
+
+        return Course(
+            modules={"generator": generator, "critic": critic, "average": average},
+            optimizers=optimizers,
+            step=step,
+            look=lambda: self._look(popularity),
+            randoms={"training": random},
+            capturable=True,
+        )
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         rows = self.conditions.draw(n, condition, rng(seed, "conditions"))
@@ -139,6 +174,38 @@ class ProfileGan(Generator):
             positions = self._profiles(rows, derive(seed, "profiles"))
         details = self.details.draw(positions, lengths, rng(seed, "details"))
         return build_interactions(self.name(), lengths, self.items.decode(positions), details)
+
+    @torch.no_grad()
+    def realness(self, sample: pl.DataFrame) -> pl.DataFrame:
+        """The critic's score of each user of a sample: see `Generator.realness`. Attributes are taken as usual."""
+        histories = Histories.from_interactions(sample, self.items)
+        matrix, people = histories.matrix(), self.conditions
+        condition = people.encode(
+            np.diff(matrix.indptr), np.full((matrix.shape[0], people.codes.shape[1]), -1)
+        )
+        condition[:, 1:] = people.vectors(np.arange(len(people.lengths)))[:, 1:].mean(axis=0)
+        with networks.fixed_threads(self.config.threads):
+            scores = self._scores(matrix, condition) if matrix.shape[0] else np.empty(0, np.float32)
+        return pl.DataFrame(
+            {C.USER: histories.users.tolist(), "realness": scores},
+            schema={C.USER: pl.String, "realness": pl.Float32},
+        )
+
+    def _scores(self, matrix: sp.csr_matrix, condition: np.ndarray) -> np.ndarray:
+        """Float32 (n,): mean score of the packs that a user is in, with companions drawn anew a few times."""
+        n, packing, random = matrix.shape[0], self.config.packing, rng(self.seed, "packs")
+        device, total, judged = self._device(), np.zeros(n), np.zeros(n)
+        rounds = _PACKINGS if packing > 1 else 1
+        size = packing * max(1, _CELLS_AT_ONCE // (len(self.items) * packing))
+        for _ in range(rounds):
+            order = np.resize(random.permutation(n), -(-n // packing) * packing)
+            for start in range(0, len(order), size):
+                rows = order[start : start + size]
+                known = torch.as_tensor(condition[rows], device=device)
+                scores = self.critic(networks.dense_rows(matrix, rows, device), known)
+                np.add.at(total, rows, np.repeat(scores.cpu().numpy(), packing))
+                np.add.at(judged, rows, 1)
+        return (total / judged).astype(np.float32)
 
     @torch.no_grad()
     def _profiles(self, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -154,21 +221,17 @@ class ProfileGan(Generator):
         return np.concatenate(parts)
 
     def _look(self, popularity: np.ndarray) -> dict[str, float]:
-        """Coverage and popularity correlation of a small sample from the averaged weights."""
-        rows = self.conditions.draw(_LOOK_AT_USERS, {}, rng(self.seed, "look"))
-        drawn = np.bincount(self._profiles(rows, derive(self.seed, "look")), minlength=len(self.items))
-        varied = drawn.std() > 0 and popularity.std() > 0
-        return {
-            "coverage": float((drawn > 0).mean()),
-            "popularity_correlation": float(np.corrcoef(drawn, popularity)[0, 1]) if varied else 0.0,
-        }
+        """Measures a small sample from the averaged weights."""
+        rows = self.conditions.draw(LOOK_AT_USERS, {}, rng(self.seed, "look"))
+        positions = self._profiles(rows, derive(self.seed, "look"))
+        return look(positions, self.conditions.lengths[rows], len(self.items), popularity)
 
     def _new_networks(self) -> tuple[networks.ProfileGenerator, networks.ProfileCritic]:
         config, width, device = self.config, self.conditions.width, self._device()
         with torch.random.fork_rng():
             torch.manual_seed(derive(self.seed, "weights"))
             generator = networks.ProfileGenerator(config.noise, width, config.hidden, len(self.items))
-            critic = networks.ProfileCritic(width, config.hidden, len(self.items))
+            critic = networks.ProfileCritic(width, config.hidden, len(self.items), config.packing)
         return generator.to(device), critic.to(device)
 
     def _device(self) -> torch.device:
@@ -186,7 +249,9 @@ class ProfileGan(Generator):
 
     def _state(self) -> dict[str, np.ndarray]:
         weights = {
-            f"network.{name}": value.cpu().numpy() for name, value in self.network.state_dict().items()
+            f"{part}.{name}": value.cpu().numpy()
+            for part, module in (("network", self.network), ("critic", self.critic))
+            for name, value in module.state_dict().items()
         }
         return {"items": self.items.ids, **self.conditions.state(), **self.details.state(), **weights}
 
@@ -194,29 +259,15 @@ class ProfileGan(Generator):
         self.items = ItemIndex(state["items"])
         self.conditions = Conditions.from_state(state)
         self.details = RowDetails.from_state(state)
-        self.network, _ = self._new_networks()
-        self.network.load_state_dict(
-            {
-                name.removeprefix("network."): torch.as_tensor(a)
-                for name, a in state.items()
-                if name.startswith("network.")
+        self.network, self.critic = self._new_networks()
+        for part, module in (("network.", self.network), ("critic.", self.critic)):
+            weights = {
+                key.removeprefix(part): torch.as_tensor(a) for key, a in state.items() if key.startswith(part)
             }
-        )
+            module.load_state_dict(weights)
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor, module: torch.nn.Module) -> None:
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward(inputs=list(module.parameters()))  # the other network's gradients would be thrown away
     optimizer.step()
-
-
-def _check(step: int, losses: dict[str, float]) -> None:
-    """Broken weights never mend, so looking at every logged step is enough."""
-    broken = {name: value for name, value in losses.items() if not abs(value) < _EXPLODED}
-    if broken:
-        seen = ", ".join(f"{name} loss {value:g}" for name, value in broken.items())
-        raise RefusedError(
-            f"training of the profile GAN broke: {seen} at step {step}",
-            where="generators.profile_gan",
-            fix="lower learning_rate or raise penalty, then run again",
-        )

@@ -290,7 +290,7 @@ def _copy_core(target: Path) -> None:
     for name in _CORE:
         if (source / name).is_dir():
             shutil.copytree(
-                source / name, target / "augrec" / name, ignore=shutil.ignore_patterns("__pycache__")
+                source / name, target / "augrec" / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
             )
         else:
             shutil.copy2(source / name, target / "augrec" / name)

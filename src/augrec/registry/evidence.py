@@ -23,6 +23,7 @@ MAX_TRIALS = 30
 _MAX_VALUE = 6000
 _SECRET_KEY = re.compile(r"passw|secret|token|credential|api[-_]?key|connection", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):[^\s@]+@")
+_AUDITED = ("passed", "fidelity", "diversity", "privacy", "leak", "utility")
 # How tables are imported may name databases; it stays out.
 _RUN_PARAMETERS = ("seed", "run", "data.window", "validation", "prepare", "features", "synthesis", "audit", "augmentation",
                    "tuning.trials", "tuning.seconds", "tuning.metric", "tuning.pruning", "evaluation", "gate")  # fmt: skip
@@ -47,17 +48,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Part:
-    """One trained thing of a run: a generator, or a recommender under a policy.
+    """One trained thing of a run: a generator, or a recommender under a policy; or a policy that searched for its mix.
 
     Attributes:
-        role: "recommender" or "generator".
+        role: "recommender", "generator" or "policy".
         name: "ease/none", "profile_gan".
         parameters: flat, as text.
         metrics: flat, finite.
         curve: columns step and one for each measured quantity.
         inputs: {path of a dataset: what it was used for}.
         files: shown with the part.
-        trials: of the search for its hyper-parameters.
+        trials: of the search for its hyper-parameters, or for its mix.
     """
 
     role: str
@@ -71,12 +72,14 @@ class Part:
 
 
 def parts(workspace: Path) -> list[Part]:
-    """Everything the run trained, generators first, by name."""
+    """Everything the run trained, and the searches of its policies: generators first, by name."""
     params = read_params(workspace)
+    searched = sorted((workspace / "data/augmented").glob("[!.]*/trials.csv"))
     generators = sorted((workspace / "models/generators").glob("[!.]*/component.json"))
     evaluated = sorted((workspace / "reports/evaluation").glob("[!.]*/[!.]*/metrics.json"))
     return [
         *(_generator(workspace, params, path.parent.name) for path in generators),
+        *(_policy(params, path.parent) for path in searched),
         *(_recommender(workspace, params, *path.parent.parts[-2:]) for path in evaluated),
     ]
 
@@ -202,13 +205,15 @@ def read_curve(path: Path) -> pl.DataFrame:
 
 
 def read_trials(folder: Path) -> list[Trial]:
-    """The best MAX_TRIALS trials of a model's trials.csv, in order of their numbers; none without a search."""
+    """The best MAX_TRIALS trials in the trials.csv of a model or policy, by number; none without a search."""
     if not (folder / "trials.csv").exists():
         return []
     table = pl.read_csv(folder / "trials.csv", infer_schema=False).with_columns(
         pl.col("trial").cast(pl.Int64), pl.col("value").cast(pl.Float64)
     )
-    name = f"valid/overall/{(read_json(folder / 'training.json').get('tuning') or {})['metric']}"
+    model = folder / "training.json"
+    search = read_json(model)["tuning"] if model.exists() else read_json(folder / "policy.json")["search"]
+    name = f"valid/{f'slices/{slice_}' if (slice_ := search.get('slice')) else 'overall'}/{search['metric']}"
     best = table.sort("value", descending=True, nulls_last=True, maintain_order=True).head(MAX_TRIALS)
     return [
         Trial(row.pop("trial"), row.pop("state"), texts({"config": row}), metrics({name: value}))
@@ -225,10 +230,24 @@ def _generator(workspace: Path, params: Mapping[str, Any], name: str) -> Part:
         name=name,
         parameters=_component(params, "generators", name, folder)
         | texts({"synthesis": params.get("synthesis")}),
-        metrics=metrics({key: found.get(key) for key in ("passed", "fidelity", "diversity", "privacy")}),
+        metrics=metrics({key: found.get(key) for key in _AUDITED}),
         curve=read_curve(folder / "curve.csv"),
         inputs={"data/training_set": "training"},
-        files=[audit] if audit.exists() else [],
+        files=[path for path in (audit, audit.with_name("index.html")) if path.exists()],
+    )
+
+
+def _policy(params: Mapping[str, Any], folder: Path) -> Part:
+    told = read_json(folder / "policy.json")
+    return Part(
+        role="policy",
+        name=folder.name,
+        parameters=texts({"policies": {folder.name: (params.get("policies") or {}).get(folder.name)}}),
+        metrics=metrics({"search": told["search"]}),
+        curve=pl.DataFrame(schema={"step": pl.Int64}),
+        inputs={"data/training_set": "training"},
+        files=[folder / "trials.csv", folder / "policy.json"],
+        trials=read_trials(folder),
     )
 
 

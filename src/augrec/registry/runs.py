@@ -70,13 +70,23 @@ def report(run: LoggedRun) -> str:
 @mlflow_errors("read the audits")
 def audits(run: LoggedRun) -> dict[str, dict[str, Any]]:
     """{generator: its audit.json}, of the generators the run audited."""
+    return {name: json.loads(text) for name, text in _of_generators(run, "audit.json").items()}
+
+
+@mlflow_errors("read the audits")
+def audit_pages(run: LoggedRun) -> dict[str, str]:
+    """{generator: the page of its audit}, of the generators the run audited; one without a page is left out."""
+    return _of_generators(run, "index.html")
+
+
+def _of_generators(run: LoggedRun, file: str) -> dict[str, str]:
     query = f"tags.`mlflow.parentRunId` = '{run.mlflow_id}' and tags.`{tracking.ROLE}` = 'generator'"
     children = client().search_runs([experiment()], query, order_by=["attributes.start_time ASC"])
     found = {}
     for child in children:
         with contextlib.suppress(InputError):
             name = child.data.tags[tracking.NAME]
-            found[name] = json.loads(_file(child.info.run_id, "audit.json"))
+            found[name] = _file(child.info.run_id, file)
     return found
 
 

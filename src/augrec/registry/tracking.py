@@ -20,6 +20,8 @@ REPLACED: Final = "augrec.replaced_run_id"
 EVIDENCE: Final = "augrec.evidence"
 ROLE: Final = "augrec.role"
 NAME: Final = "augrec.name"
+LIVE: Final = "augrec.live"
+"""On a part whose curve is being followed, until the run is logged."""
 _PARENT: Final = "mlflow.parentRunId"
 _SHOWN_FILES = ("reports/report.html", "reports/decision.json", "dvc.lock")
 _SHOWN_FOLDERS = {"reports/validation": "validation", "reports/splits": "splits"}
@@ -53,17 +55,44 @@ def log_run(workspace: Path, run_id: str, *, commit: str, tags: Mapping[str, str
     hashes = evidence.dvc_hashes(workspace)
     with exclusive("tracking"):
         parent = find_parent(run_id)
-        if parent is not None and parent.data.tags.get(EVIDENCE) != mark:
+        if parent is not None and parent.data.tags.get(EVIDENCE, mark) != mark:
             _set_aside(parent, run_id)
             parent = None
+        told = _parent_tags(run_id, commit, tags or {}) | {EVIDENCE: mark}
         if parent is None:
-            parent = _start_parent(run_id, commit, mark, tags or {})
+            parent = _start_parent(run_id, told)
+        elif EVIDENCE not in parent.data.tags:  # begun by `open_part`, when the run's commit was not made yet
+            client().log_batch(parent.info.run_id, tags=[RunTag(*tag) for tag in told.items()])
         if parent.info.status != "FINISHED":
             for part in evidence.parts(workspace):
                 _log_part(parent, part, hashes, commit)
             _log_parent(parent, workspace, hashes)
             client().set_terminated(parent.info.run_id, "FINISHED")
     return str(parent.info.run_id)
+
+
+def open_part(run_id: str, commit: str, role: str, name: str) -> tuple[Run, Run | None]:
+    """The parent run and the child of one part, begun before the run has come to its end.
+
+    Args:
+        run_id: Airflow's run id.
+        commit: the commit the run started from.
+        role, name: see `evidence.Part`.
+
+    Returns:
+        Parent and child; no child where the run was logged already.
+    """
+    with exclusive("tracking"):
+        parent = find_parent(run_id)
+        if parent is None:
+            parent = _start_parent(run_id, _parent_tags(run_id, commit, {}))
+        if EVIDENCE in parent.data.tags:
+            return parent, None
+        child = _find_part(parent, role, name) or _start_part(parent, role, name, commit, {LIVE: "true"})
+        for run in (parent, child):
+            if run.info.status != "RUNNING":  # an attempt that failed
+                client().update_run(run.info.run_id, status="RUNNING")
+    return parent, child
 
 
 def find_parent(run_id: str) -> Run | None:
@@ -99,16 +128,19 @@ def _one(query: str) -> Run | None:
     return found[0] if found else None
 
 
-def _start_parent(run_id: str, commit: str, mark: str, tags: Mapping[str, str]) -> Run:
+def _parent_tags(run_id: str, commit: str, tags: Mapping[str, str]) -> dict[str, str]:
     told = {key: evidence.redact(key, value) for key, value in tags.items()}
-    own = {
-        RUN_ID: run_id,
-        ROLE: "run",
-        EVIDENCE: mark,
-        "augrec.commit": commit,
-        "mlflow.source.git.commit": commit,
-    }
-    return client().create_run(experiment(), tags=told | own, run_name=run_id)
+    own = {RUN_ID: run_id, ROLE: "run", "augrec.commit": commit, "mlflow.source.git.commit": commit}
+    return told | own
+
+
+def _start_parent(run_id: str, tags: Mapping[str, str]) -> Run:
+    return client().create_run(experiment(), tags=dict(tags), run_name=run_id)
+
+
+def _start_part(parent: Run, role: str, name: str, commit: str, tags: Mapping[str, str]) -> Run:
+    own = {_PARENT: parent.info.run_id, ROLE: role, NAME: name, "mlflow.source.git.commit": commit}
+    return client().create_run(experiment(), tags=own | dict(tags), run_name=name)
 
 
 def _set_aside(parent: Run, run_id: str) -> None:
@@ -120,14 +152,8 @@ def _set_aside(parent: Run, run_id: str) -> None:
 def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commit: str) -> None:
     child = _find_part(parent, part.role, part.name)
     if child is None:
-        own = {
-            _PARENT: parent.info.run_id,
-            ROLE: part.role,
-            NAME: part.name,
-            "mlflow.source.git.commit": commit,
-        }
-        child = client().create_run(experiment(), tags=own, run_name=part.name)
-    if child.info.status == "FINISHED":
+        child = _start_part(parent, part.role, part.name, commit, {})
+    if child.info.status == "FINISHED" and LIVE not in child.data.tags:
         return
     # MLflow keeps one copy of points that are equal in name, value, step and time: the parent's start is the time of
     # all of them, so that points a killed task has already sent are not doubled.
@@ -139,12 +165,15 @@ def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commi
         if name != "step"
         for step, value in part.curve.select("step", name).drop_nulls().drop_nans().iter_rows()
     ]
-    _log_batches(child.info.run_id, points, part.parameters)
+    log_batches(child.info.run_id, points, part.parameters)
     _log_inputs(child.info.run_id, part.inputs, hashes)
     for path in part.files:
         client().log_artifact(child.info.run_id, str(path))
     _log_trials(child, part, time_ms)
     client().set_terminated(child.info.run_id, "FINISHED")
+    if LIVE in child.data.tags:
+        client().set_tag(child.info.run_id, "mlflow.source.git.commit", commit)
+        client().delete_tag(child.info.run_id, LIVE)
 
 
 def _log_trials(child: Run, part: evidence.Part, time_ms: int) -> None:
@@ -191,7 +220,7 @@ def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None
         client().log_batch(
             run, tags=[*tags, RunTag("mlflow.note.content", " ".join(decision.get("sentences", [])))]
         )
-    _log_batches(run, points, evidence.run_parameters(workspace))
+    log_batches(run, points, evidence.run_parameters(workspace))
 
 
 def _winner_metrics(decision: Mapping[str, object]) -> dict[str, float]:
@@ -212,7 +241,8 @@ def winning_arm(decision: Mapping) -> Mapping:
     )
 
 
-def _log_batches(run: str, points: Sequence[Metric], parameters: Mapping[str, str]) -> None:
+def log_batches(run: str, points: Sequence[Metric], parameters: Mapping[str, str]) -> None:
+    """Log any number of points and parameters, in as few requests as MLflow allows."""
     for batch in _batches([Param(key, value) for key, value in parameters.items()], 100):
         client().log_batch(run, params=batch)
     for chunk in _batches(points, 1000):

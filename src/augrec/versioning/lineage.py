@@ -84,14 +84,17 @@ def _models_using(generator: str, lock: Mapping[str, Any], params: Mapping[str, 
     users = {
         policy
         for policy, steps in params["policies"].items()
-        if any(
-            isinstance(options, dict) and options.get("sample") == generator
-            for step in steps
-            for options in step.values()
-        )
+        if any(_names(options, generator) for step in steps or [] for options in step.values())
     }
     trained = (stage.partition("@")[2] for stage in lock if stage.startswith("train@"))
     return sorted(member for member in trained if member.partition("-")[2] in users)
+
+
+def _names(options: Any, generator: str) -> bool:
+    """Whether an operation of a policy uses the generator's sample, or may have come to use it."""
+    if not isinstance(options, dict):
+        return False
+    return options.get("sample") == generator or generator in (options.get("samples") or ())
 
 
 def _hash(entries: list[Mapping[str, Any]], path: str) -> str:

@@ -8,12 +8,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from augrec.errors import TRANSIENT_EXIT, PermanentError, TransientError, from_json
+from augrec.versioning.following import Follower, tailing
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -89,13 +90,16 @@ def plan(workspace: Path) -> list[Stage]:
         ) from error
 
 
-def run_stage(workspace: Path, name: str, *, force: bool = False) -> Outcome:
+def run_stage(
+    workspace: Path, name: str, *, force: bool = False, follower: Follower | None = None
+) -> Outcome:
     """Run one stage, or restore its outputs when the same inputs, parameters and code were seen before.
 
     Args:
         workspace: the folder with dvc.yaml.
         name: e.g. "prepare" or "train@ease-none".
         force: run even if the outputs could be restored.
+        follower: sees the rows of training curves while the stage runs; it may fail, the stage does not.
 
     Raises:
         PermanentError: the stage refused; the same error it raised.
@@ -104,15 +108,17 @@ def run_stage(workspace: Path, name: str, *, force: bool = False) -> Outcome:
     from dvc.exceptions import ReproductionError
 
     with tempfile.TemporaryDirectory() as temporary:
-        failure = Path(temporary) / "failure.json"
+        failure, curve = Path(temporary) / "failure.json", Path(temporary) / "curve.jsonl"
         environment = {
+            "AUGREC_CURVE": str(curve),
             "AUGREC_FAILURE": str(failure),
             "PYTHONPATH": str(workspace / "src"),  # the code of this run's commit, not whatever is installed
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
             "AUGREC_STARTER": str(os.getpid()),
         }
-        with _environment(environment), _watch() as messages:
+        following = tailing(curve, follower) if follower else nullcontext()
+        with _environment(environment), _watch() as messages, following:
             try:
                 _when_unlocked(
                     workspace, lambda repo: repo.reproduce(targets=[name], single_item=True, force=force)

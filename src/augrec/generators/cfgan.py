@@ -1,0 +1,194 @@
+"""CFGAN as a generator: from a few items and noise it writes on, so that one beginning becomes many different people."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field
+
+from augrec.data.columns import Columns as C
+from augrec.data.histories import Histories, ItemIndex
+from augrec.errors import ConfigError
+from augrec.generators._conditions import Conditions
+from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._networks import Average
+from augrec.generators._training import Course, fingerprint, train
+from augrec.generators._watch import LOOK_AT_USERS, look
+from augrec.generators.base import Generator, Lesson
+from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
+from augrec.recommenders._torch import device, reproducible
+from augrec.recommenders._vae import Examples
+from augrec.seeds import derive, rng
+
+_logger = logging.getLogger(__name__)
+_CELLS = 2**24
+ITEMS = "items"
+"""The condition that names what everybody begins with."""
+
+
+class CfganConfig(GameConfig):
+    """The rules of the game, its length, and how samples are written."""
+
+    steps: int = Field(400, ge=1)
+    """Updates of both networks."""
+    beginning: int = Field(1, ge=1)
+    """So many items, drawn by popularity, each made-up person begins with."""
+    max_attribute_values: int = Field(32, ge=2)
+    """User attributes with more different values cannot be asked for; numbers are cut at their quartiles instead."""
+    log_every: int = Field(50, ge=1)
+    """Steps between two points of the training curve."""
+    threads: int = Field(1, ge=1)
+    """CPU threads; the same number gives the same bytes."""
+
+
+class Cfgan(Generator):
+    """The per-user conditional GAN of `augrec.recommenders._cfgan.Game`, sampled.
+
+    A made-up person begins with a few items, those that the condition {"items": [...]} names or some drawn by popularity,
+    and has one draw of noise. The generator reads what there is and writes as many items again, by Gumbel-top-k, until the
+    profile has the length of a real one. No profile of a real user is kept or begun at. Attributes decide lengths alone.
+    Memory grows with batch size × items.
+    """
+
+    Config = CfganConfig
+
+    items: ItemIndex
+    popularity: np.ndarray
+    conditions: Conditions
+    details: RowDetails
+    network: Writer
+
+    def _fit(self, lesson: Lesson) -> None:
+        interactions, config = lesson.interactions, self.config
+        self.items = ItemIndex(interactions[C.ITEM])
+        histories = Histories.from_interactions(interactions, self.items)
+        matrix = histories.matrix()
+        met = np.asarray((matrix > 0).sum(0)).ravel()
+        self.popularity = (met / matrix.nnz).astype(np.float32)
+        lengths = np.diff(matrix.indptr)
+        self.conditions = Conditions.of(histories.users, lengths, lesson.users, config.max_attribute_values)
+        self.details = RowDetails.of(interactions, self.items)
+        _logger.info("%d users, %d items, %d interactions, on %s", *matrix.shape, matrix.nnz, device())
+        with reproducible(derive(self.seed, "training"), config.threads):
+            train(
+                lambda gentler: self._begin(histories, met, gentler),
+                name=self.name(),
+                steps=config.steps,
+                log_every=config.log_every,
+                lesson=lesson,
+                fingerprint=fingerprint(self, lesson),
+            )
+
+    def _begin(self, histories: Histories, met: np.ndarray, gentler: float) -> Course:
+        """A fresh training, its learning rates multiplied by `gentler`."""
+        torch.manual_seed(derive(self.seed, "training", str(gentler)))
+        config, where = self.config, device()
+        writer = Writer(len(self.items), config).to(where)
+        writer.start_at((met / len(histories)).astype(np.float32))
+        critic = Critic(len(self.items), config.critic_hidden).to(where)
+        game, examples = Game(writer, critic, config, gentler), Examples(histories, where)
+        average = Average(writer, config.average)
+        self.network = cast(Writer, average.module)
+
+        def step() -> dict[str, torch.Tensor]:
+            users = torch.randint(len(histories), (config.batch_size,), device=where)
+            losses = game.step(examples.batch(users, config.truncate))
+            average.follow(writer)
+            return losses
+
+        return Course(
+            modules={"writer": writer, "critic": critic, "average": average},
+            optimizers=game.optimisers,
+            step=step,
+            look=lambda: self._look(met),
+        )
+
+    def _look(self, met: np.ndarray) -> dict[str, float]:
+        rows = self.conditions.draw(LOOK_AT_USERS, {}, rng(self.seed, "look"))
+        lengths = self.conditions.lengths[rows]
+        return look(self._write(lengths, None, derive(self.seed, "look")), lengths, len(self.items), met)
+
+    def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
+        begun = self._named(condition.pop(ITEMS)) if ITEMS in condition else None
+        rows = self.conditions.draw(n, condition, rng(seed, "conditions"))
+        lengths = self.conditions.lengths[rows]
+        with reproducible(derive(seed, "unused"), self.config.threads):
+            positions = self._write(lengths, begun, derive(seed, "profiles"))
+        details = self.details.draw(positions, lengths, rng(seed, "details"))
+        return build_interactions(self.name(), lengths, self.items.decode(positions), details)
+
+    def _named(self, wanted: object) -> np.ndarray:
+        """Positions of the items that a condition names."""
+        names = [str(each) for each in wanted] if isinstance(wanted, list | tuple) else [str(wanted)]
+        found = self.items.encode(pl.Series(names, dtype=pl.String))
+        if (found < 0).any():
+            raise ConfigError(
+                f"no training user met {', '.join(name for name, at in zip(names, found, strict=True) if at < 0)}",
+                where='sample(condition={"items": ...})', fix="name items of the training interactions",
+            )  # fmt: skip
+        return found
+
+    @torch.no_grad()
+    def _write(self, lengths: np.ndarray, begun: np.ndarray | None, seed: int) -> np.ndarray:
+        """Item positions int64 (nnz,) of profiles of these lengths, in the order written; each item once a profile."""
+        where, size = self.network.where, max(1, _CELLS // len(self.items))
+        random = torch.Generator(where).manual_seed(seed)
+        first = torch.from_numpy(self.popularity).to(where).clamp(min=1e-12).log()
+        if begun is not None:
+            first[torch.from_numpy(begun.astype(np.int64)).to(where)] = 1e6  # before all others
+        head = self.config.beginning if begun is None else len(set(begun.tolist()))
+        parts = [np.empty(0, np.int64)]
+        for start in range(0, len(lengths), size):
+            wanted = torch.from_numpy(lengths[start : start + size]).to(where)
+            noise = torch.randn(len(wanted), self.config.noise, generator=random, device=where)
+            place = torch.full((len(wanted), len(self.items)), _UNWRITTEN, dtype=torch.int64, device=where)
+            _take(place, first.expand(len(wanted), -1), wanted.clamp(max=head), random)
+            while (have := (place < _UNWRITTEN).sum(1)).lt(wanted).any():
+                scores = self.network.write(self.network.state((place < _UNWRITTEN).float(), noise))
+                _take(place, scores, torch.minimum(2 * have, wanted), random)
+            order = place.argsort(dim=1, stable=True)
+            parts.append(order[torch.arange(len(self.items), device=where) < wanted[:, None]].cpu().numpy())
+        return np.concatenate(parts)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        weights = {f"network.{name}": x.cpu().numpy() for name, x in self.network.state_dict().items()}
+        own = {"items": self.items.ids, "popularity": self.popularity}
+        return {**own, **self.conditions.state(), **self.details.state(), **weights}
+
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        self.items, self.popularity = ItemIndex(state["items"]), state["popularity"]
+        self.conditions, self.details = Conditions.from_state(state), RowDetails.from_state(state)
+        self.network = Writer(len(self.items), self.config).to(device()).requires_grad_(False)
+        self.network.load_state_dict(
+            {
+                name.removeprefix("network."): torch.from_numpy(x)
+                for name, x in state.items()
+                if name.startswith("network.")
+            }
+        )
+
+
+_UNWRITTEN = 2**31
+
+
+def _take(place: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, random: torch.Generator) -> None:
+    """Write items into profiles until each has `upto`, int64 (B,), by Gumbel-top-k (arXiv 1903.06059).
+
+    Args:
+        place: when each item was written, int64 (B, n_items), `_UNWRITTEN` where it was not; changed.
+        scores: float32 (B, n_items), not normalised.
+        upto: at least as many as there are.
+        random: on the device.
+    """
+    have = (place < _UNWRITTEN).sum(1)
+    gumbel = -torch.empty_like(scores).exponential_(generator=random).log()
+    drawn = (scores + gumbel).masked_fill(place < _UNWRITTEN, -torch.inf)
+    most = int((upto - have).max())
+    best = drawn.topk(most, dim=1).indices  # (B, most)
+    new = torch.arange(most, device=place.device) < (upto - have)[:, None]
+    when = torch.where(new, have[:, None] + torch.arange(most, device=place.device), place.gather(1, best))
+    place.scatter_(1, best, when)

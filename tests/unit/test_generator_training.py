@@ -1,0 +1,175 @@
+"""The training loop of generators: a toy course whose troubles are planted step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import Tensor, nn
+
+from augrec.errors import RefusedError
+from augrec.generators._training import Course, train
+from augrec.generators.base import Lesson
+
+STEPS, EVERY = 40, 5
+
+
+@dataclass
+class Toy:
+    """A linear model that learns from noise; `look` and `loss` may be rigged by step and learning rate."""
+
+    rate: float = 0.1
+    look: Callable[[int, float], dict[str, float]] = lambda step, rate: {}
+    loss: Callable[[int, float], float] = lambda step, rate: 0.0
+    stop_at: int | None = None
+    begun: list[float] = field(default_factory=list)
+
+    def begin(self, gentler: float) -> Course:
+        self.begun.append(gentler)
+        rate = self.rate * gentler
+        numbers, noise = np.random.default_rng(1), torch.Generator().manual_seed(2)
+        torch.manual_seed(3)
+        module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+        steps = nn.Module()
+        steps.register_buffer("taken", torch.zeros((), dtype=torch.int64))
+        optimizer = torch.optim.Adam(module.parameters(), rate)
+
+        def step() -> dict[str, Tensor]:
+            taken = int(steps.taken.add_(1))
+            if taken == self.stop_at:
+                raise KeyboardInterrupt
+            x = torch.randn(8, 3, generator=noise) + float(numbers.normal())
+            loss = (module(x) - 1).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return {"loss": loss + self.loss(taken, rate)}
+
+        return Course(
+            {"module": module, "steps": steps},
+            {"module": optimizer},
+            step,
+            lambda: self.look(int(steps.taken), rate),
+            {"numbers": numbers, "noise": noise},
+        )
+
+
+def lesson(log: Callable = lambda row: None, checkpoints: Path | None = None) -> Lesson:
+    rng = np.random.default_rng(0)
+    rows = [(f"u{user}", f"i{item}") for user in range(500) for item in rng.choice(100, 6, replace=False)]
+    table = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+    return Lesson(table, None, None, log, checkpoints)
+
+
+def run(toy: Toy, folder: Path | None = None, mark: str = "same") -> tuple[Course, list[dict[str, float]]]:
+    rows: list[dict[str, float]] = []
+    course = train(
+        toy.begin,
+        name="toy",
+        steps=STEPS,
+        log_every=EVERY,
+        lesson=lesson(rows.append, folder),
+        fingerprint=mark,
+    )
+    return course, rows
+
+
+def weights(course: Course) -> list[float]:
+    return torch.cat([p.flatten() for p in course.modules["module"].parameters()]).tolist()
+
+
+def test_every_look_is_a_row_and_the_last_step_is_one():
+    _, rows = run(Toy(look=lambda step, rate: {"seen": step}))
+    assert [row["step"] for row in rows] == [row["seen"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
+    rows.clear()
+    train(Toy().begin, name="toy", steps=12, log_every=5, lesson=lesson(rows.append))
+    assert [row["step"] for row in rows] == [5, 10, 12]
+
+
+@pytest.mark.parametrize("at", [3, 6, 20, 39, 40])
+def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, at):
+    whole, all_rows = run(Toy())
+    with pytest.raises(KeyboardInterrupt):
+        run(Toy(stop_at=at), tmp_path / "kept")
+    steps_taken = []
+    course, rows = run(Toy(look=lambda step, rate: steps_taken.append(step) or {}), tmp_path / "kept")
+    assert weights(course) == weights(whole)
+    assert rows == all_rows
+    assert len(steps_taken) == 8 if at <= EVERY else len(steps_taken) < 8, "not all is done again"
+
+
+def test_a_checkpoint_of_another_training_or_one_that_is_damaged_is_not_used(tmp_path, caplog):
+    whole, _ = run(Toy())
+    for damage in ("another", "short", "words"):
+        folder = tmp_path / damage
+        with pytest.raises(KeyboardInterrupt):
+            run(Toy(rate=0.3 if damage == "another" else 0.1, stop_at=30), folder, mark="first")
+        if damage == "short":
+            (folder / "tensors.safetensors").write_bytes(b"\x10")
+        if damage == "words":
+            (folder / "training.json").write_text("{")
+        course, rows = run(Toy(), folder, mark="second" if damage == "another" else "first")
+        assert weights(course) == weights(whole)
+        assert len(rows) == 8
+    assert caplog.text.count("cannot be read: training begins anew") == 2
+
+
+def test_on_trouble_a_gentler_course_goes_on_from_the_last_sound_state(caplog):
+    toy = Toy(loss=lambda step, rate: np.nan if step > 22 and rate > 0.05 else 0.0)
+    course, rows = run(toy)
+    assert toy.begun == [1.0, 0.25]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40], "nothing is told twice"
+    assert (
+        "step 25: loss is not a number. It is tried again from step 20 with learning rates × 0.25"
+        in caplog.text
+    )
+    assert rows[:4] == run(Toy())[1][:4]
+    assert np.isfinite(weights(course)).all()
+
+
+def test_rows_in_doubt_are_told_when_the_doubt_is_over_or_never():
+    def twice(step: int, rate: float) -> dict[str, float]:
+        return {"duplicates": float(step == 15 or (step in (25, 30) and rate > 0.05)), "rate": rate}
+
+    _, rows = run(Toy(look=twice))
+    assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert [row["rate"] for row in rows] == [0.1] * 4 + [0.025] * 4
+
+
+def test_when_going_back_does_not_help_training_begins_anew_and_its_rows_replace_the_others():
+    told: list[dict[str, float]] = []
+    toy = Toy(look=lambda step, rate: {"duplicates": float(step > 20 and rate > 0.01), "rate": rate})
+    train(toy.begin, name="toy", steps=STEPS, log_every=EVERY, lesson=lesson(told.append))
+    assert toy.begun == [1.0, 0.25, 0.0625]
+    assert [row["step"] for row in told] == [*range(5, 21, 5), *range(5, 41, 5)]
+    assert {row["rate"] for row in told[4:]} == {0.1 * 0.0625}
+
+
+def test_a_retried_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
+    def planted(stop_at: int | None = None) -> Toy:
+        return Toy(loss=lambda step, rate: 1e9 if step > 12 and rate > 0.05 else 0.0, stop_at=stop_at)
+
+    whole, all_rows = run(planted())
+    with pytest.raises(KeyboardInterrupt):
+        run(planted(stop_at=31), tmp_path / "kept")
+    course, rows = run(planted(), tmp_path / "kept")
+    assert weights(course) == weights(whole)
+    assert rows == all_rows
+
+
+def test_a_training_that_always_breaks_is_refused_and_says_what_was_seen_each_time(tmp_path):
+    folder, toy = tmp_path / "kept", Toy(look=lambda step, rate: {"coverage": 1.0 if step < 20 else 0.01})
+    with pytest.raises(RefusedError) as refused:
+        run(toy, folder)
+    assert toy.begun == [1.0, 0.25, 0.0625, 0.015625]
+    told = str(refused.value)
+    assert "the training of toy broke 4 times, each time with gentler settings" in told
+    assert told.count("item coverage shrank: 256 synthetic users have 1.0% of the items") == 4
+    assert "where: toy, step 25 of 40" in told
+    assert "lower generators.toy.learning_rate" in told
+    assert not folder.exists(), "the next training does not go on from there"
