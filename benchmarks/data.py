@@ -26,6 +26,13 @@ def split_rows(rows: pl.DataFrame, out: Path, seed: int) -> None:
     _write(rows.filter(~held_out), rows.filter(held_out), out)
 
 
+def validation_part(train: pl.DataFrame, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The training rows without a random fifth of them, and cases that want that fifth: to choose settings by."""
+    held_out = pl.Series(rng(seed, "validation").random(len(train)) < 0.2)
+    rows = train.filter(~held_out)
+    return rows, _cases(rows, train.filter(held_out))
+
+
 def time_split(layout: str, folder: Path, out: Path, seed: int) -> None:
     """What comes after the 80 % quantile of time is the test, for users met before it; items of 5 earlier rows."""
     rows = _rows(layout, folder)
@@ -43,8 +50,8 @@ def _rows(layout: str, folder: Path) -> pl.DataFrame:
     return rows.unique([C.USER, C.ITEM], keep="first", maintain_order=True)
 
 
-def _write(train: pl.DataFrame, test: pl.DataFrame, out: Path) -> None:
-    """Cases are the users of both; their history is all of their training rows."""
+def _cases(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
+    """The users of both; their history is all of their training rows."""
     histories = train.group_by(C.USER).agg(history=pl.col(C.ITEM))
     targets = (
         test.join(train, on=[C.USER, C.ITEM], how="anti")
@@ -54,9 +61,13 @@ def _write(train: pl.DataFrame, test: pl.DataFrame, out: Path) -> None:
     )
     cases = histories.join(targets, on=C.USER, how="inner").sort(C.USER)
     lengths = cases["history"].list.len().to_numpy().astype(np.int64)
+    return cases.with_columns(slice=pl.Series(slice_of(lengths).tolist()))
+
+
+def _write(train: pl.DataFrame, test: pl.DataFrame, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     train.write_parquet(out / "train.parquet")
-    cases.with_columns(slice=pl.Series(slice_of(lengths).tolist())).write_parquet(out / "cases.parquet")
+    _cases(train, test).write_parquet(out / "cases.parquet")
 
 
 SPLITS = {"random": random_split, "time": time_split}

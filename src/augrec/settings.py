@@ -8,6 +8,7 @@
 | AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT, AUGREC_SERVING_PORT | 8080, 5000, 8000 | their ports; those of a running platform are remembered |
 | MLFLOW_TRACKING_URI | sqlite in $AUGREC_VAR/mlflow | tracking store and registry |
 | AUGREC_ONLINE_STORE | sqlite in $AUGREC_VAR/feast | Feast's online store: a path, or redis://host:port |
+| AUGREC_PRIVACY_SECRET | none | goes into the seed of the noise of private generators, see `augrec.generators._privacy` |
 """
 
 from __future__ import annotations

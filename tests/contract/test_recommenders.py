@@ -12,12 +12,14 @@ import pytest
 
 from augrec.component import available
 from augrec.data.columns import TIME
+from augrec.data.histories import Histories
 from augrec.errors import ConfigError, InputError
 from augrec.recommenders.base import Recommender, find, load
 
 NAMES = available("augrec.recommenders")
 QUICK: dict[str, dict[str, Any]] = {
     "bpr": {"factors": 8, "batch_size": 32, "positives": 4, "steps": 30, "eval_every": 10},
+    "cfgan": {"hidden": 16, "critic_hidden": 8, "noise": 4, "steps": 30, "eval_every": 10},
     "gru4rec": {"factors": 8, "hidden": 8, "batch_size": 16, "steps": 30, "eval_every": 10},
     "ials": {"factors": 8, "epochs": 4},
     "mmoe": {
@@ -207,6 +209,20 @@ def test_a_recommendation_is_explained_by_items_of_the_history(fitted):
     assert 1 not in why["row"]
 
 
+def test_vectors_order_the_items_as_the_scores_do(fitted):
+    encoded = Histories.from_lists(histories(["i00", "i02"], ["i01"], ["i03", "i05", "i07"]), fitted.items)
+    vectors = fitted.item_factors()
+    if vectors is None:
+        with pytest.raises(InputError, match="no products"):
+            fitted.user_factors(encoded)
+        return
+    products, scores = fitted.user_factors(encoded) @ vectors.T, fitted.score(encoded)
+    assert products.dtype == np.float32 and products.shape == scores.shape
+    for product, score in zip(products, scores, strict=True):
+        order = np.argsort(score)
+        assert (np.diff(product[order]) >= -1e-5 * np.ptp(product)).all()
+
+
 def test_fitting_from_a_model_of_another_kind_is_refused(name):
     other = build("popularity" if name != "popularity" else "ease").fit(interactions(), items=ITEMS)
     with pytest.raises(InputError, match="cannot begin"):
@@ -273,6 +289,13 @@ def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
         build(name).fit(interactions(), cases=cases(), items=ITEMS).save(tmp_path / str(attempt))
     assert files(tmp_path / "0") == files(tmp_path / "1")
     assert curves[0] == curves[1]
+
+
+def test_what_says_that_it_draws_nothing_is_the_same_from_another_seed(name):
+    kind, rows = find(name), interactions()
+    states = [kind(QUICK.get(name, {}), seed=seed).fit(rows, items=ITEMS)._state() for seed in (7, 8)]
+    same = all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
+    assert same or kind.draws
 
 
 def test_the_order_of_the_rows_does_not_matter(name, tmp_path):

@@ -136,6 +136,7 @@ def _ran(folder: Path, interactions: pl.DataFrame, items: pl.DataFrame, params: 
     write_json(folder / "models/generators/profile_gan/component.json", {"config": {}, "seed": 1})
     write_json(folder / "reports/audit/profile_gan/audit.json", _AUDIT)
     write_json(folder / "reports/audit/profile_gan/distributions.json", _DISTRIBUTIONS)
+    write_text(folder / "reports/audit/profile_gan/index.html", "<!doctype html><title>The audit</title>")
     write_json(folder / "reports/decision.json", _decision("ease"))
     report.write(folder / "reports/report.html", _decision("ease"), folder)
     return folder
@@ -156,12 +157,13 @@ def _decision(winner: str) -> dict[str, Any]:
         "schema": 1, "verdict": "no_generated", "seed": 1,
         "sentences": ["Serve ease trained on real data: no generated data has earned its place."],
         "gate": {"target_slice": "1-5", "metric": "ndcg@10", "confidence": 0.95, "bootstrap_samples": 200,
-                 "non_inferiority_margin": 0.01, "min_users": 20},
+                 "non_inferiority_margin": 0.01, "min_users": 20, "power": 0.8},
         "winner": {"recommender": winner, "policy": "none", "kind": "real", "model": f"models/recommenders/{winner}/none"},
-        "arms": [{"recommender": r, "policy": p, "kind": kinds[p], **_measured(r, p)} for r, p in _ARMS],
+        "arms": [{"recommender": r, "policy": p, "kind": kinds[p], "repetitions": {"test": {}}, "regularisation": {}, **_measured(r, p)}
+                 for r, p in _ARMS],
         "comparisons": [],
         "recommenders": [{"recommender": "ease", "best_without_generated": "none", "candidate": "profile_gan",
-                          "accepted": False, "chosen": "none", "reason": "not shown to be better than none"}],
+                          "accepted": False, "chosen": "none", "reason": "not shown to be better than none", "groups": [], "power": None}],
         "audits": {"profile_gan": {"passed": True, "failed_limits": []}},
     }  # fmt: skip
 

@@ -245,6 +245,11 @@ def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) 
     report = httpx.get(page.get_by_role("link", name="The whole report").evaluate("link => link.href"))
     assert report.text.startswith("<!doctype html>")
     assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert '<a href="audit/profile_gan/index.html">' in report.text
+    audit = httpx.get(report.url.join("audit/profile_gan/index.html"))
+    assert "The audit" in audit.text
+    assert audit.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert httpx.get(report.url.join("audit/nobody/index.html")).status_code == 404
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -436,6 +436,22 @@ def test_a_move_killed_after_the_champion_changed_is_finished(workspaces: dict[s
     assert promotion.rollback(reason="bad", by="test").version == first.version
 
 
+def test_a_version_is_tried_out_until_it_is_champion_or_withdrawn(workspaces: dict[str, Path]) -> None:
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    assert promotion.challenge(second.version) is None
+    assert lookup.aliases()["challenger"] == second.version
+    with pytest.raises(RefusedError, match="is the champion itself"):
+        promotion.challenge(first.version)
+    with pytest.raises(InputError, match="no version 99"):
+        promotion.challenge(99)
+    assert promotion.challenge(None) == second.version and "challenger" not in lookup.aliases()
+    assert promotion.challenge(None) is None and lookup.aliases()["champion"] == first.version
+    promotion.challenge(second.version)
+    promote(second, first)
+    assert lookup.aliases() == {CHAMPION: second.version, PREVIOUS: first.version}
+
+
 def test_two_processes_promoting_at_once_leave_one_valid_history(workspaces: dict[str, Path]) -> None:
     first, second, third = (register(workspaces, name) for name in ("first", "second", "other"))
     promote(first, None)

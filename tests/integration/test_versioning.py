@@ -43,7 +43,7 @@ import os, shutil, sys, time
 from pathlib import Path
 
 from augrec.errors import RefusedError
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import read_params, run, tell_curve
 
 
 def main(action, source="data/raw", target="data/validated"):
@@ -55,6 +55,8 @@ def main(action, source="data/raw", target="data/validated"):
         raise RefusedError("too many words", where=source, fix="use fewer")
     with Path("runs").open("a") as log:
         log.write(f"{action} ")
+    if "curve" in words:
+        tell_curve("generator", "tiny", {"step": 1, "loss": 0.5})
     if "locked" in words:
         time.sleep(1)
     shutil.copytree(source, target)
@@ -108,6 +110,25 @@ def test_a_second_run_with_nothing_changed_restores_every_stage(project: Setting
     assert first == {"validate": "ran", "synthesize@one": "ran", "synthesize@two": "ran"}
     assert second == dict.fromkeys(first, "restored")
     assert (project.runs / "second" / "data/synthetic/two/interactions.parquet").read_text() == "a b"
+
+
+def test_whoever_starts_a_stage_sees_its_training_curve_unless_the_stage_is_restored(
+    project: Settings,
+) -> None:
+    seen: list[object] = []
+
+    class Follower:
+        def send(self, rows: list[dict[str, object]]) -> None:
+            seen.extend(rows)
+
+        def end(self, *, failed: bool) -> None:
+            seen.append(failed)
+
+    write_raw(project.home, "curve")
+    for name in ("first", "second"):
+        stages.run_stage(start(project, name).path, "validate", follower=Follower())
+    row = {"role": "generator", "name": "tiny", "row": {"step": 1, "loss": 0.5}}
+    assert seen == [row, False, False]
 
 
 def test_a_run_begins_where_the_latest_published_one_ended(project: Settings) -> None:

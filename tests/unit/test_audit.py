@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, failed_limits, judge
+from augrec.audit.judge import Evidence, judge
+from augrec.audit.limits import weigh
 from augrec.data.columns import INTERACTIONS
 from augrec.errors import ConfigError, InputError
 from augrec.generators._popularity import draw_distinct
@@ -152,8 +153,13 @@ def test_longer_histories_of_members_do_not_make_an_attack():
     assert verdict["privacy"]["control_auc"] < 0.62
 
 
-def test_test_users_have_no_part_in_the_verdict():
-    assert audit(people(160, 11)) == audit(people(160, 11), given=evidence(tested=people(160, 11)))
+def test_test_users_have_a_part_in_the_question_whether_they_were_seen_and_in_nothing_else():
+    verdict, drawn = audit(people(160, 11))
+    others, drawn_others = audit(people(160, 11), given=evidence(tested=people(40, 77)))
+    assert drawn == drawn_others
+    for part in ("fidelity", "diversity", "privacy", "utility"):
+        assert verdict[part] == others[part]
+    assert verdict["leak"] != others["leak"]
 
 
 def test_validation_users_count_by_what_they_did_before_validation_if_that_is_enough():
@@ -162,7 +168,8 @@ def test_validation_users_count_by_what_they_did_before_validation_if_that_is_en
     )
     given = evidence()
     wider = Evidence(**{**vars(given), "interactions": pl.concat([given.interactions, later])})
-    assert audit(people(160, 11), given=wider) == audit(people(160, 11), given=given)
+    verdicts = [audit(people(160, 11), given=one)[0] for one in (wider, given)]
+    assert verdicts[0]["privacy"] == verdicts[1]["privacy"]
     picky = CONFIG.model_copy(update={"min_non_members": 1000})
     assert audit(people(160, 11), picky, wider)[0]["privacy"]["footing"] == "before_test"
     assert audit(people(160, 11), given=wider)[0]["privacy"]["footing"] == "before_validation"
@@ -178,6 +185,20 @@ def test_short_profiles_are_neither_copies_nor_duplicates():
     verdict, _ = audit(people(160, 11) + [MEMBERS[0][:1]] * 100)
     assert verdict["diversity"]["duplicate_share"] == 0
     assert verdict["privacy"]["copy_share"] == 0
+
+
+def test_attributes_that_come_with_a_sample_are_asked_whether_they_are_those_of_its_people():
+    colours = ["red", "green", "blue", "grey"]
+    everybody = [f"{kind}{at:04}" for kind, n in (("m", 160), ("v", 90)) for at in range(n)]
+    rng = np.random.default_rng(3)
+    users = pl.DataFrame({"user_id": everybody, "colour": rng.choice(colours, len(everybody)).tolist()})
+    stolen = users.head(160).with_columns(
+        pl.concat_str(pl.lit("synthetic:fake:"), pl.col("user_id").str.tail(4)).alias("user_id")
+    )
+    given = evidence(users=users, sample_users=stolen)
+    assert audit(MEMBERS, given=given)[0]["privacy"]["attribute_disclosure"] > 0.9
+    assert audit(people(160, 11), given=given)[0]["privacy"]["attribute_disclosure_low"] < 0.1
+    assert "attribute_disclosure" not in audit(MEMBERS)[0]["privacy"]
 
 
 def test_the_event_mix_is_compared():
@@ -231,7 +252,35 @@ def test_a_sample_that_cannot_be_judged_is_refused():
 def test_limits_are_held_against_their_measures():
     measures = {"item_coverage": 0.5, "attack_auc": None, "copy_share": 0.01, "footing": "before_test"}
     limits = {"min_item_coverage": 0.6, "max_attack_auc": 0.9, "max_copy_share": 0.01}
-    assert failed_limits(measures, limits) == ["min_item_coverage", "max_attack_auc"]
+    assert weigh(measures, limits) == {
+        "min_item_coverage": "broken", "max_attack_auc": "broken", "max_copy_share": "kept",
+    }  # fmt: skip
     for name in ("max_beauty", "item_coverage", "max_footing"):
         with pytest.raises(ConfigError, match=name):
-            failed_limits(measures, {name: 1.0})
+            weigh(measures, {name: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bias", "verdict"),
+    [(0.5, 0.6, None, "kept"), (0.6, 0.7, None, "undecided"), (0.7, 0.8, None, "broken"), (0.7, 0.8, 0.1, "undecided"),
+     (0.7, 0.74, 0.1, "kept")],
+)  # fmt: skip
+def test_a_limit_inside_the_interval_decides_nothing_and_what_is_no_fault_is_taken_off(
+    low, high, bias, verdict
+):
+    measures = {"auc": (low + high) / 2, "auc_low": low, "auc_high": high, "auc_bias": bias}
+    assert weigh(measures, {"max_auc": 0.65}) == {"max_auc": verdict}
+
+
+def test_what_cannot_be_decided_passes_or_blocks_as_asked():
+    few = evidence(others=OTHERS[:12])
+    limits = {"max_attack_auc": 0.65}
+    verdicts = [
+        audit(people(160, 11), AuditConfig(limits=limits, min_non_members=2, undecided=what), few)[0]
+        for what in ("pass", "block")
+    ]
+    assert [verdict["undecided_limits"] for verdict in verdicts] == [["max_attack_auc"]] * 2
+    assert [verdict["failed_limits"] for verdict in verdicts] == [[], ["max_attack_auc"]]
+    assert (
+        verdicts[0]["privacy"]["attack_auc_low"] == 0.0 and verdicts[0]["privacy"]["attack_auc_high"] == 1.0
+    )

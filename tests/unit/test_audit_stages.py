@@ -64,14 +64,19 @@ def test_the_stages_write_what_they_promise(finished):
     assert {"component.json", "arrays.safetensors", "curve.csv"} <= names(
         finished / "models/generators/profile_gan"
     )
-    assert names(finished / "data/synthetic/profile_gan") == {"interactions.parquet", "sample.json"}
-    assert names(finished / "reports/audit/profile_gan") == {"audit.json", "distributions.json"}
+    sample = {"interactions.parquet", "realness.parquet", "sample.json"}
+    assert names(finished / "data/synthetic/profile_gan") == sample
+    assert names(finished / "reports/audit/profile_gan") == {"audit.json", "distributions.json", "index.html"}
     assert names(finished / "data/augmented") == set(PARAMS["run"]["policies"])
     verdict = read_json(finished / "reports/audit/profile_gan/audit.json")
     assert set(verdict) == {
         "generator",
         "passed",
         "failed_limits",
+        "undecided_limits",
+        "undecided",
+        "leak",
+        "utility",
         "fidelity",
         "diversity",
         "privacy",
@@ -117,11 +122,11 @@ def test_the_same_inputs_give_the_same_bytes(finished, tmp_path, monkeypatch):
 def test_a_failed_audit_is_reported_and_is_no_error(finished, tmp_path, monkeypatch):
     for part in ("data", "models"):
         (tmp_path / part).symlink_to(finished / part)
-    set_params(tmp_path, {"audit": {"limits": {"max_attack_auc": 0.0}}})
+    set_params(tmp_path, {"audit": {"limits": {"max_length_ks": -1.0}}})
     monkeypatch.chdir(tmp_path)
     audit.main("profile_gan")
     verdict = read_json(tmp_path / "reports/audit/profile_gan/audit.json")
-    assert not verdict["passed"] and verdict["failed_limits"] == ["max_attack_auc"]
+    assert not verdict["passed"] and verdict["failed_limits"] == ["max_length_ks"]
 
 
 def test_a_generator_outside_the_run_cannot_be_mixed_in(finished, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from augrec.generators import base as generators
 from augrec.orchestration import form
 from augrec.orchestration.pipeline import read_pipeline
 from augrec.recommenders import base as recommenders
-from augrec.tuning.config import TuningConfig, space_of, starting_points
+from augrec.tuning.config import TuningConfig, grid_of, space_of, starting_points
 from augrec.versioning import stages
 
 HOME = Path(__file__).parents[2]
@@ -115,6 +115,18 @@ def test_every_recommender_in_params_has_a_space_with_its_own_values_and_every_p
         starts = starting_points(config, kind(options), space)
         assert all(start.keys() == space.keys() for start in starts)
     assert all(set(preset) <= set(PARAMS["recommenders"]) for preset in config.presets.values())
+
+
+def test_every_recommender_in_params_has_a_grid_of_regularisation_that_it_accepts() -> None:
+    config = parse(TuningConfig, PARAMS["tuning"], "tuning")
+    assert set(config.regularisation) == set(PARAMS["recommenders"])
+    for name, options in PARAMS["recommenders"].items():
+        grid = grid_of(config, recommenders.find(name)(options))
+        assert set(grid) == set(config.regularisation[name])
+        assert all(
+            getattr(recommenders.find(name)(options).config, key) == one.choices[0]
+            for key, one in grid.items()
+        )
 
 
 def test_what_takes_part_in_a_run_is_described() -> None:

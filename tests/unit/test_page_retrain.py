@@ -64,6 +64,9 @@ def test_an_audit_is_told_limit_by_limit() -> None:
     row = {
         "name": "attack area (0.5: guessing)",
         "value": 0.8,
+        "interval": "",
+        "bias": 0.0,
+        "undecided": False,
         "bound": "≤",
         "limit": 0.65,
         "passed": False,

@@ -10,6 +10,7 @@ import torch
 from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import RefusedError
 from augrec.recommenders import ials
+from augrec.recommenders._negatives import Negatives
 from augrec.recommenders._pairs import Batch, Pairs
 from augrec.recommenders.base import Recommender, find
 
@@ -59,26 +60,28 @@ def test_ials_solved_in_small_batches_is_the_same(monkeypatch):
     np.testing.assert_allclose(whole, small, rtol=1e-3, atol=1e-5)
 
 
-def draw(table: pl.DataFrame, n_users: int = 200, exponent: float = 0.0) -> tuple[Batch, Histories]:
+def draw(table: pl.DataFrame, n_users: int = 200) -> tuple[Batch, Pairs, Histories]:
     known = Histories.from_interactions(table, ItemIndex(table["item_id"]))
     torch.manual_seed(0)
-    popularity = np.bincount(known.items) ** exponent
-    return Pairs(known, popularity, torch.device("cpu")).draw(n_users, 4, 3), known
+    pairs = Pairs(known, torch.device("cpu"))
+    return pairs.draw(n_users, 4), pairs, known
 
 
-def test_positives_were_met_and_real_negatives_were_not():
-    batch, known = draw(rows())
+def test_positives_were_met_and_what_is_strange_was_not():
+    batch, pairs, known = draw(rows())
+    asked = torch.arange(N_ITEMS).expand(200, 3, N_ITEMS)
+    strange = pairs.strange(batch.users, asked)
     met = known.matrix().toarray() > 0
     starts = [*batch.history.starts.tolist(), len(batch.history.items)]
     for user in range(200):
         items = batch.history.items[starts[user] : starts[user + 1]]
         assert set(batch.positives[user].tolist()) <= set(items.tolist())
-        [who] = np.flatnonzero((met == np.isin(np.arange(N_ITEMS), items)).all(1))[:1]
-        assert (met[who][batch.negatives[user]] == ~batch.real[user].numpy()).all()
+        assert set(items.tolist()) == set(np.flatnonzero(met[batch.users[user]]))
+        assert (strange[user].numpy() == ~met[batch.users[user]]).all()
 
 
 def test_a_target_that_is_not_observed_is_drawn_but_is_no_part_of_the_history():
-    batch, _ = draw(rows(observed=pl.col("item_id") != "i04"))
+    batch, _, _ = draw(rows(observed=pl.col("item_id") != "i04"))
     assert 4 in batch.positives
     assert 4 not in batch.history.items
     assert (batch.met == (batch.positives != 4)).all()
@@ -86,20 +89,13 @@ def test_a_target_that_is_not_observed_is_drawn_but_is_no_part_of_the_history():
 
 def test_an_interaction_of_twice_the_weight_is_drawn_twice_as_often():
     heavy = pl.when(pl.col("item_id") == "i03").then(2.0).otherwise(1.0).cast(pl.Float32)
-    plain, known = draw(rows(), 20_000)
-    weighted, _ = draw(rows(weight=heavy), 20_000)
+    plain, _, known = draw(rows(), 20_000)
+    weighted, _, _ = draw(rows(weight=heavy), 20_000)
     share = (known.items == 3).mean()
     assert (plain.positives == 3).double().mean().item() == pytest.approx(share, rel=0.05)
     assert (weighted.positives == 3).double().mean().item() == pytest.approx(
         2 * share / (1 + share), rel=0.05
     )
-
-
-def test_negatives_follow_the_power_of_popularity():
-    batch, known = draw(rows(), 20_000, exponent=0.75)
-    chances = np.bincount(known.items) ** 0.75
-    drawn = np.bincount(batch.negatives.flatten())
-    np.testing.assert_allclose(drawn / drawn.sum(), chances / chances.sum(), rtol=0.05)
 
 
 def bpr(**config: float) -> Recommender:
@@ -118,14 +114,14 @@ def test_a_model_trained_against_the_adversary_withstands_it_better():
     def rise(fitted: Recommender) -> float:
         known = Histories.from_interactions(rows(), fitted.items)
         torch.manual_seed(5)
-        pairs = Pairs(known, np.ones(N_ITEMS), torch.device("cpu"))
+        drawing = Pairs(known, torch.device("cpu")), Negatives(np.ones(N_ITEMS), torch.device("cpu"))
         state = torch.get_rng_state()
-        loss = fitted._loss(pairs, adversary=False).item()
+        loss = fitted._loss(*drawing, adversary=False)[0].item()
         torch.set_rng_state(state)
         fitted.config = fitted.config.model_copy(
             update={"adversarial_epsilon": 0.5, "adversarial_weight": 1.0}
         )
-        both = fitted._loss(pairs, adversary=True).item()
+        both = fitted._loss(*drawing, adversary=True)[0].item()
         return both - 2 * loss
 
     longer = {"steps": 200, "weight_decay": 0.1}

@@ -325,7 +325,9 @@ def test_a_moment_lies_between_what_was_read_and_what_is_wanted():
     index = ItemIndex(ITEMS)
     known = Histories.from_interactions(table, index)
     torch.manual_seed(0)
-    batch = Moments(known, torch.device("cpu")).draw(300, 4, 6, truncate=0.5)
+    moments = Moments(known, torch.device("cpu"))
+    batch, asked = moments.draw(300, 4, truncate=0.5), torch.tensor([5, 0, 3])
+    strange = moments.strange(batch.users, asked)
     met = known.matrix().toarray() > 0
     for place, (user, entry) in enumerate(zip(batch.users.tolist(), batch.entries.tolist(), strict=True)):
         before = slice(known.indptr[user], entry)
@@ -336,12 +338,12 @@ def test_a_moment_lies_between_what_was_read_and_what_is_wanted():
         )
         assert (batch.later[place] >= entry).all()
         assert (batch.later[place] < known.indptr[user + 1]).all()
-        assert (batch.strange[place].numpy() == ~met[user, batch.drawn]).all()
+        assert (strange[place].numpy() == ~met[user, asked]).all()
 
 
 def test_all_histories_can_be_truncated():
     known = Histories.from_interactions(rows(), ItemIndex(ITEMS))
     torch.manual_seed(0)
     moments = Moments(known, torch.device("cpu"))
-    assert moments.draw(500, 1, 1, truncate=1.0).history.lengths.unique().tolist() == [0, 1, 2, 3, 4, 5]
-    assert moments.draw(500, 1, 1, truncate=0.0).history.lengths.max() > 5
+    assert moments.draw(500, 1, truncate=1.0).history.lengths.unique().tolist() == [0, 1, 2, 3, 4, 5]
+    assert moments.draw(500, 1, truncate=0.0).history.lengths.max() > 5

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import ConfigError, InputError, RefusedError
+from augrec.recommenders._negatives import Negatives
 from augrec.recommenders._sequences import Sequences, Windows, distinct, latest
 from augrec.recommenders._sequential import dropout
-from augrec.recommenders._softmax import Draws, full, sampled
+from augrec.recommenders._softmax import full, sampled
 from augrec.recommenders.base import Recommender, find
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -208,21 +209,12 @@ def test_the_full_loss_and_its_gradients_are_those_of_cross_entropy(monkeypatch)
 def test_the_sampled_loss_comes_close_to_the_full_one():
     given = softmax_problem()
     torch.manual_seed(2)
-    draws = Draws(np.arange(1, 51, dtype=np.float32) / 1275, CPU)
-    whole, part = full(*given), sampled(*given, draws(40_000))
+    drawn = Negatives(np.arange(1.0, 51.0) ** 0.75, CPU).for_all(given[3], 40_000)
+    whole, part = full(*given), sampled(*given, drawn)
     torch.testing.assert_close(part, whole, rtol=0.01, atol=0.0)
     one, other = torch.autograd.grad(part, given[:3]), torch.autograd.grad(whole, given[:3])
     for estimate, exact in zip(one, other, strict=True):
         assert F.cosine_similarity(estimate.flatten(), exact.flatten(), dim=0) > 0.99
-
-
-def test_items_are_drawn_as_often_as_they_are_said_to_be():
-    torch.manual_seed(0)
-    drawn, log_expected = Draws(np.array([0.1, 0.0, 0.9], np.float32), CPU)(10_000)
-    for item in (0, 2):
-        expected = log_expected[drawn == item][0].exp().item()
-        assert (drawn == item).sum().item() == pytest.approx(expected, rel=0.05)
-    assert not (drawn == 1).any()
 
 
 def test_a_sampled_loss_learns_the_order_too(name):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from augrec.errors import InputError
-from augrec.files import write_text
+from augrec.files import write_json, write_text
 from augrec.registry import evidence, reproduce
 
 
@@ -140,3 +140,28 @@ def test_a_metric_that_is_missing_or_new_is_a_difference() -> None:
     report = reproduce.compare_metrics({"a": None, "b": 1}, {"b": 1, "c": 2.0})
     assert [(found.metric, found.amount) for found in report.differences] == [("a", None), ("c", None)]
     assert not report.identical
+
+
+def test_a_policy_that_searched_for_its_mix_is_a_part_with_its_trials(tmp_path: Path) -> None:
+    folder = tmp_path / "data/augmented/searched"
+    search = {
+        "metric": "ndcg@10",
+        "slice": "1-5",
+        "value": 0.4,
+        "without": 0.3,
+        "n_trials": 3,
+        "out_of_time": False,
+    }
+    write_text(tmp_path / "params.yaml", "seed: 1\npolicies: {searched: [search: {samples: [gan]}]}\n")
+    write_json(folder / "policy.json", {"policy": "searched", "search": search})
+    rows = ['0,complete,0.3,"""gan""",0.0', '1,pruned,,"""gan""",0.5', '2,complete,0.4,"""gan""",1.0']
+    write_text(folder / "trials.csv", "\n".join(["trial,state,value,samples,weight", *rows]))
+    write_json(tmp_path / "data/augmented/none/policy.json", {"policy": "none", "search": None})
+    [part] = evidence.parts(tmp_path)
+    assert (part.role, part.name) == ("policy", "searched")
+    assert part.metrics["search/value"] == 0.4 and part.metrics["search/without"] == 0.3
+    assert [trial.state for trial in part.trials] == ["complete", "pruned", "complete"]
+    assert [trial.metrics for trial in part.trials] == [
+        {"valid/slices/1-5/ndcg_at_10": 0.3}, {}, {"valid/slices/1-5/ndcg_at_10": 0.4}
+    ]  # fmt: skip
+    assert part.trials[2].parameters["config.weight"] == "1.0" and folder / "trials.csv" in part.files

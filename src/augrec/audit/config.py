@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import Field
 
 from augrec.data.config import Section
+
+
+class UtilityConfig(Section):
+    """What a recommender learns from the sample alone."""
+
+    recommender: str = "ease"
+    """Trained once on real and once on synthetic users, and asked about validation users; any of the house."""
+    options: dict[str, Any] = {}
+    """Of that recommender; absent ones have their defaults."""
+    large_catalogue: int = Field(default=3000, ge=1)
+    """Of more items than this …"""
+    large_recommender: str = "item_knn"
+    """… this one is trained instead, with its defaults, so that the cost stays linear."""
+    metric: str = Field(default="ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")
+    """What is compared."""
+    max_users: int = Field(default=20_000, ge=2)
+    """At most so many users of each kind are learned from, as many real ones as synthetic ones."""
+    max_cases: int = Field(default=2000, ge=2)
+    """At most so many validation cases are asked about."""
 
 
 class AuditConfig(Section):
@@ -13,18 +34,33 @@ class AuditConfig(Section):
     neighbours: int = Field(1, ge=1)
     """Likeness to the sample is the mean Jaccard similarity to so many nearest profiles."""
     max_users: int = Field(2000, ge=10)
-    """So many users of each kind are compared with everybody; the others are left out of nearest-neighbour measures."""
+    """So many users of each kind are compared with everybody; the others are left out of measures that compare people."""
     top_items: int = Field(200, ge=2)
     """Item pairs are compared among the most popular ones."""
+    dimensions: int = Field(16, ge=2)
+    """Of the space that people are placed in, see `augrec.audit.space`."""
+    clusters: int = Field(20, ge=2)
+    """Kinds of people that k-means looks for; fewer where there are few people."""
+    manifold_neighbours: int = Field(5, ge=1)
+    """k of precision, recall, density and coverage."""
+    folds: int = Field(5, ge=2)
+    """Of the classifier that tries to tell real from synthetic."""
     min_profile: int = Field(3, ge=1)
     """Shorter profiles are equal by chance: they count neither as duplicates nor as copies."""
     near_copy: float = Field(0.9, gt=0.0, le=1.0)
     """Jaccard similarity from which a profile is a near copy."""
+    singled_out_quantile: float = Field(0.01, gt=0.0, lt=0.5)
+    """A profile singles a person out if that person is nearer, against the second nearest, than for so many real people."""
     min_non_members: int = Field(30, ge=2)
     """With fewer held-out users who have a history before validation begins, their validation period counts too."""
+    min_attacked: float = Field(20.0, ge=2.0)
+    """With fewer (effective) people on either side an attack decides nothing."""
     bootstrap_samples: int = Field(500, ge=10)
-    """Resamples behind the interval of the attack."""
+    """Resamples behind an interval."""
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
-    """Of that interval."""
+    """Of every interval."""
+    undecided: Literal["pass", "block"] = "pass"
+    """What becomes of a sample whose limit lies inside a measure's interval: too few people to tell."""
     limits: dict[str, float] = {}
     """`min_` or `max_` and a measure's name: its limit. A measure that could not be taken does not keep its limit."""
+    utility: UtilityConfig = UtilityConfig()

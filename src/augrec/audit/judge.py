@@ -1,58 +1,44 @@
-"""Judge a synthetic sample: measure, hold against the limits, keep what the report draws."""
+"""Judge a synthetic sample: measure, hold against the limits, keep what the page draws."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from augrec.audit.attacks import Attacker
 from augrec.audit.config import AuditConfig
-from augrec.audit.diversity import diversity
-from augrec.audit.fidelity import fidelity, mix_fidelity
-from augrec.audit.nearest import profiles
-from augrec.audit.privacy import People, privacy
+from augrec.audit.disclosure import attribute_disclosure
+from augrec.audit.diversity import diversity, manifold
+from augrec.audit.evidence import Evidence, People, non_member_rows, strangers
+from augrec.audit.fidelity import cluster_fidelity, fidelity
+from augrec.audit.leak import leak
+from augrec.audit.limits import weigh
+from augrec.audit.privacy import privacy
+from augrec.audit.rows import row_fidelity
+from augrec.audit.space import Space, effective_number, k_means
+from augrec.audit.two_sample import two_sample_test
+from augrec.audit.utility import utility
 from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
-from augrec.data.histories import ItemIndex
-from augrec.data.split import ROLE, VALID
-from augrec.errors import ConfigError, InputError
+from augrec.data.histories import Histories, ItemIndex
+from augrec.errors import InputError
 from augrec.seeds import derive, rng
 
-_logger = logging.getLogger(__name__)
+__all__ = ["Evidence", "judge"]
+
 _MAX_RANKS = 2000
 _LENGTH_BINS = 30
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a sample is judged by.
-
-    Attributes:
-        training: canonical interactions of the users the generator learned from.
-        interactions: canonical interactions of everybody.
-        held_out: user_id and role; only users whose role is "valid" are used, never test users.
-        valid_from, test_from: the cuts of the split, UTC; None where time is not cut for all alike.
-        items: the items table, for category shares; optional.
-    """
-
-    training: pl.DataFrame
-    interactions: pl.DataFrame
-    held_out: pl.DataFrame
-    valid_from: datetime | None
-    test_from: datetime | None
-    items: pl.DataFrame | None = None
+_MAX_DOTS = 500
+_PEOPLE_IN_A_CLUSTER = 10
 
 
 def judge(
     sample: pl.DataFrame, evidence: Evidence, config: AuditConfig, *, generator: str, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Audit a sample.
+    """Audit a sample. Time is linear in the interactions: what compares people takes at most `max_users` of a kind.
 
     Args:
         sample: canonical interactions drawn from the generator.
@@ -62,9 +48,11 @@ def judge(
         seed: of subsamples and bootstraps.
 
     Returns:
-        The verdict (audit.json: generator, passed, failed_limits, fidelity, diversity, privacy, limits) and the
-        distributions (distributions.json). `distributions` holds `popularity` {real, synthetic}: shares of interactions
-        by rank; `lengths` and `neighbours`: histograms with their edges; `roc`; `events`, `categories`: names and shares.
+        The verdict (audit.json: generator, passed, failed_limits, undecided_limits, undecided (what becomes of those),
+        limits, and the measures: fidelity, diversity, privacy, leak, utility; sample, if sample.json tells of privacy) and
+        the distributions (distributions.json): `popularity` {real, synthetic}: shares of interactions by rank; `lengths`,
+        `neighbours`, `gaps`, `value_bins`: histograms with their edges; `roc`; `events`, `categories`, `values`,
+        `clusters`: names and shares; `map`: places of some real and synthetic people on the two widest dimensions.
 
     Raises:
         InputError: the sample is empty, not canonical, or holds items that no training user touched.
@@ -72,98 +60,147 @@ def judge(
     """
     require(sample, INTERACTIONS, where=f"the sample of {generator}")
     items = ItemIndex(evidence.training[C.ITEM])
-    _check_items(sample, items, generator)
-    others, footing = _non_members(evidence, items, config.min_non_members)
-    people = People(profiles(evidence.training, items), others, profiles(sample, items))
-    mixes, shares = mix_fidelity(evidence.training, sample, evidence.items)
-    guarded, drawn = privacy(people, config, derive(seed, "privacy"))
+    n_drawn, sample = len(sample), _with_known_items(sample, items, evidence, generator)
+    others, footing = non_member_rows(evidence, items, config.min_non_members)
+    tables = [Histories.from_interactions(rows, items) for rows in (evidence.training, others, sample)]
+    people = People(*(_zero_one(table.matrix()) for table in tables))
+    rows, drawn_rows = row_fidelity(evidence.training, sample, evidence.items)
+    alike, varied, drawn_space = _in_space(people, config, seed)
+    attacker = Attacker(people, config, derive(seed, "attacks"))
+    guarded, drawn = privacy(people, attacker, config, derive(seed, "privacy"))
+    random = rng(seed, "diversity")
+    known = _attributes(evidence, [table.users for table in tables])
     measures: dict[str, dict[str, Any]] = {
-        "fidelity": {**fidelity(people.members, people.synthetic, config.top_items), **mixes},
-        "diversity": diversity(
-            people.members,
-            people.synthetic,
-            max_users=config.max_users,
-            min_profile=config.min_profile,
-            random=rng(seed, "diversity"),
-        ),
-        "privacy": {**guarded, "footing": footing},
-    }
-    failed = failed_limits(
-        {name: value for part in measures.values() for name, value in part.items()}, config.limits
-    )
-    verdict = {
+        "fidelity": {**fidelity(people.members, people.synthetic, config.top_items), **rows, **alike,
+                     "untouched_share": 1.0 - len(sample) / n_drawn},
+        "diversity": {
+            **diversity(people.members, people.synthetic, max_users=config.max_users, min_profile=config.min_profile, random=random),
+            **varied,
+        },
+        "privacy": {
+            **guarded,
+            **(attribute_disclosure(people, known, config, derive(seed, "attributes")) if known else {}),
+            "footing": footing,
+        },
+        "leak": leak(people, strangers(evidence, items), attacker, config, derive(seed, "leak")),
+        "utility": utility(sample, evidence, config.utility,
+                           {"confidence": config.confidence, "samples": config.bootstrap_samples}, derive(seed, "utility")),
+    }  # fmt: skip
+    distributions = {**_shapes(people), **drawn, **drawn_rows, **drawn_space}
+    return _verdict(measures, evidence, config, generator), distributions
+
+
+def _verdict(
+    measures: dict[str, dict[str, Any]], evidence: Evidence, config: AuditConfig, generator: str
+) -> dict[str, Any]:
+    """audit.json."""
+    found = weigh({name: value for part in measures.values() for name, value in part.items()}, config.limits)
+    undecided = [name for name, what in found.items() if what == "undecided"]
+    failed = [
+        name
+        for name, what in found.items()
+        if what == "broken" or (what == "undecided" and config.undecided == "block")
+    ]
+    promised = evidence.sample_facts.get("privacy")
+    return {
         "generator": generator,
         "passed": not failed,
         "failed_limits": failed,
+        "undecided_limits": undecided,
+        "undecided": config.undecided,
         "limits": config.limits,
         **measures,
+        **({"sample": {"privacy": promised}} if promised else {}),
     }
-    return verdict, {**_shapes(people), **drawn, **shares}
 
 
-def failed_limits(measures: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
-    """Names of the limits that are not kept, in their order; a measure that is None keeps none.
-
-    Raises:
-        ConfigError: a limit is not "min_" or "max_" and a number's name.
-    """
-    failed = []
-    for name, limit in limits.items():
-        kind, _, measure = name.partition("_")
-        if kind not in ("min", "max") or measure not in measures or isinstance(measures[measure], str):
-            known = ", ".join(key for key, value in measures.items() if not isinstance(value, str))
-            raise ConfigError(
-                f"{name!r} is no limit of the audit",
-                where="params.yaml, audit.limits",
-                fix=f"write min_ or max_ and one of: {known}",
-            )
-        value = measures[measure]
-        if value is None:
-            _logger.warning("%s could not be measured, so its limit is not kept", measure)
-            failed.append(name)
-        elif value < limit if kind == "min" else value > limit:
-            failed.append(name)
-    return failed
-
-
-def _non_members(evidence: Evidence, items: ItemIndex, least: int) -> tuple[sp.csr_matrix, str]:
-    """Profiles of held-out validation users, and over which time they are taken.
-
-    Members are known by what they did before validation begins, so others are too ("before_validation"): the same time,
-    the same fashions. Where too few have such a history, what they did in the validation period counts as well
-    ("before_test"); fashions may then tell them from members, which `control_auc` shows and the calibrated attack
-    makes up for. Without cuts members are known by everything they did, and so are others ("everything").
-    """
-    valid = evidence.held_out.filter(pl.col(ROLE) == VALID)
-    rows = evidence.interactions.join(valid, on=C.USER, how="semi").filter(
-        pl.col(C.ITEM).is_in(items.ids.tolist())
+def _in_space(
+    people: People, config: AuditConfig, seed: int
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Measures of fidelity and of diversity that place people in a space, and what can be drawn of it."""
+    space = Space.of(
+        people.members,
+        people.synthetic,
+        dimensions=config.dimensions,
+        max_users=config.max_users,
+        seed=derive(seed, "space"),
     )
-    if evidence.valid_from is None or evidence.test_from is None:
-        return profiles(rows, items), "everything"
-    before = profiles(rows.filter(pl.col(C.TIMESTAMP) < evidence.valid_from), items)
-    if before.shape[0] >= least:
-        return before, "before_validation"
-    return profiles(rows.filter(pl.col(C.TIMESTAMP) < evidence.test_from), items), "before_test"
+    n = len(space.real)
+    k = max(2, min(config.clusters, 2 * n // _PEOPLE_IN_A_CLUSTER))
+    labels = k_means(np.vstack([space.real, space.synthetic]), min(k, 2 * n), derive(seed, "clusters"))
+    real, synthetic = labels[:n], labels[n:]
+    alike = {
+        **cluster_fidelity(real, synthetic, derive(seed, "clusters")),
+        **two_sample_test(space, people.members, people.synthetic, folds=config.folds, confidence=config.confidence,
+                          seed=derive(seed, "two-sample")),
+    }  # fmt: skip
+    varied = {
+        **manifold(space.real, space.synthetic, config.manifold_neighbours, rng(seed, "manifold")),
+        "effective_modes": effective_number(synthetic),
+        "effective_modes_real": effective_number(real),
+    }
+    order = np.argsort(-np.bincount(real, minlength=k), kind="stable")
+    shares = [(np.bincount(part, minlength=k) / n)[order].tolist() for part in (real, synthetic)]
+    dots = rng(seed, "dots").permutation(n)[:_MAX_DOTS]
+    drawn = {
+        "clusters": {"names": [str(at + 1) for at in range(k)], "real": shares[0], "synthetic": shares[1]},
+        "map": {
+            name: np.round(points[dots][:, :2], 4).tolist()
+            for name, points in (("real", space.real), ("synthetic", space.synthetic))
+        },
+    }
+    return alike, varied, drawn
 
 
-def _check_items(sample: pl.DataFrame, items: ItemIndex, generator: str) -> None:
-    if sample.is_empty():
-        raise InputError(
-            "the sample is empty", where=f"the sample of {generator}", fix="raise synthesis.ratio"
-        )
+def _zero_one(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def _attributes(
+    evidence: Evidence, ids: list[np.ndarray]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
+    """Attributes of members, others and synthetic users, in the order of their profiles; None where the sample has none."""
+    if evidence.users is None or evidence.sample_users is None:
+        return None
+    real, made = (table.unique(C.USER, keep="first") for table in (evidence.users, evidence.sample_users))
+    wanted = [pl.DataFrame({C.USER: part.tolist()}, schema={C.USER: pl.String}) for part in ids]
+    members, others, synthetic = (
+        part.join(table, on=C.USER, how="left", maintain_order="left")
+        for part, table in zip(wanted, (real, real, made), strict=True)
+    )
+    return members, others, synthetic
+
+
+def _with_known_items(
+    sample: pl.DataFrame, items: ItemIndex, evidence: Evidence, generator: str
+) -> pl.DataFrame:
+    """The rows with items that training users touched, which must be all of them.
+
+    But a differentially private generator draws from the whole items table, since who touched what is private; and one that
+    is there for new items names those it makes up rows for. Rows with such items of the items table, which nobody touched,
+    are set aside.
+    """
+    where = f"the sample of {generator}"
     if (sample[C.ORIGIN] == REAL).any():
-        raise InputError(
-            "some rows of the sample claim to be real",
-            where=f"the sample of {generator}",
-            fix="draw the sample again",
-        )
-    unknown = int((items.encode(sample[C.ITEM]) < 0).sum())
-    if unknown:
+        raise InputError("some rows of the sample claim to be real", where=where, fix="draw the sample again")
+    known = pl.Series(items.encode(sample[C.ITEM]) >= 0, dtype=pl.Boolean)
+    allowed = known
+    if evidence.items is not None:
+        listed = sample[C.ITEM].is_in(evidence.items[C.ITEM].implode())
+        if "privacy" in evidence.sample_facts:
+            allowed = known | listed
+        elif new := evidence.sample_facts.get("new_items"):
+            allowed = known | (listed & sample[C.ITEM].is_in(new))
+    if unknown := int((~allowed).sum()):
         raise InputError(
             f"{unknown} rows hold items that no training user touched",
-            where=f"the sample of {generator}",
+            where=where,
             fix="train the generator on this training set and draw again",
         )
+    if not known.any():
+        raise InputError("the sample is empty", where=where, fix="raise synthesis.ratio")
+    return sample.filter(known)
 
 
 def _shapes(people: People) -> dict[str, Any]:

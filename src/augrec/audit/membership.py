@@ -21,6 +21,7 @@ import numpy as np
 from augrec.seeds import rng
 
 _ROC_POINTS = 101
+_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Attack:
 
     Attributes:
         auc, low, high: area under the ROC curve and its bootstrap interval over people; 0.5 is guessing.
-        tpr_at_1_percent_fpr: share of members found where at most 1 % of the others are accused.
+        tpr_at_1_percent_fpr, tpr_low, tpr_high: share of members found where at most 1 % of the others are accused
+            (Carlini et al. 2022, arXiv 2112.03570), and its interval. With fewer than 100 others that is where nobody is
+            accused wrongly.
         false_positive_rate, true_positive_rate: the ROC curve, float64 (101,).
     """
 
@@ -37,6 +40,8 @@ class Attack:
     low: float
     high: float
     tpr_at_1_percent_fpr: float
+    tpr_low: float
+    tpr_high: float
     false_positive_rate: np.ndarray
     true_positive_rate: np.ndarray
 
@@ -76,25 +81,62 @@ def attack(
         member_weights, other_weights: see `length_weights`; not all zero.
         samples, confidence, seed: of the bootstrap.
     """
-    wins = (members[:, None] > others).astype(np.float32) + 0.5 * (members[:, None] == others)  # (n, m)
-    random = rng(seed, "people")
-    drawn = [
-        random.multinomial(len(weights), np.full(len(weights), 1 / len(weights)), samples) * weights
-        for weights in (member_weights, other_weights)
-    ]
-    drawn = [part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12) for part in drawn]  # (samples, n or m)
-    areas = ((drawn[0] @ wins) * drawn[1]).sum(axis=1)
-    low, high = np.quantile(areas, [(1 - confidence) / 2, (1 + confidence) / 2])
+    wins = _wins(members, others)
+    drawn = resampled((member_weights, other_weights), samples, seed)  # (samples, n or m)
+    areas = ((drawn[0].astype(np.float32) @ wins) * drawn[1]).sum(axis=1)
+    rates = _found(members, others, *drawn)
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     false_rate, true_rate = _roc(members, others, member_weights, other_weights)
     grid = np.linspace(0.0, 1.0, _ROC_POINTS)
+    (low, high), (tpr_low, tpr_high) = np.quantile(areas, tails), np.quantile(rates, tails)
     return Attack(
-        auc=float(member_weights @ wins @ other_weights),
+        auc=area(members, others, member_weights, other_weights),
         low=float(low),
         high=float(high),
-        tpr_at_1_percent_fpr=float(true_rate[false_rate <= 0.01 + 1e-9].max()),
+        tpr_at_1_percent_fpr=float(true_rate[false_rate <= _RATE + 1e-9].max()),
+        tpr_low=float(tpr_low),
+        tpr_high=float(tpr_high),
         false_positive_rate=grid,
         true_positive_rate=np.interp(grid, false_rate, true_rate),
     )
+
+
+def area(
+    members: np.ndarray, others: np.ndarray, member_weights: np.ndarray, other_weights: np.ndarray
+) -> float:
+    """Area under the ROC curve of the scores, see `attack`."""
+    return float(member_weights @ _wins(members, others) @ other_weights)
+
+
+def resampled(weights: tuple[np.ndarray, np.ndarray], samples: int, seed: int) -> list[np.ndarray]:
+    """People of both groups drawn again with replacement: their weights, each row summing to 1, (samples, n) and (samples, m)."""
+    random = rng(seed, "people")
+    drawn = [
+        random.multinomial(len(part), np.full(len(part), 1 / len(part)), samples) * part for part in weights
+    ]
+    return [part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12) for part in drawn]
+
+
+def effective_size(weights: np.ndarray) -> float:
+    """How many equally weighted people these weights are worth (Kish 1965): (Σ w)² / Σ w²."""
+    return float(weights.sum() ** 2 / max((weights**2).sum(), 1e-12))
+
+
+def _wins(members: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Float32 (n, m): 1 where a member scores higher than another, 0.5 where they score the same."""
+    return (members[:, None] > others).astype(np.float32) + 0.5 * (members[:, None] == others)
+
+
+def _found(
+    members: np.ndarray, others: np.ndarray, member_drawn: np.ndarray, other_drawn: np.ndarray
+) -> np.ndarray:
+    """The true-positive rate at 1 % false positives for each resample, float64 (samples,)."""
+    down, up = np.argsort(-others, kind="stable"), np.argsort(members, kind="stable")
+    accused = np.cumsum(other_drawn[:, down], axis=1)
+    first = (accused > _RATE + 1e-9).argmax(axis=1)  # the first that must not be accused
+    above = len(members) - np.searchsorted(members[up], others[down][first], side="right")
+    from_top = np.cumsum(member_drawn[:, up[::-1]], axis=1)
+    return np.where(above > 0, from_top[np.arange(len(from_top)), above - 1], 0.0)
 
 
 def _roc(

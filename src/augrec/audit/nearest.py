@@ -1,55 +1,81 @@
-"""Which profiles are alike: Jaccard similarity between sparse 0/1 rows, a batch at a time."""
+"""Which profiles equal, resemble or single out which."""
 
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
 
-from augrec.data.histories import Histories, ItemIndex
+from augrec.data.likeness import likeness_blocks, nearest, profiles
 
-_CELLS_AT_ONCE = 2**22
+__all__ = ["distance_ratios", "fingerprints", "nearest", "profiles", "singled_out", "some_rows"]
 
-
-def profiles(interactions: pl.DataFrame, items: ItemIndex) -> sp.csr_matrix:
-    """One 0/1 row float32 for each user in sorted order, (n_users, n_items); items outside the index are left out."""
-    matrix = Histories.from_interactions(interactions, items).matrix()
-    matrix.data[:] = 1.0
-    return matrix
+_WINDOW = 51
+"""So many people of about the same profile length say what is usual for it."""
 
 
-def nearest(
-    queries: sp.csr_matrix, references: sp.csr_matrix, k: int = 1, *, own: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """How like its nearest references each query is.
+def distance_ratios(
+    queries: sp.csr_matrix, references: sp.csr_matrix, *, own: np.ndarray | None = None
+) -> np.ndarray:
+    """How far the nearest reference stands out for each query: its distance over the second nearest's, float64 (n,).
 
-    Memory is bounded; time grows with the number of queries times the non-zeros of the references.
+    The nearest-neighbour distance ratio (Lowe 2004; as a privacy measure of synthetic data Zhao et al. 2021,
+    arXiv 2102.08369), with distance 1 - Jaccard. 1: several people are as near as the nearest; near 0: one person is far
+    nearer than anybody else, which is what a copy looks like even when a part of it was changed. Unlike the distance
+    itself it hardly depends on how long profiles are. 1 with fewer than two references.
 
     Args:
-        queries: 0/1 (n, n_items).
-        references: 0/1 (m, n_items).
-        k: the similarity is the mean over so many nearest references, or over all if there are fewer.
-        own: int (n,), for each query a reference that is the same person and does not count.
-
-    Returns:
-        similarity float64 (n,), zero without references; position int64 (n,) of the nearest reference.
+        queries, references, own: see `augrec.data.likeness.nearest`.
     """
     n, m = queries.shape[0], references.shape[0]
-    similarity, position = np.zeros(n), np.zeros(n, np.int64)
-    if not m:
-        return similarity, position
-    transposed, sizes = references.T.tocsr(), np.diff(references.indptr)
-    step, k = max(1, _CELLS_AT_ONCE // m), min(k, m)
-    for start in range(0, n, step):
-        batch = queries[start : start + step]
-        shared = (batch @ transposed).toarray()  # (B, m)
-        union = np.diff(batch.indptr)[:, None] + sizes - shared
-        jaccard = shared / np.maximum(union, 1.0)
-        if own is not None:
-            jaccard[np.arange(len(jaccard)), own[start : start + step]] = 0.0
-        position[start : start + step] = jaccard.argmax(axis=1)
-        similarity[start : start + step] = np.partition(jaccard, m - k, axis=1)[:, m - k :].mean(axis=1)
-    return similarity, position
+    ratios = np.ones(n)
+    if m < 2 + (own is not None):
+        return ratios
+    for rows, jaccard in likeness_blocks(queries, references, own=own):
+        two = 1.0 - np.partition(jaccard, m - 2, axis=1)[:, m - 2 :]  # (B, 2): second nearest, nearest
+        ratios[rows] = np.where(two[:, 0] > 0, two[:, 1] / np.maximum(two[:, 0], 1e-12), 1.0)
+    return ratios
+
+
+def singled_out(
+    ratios: tuple[np.ndarray, np.ndarray],
+    usual: tuple[np.ndarray, np.ndarray],
+    quantile: float,
+    *,
+    samples: int,
+    confidence: float,
+    random: np.random.Generator,
+) -> tuple[float, float, float] | None:
+    """Share of profiles whose nearest reference stands out more than for all but `quantile` of usual people.
+
+    It stands out by 1 - ratio, over the mean of that among usual people of about the same profile length; so if both come
+    from people alike the share is about the quantile, at every length.
+
+    Args:
+        ratios: see `distance_ratios`, and the profile lengths; each (n,).
+        usual: the same of people for whom no reference should stand out; each (m,).
+        quantile: for example 0.01.
+        samples, confidence, random: of the bootstrap, over the profiles and over the usual people.
+
+    Returns:
+        The share and its interval; None where one side is empty.
+    """
+    if not len(ratios[0]) or not len(usual[0]):
+        return None
+    order = np.argsort(usual[1], kind="stable")
+    window = np.ones(min(_WINDOW, len(order)))
+    scale = np.convolve((1 - usual[0])[order], window, "same") / np.convolve(
+        np.ones(len(order)), window, "same"
+    )
+    far, near = (
+        np.sort((1 - part) / np.maximum(np.interp(size, usual[1][order], scale), 1e-9))
+        for part, size in (ratios, usual)
+    )
+    again = near[random.integers(0, len(near), (samples, len(near)))]
+    limits = np.append(np.quantile(again, 1 - quantile, axis=1), np.quantile(near, 1 - quantile))
+    shares = 1 - np.searchsorted(far, limits, side="right") / len(far)
+    drawn = random.binomial(len(far), shares[:-1]) / len(far)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(shares[-1]), float(low), float(high)
 
 
 def fingerprints(matrix: sp.csr_matrix) -> np.ndarray:

@@ -2,125 +2,113 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from augrec.audit.attacks import Attacked, Attacker
 from augrec.audit.config import AuditConfig
-from augrec.audit.membership import Attack, attack, length_weights
-from augrec.audit.nearest import fingerprints, nearest, some_rows
-from augrec.generators._popularity import draw_distinct
+from augrec.audit.disclosure import item_disclosure
+from augrec.audit.evidence import People
+from augrec.audit.membership import length_weights
+from augrec.audit.nearest import distance_ratios, fingerprints, nearest, singled_out, some_rows
 from augrec.seeds import rng
 
 _EDGES = np.linspace(0.0, 1.0, 41)
 
 
-@dataclass(frozen=True)
-class People:
-    """Profiles 0/1 (n, n_items) of the same items: the training users, held-out users, and the sample."""
-
-    members: sp.csr_matrix
-    others: sp.csr_matrix
-    synthetic: sp.csr_matrix
-
-
-def privacy(people: People, config: AuditConfig, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measures and the distributions behind them.
+def privacy(
+    people: People, attacker: Attacker, config: AuditConfig, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measures and the distributions behind them; what cannot be measured is None. `…_low` and `…_high` are intervals.
 
     copy_share: of synthetic profiles with at least `min_profile` items, those equal to a training user's;
-    copy_share_held_out: the same for held-out users, which is what chance gives. near_copy_share: those at least
-    `near_copy` similar. attack_auc: of the stronger of the two attacks of `augrec.audit.membership`, with its interval
-    and its true-positive rate at 1 % false positives; control_auc: the stronger attack on users drawn by popularity
-    alone, who know nobody, so that it is 0.5 if the footing is equal. nearest_training, nearest_held_out: mean
-    similarity of synthetic users to the nearest of equally many training and held-out users (the distance-to-closest-
-    record diagnostic; no evidence by itself, arXiv 2505.01524). What cannot be measured is None.
+    copy_share_held_out: the same for held-out users; copy_share_bias: the same for training users and each other, which
+    is what chance gives where profiles are short, and the limit makes up for. near_copy_share: those at least
+    `near_copy` similar. singled_out_share: those that single one training user out (`augrec.audit.nearest`), more than
+    99 % of real people do with another real person; 0.01 is what chance gives. Copies with a part of their items changed
+    do so as well.
+
+    attack_auc: of the stronger of the two attacks of `augrec.audit.membership`, with its interval and its true-positive
+    rate at 1 % false positives; control_auc: the same attack on users drawn by popularity alone, who know nobody, so that
+    it is 0.5 if the footing is equal; attack_auc_bias: how far it lies above 0.5, which the limit makes up for.
+    item_disclosure: see `augrec.audit.disclosure`. nearest_training, nearest_held_out: mean similarity of synthetic users
+    to the nearest of equally many training and held-out users (the distance-to-closest-record diagnostic; no evidence by
+    itself, arXiv 2505.01524).
     """
-    measures, copies = _copies(people, config, seed)
-    attacked, roc = _attacks(people, config, seed)
+    found = attacker.find_members()
     distances, drawn = _distances(people, config, seed)
-    return {**measures, **copies, **attacked, **distances}, {"roc": roc, "neighbours": drawn}
+    measures = {
+        "n_members": people.members.shape[0],
+        "n_non_members": people.others.shape[0],
+        **_copies(people, config, seed),
+        **_attacked(found),
+        **item_disclosure(people, config, seed),
+        **distances,
+    }
+    return measures, {"roc": None if found is None else found.roc(), "neighbours": drawn}
 
 
-def _copies(people: People, config: AuditConfig, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    long = [
-        table[np.diff(table.indptr) >= config.min_profile]
-        for table in (people.synthetic, people.members, people.others)
-    ]
+def _copies(people: People, config: AuditConfig, seed: int) -> dict[str, Any]:
+    long = [_long(table, config) for table in (people.synthetic, people.members, people.others)]
     keys = [fingerprints(table) for table in long]
-    exact = {
+    random = rng(seed, "copies")
+    synthetic = long[0][some_rows(long[0].shape[0], config.max_users, random)]
+    rows = some_rows(long[1].shape[0], config.max_users, random)
+    real = long[1][rows]
+    likeness, _ = nearest(synthetic, people.members)
+    found = singled_out(
+        (distance_ratios(synthetic, long[1]), np.diff(synthetic.indptr)),
+        (distance_ratios(real, long[1], own=rows), np.diff(real.indptr)),
+        config.singled_out_quantile, samples=config.bootstrap_samples, confidence=config.confidence, random=random,
+    )  # fmt: skip
+    return {
         "copy_share": float(np.isin(keys[0], keys[1]).mean()) if len(keys[0]) else None,
         "copy_share_held_out": float(np.isin(keys[2], keys[1]).mean()) if len(keys[2]) else None,
+        "copy_share_bias": _twins(keys[1]),
+        "near_copy_share": float((likeness >= config.near_copy).mean()) if len(likeness) else None,
+        **with_ends("singled_out_share", found),
     }
-    rows = some_rows(long[0].shape[0], config.max_users, rng(seed, "copies"))
-    likeness, _ = nearest(long[0][rows], people.members)
-    return exact, {"near_copy_share": float((likeness >= config.near_copy).mean()) if len(rows) else None}
 
 
-def _attacks(people: People, config: AuditConfig, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    names = ("plain", "calibrated")
-    empty = dict.fromkeys(
-        ["attack_auc", "attack_auc_low", "attack_auc_high", "attack_tpr_at_1_percent_fpr", "control_auc"]
-        + [f"attack_auc_{name}" for name in names]
-    )
-    counts = {"n_members": people.members.shape[0], "n_non_members": people.others.shape[0]}
-    if people.others.shape[0] < 2 or people.synthetic.shape[0] == 0:
-        return {**counts, **empty}, None
-    found = _try_attacks(people, people.synthetic, config, seed)
+def _twins(keys: np.ndarray) -> float | None:
+    """Share of people whose profile somebody else has too."""
+    _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return float((counts[places] > 1).mean()) if len(keys) else None
+
+
+def with_ends(name: str, found: tuple[float, float, float] | None) -> dict[str, float | None]:
+    """A measure and the ends of its interval."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found or (None,) * 3, strict=True))
+
+
+def _long(table: sp.csr_matrix, config: AuditConfig) -> sp.csr_matrix:
+    return table[np.diff(table.indptr) >= config.min_profile]
+
+
+def _attacked(found: Attacked | None) -> dict[str, Any]:
     if found is None:
-        return {**counts, **empty}, None
-    control = _try_attacks(people, _nobody(people, seed), config, seed)
-    best = max(found.values(), key=lambda result: result.auc)
-    measures = {
-        "attack_auc": best.auc,
-        "attack_auc_low": best.low,
-        "attack_auc_high": best.high,
-        "attack_tpr_at_1_percent_fpr": best.tpr_at_1_percent_fpr,
-        "control_auc": max(result.auc for result in control.values()) if control else None,
-        **{f"attack_auc_{name}": found[name].auc for name in names},
-    }
-    roc = {
-        "false_positive_rate": best.false_positive_rate.tolist(),
-        "true_positive_rate": best.true_positive_rate.tolist(),
-    }
-    return {**counts, **measures}, roc
-
-
-def _try_attacks(
-    people: People, sample: sp.csr_matrix, config: AuditConfig, seed: int
-) -> dict[str, Attack] | None:
-    """Both attacks on `sample`; None where members and others have no profile length in common."""
-    random = rng(seed, "attacked")
-    rows = some_rows(people.members.shape[0], config.max_users, random)
-    members = people.members[rows]
-    others = people.others[some_rows(people.others.shape[0], config.max_users, random)]
-    weights = length_weights(np.diff(members.indptr), np.diff(others.indptr))
-    if not weights[0].any():
-        return None
-    plain = [nearest(part, sample, config.neighbours)[0] for part in (members, others)]
-    usual = [
-        nearest(part, people.members, config.neighbours, own=own)[0]
-        for part, own in ((members, rows), (others, None))
-    ]
-    knobs: dict[str, Any] = {
-        "samples": config.bootstrap_samples,
-        "confidence": config.confidence,
-        "seed": seed,
-    }
+        names = (
+            ["n_non_members_effective", "attack_auc", "attack_auc_low", "attack_auc_high", "attack_auc_bias"]
+            + ["attack_auc_plain", "attack_auc_calibrated", "control_auc"]
+            + [f"attack_tpr_at_1_percent_fpr{end}" for end in ("", "_low", "_high")]
+        )
+        return dict.fromkeys(names)
+    best = found.best
     return {
-        "plain": attack(plain[0], plain[1], *weights, **knobs),
-        "calibrated": attack(plain[0] - usual[0], plain[1] - usual[1], *weights, **knobs),
+        "n_non_members_effective": found.n_effective,
+        "attack_auc": best.auc,
+        "attack_auc_low": found.interval[0],
+        "attack_auc_high": found.interval[1],
+        "attack_auc_bias": found.bias,
+        "attack_auc_plain": found.by_name["plain"],
+        "attack_auc_calibrated": found.by_name["calibrated"],
+        "attack_tpr_at_1_percent_fpr": best.tpr_at_1_percent_fpr,
+        "attack_tpr_at_1_percent_fpr_low": found.tpr_interval[0],
+        "attack_tpr_at_1_percent_fpr_high": found.tpr_interval[1],
+        "control_auc": found.control,
     }
-
-
-def _nobody(people: People, seed: int) -> sp.csr_matrix:
-    """As many users of the same lengths as the sample's, who take items by popularity alone."""
-    popularity = np.asarray(people.members.sum(axis=0)).ravel().astype(np.float64)
-    lengths = np.minimum(np.diff(people.synthetic.indptr), (popularity > 0).sum())
-    positions = draw_distinct(lengths, popularity, rng(seed, "control"))
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, positions)), shape=people.synthetic.shape)
 
 
 def _distances(

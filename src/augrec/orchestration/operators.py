@@ -53,11 +53,15 @@ class StageOperator(BaseOperator):
         self.member = member
 
     def execute(self, context: Context) -> str:
+        from augrec.registry.live import LiveCurves
         from augrec.versioning import stages, workspace
 
         name = f"{self.stage}@{self.member}" if self.member else self.stage
         with failing_clearly():
             run = workspace.open_(settings_.load(), context["dag_run"].run_id)
-            outcome = "restored" if name in run.restored else stages.run_stage(run.path, name)
+            # a dry run leaves nothing in MLflow
+            curves = None if run.dry_run else LiveCurves(run.run_id, run.commit)
+            restored = name in run.restored
+            outcome = "restored" if restored else stages.run_stage(run.path, name, follower=curves)
         log.info("stage %s: %s", name, outcome)
         return outcome

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from augrec.data.histories import Histories
-from augrec.recommenders._pairs import History
+from augrec.recommenders._pairs import History, among
 
 COLD = 5
 """A truncated history holds at most so many items."""
@@ -16,23 +16,19 @@ COLD = 5
 
 @dataclass(frozen=True)
 class Batch:
-    """B users at a moment each, P later entries of each, and N items drawn evenly for all of them.
+    """B users at a moment each, and P later entries of each.
 
     Attributes:
         users: int64 (B,).
         entries: the first entry after the moment, int64 (B,).
         history: the observed entries before it.
         later: entries from the moment on, drawn in proportion to weight, int64 (B, P).
-        drawn: items, int64 (N,).
-        strange: True where the user never meets the drawn item, bool (B, N).
     """
 
     users: torch.Tensor
     entries: torch.Tensor
     history: History
     later: torch.Tensor
-    drawn: torch.Tensor
-    strange: torch.Tensor
 
 
 class Moments:
@@ -55,7 +51,7 @@ class Moments:
             torch.from_numpy(array).to(where) for array in arrays
         )
 
-    def draw(self, n_users: int, n_later: int, n_items: int, truncate: float) -> Batch:
+    def draw(self, n_users: int, n_later: int, truncate: float) -> Batch:
         """A batch; the share `truncate` of the moments comes after at most `COLD` entries, all others are even."""
         where = self._sums.device
         point = torch.rand(n_users, dtype=torch.float64, device=where) * self._sums[-1]
@@ -69,10 +65,11 @@ class Moments:
         low, high = self._sums[moment, None], self._sums[stop, None]
         points = torch.rand(n_users, n_later, dtype=torch.float64, device=where)
         later = self._entry(low + points * (high - low)).clamp(min=moment[:, None], max=stop[:, None] - 1)
-        drawn = torch.randint(self._n_items, (n_items,), device=where)
-        keys = users[:, None] * self._n_items + drawn
-        place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
-        return Batch(users, moment, self._before(start, moment), later, drawn, self._keys[place] != keys)
+        return Batch(users, moment, self._before(start, moment), later)
+
+    def strange(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Where the user never meets the item, bool (B, N), for users, int64 (B,), and items, int64 (N,)."""
+        return ~among(self._keys, users[:, None] * self._n_items + items)
 
     def _entry(self, point: torch.Tensor) -> torch.Tensor:
         """The entry at a point of the running sum of weights."""

@@ -1,4 +1,4 @@
-"""Training pairs for ranking losses: positives a user met, negatives the user did not, drawn on the device."""
+"""Users and positives for ranking losses, drawn on the device, and what each user never met."""
 
 from __future__ import annotations
 
@@ -44,33 +44,30 @@ class History:
 
 @dataclass(frozen=True)
 class Batch:
-    """B users with P positives each and N negatives for each positive.
+    """B users with P positives each.
 
     Attributes:
+        users: int64 (B,).
         history: what the users met, the observed entries.
         positives: int64 (B, P).
         met: whether the positive is part of the history, bool (B, P).
-        negatives: int64 (B, P, N).
-        real: False where a negative was met after all, bool (B, P, N).
     """
 
+    users: torch.Tensor
     history: History
     positives: torch.Tensor
     met: torch.Tensor
-    negatives: torch.Tensor
-    real: torch.Tensor
 
 
 class Pairs:
-    """Draws users and positives in proportion to weight, and negatives in proportion to `chances`.
+    """Draws users and positives in proportion to weight.
 
     Args:
         histories: the training histories.
-        chances: float64 (n_items,), at least 0.
         where: the device; draws come from torch's generator there.
     """
 
-    def __init__(self, histories: Histories, chances: np.ndarray, where: torch.device) -> None:
+    def __init__(self, histories: Histories, where: torch.device) -> None:
         wanted, seen = histories.matrix(), histories.matrix(observed_only=True)
         self._n_items = histories.n_items
         self._keys = torch.from_numpy(_keys(wanted)).to(where)  # sorted
@@ -80,11 +77,9 @@ class Pairs:
         self._sums = torch.from_numpy(sums).to(where)
         self._before = torch.from_numpy(sums[wanted.indptr[:-1]]).to(where)  # (n_users,)
         self._after = torch.from_numpy(sums[wanted.indptr[1:]]).to(where)
-        self._chances = torch.from_numpy(np.cumsum(chances)).to(where)
-        # where all weigh 1, a point's place in the running sum is its whole part
-        self._entries_alike, self._items_alike = bool((wanted.data == 1).all()), bool((chances == 1).all())
+        self._alike = bool((wanted.data == 1).all())
 
-    def draw(self, n_users: int, n_positives: int, n_negatives: int) -> Batch:
+    def draw(self, n_users: int, n_positives: int) -> Batch:
         """A batch; a user with twice the weight is drawn twice as often."""
         where = self._sums.device
         first = self._entry(torch.rand(n_users, dtype=torch.float64, device=where) * self._sums[-1])
@@ -93,23 +88,25 @@ class Pairs:
         share = torch.rand(n_users, n_positives, dtype=torch.float64, device=where)
         entry = self._entry(low + share * (high - low))
         positives = self._keys[entry] - users[:, None] * self._n_items
-        point = torch.rand(n_users, n_positives, n_negatives, dtype=torch.float64, device=where)
-        negatives = _place(self._chances, point * self._chances[-1], self._items_alike)
-        negatives = negatives.clamp(max=self._n_items - 1)
-        keys = users[:, None, None] * self._n_items + negatives
-        place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
-        return Batch(
-            self._history.rows(users), positives, self._observed[entry], negatives, self._keys[place] != keys
-        )
+        return Batch(users, self._history.rows(users), positives, self._observed[entry])
+
+    def strange(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Where the user never meets the item, bool, for users, int64 (B,), and items, int64 (B, …)."""
+        return ~among(self._keys, users.view(-1, *[1] * (items.dim() - 1)) * self._n_items + items)
 
     def _entry(self, point: torch.Tensor) -> torch.Tensor:
         """The training entry at a point of the running sum of weights."""
-        return _place(self._sums[1:], point, self._entries_alike).clamp(max=len(self._keys) - 1)
+        return place(self._sums[1:], point, self._alike).clamp(max=len(self._keys) - 1)
 
 
-def _place(sums: torch.Tensor, point: torch.Tensor, alike: bool) -> torch.Tensor:
+def place(sums: torch.Tensor, point: torch.Tensor, alike: bool) -> torch.Tensor:
     """How many of the running sums, float64 (n,), are at most each point; `alike`: they are 1, 2, … n."""
     return point.long() if alike else torch.searchsorted(sums, point, right=True)
+
+
+def among(keys: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """Which of `asked` are among the sorted `keys`, bool like `asked`."""
+    return keys[torch.searchsorted(keys, asked).clamp(max=len(keys) - 1)] == asked
 
 
 def _keys(matrix: sp.csr_matrix) -> np.ndarray:

@@ -129,6 +129,7 @@ class Windows:
 
     Attributes:
         weight: mean over windows of the weight of a window's targets.
+        users: the position of each window's user among the histories, int64 (number of windows,).
     """
 
     def __init__(self, histories: Histories, length: int, where: torch.device) -> None:
@@ -147,6 +148,7 @@ class Windows:
             return torch.from_numpy(np.ascontiguousarray(array)).to(where)
 
         self._inputs = tensor(histories.items[histories.observed].astype(np.int64))
+        self.users = tensor(users[begins])
         self._start = tensor((first[users] + number * stride)[begins])  # of a window's inputs
         self._length = tensor((state - number * stride)[ends])  # inputs before its last target
         self._first = tensor(np.append(np.flatnonzero(begins), len(users)))  # of a window's targets
@@ -173,9 +175,10 @@ class Windows:
                 if taken == steps:
                     return
                 taken += 1
-                yield self._cut(windows, ahead)
+                yield self.cut(windows, ahead)
 
-    def _cut(self, windows: torch.Tensor, ahead: int) -> Batch:
+    def cut(self, windows: torch.Tensor, ahead: int = 1) -> Batch:
+        """The batch of some windows, int64 (B,)."""
         counts = self._first[windows + 1] - self._first[windows]
         entry = ranges(self._first[windows], counts)  # (T,)
         read = Sequences.cut(self._inputs, self._start[windows], self._length[windows])

@@ -13,10 +13,11 @@ from pydantic import Field
 from torch import nn
 
 from augrec.data.histories import Histories
+from augrec.recommenders._negatives import Drawn, NegativesConfig, Sampler, negatives
 from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
 from augrec.recommenders._sequences import Batch, Sequences, Windows, latest
-from augrec.recommenders._softmax import Draws, full, sampled
-from augrec.recommenders._torch import device
+from augrec.recommenders._softmax import full, sampled
+from augrec.recommenders._torch import device, with_column
 
 _SPREAD = 0.2
 """Standard deviation of an item's score at the start, beside its popularity: little, so that popularity leads."""
@@ -24,7 +25,7 @@ _PLACES = 2**15
 """So many items are read at once when histories are scored."""
 
 
-class SequentialConfig(NeuralConfig):
+class SequentialConfig(NegativesConfig):
     """Windows, loss, and a training loop of a fixed length: every policy gets the same number of gradient steps."""
 
     factors: int = Field(64, ge=1)
@@ -41,6 +42,8 @@ class SequentialConfig(NeuralConfig):
     """The largest catalogue that `loss: auto` takes in full."""
     negatives: int = Field(2048, ge=1)
     """Items drawn in each step for the sampled loss."""
+    negative_sampler: Sampler = "popularity"
+    """As for every recommender, for the sampled loss."""
     learning_rate: float = Field(2e-3, gt=0)
     """Of Adam, at its height: it grows over the first tenth of the steps, then falls to a tenth of it."""
     weight_decay: float = Field(0.0, ge=0)
@@ -124,46 +127,55 @@ class SequentialRecommender(NeuralRecommender):
         all_items = config.loss == "full" or (
             config.loss == "auto" and len(self.items) <= config.max_full_items
         )
-        draws = None if all_items else Draws(self.popularity, device())
+        sampler = None if all_items else negatives(config, self.popularity, device())
         optimiser = torch.optim.AdamW(
             _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate((step + 1) / config.steps))
         for step, batch in enumerate(windows.draw(config.batch_size, config.steps, config.ahead)):
-            loss = _loss(network, batch, None if draws is None else draws(config.negatives))
+            drawn = None if sampler is None else sampler.for_all(batch.targets, config.negatives)
+            loss = _loss(network, batch, drawn)
             loss = loss / (len(batch.windows.lengths) * windows.weight)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            if sampler is not None and drawn is not None:
+                sampler.learn(drawn)
             schedule.step()
             self._follow(network, max(1 - config.average, 9 / (step + 10)))
             yield loss.detach()
 
-    @torch.no_grad()
-    def _follow(self, network: SequenceNetwork, share: float) -> None:
-        """Move the weights this share of the way to those of the network in training."""
-        torch._foreach_lerp_(list(self._network.parameters()), list(network.parameters()), share)
-
     def _scores(self, histories: Histories) -> np.ndarray:
         network = self._network
-        size = max(1, _PLACES // self.config.max_length)
         with torch.inference_mode():
-            states = [
-                network.last(latest(batch, self.config.max_length, network.where))
-                for batch in histories.batches(size)
-            ]
-            state = torch.cat([network.items.weight[:0], *states])  # (B, factors)
-            scores = torch.addmm(network.bias, state, network.items.weight.T).log_softmax(1)
-        return scores.cpu().numpy()
+            scores = torch.addmm(network.bias, self._states(histories), network.items.weight.T)
+            return scores.log_softmax(1).cpu().numpy()
+
+    @torch.inference_mode()
+    def _states(self, histories: Histories) -> torch.Tensor:
+        """The network's state after each history, (B, factors)."""
+        network, size = self._network, max(1, _PLACES // self.config.max_length)
+        states = [
+            network.last(latest(batch, self.config.max_length, network.where))
+            for batch in histories.batches(size)
+        ]
+        return torch.cat([network.items.weight[:0], *states])
+
+    def item_factors(self) -> np.ndarray:
+        """The items' vectors and biases."""
+        return with_column(self._network.items.weight, self._network.bias)
+
+    def user_factors(self, histories: Histories) -> np.ndarray:
+        """The states after the histories, and a one."""
+        states = self._states(histories)
+        return with_column(states, states.new_ones(len(states)))
 
 
-def _loss(
-    network: SequenceNetwork, batch: Batch, draws: tuple[torch.Tensor, torch.Tensor] | None
-) -> torch.Tensor:
-    """The sum over a batch's targets; with draws it is sampled."""
+def _loss(network: SequenceNetwork, batch: Batch, drawn: Drawn | None) -> torch.Tensor:
+    """The sum over a batch's targets; with drawn items it is sampled."""
     states = network(batch.windows)[batch.states]  # (T, factors)
     given = states, network.items.weight, network.bias, batch.targets, batch.weights
-    return full(*given) if draws is None else sampled(*given, draws)
+    return full(*given) if drawn is None else sampled(*given, drawn)
 
 
 def dropout(x: torch.Tensor, share: float) -> torch.Tensor:

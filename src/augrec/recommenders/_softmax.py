@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
+
+from augrec.recommenders._negatives import Drawn
 
 _CELLS = 2**20
 """At most so many scores are held at once: 4 MiB of float32, which stay in a CPU's cache."""
@@ -19,6 +20,7 @@ def full(
     bias: torch.Tensor,
     targets: torch.Tensor,
     weights: torch.Tensor,
+    left_out: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Σ_t w_t (log Σ_i exp s_ti - s_t,target(t)) with s_ti = states_t · items_i + bias_i; a scalar.
 
@@ -30,8 +32,10 @@ def full(
         bias: float32 (n_items,).
         targets: int64 (T,).
         weights: float32 (T,), constants.
+        left_out: items that the sum over i leaves out for each target, never the target itself: where those of each
+            begin, int64 (T + 1,), and the items, end to end; None: none.
     """
-    return _Full.apply(states, items, bias, targets, weights)
+    return _Full.apply(states, items, bias, targets, weights, left_out)
 
 
 def sampled(
@@ -40,7 +44,7 @@ def sampled(
     bias: torch.Tensor,
     targets: torch.Tensor,
     weights: torch.Tensor,
-    draws: tuple[torch.Tensor, torch.Tensor],
+    drawn: Drawn,
 ) -> torch.Tensor:
     """As `full`, where the sum over the other items is estimated from draws, each divided by its expected number.
 
@@ -48,36 +52,15 @@ def sampled(
 
     Args:
         states, items, bias, targets, weights: as for `full`.
-        draws: from `Draws`, shared by all targets.
+        drawn: N items, shared by all targets.
     """
-    drawn, log_expected = draws
-    others = torch.addmm(bias[drawn] - log_expected, states, items[drawn].T)  # (T, N)
-    others = others.masked_fill(drawn == targets[:, None], -torch.inf)
+    log_expected = drawn.log_chances + math.log(len(drawn.items))
+    offset = bias[drawn.items] - log_expected + drawn.nudge
+    others = torch.addmm(offset, states, items[drawn.items].T)  # (T, N)
+    others = others.masked_fill(drawn.items == targets[:, None], -torch.inf)
     own = (states * items[targets]).sum(1) + bias[targets]
     total = torch.logsumexp(torch.cat([own[:, None], others], 1), 1)
     return ((total - own) * weights).sum()
-
-
-class Draws:
-    """Draws items, with replacement, in proportion to popularity to the power 3/4.
-
-    Args:
-        popularity: float32 (n_items,), not all 0.
-        where: the device.
-    """
-
-    def __init__(self, popularity: np.ndarray, where: torch.device) -> None:
-        chances = popularity.astype(np.float64) ** 0.75
-        self._log_chances = (
-            torch.from_numpy(np.log(np.maximum(chances / chances.sum(), 1e-30))).float().to(where)
-        )
-        self._sums = torch.from_numpy(np.cumsum(chances)).to(where)
-
-    def __call__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """n items, int64 (n,), and ln of how often each is expected among n draws, float32 (n,)."""
-        point = torch.rand(n, dtype=torch.float64, device=self._sums.device) * self._sums[-1]
-        drawn = torch.searchsorted(self._sums, point, right=True).clamp(max=len(self._sums) - 1)
-        return drawn, self._log_chances[drawn] + math.log(n)
 
 
 class _Full(torch.autograd.Function):
@@ -89,19 +72,21 @@ class _Full(torch.autograd.Function):
         bias: torch.Tensor,
         targets: torch.Tensor,
         weights: torch.Tensor,
+        left_out: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> torch.Tensor:
         loss = torch.zeros((), device=states.device)
         gradients = torch.empty_like(states), torch.zeros_like(items), torch.zeros_like(bias)
         for rows in torch.arange(len(states), device=states.device).split(max(1, _CELLS // len(items))):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
-            loss += _rows(states[part], items, bias, targets[part], weights[part], gradients, part)
+            cells = None if left_out is None else _cells(*left_out, part)
+            loss += _rows(states[part], items, bias, targets[part], weights[part], gradients, part, cells)
         ctx.save_for_backward(*gradients)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return (*(gradient * part for part in ctx.saved_tensors), None, None)
+        return (*(gradient * part for part in ctx.saved_tensors), None, None, None)
 
 
 def _rows(
@@ -112,9 +97,12 @@ def _rows(
     weights: torch.Tensor,
     gradients: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     part: slice,
+    left_out: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> torch.Tensor:
     """The loss of some rows; adds to the gradients. One table (rows, n_items) is made and written over."""
     table = torch.addmm(bias, states, items.T)
+    if left_out is not None:
+        table[left_out] = -torch.inf
     row = torch.arange(len(states), device=states.device)
     own, largest = table[row, targets], table.amax(1)
     total = table.sub_(largest[:, None]).exp_().sum(1)
@@ -124,3 +112,10 @@ def _rows(
     gradients[1].addmm_(table.T, states)
     gradients[2].add_(table.sum(0))
     return ((total.log() + largest - own) * weights).sum()
+
+
+def _cells(starts: torch.Tensor, items: torch.Tensor, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    """What some targets leave out, as rows and columns of their table."""
+    bounds = starts[part.start : part.stop + 1]
+    row = torch.repeat_interleave(bounds.diff())
+    return row, items[int(bounds[0]) : int(bounds[-1])]

@@ -124,3 +124,9 @@ def _fits(name: str, shape: torch.Size, start: torch.Size) -> None:
             where="fit, start",
             fix="train in full once, or give the network the size it has there",
         )
+
+
+@torch.inference_mode()
+def with_column(table: torch.Tensor, column: torch.Tensor) -> np.ndarray:
+    """The table (n, d) and a further column (n,) beside it, float32 (n, d + 1)."""
+    return torch.cat([table, column[:, None]], 1).float().cpu().numpy()

@@ -122,15 +122,17 @@ class Examples:
     def batches(self, size: int, steps: int, truncate: float) -> Iterator[Batch]:
         """`steps` batches of `size` users; every user once before any comes again."""
         for users in _users(self._n, size, steps, self._where):
-            place = self._places.dense(
-                users
-            )  # (B, n_items): 1 for the first item met, 0 for those that were not
-            whole = read = place > 0
-            if truncate:
-                cut = torch.rand(len(users), device=self._where) < truncate
-                longest = torch.randint(1, _COLD + 1, (len(users),), device=self._where)
-                read = whole & (~cut[:, None] | (place <= longest[:, None]))
-            yield Batch(read.float(), whole.float(), self._targets.dense(users), self._weights[users])
+            yield self.batch(users, truncate)
+
+    def batch(self, users: torch.Tensor, truncate: float) -> Batch:
+        """The users at positions `users`, int64 (B,); the share `truncate` of them is read no further than `_COLD` items."""
+        place = self._places.dense(users)  # (B, n_items): 1 for the first item met, 0 for those that were not
+        whole = read = place > 0
+        if truncate:
+            cut = torch.rand(len(users), device=self._where) < truncate
+            longest = torch.randint(1, _COLD + 1, (len(users),), device=self._where)
+            read = whole & (~cut[:, None] | (place <= longest[:, None]))
+        return Batch(read.float(), whole.float(), self._targets.dense(users), self._weights[users])
 
 
 def _places(histories: Histories) -> sp.csr_matrix:

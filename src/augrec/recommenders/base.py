@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from augrec import component
 from augrec.component import Component
@@ -19,6 +20,7 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import top_k
 from augrec.errors import InputError
 from augrec.recommenders._explain import explanations, leave_one_out
+from augrec.recommenders._introduced import named
 
 Log = Callable[[Mapping[str, float]], None]
 """Receives one row of a training curve, e.g. {"step": 100, "loss": 3.2, "ndcg@10": 0.21}."""
@@ -40,17 +42,21 @@ class Recommender(Component):
         popularity: each item's share of the weight of all training interactions, float32 (n_items,).
         knows_strangers: whether `_scores` has something to say of users without a history, from `Histories.known`.
         reads_features: whether training wants Feast's features beside the interactions, columns user__… and item__…
+        draws: whether another seed gives another model; what draws nothing is not trained twice.
         continues: whether training can begin at the weights of a fitted recommender of the same kind.
         architecture: the config keys that decide the shapes of its weights; to continue a model they must be that model's.
     """
 
     knows_strangers: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
+    draws: ClassVar[bool] = True
     continues: ClassVar[bool] = False
     architecture: ClassVar[tuple[str, ...]] = ()
 
     items: ItemIndex
     popularity: np.ndarray
+    _left: sp.csr_matrix | None
+    """While fitting: what each user of the histories most likely saw and left, see `augrec.recommenders._introduced`."""
 
     def fit(
         self,
@@ -67,7 +73,8 @@ class Recommender(Component):
 
         Args:
             interactions: canonical interactions; `weight` and `observed` are honoured when present. A row of weight
-                0 counts as absent. Features of the moment, columns user__… and item__…, may stand beside them.
+                0 counts as absent, and so does a `negative` one but to recommenders that say they use it. Features of
+                the moment, columns user__… and item__…, may stand beside them.
             cases: validation cases (see `augrec.data.cases`) to choose a checkpoint by; optional.
             items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders do without.
             users: attributes of training users, one row a user; most recommenders do without.
@@ -81,7 +88,7 @@ class Recommender(Component):
                 `items` and there are none; or training cannot begin at `start`.
         """
         require(interactions, _NEEDED, where="training interactions")
-        interactions = _present(interactions)
+        everything, interactions = interactions, _present(interactions)
         if interactions.is_empty():
             raise InputError(
                 "there is nothing to learn from", where="training interactions", fix="check the data window"
@@ -96,8 +103,9 @@ class Recommender(Component):
         interactions = _fresh(interactions, since)
         self._read_interactions(interactions)
         histories = Histories.from_interactions(interactions, self.items).with_known(users)
+        self._left = named(everything, histories, self.items)
         self._fit(histories, cases, log or (lambda row: None))
-        self._start = None
+        self._start = self._left = None
         return self
 
     def recommend(
@@ -172,6 +180,18 @@ class Recommender(Component):
         if not self.knows_strangers:
             table[histories.lengths == 0] = self.popularity
         return table
+
+    def item_factors(self) -> np.ndarray | None:
+        """A vector for each item, float32 (n_items, d), whose products with `user_factors` order the items as scores do.
+
+        An index of them finds the best items of a large catalogue without scoring all. None: scores are no such products.
+        """
+        return None
+
+    def user_factors(self, histories: Histories) -> np.ndarray:
+        """The vectors that `item_factors` are multiplied with, float32 (n, d); only where there are such."""
+        raise InputError(f"the scores of {self.name()} are no products of vectors", where="user_factors",
+                         fix="ask item_factors first")  # fmt: skip
 
     def explain(
         self, histories: pl.Series, items: np.ndarray, *, known: pl.DataFrame | None = None, top: int = 3
@@ -271,7 +291,9 @@ def load(path: Path) -> Recommender:
 
 
 def _present(interactions: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a weight above zero."""
+    """The rows with a weight above zero that say what somebody took."""
+    if C.NEGATIVE in interactions.columns:
+        interactions = interactions.filter(~pl.col(C.NEGATIVE))
     weights = _weights(interactions)
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise InputError("weights must be numbers of at least 0", where="training interactions, column weight",

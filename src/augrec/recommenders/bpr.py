@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,23 +13,25 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.data.histories import Histories
+from augrec.recommenders._introduced import Introduced
 from augrec.recommenders._lookup import sums, take
-from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
+from augrec.recommenders._negatives import Drawn, Negatives, NegativesConfig, negatives
+from augrec.recommenders._neural import NeuralRecommender
 from augrec.recommenders._pairs import History, Pairs
-from augrec.recommenders._torch import device
+from augrec.recommenders._torch import device, with_column
 
 
-class BprConfig(NeuralConfig):
+class BprConfig(NegativesConfig):
     """Size, sampling, and the adversary."""
 
     factors: int = Field(32, ge=1)
     """Length of the vectors."""
     history_exponent: float = Field(0.5, ge=0, le=1)
     """A history of n items is the sum of its vectors divided by n to this power; 1: their mean."""
-    negative_exponent: float = Field(0.0, ge=0)
-    """Negatives are drawn in proportion to this power of popularity; 0: all items alike, often 0.75."""
     negatives: int = Field(1, ge=1)
     """Negatives for each positive."""
+    introduced: float = Field(0.5, ge=0, le=1)
+    """Share of the negatives of a user that are taken from those the training set names for the user, if it names any."""
     adversarial_epsilon: float = Field(0.0, ge=0)
     """Length by which the adversary moves each vector; 0 switches it off."""
     adversarial_weight: float = Field(1.0, ge=0)
@@ -61,43 +64,62 @@ class Bpr(NeuralRecommender):
     architecture = ("factors",)
 
     def _begin(self, histories: Histories) -> None:
-        self._network.start_at(self.popularity, 1 - self.config.negative_exponent)
+        self._network.start_at(self.popularity, 1 - self.config.drawn_exponent)
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network
-        pairs = Pairs(histories, self.popularity.astype(np.float64) ** config.negative_exponent, device())
+        pairs = Pairs(histories, device())
+        self._introduced = None if self._left is None else Introduced(self._left, config.introduced, device())
+        sampler = negatives(config, self.popularity, device(), config.factors)
         vectors: dict[str, Any] = {"params": [network.met.weight, network.offered.weight]}
         biases: dict[str, Any] = {"params": [network.bias], "weight_decay": 0.0}
         optimiser = torch.optim.AdamW(
             [vectors, biases], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         for step in range(1, config.steps + 1):
-            loss = self._loss(pairs, adversary=step > config.adversarial_from * config.steps)
+            loss, drawn = self._loss(pairs, sampler, adversary=step > config.adversarial_from * config.steps)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            sampler.learn(drawn)
             yield loss.detach()
 
-    def _loss(self, pairs: Pairs, *, adversary: bool) -> torch.Tensor:
+    def _loss(self, pairs: Pairs, sampler: Negatives, *, adversary: bool) -> tuple[torch.Tensor, Drawn]:
         config = self.config
-        batch = pairs.draw(config.batch_size, config.positives, config.negatives)
+        batch = pairs.draw(config.batch_size, config.positives)
         users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
+        strange = partial(pairs.strange, batch.users)
+        drawn = sampler.for_each(batch.positives, config.negatives, users, strange)
+        items = drawn.items if self._introduced is None else self._introduced.put(batch.users, drawn.items)
+        real = strange(items)
         offered, bias = self._network.offered.weight, self._network.bias
-        vectors = [users, take(offered, batch.positives), take(offered, batch.negatives)]
-        biases = take(bias, batch.negatives) - take(bias, batch.positives)[:, :, None]
-        loss = _bpr(vectors, biases, batch.real)
+        vectors = [users, take(offered, batch.positives), take(offered, items)]
+        biases = (
+            take(bias, items) - take(bias, batch.positives)[:, :, None] + drawn.nudge * (items == drawn.items)
+        )
+        loss = _bpr(vectors, biases, real)
         if not (adversary and config.adversarial_epsilon and config.adversarial_weight):
-            return loss
+            return loss, drawn
         gradients = torch.autograd.grad(loss, vectors, retain_graph=True)
         moved = [
             vector + config.adversarial_epsilon * F.normalize(gradient, dim=-1)
             for vector, gradient in zip(vectors, gradients, strict=True)
         ]
-        return loss + config.adversarial_weight * _bpr(moved, biases, batch.real)
+        return loss + config.adversarial_weight * _bpr(moved, biases, real), drawn
 
     def _scores(self, histories: Histories) -> np.ndarray:
         with torch.inference_mode():
             return self._network(History.of(histories.matrix(), self._network.bias.device)).cpu().numpy()
+
+    def item_factors(self) -> np.ndarray:
+        """The vectors of items offered, and their biases."""
+        return with_column(self._network.offered.weight, self._network.bias)
+
+    def user_factors(self, histories: Histories) -> np.ndarray:
+        """What stands before those vectors, and a one."""
+        with torch.inference_mode():
+            users = self._network.vectors(History.of(histories.matrix(), self._network.bias.device))
+            return with_column(users, users.new_ones(len(users)))
 
     def _build(self) -> _Network:
         return _Network(len(self.items), self.config.factors, self.config.history_exponent).to(device())
@@ -129,8 +151,11 @@ class _Network(nn.Module):
 
     def forward(self, history: History) -> torch.Tensor:
         """Scores, float32 (B, n_items)."""
-        users = self._sum(history) / history.lengths.clamp(min=1)[:, None] ** self.exponent
-        return users @ self.offered.weight.T + self.bias
+        return self.vectors(history) @ self.offered.weight.T + self.bias
+
+    def vectors(self, history: History) -> torch.Tensor:
+        """Users' vectors from all of their history: (B, factors)."""
+        return self._sum(history) / history.lengths.clamp(min=1)[:, None] ** self.exponent
 
     def _sum(self, history: History) -> torch.Tensor:
         return sums(self.met.weight, history.items, history.starts, history.lengths)  # (B, factors)

@@ -61,6 +61,7 @@ class Content(Recommender):
     """
 
     Config = ContentConfig
+    draws = False
 
     def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
         met = super()._catalogue(interactions, items)
@@ -173,6 +174,11 @@ class Content(Recommender):
         cosines = (1 - share) * np.asarray(self._vectors[given].multiply(self._vectors[taken]).sum(1)).ravel()
         cosines += share * (self._embedded[given] * self._embedded[taken]).sum(1)
         return (cosines.reshape(len(user), targets.shape[1]) / lengths[:, None]).astype(np.float32)
+
+    @property
+    def word_vectors(self) -> sp.csr_matrix:
+        """TF-IDF vectors of the catalogue's items, of length 1 or 0, float32 (n_items, n_words)."""
+        return self._vectors
 
     @property
     def _embedding_share(self) -> float:

@@ -52,6 +52,7 @@ class Demographics(Recommender):
     """
 
     Config = DemographicsConfig
+    draws = False
     knows_strangers = True
 
     def _importance(self, interactions: pl.DataFrame) -> np.ndarray:

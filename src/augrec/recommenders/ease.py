@@ -40,6 +40,7 @@ class Ease(Recommender):
     """
 
     Config = EaseConfig
+    draws = False
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         n_items = histories.n_items

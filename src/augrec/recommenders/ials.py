@@ -16,7 +16,7 @@ from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.errors import ConfigError
 from augrec.recommenders._blend import popularity_share
-from augrec.recommenders._torch import device, reproducible, sparse
+from augrec.recommenders._torch import device, reproducible, sparse, with_column
 from augrec.recommenders.base import Log, Recommender
 from augrec.seeds import derive
 
@@ -142,12 +142,33 @@ class Ials(Recommender):
                                   where="params.yaml, recommenders.ials", fix="raise regularisation")  # fmt: skip
             yield rows, weighted.sum(1), factor
 
-    def _scores(self, histories: Histories) -> np.ndarray:
-        seen = histories.matrix()
-        scores = popularity_share(self.popularity, seen.getnnz(1), self.config.popularity_blend)
+    @property
+    def item_vectors(self) -> torch.Tensor:
+        """The items' vectors, float32 (n_items, factors)."""
+        return self._items
+
+    def user_vectors(self, histories: Histories) -> torch.Tensor:
+        """The vectors of users, solved for from their histories: float32 (n, factors); zeros for an empty history."""
         with torch.inference_mode():
-            users = self._solve(seen, self._items, self._items.T @ self._items, histories.n_items)
-            scores += (users @ self._items.T).cpu().numpy()
+            gram = self._items.T @ self._items
+            return self._solve(histories.matrix(), self._items, gram, histories.n_items)
+
+    def item_factors(self) -> np.ndarray:
+        """The items' vectors, and their popularity."""
+        popularity = torch.from_numpy(self.popularity / self.popularity.max())
+        return with_column(self._items, popularity.to(self._items.device))
+
+    def user_factors(self, histories: Histories) -> np.ndarray:
+        """The users' vectors, and what popularity counts for each."""
+        shares = self.config.popularity_blend / (1 + histories.matrix().getnnz(1))
+        vectors = self.user_vectors(histories)
+        return with_column(vectors, torch.from_numpy(shares).to(vectors))
+
+    def _scores(self, histories: Histories) -> np.ndarray:
+        lengths = histories.matrix().getnnz(1)
+        scores = popularity_share(self.popularity, lengths, self.config.popularity_blend)
+        with torch.inference_mode():
+            scores += (self.user_vectors(histories) @ self._items.T).cpu().numpy()
         return scores
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:

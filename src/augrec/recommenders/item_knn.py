@@ -60,6 +60,7 @@ class ItemKnn(Recommender):
     """
 
     Config = ItemKnnConfig
+    draws = False
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         wanted = histories.matrix().sqrt()

@@ -18,10 +18,11 @@ from augrec.recommenders._experts import Columns, Known, Towers
 from augrec.recommenders._features import Encoded, Encoder, known_items, known_rows
 from augrec.recommenders._heads import Head
 from augrec.recommenders._multitask import Balance, Losses
-from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
+from augrec.recommenders._negatives import NegativesConfig, negatives
+from augrec.recommenders._neural import NeuralRecommender
 from augrec.recommenders._outcomes import Outcomes, Scale
 from augrec.recommenders._pairs import History
-from augrec.recommenders._torch import device
+from augrec.recommenders._torch import device, with_column
 from augrec.recommenders.base import Log
 
 _HEAD_KEYS = ("name", "event", "kind")
@@ -30,7 +31,7 @@ _CELLS = 2**22
 """At most so many numbers are gathered at once to predict for pairs: 16 MiB."""
 
 
-class MmoeConfig(NeuralConfig):
+class MmoeConfig(NegativesConfig):
     """The towers, the losses of the heads, and how heads make a ranking."""
 
     factors: int = Field(64, ge=1)
@@ -86,8 +87,8 @@ class Mmoe(NeuralRecommender):
     with the items' vectors computed once. The logits are those of `augrec.recommenders._experts.Towers`.
 
     Heads (`augrec.recommenders._heads`): a probability for each kind of event in the data, by logistic loss of later
-    interactions against items drawn evenly, and the value of ratings, by squared error. A ranking adds the heads up by
-    `score_weights`: log-odds of the probabilities (so odds are multiplied) and standardised ratings. With
+    interactions against all items alike, of which some are drawn, and the value of ratings, by squared error. A ranking
+    adds the heads up by `score_weights`: log-odds of the probabilities (so odds are multiplied) and standardised ratings. With
     balance "uncertainty" head t's loss L_t counts exp(-s_t) L_t + s_t / 2 with s_t learnt (Kendall, Gal, Cipolla 2018).
 
     Training sees users as evaluation does, at a moment: what came before is the history, what comes later is wanted.
@@ -143,6 +144,7 @@ class Mmoe(NeuralRecommender):
             Known.of(self._users.encode(rows, len(histories.items)), where),
             Known.of(self._known_items, where),
             config.negative_weight,
+            negatives(config, self.popularity, where),
         )
         weights = torch.tensor([config.loss_weights.get(head.name, 1.0) for head in self.heads])
         balance = Balance(weights, learnt=config.balance == "uncertainty").to(self._network.where)
@@ -153,6 +155,7 @@ class Mmoe(NeuralRecommender):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            losses.learn()
             yield torch.cat([loss.detach()[None], each.detach()])
 
     def _losses(self) -> Sequence[str]:
@@ -195,10 +198,27 @@ class Mmoe(NeuralRecommender):
 
     @torch.inference_mode()
     def _scores(self, histories: Histories) -> np.ndarray:
+        vectors, weights = self._weighted(histories)
+        return (vectors @ self._offered.flatten(1).T + self._bias @ weights).cpu().numpy()
+
+    @torch.inference_mode()
+    def _weighted(self, histories: Histories) -> tuple[torch.Tensor, torch.Tensor]:
+        """Users' vectors, each head's by its weight (B, heads × factors), and the weights (heads,)."""
         vectors, _ = self._wanted(histories)
         weights = torch.tensor(self._score_weights(), device=vectors.device)
-        weighted = (vectors * weights[:, None]).flatten(1)  # (B, heads × factors)
-        return (weighted @ self._offered.flatten(1).T + self._bias @ weights).cpu().numpy()
+        return (vectors * weights[:, None]).flatten(1), weights
+
+    @torch.inference_mode()
+    def item_factors(self) -> np.ndarray:
+        """The items' vectors of all heads, and their weighted biases."""
+        weights = torch.tensor(self._score_weights(), device=self._bias.device)
+        return with_column(self._offered.flatten(1), self._bias @ weights)
+
+    @torch.inference_mode()
+    def user_factors(self, histories: Histories) -> np.ndarray:
+        """The users' weighted vectors, and a one."""
+        vectors, _ = self._weighted(histories)
+        return with_column(vectors, vectors.new_ones(len(vectors)))
 
     @torch.inference_mode()
     def predict_events(self, histories: Histories, items: np.ndarray) -> dict[str, np.ndarray]:

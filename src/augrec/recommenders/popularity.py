@@ -41,6 +41,7 @@ class Popularity(Recommender):
     """
 
     Config = PopularityConfig
+    draws = False
     knows_strangers = True
 
     def _importance(self, interactions: pl.DataFrame) -> np.ndarray:

@@ -1,0 +1,170 @@
+"""What generators cost as the catalogue grows to a million items, and the audit and the gate as people do.
+
+    python -m benchmarks.catalogue                                           # everything
+    python -m benchmarks.catalogue --parts generators --generators latent_gan --items 1000 1000000
+
+Every cell is a process of its own, which is given data that lies ready. Slopes are those of log cost over log size since the
+size before: 1 is linear, and above 1 would grow faster than the data. Shops: a user for every five items, 20 views each. The
+profile generators hold a weight for each item and each hidden unit, and batches of users × items: they are made for
+catalogues of some ten thousand items and are measured up to there; the latent GAN is the one for more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from augrec.component import available
+from benchmarks import _costs, tables
+from benchmarks.environments import WHERE
+
+MOST_ITEMS = {"latent_gan": 1_000_000, "item_gan": 1_000_000, "sequence_gan": 100_000}
+MOST_ITEMS_OF_OTHERS = 10_000
+PARTS = ("generators", "audit", "gate")
+
+
+def main() -> None:
+    given = _arguments()
+    if given.cell:
+        part, name, size = given.cell
+        print(json.dumps(_costs.CELLS[part](given.where, name, int(size))))
+        return
+    written = {"generators": _generators, "audit": _audit, "gate": _gate}
+    parts = [text for part in given.parts for text in written[part](given)]
+    command = tables.command_line("benchmarks.catalogue")
+    note = (
+        f"One thread. Load average {os.getloadavg()[0]:.0f} at the end: CPU seconds are the cost, and profiles per second, which "
+        "are of the clock, would be more on an idle machine."
+    )
+    tables.write("catalogue", "Cost against size", [*parts, note], command, tables.own_versions())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    generators = available("augrec.generators")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--generators", nargs="+", default=generators, choices=generators)
+    parser.add_argument("--items", nargs="+", type=int, default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument(
+        "--interactions", nargs="+", type=int, default=[10_000, 100_000, 1_000_000], help="for the audit"
+    )
+    parser.add_argument(
+        "--users", nargs="+", type=int, default=[1_000, 10_000, 100_000], help="test users, for the gate"
+    )
+    parser.add_argument("--deadline", type=int, default=600, help="seconds after which a cell is given up")
+    parser.add_argument("--where", type=Path, default=WHERE, help="holds the simulated shops")
+    parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _generators(given: argparse.Namespace) -> list[str]:
+    rows = []
+    for name in given.generators:
+        before = None
+        for n_items in given.items:
+            if n_items > MOST_ITEMS.get(name, MOST_ITEMS_OF_OTHERS):
+                continue
+            size = _costs.prepare_shop(given.where, n_items)
+            found = _cell(given, "generators", name, n_items)
+            rows.append(
+                [
+                    name,
+                    f"{size.items:,}",
+                    f"{size.interactions:,}",
+                    *_costs_of(found, before, size.interactions),
+                    *(_number(found, fact) for fact in ("trained_per_s", "drawn_per_s", "draw_mib")),
+                ]
+            )
+            before = None if found is None else {**found, "size": size.interactions}
+    header = ["generator", "items met", "interactions", "training, CPU s", "slope", "training, MiB", "slope",
+              "profiles/s in the GAN's or VAE's steps", "profiles/s drawn", "drawing, MiB"]  # fmt: skip
+    return ["## Generators", tables.markdown(header, rows)]
+
+
+def _audit(given: argparse.Namespace) -> list[str]:
+    rows, before = [], None
+    for wanted in given.interactions:
+        size = _costs.prepare_evidence(given.where, wanted)
+        found = _cell(given, "audit", "audit", wanted)
+        rows.append(
+            [
+                f"{size.interactions:,}",
+                f"{size.users:,}",
+                f"{size.items:,}",
+                *_costs_of(found, before, size.interactions),
+            ]
+        )
+        before = None if found is None else {**found, "size": size.interactions}
+    header = ["training interactions", "users", "items", "audit, CPU s", "slope", "MiB", "slope"]
+    return ["## Audit", "Of a sample as large as the training data.", tables.markdown(header, rows)]
+
+
+def _gate(given: argparse.Namespace) -> list[str]:
+    rows, before = [], None
+    for n_users in given.users:
+        found = _cell(given, "gate", "gate", n_users)
+        rows.append([f"{n_users:,}", *_costs_of(found, before, n_users)])
+        before = None if found is None else {**found, "size": n_users}
+    header = ["test users", "gate, CPU s", "slope", "MiB", "slope"]
+    told = f"Of {_costs.RECOMMENDERS} recommenders × {len(_costs.KINDS)} policies, each trained {_costs.REPETITIONS} times."
+    return ["## Gate", told, tables.markdown(header, rows)]
+
+
+def _cell(given: argparse.Namespace, part: str, name: str, size: int) -> dict[str, float] | None:
+    """The costs that a fresh process finds; None where it fails or takes too long, which is told."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.catalogue",
+        "--where",
+        str(given.where),
+        "--cell",
+        part,
+        name,
+        str(size),
+    ]
+    one = dict.fromkeys([f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS")], "1")
+    one["POLARS_MAX_THREADS"] = "1"
+    try:
+        done = subprocess.run(
+            command, env=os.environ | one, capture_output=True, text=True, timeout=given.deadline, check=True
+        )
+    except subprocess.TimeoutExpired:
+        print(f"{name} {size:,} took longer than {given.deadline} s", flush=True)
+        return None
+    except subprocess.CalledProcessError as error:
+        print(f"{name} {size:,} failed: {error.stderr[-2000:]}", flush=True)
+        return None
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(part, name, f"{size:,}", {key: round(value, 2) for key, value in found.items()}, flush=True)
+    return found
+
+
+def _costs_of(found: dict[str, float] | None, before: dict[str, float] | None, size: int) -> Sequence[str]:
+    """CPU seconds and memory, each with its slope since the size before."""
+    cells = []
+    for fact in ("cpu_s", "mib"):
+        cells.append(_number(found, fact))
+        known = found is not None and before is not None and found[fact] > 0 and before[fact] > 0
+        cells.append(
+            f"{math.log(found[fact] / before[fact]) / math.log(size / before['size']):.2f}" if known else "–"  # type: ignore[index]
+        )
+    return cells
+
+
+def _number(found: dict[str, float] | None, fact: str) -> str:
+    if found is None or fact not in found:
+        return "–"
+    return f"{found[fact]:,.0f}" if found[fact] >= 100 else f"{found[fact]:.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""What the sample tells of a person of whom an attacker knows a part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from augrec.audit.config import AuditConfig
+from augrec.audit.evidence import People
+from augrec.audit.membership import length_weights, resampled
+from augrec.audit.nearest import nearest, some_rows
+from augrec.data.columns import Columns as C
+from augrec.seeds import rng
+
+_MIN_ITEMS = 4
+_MAX_VALUES = 32
+_NAMES = ("item_disclosure", "item_disclosure_low", "item_disclosure_high", "item_disclosure_chance")
+
+
+def item_disclosure(people: People, config: AuditConfig, seed: int) -> dict[str, float | None]:
+    """How much better hidden items of members are guessed from the sample than hidden items of people it never met.
+
+    The attacker knows a random half of a person's items, finds the synthetic profile nearest to that half and guesses
+    that its other items are the person's too (the inference attack of Giomi et al. 2023, arXiv 2211.10459).
+    item_disclosure is (m - o) / (1 - o), with m and o the shares of right guesses for members and for others of like
+    profile lengths: 0 where members lose nothing by having been learned from, 1 where all is given away; with a
+    bootstrap interval over people. item_disclosure_chance: o. None where people of at least 4 items are missing.
+    """
+    random = rng(seed, "hidden")
+    sides = [_some(table, config, random) for table in (people.members, people.others)]
+    if min(side.shape[0] for side in sides) < 2 or people.synthetic.shape[0] == 0:
+        return dict.fromkeys(_NAMES)
+    weights = length_weights(*(np.diff(side.indptr) for side in sides))
+    if not weights[0].any():
+        return dict.fromkeys(_NAMES)
+    right = [_guessed(side, people.synthetic, random) for side in sides]
+    return dict(zip(_NAMES, _excess(right, weights, config, seed), strict=True))
+
+
+def attribute_disclosure(
+    people: People, known: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame], config: AuditConfig, seed: int
+) -> dict[str, Any]:
+    """How much better attributes of members are guessed from the sample than those of people it never met.
+
+    The attacker knows a person's items, finds the nearest synthetic profile and guesses that its attribute is the
+    person's. attribute_disclosure is that of the worst attribute, its name attribute_disclosed; both as for
+    `item_disclosure`. Attributes of more than 32 values are cut at their quartiles if they are numbers, else left out.
+
+    Args:
+        people: profiles.
+        known: attributes of members, others and synthetic users, one row for each profile in its order; columns that not
+            all three have are passed over.
+        config, seed: knobs, and the seed of what is drawn.
+    """
+    names = (
+        "attribute_disclosure",
+        "attribute_disclosure_low",
+        "attribute_disclosure_high",
+        "attribute_disclosure_chance",
+    )
+    empty: dict[str, Any] = {**dict.fromkeys(names), "attribute_disclosed": None}
+    random = rng(seed, "attributes")
+    tables = (people.members, people.others)
+    if min(table.shape[0] for table in (*tables, people.synthetic)) < 2:
+        return empty
+    rows = [some_rows(table.shape[0], config.max_users, random) for table in tables]
+    sides = [table[picked] for table, picked in zip(tables, rows, strict=True)]
+    weights = length_weights(*(np.diff(side.indptr) for side in sides))
+    if not weights[0].any():
+        return empty
+    places = [nearest(side, people.synthetic)[1] for side in sides]
+    worst = empty
+    for name in known[0].columns:
+        codes = _codes([table[name] for table in known if name in table.columns])
+        if name == C.USER or codes is None:
+            continue
+        right = [(codes[at][rows[at]] == codes[2][places[at]]).astype(np.float64) for at in range(2)]
+        found = dict(zip(names, _excess(right, weights, config, seed), strict=True))
+        if worst[names[0]] is None or found[names[0]] > worst[names[0]]:
+            worst = {**found, "attribute_disclosed": name}
+    return worst
+
+
+def _some(table: sp.csr_matrix, config: AuditConfig, random: np.random.Generator) -> sp.csr_matrix:
+    long = table[np.diff(table.indptr) >= _MIN_ITEMS]
+    return long[some_rows(long.shape[0], config.max_users, random)]
+
+
+def _guessed(profiles: sp.csr_matrix, synthetic: sp.csr_matrix, random: np.random.Generator) -> np.ndarray:
+    """The share of right guesses for each profile, float64 (n,); 0 where nothing was guessed."""
+    rows = np.repeat(np.arange(profiles.shape[0]), np.diff(profiles.indptr))
+    order = np.lexsort((random.random(len(rows)), rows))
+    place = np.arange(len(rows)) - np.repeat(profiles.indptr[:-1], np.diff(profiles.indptr))
+    is_known = np.empty(len(rows), bool)
+    is_known[order] = place < np.repeat(np.diff(profiles.indptr) // 2, np.diff(profiles.indptr))
+    known, hidden = (
+        sp.csr_matrix(
+            (np.ones(part.sum(), np.float32), (rows[part], profiles.indices[part])), shape=profiles.shape
+        )
+        for part in (is_known, ~is_known)
+    )
+    _, position = nearest(known, synthetic)
+    twins = synthetic[position]
+    guessed = np.diff(twins.indptr) - np.asarray(twins.multiply(known).sum(axis=1)).ravel()
+    right = np.asarray(twins.multiply(hidden).sum(axis=1)).ravel()
+    return right / np.maximum(guessed, 1)
+
+
+def _excess(
+    right: list[np.ndarray],
+    weights: tuple[np.ndarray, np.ndarray],
+    config: AuditConfig,
+    seed: int,
+) -> tuple[float, float, float, float]:
+    """(m - o) / (1 - o) with its interval, and o."""
+    drawn = resampled(weights, config.bootstrap_samples, seed)
+    means = [part @ values for part, values in zip(drawn, right, strict=True)]
+    tails = [(1 - config.confidence) / 2, (1 + config.confidence) / 2]
+    low, high = np.quantile((means[0] - means[1]) / np.maximum(1 - means[1], 1e-12), tails)
+    m, o = (float(part @ values) for part, values in zip(weights, right, strict=True))
+    return (m - o) / max(1 - o, 1e-12), float(low), float(high), o
+
+
+def _codes(columns: list[pl.Series]) -> list[np.ndarray] | None:
+    """The values of three columns as numbers that mean the same in each; None where there is nothing to compare."""
+    if len(columns) < 3 or any(column.dtype.is_nested() for column in columns):
+        return None
+    together = pl.concat([column.cast(pl.String) for column in columns])
+    if together.n_unique() > _MAX_VALUES:
+        if not all(column.dtype.is_numeric() for column in columns):
+            return None
+        numbers = pl.concat([column.cast(pl.Float64) for column in columns]).fill_null(0.0)
+        edges = np.quantile(numbers.to_numpy(), [0.25, 0.5, 0.75])
+        labels = np.searchsorted(edges, numbers.to_numpy())
+    else:
+        labels = np.unique(together.fill_null("").to_numpy().astype(str), return_inverse=True)[1]
+    ends = np.cumsum([len(column) for column in columns])[:-1]
+    return np.split(labels, ends) if len(np.unique(labels)) > 1 else None

@@ -1,0 +1,98 @@
+"""What a sample is judged by: the people it was learned from, and people its generator must not have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import scipy.sparse as sp
+
+from augrec.data.columns import Columns as C
+from augrec.data.histories import ItemIndex
+from augrec.data.likeness import profiles
+from augrec.data.split import ROLE, TEST, VALID
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a sample is judged by.
+
+    Validation users are the people of the membership attack and the cases of the utility: nobody learned from them, and
+    they are there to be looked at before the test. **Test users** are looked at for one question alone, whether the
+    generator saw them (`augrec.audit.leak`). That can refuse a sample and nothing else: it ranks nothing, tunes nothing
+    and picks nothing, and a sample made of training rows alone knows nothing of them but by chance.
+
+    Attributes:
+        training: canonical interactions of the users the generator learned from.
+        interactions: canonical interactions of everybody.
+        held_out: user_id and role, "valid" or "test".
+        valid_from, test_from: the cuts of the split, UTC; None where time is not cut for all alike.
+        items: the items table, for category shares and for recommenders that read it; optional.
+        users: attributes of real users, user_id and a column each; optional.
+        sample_users: the same of the synthetic users, where the sample carries attributes; optional.
+        cases: validation cases (`augrec.data.cases.CASES`), for the utility; optional.
+        sample_facts: sample.json: who drew the sample, and a differentially private generator's ε and δ.
+    """
+
+    training: pl.DataFrame
+    interactions: pl.DataFrame
+    held_out: pl.DataFrame
+    valid_from: datetime | None
+    test_from: datetime | None
+    items: pl.DataFrame | None = None
+    users: pl.DataFrame | None = None
+    sample_users: pl.DataFrame | None = None
+    cases: pl.DataFrame | None = None
+    sample_facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class People:
+    """Profiles 0/1 (n, n_items) of the same items: the training users, held-out users, and the sample."""
+
+    members: sp.csr_matrix
+    others: sp.csr_matrix
+    synthetic: sp.csr_matrix
+
+
+def non_member_rows(evidence: Evidence, items: ItemIndex, least: int) -> tuple[pl.DataFrame, str]:
+    """Rows of held-out validation users with known items, and over which time they are taken.
+
+    Members are known by what they did before validation begins, so others are too ("before_validation"): the same time,
+    the same fashions. Where too few have such a history, what they did in the validation period counts as well
+    ("before_test"); fashions may then tell them from members, which `control_auc` shows and the limit makes up for.
+    Without cuts members are known by everything they did, and so are others ("everything").
+    """
+    valid = evidence.held_out.filter(pl.col(ROLE) == VALID)
+    rows = _known(evidence.interactions.join(valid, on=C.USER, how="semi"), items)
+    if evidence.valid_from is None or evidence.test_from is None:
+        return rows, "everything"
+    before = rows.filter(pl.col(C.TIMESTAMP) < evidence.valid_from)
+    if before[C.USER].n_unique() >= least:
+        return before, "before_validation"
+    return rows.filter(pl.col(C.TIMESTAMP) < evidence.test_from), "before_test"
+
+
+def strangers(evidence: Evidence, items: ItemIndex) -> dict[str, sp.csr_matrix]:
+    """Profiles of held-out users: "valid, whole", "test, whole", and where time is cut "…, earlier" and "…, later".
+
+    A generator that saw them may have seen everything they did or a part, and a copy of the part is no copy of the whole.
+    """
+    found = {}
+    for role in (VALID, TEST):
+        users = evidence.held_out.filter(pl.col(ROLE) == role)
+        rows = _known(evidence.interactions.join(users, on=C.USER, how="semi"), items)
+        found[f"{role}, whole"] = profiles(rows, items)
+        if evidence.valid_from is not None:
+            early = pl.col(C.TIMESTAMP) < evidence.valid_from
+            found[f"{role}, earlier"] = profiles(rows.filter(early), items)
+            found[f"{role}, later"] = profiles(rows.filter(~early), items)
+    return found
+
+
+def _known(rows: pl.DataFrame, items: ItemIndex) -> pl.DataFrame:
+    known = pl.DataFrame({C.ITEM: items.ids.tolist()}, schema={C.ITEM: pl.String})
+    return rows.join(known, on=C.ITEM, how="semi", maintain_order="left")

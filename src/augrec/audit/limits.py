@@ -1,0 +1,48 @@
+"""Measures held against the limits of params.yaml."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from augrec.errors import ConfigError
+
+Verdict = Literal["kept", "broken", "undecided"]
+
+_logger = logging.getLogger(__name__)
+
+
+def weigh(measures: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, Verdict]:
+    """What becomes of each limit, in their order.
+
+    A measure is a best guess. Where it comes with an interval (`…_low`, `…_high`), the limit is kept if the whole interval
+    keeps it, broken if the whole interval breaks it, and undecided in between: there are too few people to tell. So the
+    rate at which a sound sample is blocked is known, half the share outside the interval at most, however few people there
+    are, and a sample that gives its people away is blocked as soon as they suffice to show it. Where a measure has a bias
+    (`…_bias`), as much is taken off first. A measure that is None keeps no limit: what cannot be shown is not believed.
+
+    Raises:
+        ConfigError: a limit is not "min_" or "max_" and a number's name.
+    """
+    return {name: _verdict(name, limit, measures) for name, limit in limits.items()}
+
+
+def _verdict(name: str, limit: float, measures: Mapping[str, Any]) -> Verdict:
+    kind, _, measure = name.partition("_")
+    if kind not in ("min", "max") or measure not in measures or isinstance(measures[measure], str):
+        known = ", ".join(key for key, value in measures.items() if not isinstance(value, str))
+        raise ConfigError(
+            f"{name!r} is no limit of the audit",
+            where="params.yaml, audit.limits",
+            fix=f"write min_ or max_ and one of: {known}",
+        )
+    value = measures[measure]
+    if value is None:
+        _logger.warning("%s could not be measured, so its limit is not kept", measure)
+        return "broken"
+    ends = [measures.get(f"{measure}{end}") for end in ("_low", "_high")]
+    low, high = (value if end is None else end for end in ends)
+    bias = measures.get(f"{measure}_bias") or 0.0
+    keeps = [end - bias >= limit if kind == "min" else end - bias <= limit for end in (low, high)]
+    return "kept" if all(keeps) else "undecided" if any(keeps) else "broken"

@@ -1,0 +1,71 @@
+"""CFGAN: a generator writes the profile of a person from noise and what the person is known to have met."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from augrec.data.histories import Histories
+from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
+from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
+from augrec.recommenders._torch import device, with_column
+from augrec.recommenders._vae import Examples
+
+
+class CfganConfig(GameConfig, NeuralConfig):
+    """The rules of the game, and a training loop of a fixed length."""
+
+
+class Cfgan(NeuralRecommender):
+    """A generative adversarial network that reads a history and writes the rest; see `augrec.recommenders._cfgan.Game`.
+
+    Scores are the logits of what it writes without noise, which is the noise's mean. Entries that are targets only are
+    never read.
+    """
+
+    Config = CfganConfig
+    architecture = ("hidden", "noise")
+
+    _network: Writer
+
+    def _begin(self, histories: Histories) -> None:
+        self._network.start_at(self.popularity * len(histories.items) / len(histories))
+
+    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
+        config, writer = self.config, copy.deepcopy(self._network).train()
+        critic = Critic(len(self.items), config.critic_hidden).to(device())
+        game, examples = Game(writer, critic, config), Examples(histories, device())
+        batches = examples.batches(config.batch_size, config.steps, config.truncate)
+        for step, batch in enumerate(batches, start=1):
+            losses = game.step(batch)
+            self._follow(writer, max(1 - config.average, 9 / (step + 9)))
+            yield torch.stack([losses[name] for name in self._losses()])
+
+    def _losses(self) -> Sequence[str]:
+        return ["loss", "critic", "zeros", "variety"]
+
+    @torch.inference_mode()
+    def _scores(self, histories: Histories) -> np.ndarray:
+        return self._network.write(self._states(histories)).cpu().numpy()
+
+    @torch.inference_mode()
+    def _states(self, histories: Histories) -> torch.Tensor:
+        """The hidden layer after the histories, without noise: (B, hidden)."""
+        seen = histories.matrix()
+        seen.data[:] = 1
+        return self._network.state(torch.from_numpy(seen.toarray()).to(self._network.where))
+
+    def item_factors(self) -> np.ndarray:
+        """The last layer's weights and biases."""
+        return with_column(self._network.write.weight, self._network.write.bias)
+
+    def user_factors(self, histories: Histories) -> np.ndarray:
+        """The hidden layer, and a one."""
+        states = self._states(histories)
+        return with_column(states, states.new_ones(len(states)))
+
+    def _build(self) -> Writer:
+        return Writer(len(self.items), self.config).to(device())

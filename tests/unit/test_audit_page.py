@@ -1,0 +1,144 @@
+"""The page of an audit: what it shows is what was measured, and it needs nothing but itself."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from augrec.reporting import audit_page
+
+HOSTILE = "<script>alert('x')</script>"
+BINS = {"edges": [0.0, 1.0, 2.0], "real": [3, 1], "synthetic": [2, 2]}
+SHARES = {"names": ["view", HOSTILE], "real": [0.7, 0.3], "synthetic": [0.6, 0.4]}
+DRAWN = {
+    "popularity": {"real": [0.5, 0.3, 0.2], "synthetic": [0.4, 0.4, 0.2]}, "lengths": BINS, "gaps": BINS, "values": SHARES,
+    "events": SHARES, "categories": SHARES, "clusters": SHARES,
+    "neighbours": {"edges": [0.0, 0.5, 1.0], "training": [3, 1], "held_out": [2, 2]},
+    "roc": {"false_positive_rate": [0.0, 1.0], "true_positive_rate": [0.0, 1.0]},
+    "map": {"real": [[0.0, 1.0], [1.0, 0.0]], "synthetic": [[0.5, 0.5]]},
+}  # fmt: skip
+
+
+def verdict(**changes) -> dict:
+    return {
+        "generator": "profile_gan", "passed": True, "failed_limits": [], "undecided_limits": ["max_attack_auc"],
+        "undecided": "pass", "limits": {"max_attack_auc": 0.65, "min_item_coverage": 0.3},
+        "fidelity": {"c2st_accuracy": 0.8123, "c2st_accuracy_low": 0.79, "c2st_accuracy_high": 0.83, "length_ks": 0.0297},
+        "diversity": {"item_coverage": 0.987, "precision": 0.91, "precision_real": 0.97},
+        "privacy": {"n_members": 542, "n_non_members": 62, "footing": "before_validation", "attack_auc": 0.577,
+                    "attack_auc_low": 0.498, "attack_auc_high": 0.681, "attack_auc_bias": 0.007, "control_auc": 0.507},
+        "leak": {"n_strangers": 401, "leak_auc": 0.446},
+        "utility": {"recommender": "ease", "metric": "ndcg@10", "n_users": 175, "n_trained_on": 542, "tstr": 0.288,
+                    "trtr": 0.305, "popularity": 0.295, "tstr_ratio": 0.9443, "tstr_difference": -0.017,
+                    "tstr_difference_low": -0.03, "tstr_difference_high": -0.005,
+                    "slices": {"1-5": {"n_users": 114, "tstr": 0.439, "trtr": 0.449, "popularity": 0.416, "tstr_ratio": 0.978}}},
+        **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(**changes) -> str:
+        audit_page.write(tmp_path / "index.html", verdict(**changes), DRAWN)
+        return (tmp_path / "index.html").read_text(encoding="utf-8")
+
+    return write
+
+
+class Loaded(HTMLParser):
+    """Everything a page would fetch or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        if tag == "script":
+            self.found.append(tag)
+        self.found += [value for name, value in attrs if name in ("src", "href") and not (value or "").startswith(("#", "data:,"))]  # fmt: skip
+
+
+def words(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def test_the_page_loads_and_runs_nothing_whatever_the_names_are(page):
+    html = page()
+    parser = Loaded()
+    parser.feed(html)
+    assert parser.found == []
+    assert HOSTILE not in html and "&lt;script&gt;" in html
+    assert "url(" not in html.replace("url(#", "")
+
+
+def test_every_drawing_and_every_part_is_there(page):
+    html = page()
+    titles = re.findall(r"<h4>(.*?)</h4>", html)
+    assert titles == [
+        "How popular items are", "How much each person did", "How they rate", "How long they pause", "What they do",
+        "What they are interested in", "Which kinds of people there are", "A map of people",
+        "Can an attacker tell who was in?", "Does it copy people?",
+    ]  # fmt: skip
+    assert html.count('<svg class="plot"') == len(titles)
+
+
+def test_numbers_stand_with_their_intervals_and_what_a_flawless_sample_gives(page):
+    text = words(page())
+    for told in (
+        "0.812",
+        "0.790 to 0.830",
+        "0.910 0.970",
+        "0.577",
+        "0.498 to 0.681",
+        "401 people are held out",
+        "0.439",
+        "94 %",
+        "98 %",
+    ):
+        assert told in text, told
+    assert "−0.030 to −0.005" in text
+
+
+def test_the_verdict_names_what_failed_and_what_could_not_be_decided(page):
+    passed = words(page())
+    assert (
+        "may be used" in passed
+        and "? too few people" in passed
+        and "too few people to be sure of “attack area" in passed
+    )
+    failed = words(page(passed=False, failed_limits=["min_item_coverage"], undecided_limits=[]))
+    assert "must not be used" in failed and "“items covered” lies beyond its limit" in failed
+
+
+def test_the_promise_of_a_differentially_private_generator_is_shown(page):
+    assert "differentially private" not in words(page())
+    text = words(
+        page(
+            sample={
+                "privacy": {
+                    "epsilon": 3.0,
+                    "delta": 1e-5,
+                    "noise_multiplier": 1.2,
+                    "unit": "user: with the whole history",
+                    "public": {"items": "the catalogue"},
+                }
+            }
+        )
+    )
+    assert (
+        "ε = 3, δ = 1e-05" in text
+        and "20.1" in text
+        and "noise multiplier 1.2" in text
+        and "items: the catalogue" in text
+    )
+
+
+def test_a_sample_without_held_out_people_or_cases_is_shown_too(page):
+    bare = words(page(leak={"n_strangers": 0}, utility=dict.fromkeys(["trtr", "tstr"])))
+    assert "Nobody is held out" in bare and "no validation cases" in bare
+
+
+def test_the_same_audit_gives_the_same_bytes(page):
+    assert page() == page()

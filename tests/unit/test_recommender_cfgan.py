@@ -1,0 +1,137 @@
+"""CFGAN: what the critic is shown, what weights do, what noise does, and that it learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from augrec.data.histories import Histories
+from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
+from augrec.recommenders._vae import Batch
+from augrec.recommenders.base import find
+from augrec.recommenders.cfgan import Cfgan
+
+N_USERS, N_ITEMS = 100, 40
+QUICK: dict[str, Any] = {
+    "hidden": 32,
+    "critic_hidden": 16,
+    "noise": 8,
+    "steps": 150,
+    "eval_every": 150,
+    "batch_size": 50,
+    "learning_rate": 0.005,
+    "truncate": 0.0,
+    "zero_weight": 0.5,
+    "partial_masking": 0.3,
+}
+
+
+def tastes(users: int = N_USERS) -> pl.DataFrame:
+    """Even users have 8 of the 20 even items, odd users 8 of the odd ones."""
+    random = np.random.default_rng(3)
+    rows = [
+        (f"u{user:02}", f"i{2 * item + user % 2:02}")
+        for user in range(users)
+        for item in random.choice(N_ITEMS // 2, 8, replace=False)
+    ]
+    return pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+
+
+def fit(**config: Any) -> Cfgan:
+    fitted = find("cfgan")(QUICK | config, seed=5).fit(tastes())
+    assert isinstance(fitted, Cfgan)
+    return fitted
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Cfgan:
+    return fit()
+
+
+def profiles(recommender: Cfgan, draws: int) -> np.ndarray:
+    """What is written for an even and an odd user under so many draws of noise: (draws, 2, n_items)."""
+    lists = pl.Series([[f"i{2 * item + user:02}" for item in range(4)] for user in (0, 1)])
+    seen = torch.from_numpy(Histories.from_lists(lists, recommender.items).matrix().toarray())
+    torch.manual_seed(0)
+    network = recommender._network.train()
+    network.dropout = 0.0
+    with torch.no_grad():
+        found = [network.twins(seen).sigmoid() for _ in range(draws // 2)]
+    return torch.cat(found).numpy()
+
+
+def test_people_get_what_their_taste_has(fitted):
+    items, _ = fitted.recommend(pl.Series([["i00", "i08", "i16"], ["i01", "i09", "i17"]]), 10)
+    own = np.array([[int(item[1:]) % 2 == taste for item in row] for taste, row in enumerate(items)])
+    assert own.mean() > 0.9, "half of the catalogue is of either taste"
+
+
+def test_noise_gives_different_people_of_the_same_taste(fitted):
+    found = profiles(fitted, 40)
+    varied = np.abs(found[::2] - found[1::2]).sum(2) / (found[::2] + found[1::2]).sum(2)
+    assert varied.mean() > 0.1
+    own = np.arange(N_ITEMS) % 2 == np.arange(2)[:, None]
+    assert (found * own).sum(2).mean() > 0.7 * found.sum(2).mean(), "half of the catalogue is of either taste"
+
+
+def test_left_to_itself_the_generator_heeds_the_noise_less(fitted):
+    assert profiles(fit(variety=0.0), 20).std(0).mean() < 0.6 * profiles(fitted, 20).std(0).mean()
+
+
+def test_scores_do_not_depend_on_any_draw(fitted):
+    asked = pl.Series([["i00", "i08"], ["i01"]])
+    torch.manual_seed(1)
+    first = fitted.recommend(asked, 5)[1]
+    torch.manual_seed(2)
+    assert (fitted.recommend(asked, 5)[1] == first).all()
+
+
+def elsewhere(recommender: Cfgan) -> float:
+    """How likely items of the other taste are."""
+    other = np.arange(N_ITEMS) % 2 != np.arange(2)[:, None]
+    return float(profiles(recommender, 20)[:, other].mean())
+
+
+@pytest.fixture(scope="module")
+def everything() -> float:
+    """As `elsewhere`, where nothing speaks for zero."""
+    return elsewhere(fit(zero_reconstruction=0.0, partial_masking=0.0))
+
+
+@pytest.mark.parametrize("given", [{"zero_reconstruction": 0.0}, {"partial_masking": 0.0}, {}])
+def test_masking_and_zero_reconstruction_each_keep_the_answer_from_being_everything(given, everything):
+    assert elsewhere(fit(**given)) < 0.6 * everything
+
+
+def roles(weights: list[float], **config: float) -> tuple[torch.Tensor, ...]:
+    """What is drawn for 4000 users of these weights."""
+    rules = GameConfig(**config)
+    game = Game(Writer(len(weights), rules), Critic(len(weights), 2), rules)
+    w = torch.tensor([weights], dtype=torch.float32).expand(4000, -1)
+    torch.manual_seed(0)
+    return game.roles(Batch((w > 0).float(), (w > 0).float(), w, w.mean(1)))
+
+
+def test_the_critic_sees_what_was_met_and_the_asked_for_share_of_the_rest():
+    real, shown, zeros, counts = roles([1, 0, 1, 0], partial_masking=0.3, zero_reconstruction=0.6)
+    assert (real == torch.tensor([1.0, 0.0, 1.0, 0.0])).all()
+    assert (counts == 1).all()
+    np.testing.assert_allclose(shown.mean(0), [1, 0.3, 1, 0.3], atol=0.03)
+    np.testing.assert_allclose(zeros.mean(0), [0, 0.6, 0, 0.6], atol=0.03)
+
+
+def test_an_entry_counts_by_its_weight():
+    real, shown, zeros, counts = roles([0.5, 2.0, 0.0], partial_masking=1.0, zero_reconstruction=1.0)
+    np.testing.assert_allclose((real * counts[:, None]).mean(0), [0.5, 2.0, 0.0], atol=0.05)
+    assert (shown[:, 0] == real[:, 0]).all(), "what was met is no zero, even where it is left out"
+    assert zeros.mean(0).tolist() == [0, 0, 1]
+
+
+def test_products_of_vectors_are_the_scores(fitted):
+    histories = Histories.from_lists(pl.Series([["i00", "i08"], ["i01"]]), fitted.items)
+    products = fitted.user_factors(histories) @ fitted.item_factors().T
+    np.testing.assert_allclose(products, fitted.score(histories), rtol=1e-4, atol=1e-5)
