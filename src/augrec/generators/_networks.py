@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Loss = Literal["relativistic", "wasserstein"]
+
+
+Critic = Callable[[Tensor, Tensor], Tensor]
+"""Scores of what it judges, (B, width), under its conditions (B, c); larger is more real."""
 
 
 class ProfileGenerator(nn.Module):
@@ -135,7 +139,7 @@ def straight_through(logits: Tensor, temperature: float, random: torch.Generator
 
 def critic_loss(
     loss: Loss,
-    critic: ProfileCritic,
+    critic: Critic,
     real: Tensor,
     fake: Tensor,
     condition: Tensor,
@@ -148,7 +152,7 @@ def critic_loss(
 
 def judge(
     loss: Loss,
-    critic: ProfileCritic,
+    critic: Critic,
     real: Tensor,
     fake: Tensor,
     condition: Tensor,
@@ -174,9 +178,7 @@ def judge(
     return distance + penalty * (slope - 1).square().mean(), _wins(real_scores, fake_scores)
 
 
-def generator_loss(
-    loss: Loss, critic: ProfileCritic, real: Tensor, fake: Tensor, condition: Tensor
-) -> Tensor:
+def generator_loss(loss: Loss, critic: Critic, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
     """What the generator minimises."""
     scores = critic(fake, condition)
     if loss == "relativistic":
@@ -222,7 +224,7 @@ def _wins(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return torch.sigmoid(real_scores - fake_scores).mean().detach()
 
 
-def _slope(critic: ProfileCritic, profiles: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+def _slope(critic: Critic, profiles: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (B,) and the norms (B,) of their gradients by the profile."""
     profiles = profiles.detach().requires_grad_(True)
     scores = critic(profiles, condition)
