@@ -80,12 +80,12 @@ def _generators(given: argparse.Namespace) -> list[str]:
                     f"{size.items:,}",
                     f"{size.interactions:,}",
                     *_costs_of(found, before, size.interactions),
-                    *(_number(found, fact) for fact in ("trained_per_s", "drawn_per_s", "draw_mib")),
+                    *(_number(found, fact) for fact in ("trained_per_s", "drawn_per_s")),
                 ]
             )
             before = None if found is None else {**found, "size": size.interactions}
     header = ["generator", "items met", "interactions", "training, CPU s", "slope", "training, MiB", "slope",
-              "profiles/s in the GAN's or VAE's steps", "profiles/s drawn", "drawing, MiB"]  # fmt: skip
+              "profiles/s in training steps", "profiles/s drawn"]  # fmt: skip
     return ["## Generators", tables.markdown(header, rows)]
 
 

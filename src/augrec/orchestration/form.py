@@ -55,7 +55,7 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             values["recommenders"],
             params["recommenders"],
             "Recommenders",
-            "Each is trained once on every policy; the best pair is registered.",
+            "Each is trained on every policy, several times where chance plays a part; the best pair is registered.",
         ),
         "max_synthetic_ratio": Param(
             float(values["max_synthetic_ratio"]),
