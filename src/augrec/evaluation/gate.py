@@ -51,6 +51,10 @@ __all__ = ["Arm", "GateConfig", "Measured", "decide"]
 SCHEMA: Final = 2
 
 
+Repeated = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
+"""(recommender, policy) -> split -> what all of its trainings came to."""
+
+
 def decide(
     arms: Sequence[Arm],
     per_user: Measured,
@@ -80,13 +84,7 @@ def decide(
         InputError: an arm was not measured, two arms were measured on different users, or took unequal gradient steps.
     """
     _check(arms, per_user, gate.metric)
-    repeated = {
-        (arm.recommender, arm.policy): {
-            split: told(split_of(per_user[arm.recommender, arm.policy], split), gate.metric)
-            for split in (VALID, TEST)
-        }
-        for arm in arms
-    }
+    repeated = _repeated(arms, per_user, gate.metric)
     case = Case(
         gate=gate,
         seed=seed,
@@ -109,15 +107,7 @@ def decide(
         "gate": gate.model_dump(),
         "seed": seed,
         "repetitions": max(len(per_user[arm.recommender, arm.policy]) for arm in arms),
-        "arms": [
-            _named(arm)
-            | _summaries(arm, per_user[arm.recommender, arm.policy][0])
-            | {
-                "repetitions": repeated[arm.recommender, arm.policy],
-                "regularisation": dict(arm.regularisation),
-            }
-            for arm in arms
-        ],
+        "arms": [_told_of(arm, per_user, repeated) for arm in arms],
         "comparisons": comparisons,
         "recommenders": choices,
         "audits": {
@@ -126,6 +116,24 @@ def decide(
         },
     }
     return decision | {"sentences": explain(decision)}
+
+
+def _repeated(arms: Sequence[Arm], per_user: Measured, metric: str) -> Repeated:
+    """What each arm's trainings came to, by split."""
+    return {
+        (arm.recommender, arm.policy): {
+            split: told(split_of(per_user[arm.recommender, arm.policy], split), metric)
+            for split in (VALID, TEST)
+        }
+        for arm in arms
+    }
+
+
+def _told_of(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
+    """An arm's entry in decision.json."""
+    key = arm.recommender, arm.policy
+    more = {"repetitions": repeated[key], "regularisation": dict(arm.regularisation)}
+    return _named(arm) | _summaries(arm, per_user[key][0]) | more
 
 
 def _check(arms: Sequence[Arm], per_user: Measured, metric: str) -> None:

@@ -16,7 +16,7 @@ from augrec.recommenders.base import Log, Recommender, find
 from augrec.seeds import derive
 from augrec.tuning.config import Dimension, TuningConfig
 from augrec.tuning.metric import over_users
-from augrec.tuning.search import search, table
+from augrec.tuning.search import Found, search, table
 
 _WHERE = "params.yaml, policies, step search"
 _log = logging.getLogger(__name__)
@@ -122,18 +122,24 @@ def settle(
     steps = candidates.step(**found.best.parameters)
     facts = {
         "recommender": kind.name(),
+        "n_candidates": len(every),
+        "chosen": steps[0]["mix"] if steps else None,
+    }
+    return Settled(steps, table(found.trials), _facts(found, config) | facts)
+
+
+def _facts(found: Found, config: Any) -> dict[str, Any]:
+    """What policy.json says of the search itself."""
+    return {
         "metric": config.metric,
         "slice": config.slice,
         "value": found.best.value,
         "without": found.trials[0].value,
         "trial": found.best.number,
         "n_trials": len(found.trials),
-        "n_candidates": len(every),
         "seconds": config.seconds,
         "out_of_time": found.out_of_time,
-        "chosen": steps[0]["mix"] if steps else None,
     }
-    return Settled(steps, table(found.trials), facts)
 
 
 def _candidates(one: Candidates) -> tuple[dict[str, Dimension], list[dict[str, Any]]]:
