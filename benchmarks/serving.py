@@ -26,8 +26,8 @@ import numpy as np
 import polars as pl
 import yaml
 
-from augrec.data import sources
 from augrec.data.columns import TIME
+from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.raw import Tables, canonical, write_raw
 from augrec.recommenders import base
 from augrec.seeds import rng
@@ -42,10 +42,12 @@ BPR = {"factors": 32, "steps": 20, "eval_every": 20}
 def main() -> None:
     given = _arguments()
     shops = {
-        "ml-100k": sources.read("movielens-100k", given.folder),
+        "MovieLens 100k": movielens_100k(given.folder or WHERE / "movielens-100k"),
         f"{given.items:,} items": simulated(given.items),
     }
-    rows, notes = [], []
+    print(TERMS)
+    rows: list[list[str]] = []
+    notes: list[str] = []
     for name, shop in shops.items():
         home = given.where / f"serving-{len(shop.items)}"
         bundles = prepare(home, shop, "ease" if len(shop.items) < 10_000 else "bpr")
@@ -78,12 +80,18 @@ def compare(name: str, home: Path, bundle: Path, given: argparse.Namespace) -> l
         for one in histories
     ]
     rows = []
-    with augrec(home) as (port, _):
-        _warm(port, ours)
-        most = load(port, ours, connections=given.connections, seconds=given.seconds)
-        rows.append(_row(name, "augrec serve", given.connections, most))
-        half = load(port, ours, connections=given.connections, seconds=given.seconds, rate=most.rate / 2)
-        rows.append(_row(name, "augrec serve, half of that", given.connections, half))
+    for kind in ("exact", "approximate") if "items" in name else ("exact",):
+        set_index(home, kind)
+        with augrec(home) as (port, _):
+            _warm(port, ours)
+            found = httpx.get(f"http://127.0.0.1:{port}/v1/model", timeout=30).json()["champion"]["index"]
+            server = "augrec serve" + (
+                f", index of recall {found['recall@10']:.3f}" if "recall@10" in found else ""
+            )
+            most = load(port, ours, connections=given.connections, seconds=given.seconds)
+            rows.append(_row(name, server, given.connections, most))
+            half = load(port, ours, connections=given.connections, seconds=given.seconds, rate=most.rate / 2)
+            rows.append(_row(name, f"{server}, half of that", given.connections, half))
     with mlflow(bundle) as port:
         _warm(port, theirs)
         found = load(port, theirs, connections=given.connections, seconds=given.seconds)
@@ -168,6 +176,13 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
     return bundles
 
 
+def set_index(home: Path, kind: str) -> None:
+    """How the service of a project finds the best items; read when it starts."""
+    told = yaml.safe_load((home / "params.yaml").read_text())
+    told["serving"]["index"] = {"kind": kind}
+    (home / "params.yaml").write_text(yaml.safe_dump(told))
+
+
 def simulated(n_items: int) -> Tables:
     """A large catalogue; what is in it does not matter to how long it takes to search."""
     draw = rng(7, "catalogue")
@@ -203,6 +218,9 @@ def augrec(home: Path) -> Iterator[tuple[int, int]]:
 def mlflow(bundle: Path) -> Iterator[int]:
     """MLflow's own server of a bundle: its port."""
     port = _free_port()
+    told = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    }  # it calls uvicorn
     command = [
         sys.executable,
         "-m",
@@ -216,7 +234,7 @@ def mlflow(bundle: Path) -> Iterator[int]:
         "-p",
         str(port),
     ]
-    with _process(command, dict(os.environ), f"http://127.0.0.1:{port}/ping", ""):
+    with _process(command, told, f"http://127.0.0.1:{port}/ping", ""):
         yield port
 
 
@@ -236,7 +254,8 @@ def _process(command: Sequence[str], environment: dict[str, str], url: str, sign
             time.sleep(0.2)
         yield process.pid
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
@@ -278,7 +297,7 @@ def _free_port() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="MovieLens 100k")
+    parser.add_argument("folder", type=Path, nargs="?", help="that holds MovieLens 100k already")
     parser.add_argument("--items", type=int, default=1_000_000, help="of the simulated catalogue")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10.0)
