@@ -326,3 +326,16 @@ def _until(holds: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it never came to hold")
+
+
+def test_the_documentation_shows_every_call_and_sends_its_examples(open_page: Open, service: str) -> None:
+    paths = httpx.get(f"{service}/openapi.json").json()["paths"]
+    page = open_page("docs")
+    calls = page.locator("details.call")
+    expect(calls).to_have_count(sum(len(methods) for methods in paths.values()))
+    call = page.locator("#post-v1-recommendations")
+    call.locator("summary").first.click()
+    expect(call.get_by_role("row", name="exclude_seen")).to_contain_text("default true")
+    call.get_by_label("Body").fill('{"k": 3}')
+    call.get_by_role("button", name="Send").click()
+    expect(call.locator("pre")).to_contain_text('"position": 3')

@@ -84,6 +84,8 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
         version=augrec.__version__,
         description=DESCRIPTION,
         lifespan=lambda app: _running(parts),
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.service, app.state.parts = parts.service, parts
     app.include_router(posts)

@@ -48,6 +48,12 @@ def page(request: Request) -> Response:
     return _answer(request, "index.html", {"Content-Security-Policy": PAGE_POLICY})
 
 
+@router.get("/docs")
+def docs(request: Request) -> Response:
+    """The API's documentation; FastAPI's own would load its scripts from another site."""
+    return _answer(request, "docs.html", {"Content-Security-Policy": PAGE_POLICY})
+
+
 @router.get("/static/{name}")
 def static(request: Request, name: str) -> Response:
     """One of the page's files."""

@@ -1,0 +1,92 @@
+// The API's documentation, made from openapi.json: what each call takes and answers, and an example to send.
+
+import { call } from "./api.js";
+import { el, find } from "./dom.js";
+
+const api = await (await fetch("/openapi.json")).json();
+const schemas = api.components?.schemas ?? {};
+
+/** A schema, its reference followed. */
+const resolved = (schema) => (schema?.$ref ? schemas[schema.$ref.split("/").pop()] ?? {} : schema ?? {});
+
+/** A schema's type in words: "list of text", "Filters", "whole number or null". */
+function typed(schema) {
+  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.anyOf) return schema.anyOf.map(typed).join(" or ");
+  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" or ");
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.type === "array") return `list of ${typed(schema.items ?? {})}`;
+  return { string: "text", integer: "whole number", number: "number", boolean: "true or false", null: "null", object: "object" }[schema.type] ?? "anything";
+}
+
+const WORDS = { minimum: "at least", maximum: "at most", maxLength: "length at most", maxItems: "so many at most" };
+
+/** What must hold of a value: its default and its limits. */
+function limits(schema, required) {
+  const told = Object.entries(WORDS).filter(([key]) => schema[key] !== undefined).map(([key, word]) => `${word} ${schema[key]}`);
+  if (required) told.unshift("required");
+  else if (schema.default !== undefined) told.unshift(`default ${JSON.stringify(schema.default)}`);
+  return told.join(", ");
+}
+
+/** A row for each field, those of named parts below their own headings. */
+function fields(schema, seen = new Set()) {
+  const { properties = {}, required = [] } = resolved(schema);
+  const rows = Object.entries(properties).map(([name, field]) =>
+    el("tr", {}, el("th", { scope: "row" }, el("code", {}, name)), el("td", {}, typed(field)),
+      el("td", {}, limits(field, required.includes(name))), el("td", {}, field.description ?? "")));
+  const parts = JSON.stringify(properties).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g);
+  const below = [...new Set([...parts].map((match) => match[1]))].filter((name) => !seen.has(name));
+  below.forEach((name) => seen.add(name));
+  return [
+    rows.length ? el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, rows))) : null,
+    below.map((name) => [el("h4", {}, name), fields(schemas[name], seen)]),
+  ];
+}
+
+const ofBody = (content) => content?.["application/json"]?.schema;
+
+/** The example of a body, or the least that it needs. */
+const example = (schema) => schema.examples?.[0] ?? resolved(schema).examples?.[0] ?? {};
+
+/** Something to send and what came back. */
+function sender(path, method, body) {
+  const route = el("input", { type: "text", value: path, "aria-label": "Path", spellcheck: "false" });
+  const text = body ? el("textarea", { rows: 8, "aria-label": "Body", spellcheck: "false" }, JSON.stringify(example(body), null, 2)) : null;
+  const answer = el("pre", { role: "status", hidden: true });
+  const send = async () => {
+    answer.hidden = false;
+    try {
+      const told = await call(route.value, body ? { body: JSON.parse(text.value) } : {});
+      answer.textContent = JSON.stringify(told, null, 2);
+    } catch (error) {
+      answer.textContent = [error.message, error.fix].filter(Boolean).join(" ");
+    }
+  };
+  return el("div", { class: "send" }, route, text, el("button", { type: "button", class: "primary", onclick: send }, "Send"), answer);
+}
+
+function oneCall(path, method, told) {
+  const body = ofBody(told.requestBody?.content), answers = ofBody(told.responses?.[200]?.content);
+  const asked = (told.parameters ?? []).map(({ name, in: where, required, schema, description }) =>
+    el("tr", {}, el("th", { scope: "row" }, el("code", {}, name)), el("td", {}, `${typed(schema)}, in the ${where}`),
+      el("td", {}, limits(schema, required)), el("td", {}, description ?? "")));
+  const others = Object.entries(told.responses ?? {}).filter(([status]) => status !== "200");
+  return el("details", { class: "call", id: `${method}${path.replaceAll(/\W+/g, "-")}` },
+    el("summary", {}, el("strong", {}, method.toUpperCase()), " ", el("code", {}, path), " ", el("span", { class: "hint" }, told.description ?? told.summary ?? "")),
+    asked.length ? [el("h3", {}, "Asked with"), el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, asked)))] : null,
+    body ? [el("h3", {}, "Body"), fields(body)] : null,
+    answers ? [el("h3", {}, "Answer"), fields(answers)] : null,
+    others.length ? [el("h3", {}, "Otherwise"), el("ul", {}, others.map(([status, one]) => el("li", {}, el("code", {}, status), " ", one.description)))] : null,
+    answers ? [el("h3", {}, "Try it"), sender(path, method, body)] : null);
+}
+
+find("description").textContent = (api.info.description ?? "").replaceAll(/[*`]/g, "");
+const byTag = new Map();
+for (const [path, methods] of Object.entries(api.paths)) {
+  for (const [method, told] of Object.entries(methods)) {
+    const tag = told.tags?.[0] ?? "other";
+    byTag.set(tag, [...(byTag.get(tag) ?? []), oneCall(path, method, told)]);
+  }
+}
+for (const [tag, calls] of byTag) find("calls").append(el("h2", {}, tag[0].toUpperCase() + tag.slice(1)), ...calls);
