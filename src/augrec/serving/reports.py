@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from augrec.serving.schemas import Answer
 
 
-class Refusal(BaseModel):
+class Refusal(Answer):
     """A version that is kept out."""
 
     version: str
@@ -17,7 +17,7 @@ class Refusal(BaseModel):
     at: datetime
 
 
-class ServedModel(BaseModel):
+class ServedModel(Answer):
     """A model in memory."""
 
     version: str
@@ -37,7 +37,7 @@ class ServedModel(BaseModel):
     """How the best items are found: {"kind": "exact"}, or an approximate index with its measured recall."""
 
 
-class ModelReport(BaseModel):
+class ModelReport(Answer):
     """What serves, what was refused, and whether the registry answers."""
 
     champion: ServedModel | None
@@ -53,7 +53,7 @@ class ModelReport(BaseModel):
     """How often a new champion took over since the start."""
 
 
-class ItemCard(BaseModel):
+class ItemCard(Answer):
     """What the items table says of an item."""
 
     item_id: str
@@ -62,33 +62,33 @@ class ItemCard(BaseModel):
     price: float | None = None
 
 
-class ItemList(BaseModel):
+class ItemList(Answer):
     """Items found."""
 
     items: list[ItemCard]
 
 
-class CategoryList(BaseModel):
+class CategoryList(Answer):
     """All categories, with the number of items."""
 
     categories: list[dict[str, Any]]
     """[{"name": "Comedy", "items": 505}, …], the largest first."""
 
 
-class UserCard(BaseModel):
+class UserCard(Answer):
     """A user with a history."""
 
     user_id: str
     history_length: int
 
 
-class UserList(BaseModel):
+class UserList(Answer):
     """Some users with a history."""
 
     users: list[UserCard]
 
 
-class UserReport(BaseModel):
+class UserReport(Answer):
     """What the service knows of a user."""
 
     user_id: str

@@ -38,7 +38,13 @@ Which = Literal["champion", "challenger"]
 class Body(BaseModel):
     """Base of all requests: unknown keys are refused, so that a misspelt filter is not passed over in silence."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Answer(BaseModel):
+    """Base of all answers: what is said of their fields here is told in the API's documentation too."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 def _example(**values: Any) -> ConfigDict:
@@ -79,7 +85,7 @@ class RecommendationRequest(Body):
     counted in `augrec report ab`."""
 
 
-class Reason(BaseModel):
+class Reason(Answer):
     """An item of the history that carried a recommendation."""
 
     item_id: str
@@ -88,7 +94,7 @@ class Reason(BaseModel):
     """What the score would lose without it."""
 
 
-class RecommendedItem(BaseModel):
+class RecommendedItem(Answer):
     """One place of the list."""
 
     item_id: str
@@ -103,7 +109,7 @@ class RecommendedItem(BaseModel):
     """Only where reasons were asked for; empty: no item of the history carried it, it is popular."""
 
 
-class ServedBy(BaseModel):
+class ServedBy(Answer):
     """Which model answered."""
 
     version: str
@@ -115,7 +121,7 @@ class ServedBy(BaseModel):
     """fallback: no model has been promoted yet; popular items of the data serve."""
 
 
-class Recommendations(BaseModel):
+class Recommendations(Answer):
     """A ranked list; never empty while an item is left that the filters allow."""
 
     model_config = ConfigDict(
@@ -175,7 +181,7 @@ class SimilarItemsRequest(Body):
     model: Which | None = None
 
 
-class SimilarItems(BaseModel):
+class SimilarItems(Answer):
     """Items that who met only this one would be recommended; popular ones where the item is unknown."""
 
     answer_id: str
@@ -199,7 +205,7 @@ class ExplanationRequest(Body):
     model: Which | None = None
 
 
-class ExplainedItem(BaseModel):
+class ExplainedItem(Answer):
     """Why one item."""
 
     item_id: str
@@ -209,7 +215,7 @@ class ExplainedItem(BaseModel):
     reasons: list[Reason]
 
 
-class Explanations(BaseModel):
+class Explanations(Answer):
     """Why each item, in the order asked."""
 
     items: list[ExplainedItem]
@@ -255,7 +261,7 @@ class EventBatch(Body):
     events: list[Event] = Field(min_length=1, max_length=MAX_EVENTS)
 
 
-class EventReceipt(BaseModel):
+class EventReceipt(Answer):
     """Said after the events are on disk."""
 
     accepted: int
@@ -264,7 +270,7 @@ class EventReceipt(BaseModel):
     """Ids that were known already; nothing was changed for them."""
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """What is wrong and what to do."""
 
     model_config = ConfigDict(
