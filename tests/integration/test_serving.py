@@ -42,7 +42,14 @@ def anyio_backend() -> str:
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose registry holds versions 1 to 3 of different recommenders; the first is champion."""
     home = tmp_path_factory.mktemp("shop")
-    serving = {"poll_s": 0.1, "retry_refused_s": 0.5, "features": False, "max_in_flight": 1000}
+    # a busy machine must not make an answer late, for then it would be popular items
+    serving = {
+        "poll_s": 0.1,
+        "retry_refused_s": 0.5,
+        "features": False,
+        "max_in_flight": 1000,
+        "timeout_s": 60.0,
+    }
     told = {"prepare": {"positive": {"view": None}}, "validation": {"events": ["view"]}, "serving": serving}
     (home / "params.yaml").write_text(yaml.safe_dump(told))
     (home / "dvc.yaml").write_text("stages: {}\n")

@@ -306,7 +306,7 @@ async def test_too_many_at_once_are_turned_away_and_the_others_answered(
         assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_client_that_sends_half_a_body_is_not_waited_for(tmp_path: Path) -> None:
+async def test_a_client_that_sends_half_a_body_is_not_waited_for(tmp_path: Path, project: Settings) -> None:
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.sleep(30)
@@ -337,12 +337,14 @@ async def test_a_client_that_sends_half_a_body_is_not_waited_for(tmp_path: Path)
 @pytest.mark.parametrize(
     ("host", "status"), [("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("shop", 200), ("evil.example", 421)]
 )
-async def test_it_answers_under_its_own_names_only(tmp_path: Path, host: str, status: int) -> None:
+async def test_it_answers_under_its_own_names_only(
+    tmp_path: Path, project: Settings, host: str, status: int
+) -> None:
     async with running(make_project(tmp_path / "named", serving={"allow_hosts": ["shop"]})) as client:
         assert (await client.get("/v1/model", headers={"host": host})).status_code == status
 
 
-async def test_a_shadow_is_asked_and_logged_and_never_shown(tmp_path: Path) -> None:
+async def test_a_shadow_is_asked_and_logged_and_never_shown(tmp_path: Path, project: Settings) -> None:
     settings = make_project(tmp_path / "shadow", serving={"rollout": {"mode": "shadow"}})
     put_copy(settings, "challenger", "2", "popularity")
     async with running(settings) as client:
