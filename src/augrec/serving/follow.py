@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
@@ -68,9 +69,13 @@ class Follower:
             log.exception("what is on disk could not be loaded")
         self.ready = True
         self._service.features.start()
+        swaps = -1
         while not self._ending.is_set():
             deployer.poll()
             self._know()
+            if deployer.swaps != swaps:
+                swaps = deployer.swaps
+                gc.freeze()  # libraries and models stay: going through them again and again would stop all requests
             _measure(self._service, self._service.metrics)
             self._ending.wait(self._service.config.poll_s)
 
