@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from augrec.generators._modules import perceptron
+
 Loss = Literal["relativistic", "wasserstein"]
 
 
@@ -32,7 +34,7 @@ class ProfileGenerator(nn.Module):
 
     def __init__(self, noise: int, condition: int, hidden: int, n_items: int) -> None:
         super().__init__()
-        self.layers = _perceptron(noise + condition, hidden, n_items)
+        self.layers = perceptron(noise + condition, hidden, n_items)
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         """Logits float32 (B, n_items) from noise (B, noise) and condition (B, condition)."""
@@ -60,7 +62,7 @@ class ProfileCritic(nn.Module):
     def __init__(self, condition: int, hidden: int, n_items: int, packing: int = 1) -> None:
         super().__init__()
         self.packing = packing
-        self.layers = _perceptron(packing * (n_items + condition), hidden, 1)
+        self.layers = perceptron(packing * (n_items + condition), hidden, 1)
 
     def forward(self, profiles: Tensor, condition: Tensor) -> Tensor:
         """Scores float32 (B / packing,) of profiles (B, n_items); consecutive ones are judged together."""
@@ -135,19 +137,6 @@ def straight_through(logits: Tensor, temperature: float, random: torch.Generator
     noisy = logits + torch.logit(uniform)
     relaxed = torch.sigmoid(noisy / temperature)
     return (noisy > 0).float() + relaxed - relaxed.detach()
-
-
-def critic_loss(
-    loss: Loss,
-    critic: Critic,
-    real: Tensor,
-    fake: Tensor,
-    condition: Tensor,
-    penalty: float,
-    random: torch.Generator,
-) -> Tensor:
-    """What the critic minimises: see `judge`."""
-    return judge(loss, critic, real, fake, condition, penalty, random)[0]
 
 
 def judge(
@@ -231,13 +220,3 @@ def _slope(critic: Critic, profiles: Tensor, condition: Tensor) -> tuple[Tensor,
     (gradient,) = torch.autograd.grad(scores.sum(), profiles, create_graph=True)  # (B, n_items)
     # the tiny constant keeps the square root differentiable where a gradient vanishes
     return scores, (gradient.square().sum(dim=1) + 1e-12).sqrt()
-
-
-def _perceptron(width: int, hidden: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, out),
-    )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from augrec.component import ComponentConfig
 from augrec.generators import _networks as networks
+from augrec.generators._modules import descend, perceptron
 from augrec.generators._training import Course
 from augrec.generators._watch import CRITIC_WINS
 from augrec.seeds import derive
@@ -45,7 +46,7 @@ class VectorGenerator(nn.Module):
     def __init__(self, noise: int, condition: int, hidden: int, width: int) -> None:
         super().__init__()
         self.noise = noise
-        self.layers = _perceptron(noise + condition, hidden, width)
+        self.layers = perceptron(noise + condition, hidden, width)
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         return self.layers(torch.cat([noise, condition], dim=1))
@@ -56,7 +57,7 @@ class VectorCritic(nn.Module):
 
     def __init__(self, condition: int, hidden: int, width: int) -> None:
         super().__init__()
-        self.layers = _perceptron(width + condition, hidden, 1)
+        self.layers = perceptron(width + condition, hidden, 1)
 
     def forward(self, vectors: Tensor, condition: Tensor) -> Tensor:
         return self.layers(torch.cat([vectors, condition], dim=1)).squeeze(1)
@@ -115,10 +116,10 @@ def course(
             critic_loss, wins = networks.judge(
                 config.loss, critic, real, fake, condition, config.penalty, random
             )
-            _update(optimizers["critic"], critic_loss)
+            descend(optimizers["critic"], critic_loss, critic)
         real, fake, condition = batch()
         loss = networks.generator_loss(config.loss, critic, real, fake, condition)
-        _update(optimizers["generator"], loss)
+        descend(optimizers["generator"], loss, generator)
         average.follow(generator)
         return {"critic": critic_loss, "generator": loss, CRITIC_WINS: wins}
 
@@ -136,19 +137,3 @@ def draw(generator: VectorGenerator, condition: Tensor, random: torch.Generator)
     """One vector (B, width) under each condition (B, condition)."""
     noise = torch.randn(len(condition), generator.noise, generator=random, device=condition.device)
     return generator(noise, condition)
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-
-
-def _perceptron(width: int, hidden: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, out),
-    )

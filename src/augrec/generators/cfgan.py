@@ -15,6 +15,7 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import ConfigError
 from augrec.generators._conditions import Conditions
 from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._modules import from_arrays, to_arrays
 from augrec.generators._networks import Average
 from augrec.generators._training import Course, fingerprint, train
 from augrec.generators._watch import LOOK_AT_USERS, look
@@ -155,21 +156,19 @@ class Cfgan(Generator):
         return np.concatenate(parts)
 
     def _state(self) -> dict[str, np.ndarray]:
-        weights = {f"network.{name}": x.cpu().numpy() for name, x in self.network.state_dict().items()}
         own = {"items": self.items.ids, "popularity": self.popularity}
-        return {**own, **self.conditions.state(), **self.details.state(), **weights}
+        return {
+            **own,
+            **self.conditions.state(),
+            **self.details.state(),
+            **to_arrays({"network": self.network}),
+        }
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.items, self.popularity = ItemIndex(state["items"]), state["popularity"]
         self.conditions, self.details = Conditions.from_state(state), RowDetails.from_state(state)
         self.network = Writer(len(self.items), self.config).to(device()).requires_grad_(False)
-        self.network.load_state_dict(
-            {
-                name.removeprefix("network."): torch.from_numpy(x)
-                for name, x in state.items()
-                if name.startswith("network.")
-            }
-        )
+        from_arrays(state, {"network": self.network})
 
 
 _UNWRITTEN = 2**31

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -16,12 +16,12 @@ from torch import Tensor
 
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError
 from augrec.generators import _networks as networks
 from augrec.generators import _vector_gan as vector_gan
 from augrec.generators._conditions import Conditions
 from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._item_decoder import ItemDecoder, item_classes
+from augrec.generators._modules import Device, chosen_device, from_arrays, to_arrays
 from augrec.generators._training import Course, fingerprint, train
 from augrec.generators._user_space import UserSpace
 from augrec.generators._vector_gan import VectorCritic, VectorGanConfig, VectorGenerator
@@ -67,7 +67,7 @@ class LatentGanConfig(VectorGanConfig):
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
     """CPU threads; the same number gives the same bytes. More than one is many times slower where cores are busy."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the same device only."""
 
 
@@ -225,22 +225,11 @@ class LatentGan(Generator):
                 "regularisation": config.regularisation, "threads": config.threads}  # fmt: skip
 
     def _device(self) -> torch.device:
-        wanted = self.config.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise ConfigError(
-                "there is no CUDA device here", where=f"generators.{self.name()}.device", fix="set it to auto"
-            )
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(wanted)
+        return chosen_device(self.config.device, self.name())
 
     def _state(self) -> dict[str, np.ndarray]:
-        weights = {
-            f"{part}.{name}": value.cpu().numpy()
-            for part, module in self._modules().items()
-            for name, value in module.state_dict().items()
-        }
-        return {**self.space.state(), **self.conditions.state(), **self.details.state(), **weights}
+        return {**self.space.state(), **self.conditions.state(), **self.details.state(),
+                **to_arrays(self._modules())}  # fmt: skip
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.space = UserSpace.from_state(state, self._embedding(), self.seed, self._device())
@@ -250,10 +239,7 @@ class LatentGan(Generator):
         self.network, self.critic = vector_gan.new_networks(
             self.config, self.config.factors, self.conditions.width, self._device(), self.seed
         )
-        for part, module in self._modules().items():
-            module.load_state_dict(
-                {name: torch.as_tensor(state[f"{part}.{name}"]) for name in module.state_dict()}
-            )
+        from_arrays(state, self._modules())
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {"decoder": self.decoder, "network": self.network, "critic": self.critic}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -15,11 +15,11 @@ from torch import Tensor
 from augrec.component import ComponentConfig
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError
 from augrec.generators import _networks as networks
 from augrec.generators._conditions import Conditions
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._modules import Device, chosen_device, descend, from_arrays, to_arrays
 from augrec.generators._training import Course, fingerprint, train
 from augrec.generators._watch import CRITIC_WINS, LOOK_AT_USERS, look
 from augrec.generators.base import Generator, Lesson
@@ -63,7 +63,7 @@ class ProfileGanConfig(ComponentConfig):
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
     """CPU threads; the same number gives the same bytes. More than one is many times slower where cores are busy."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the same device only."""
 
     @model_validator(mode="after")
@@ -148,13 +148,13 @@ class ProfileGan(Generator):
                 critic_loss, wins = networks.judge(
                     config.loss, critic, real, fake, condition, config.penalty, random
                 )
-                _update(optimizers["critic"], critic_loss, critic)
+                descend(optimizers["critic"], critic_loss, critic)
             real, fake, condition = batch()
             loss = networks.generator_loss(config.loss, critic, real, fake, condition)
             if config.feature_matching:
                 distance = networks.feature_distance(critic, real, fake, condition)
                 loss = loss + config.feature_matching * distance
-            _update(optimizers["generator"], loss, generator)
+            descend(optimizers["generator"], loss, generator)
             average.follow(generator)
             return {"critic": critic_loss, "generator": loss, CRITIC_WINS: wins}
 
@@ -235,39 +235,25 @@ class ProfileGan(Generator):
         return generator.to(device), critic.to(device)
 
     def _device(self) -> torch.device:
-        wanted = self.config.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise ConfigError(
-                "there is no CUDA device here", where="generators.profile_gan.device", fix="set it to auto"
-            )
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(wanted)
+        return chosen_device(self.config.device, self.name())
 
     def _noise_random(self, seed: int) -> torch.Generator:
         return torch.Generator(self._device()).manual_seed(seed)
 
     def _state(self) -> dict[str, np.ndarray]:
-        weights = {
-            f"{part}.{name}": value.cpu().numpy()
-            for part, module in (("network", self.network), ("critic", self.critic))
-            for name, value in module.state_dict().items()
+        return {
+            "items": self.items.ids,
+            **self.conditions.state(),
+            **self.details.state(),
+            **to_arrays(self._modules()),
         }
-        return {"items": self.items.ids, **self.conditions.state(), **self.details.state(), **weights}
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.items = ItemIndex(state["items"])
         self.conditions = Conditions.from_state(state)
         self.details = RowDetails.from_state(state)
         self.network, self.critic = self._new_networks()
-        for part, module in (("network.", self.network), ("critic.", self.critic)):
-            weights = {
-                key.removeprefix(part): torch.as_tensor(a) for key, a in state.items() if key.startswith(part)
-            }
-            module.load_state_dict(weights)
+        from_arrays(state, self._modules())
 
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor, module: torch.nn.Module) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=list(module.parameters()))  # the other network's gradients would be thrown away
-    optimizer.step()
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"network": self.network, "critic": self.critic}

@@ -21,6 +21,7 @@ from augrec.generators._conditions import Conditions
 from augrec.generators._counts import Counts, profiles
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._modules import Device, chosen_device, from_arrays, to_arrays
 from augrec.generators._privacy import Budget, PrivacyConfig, secret_seed
 from augrec.generators._private_counts import PUBLIC, private_counts
 from augrec.generators._private_steps import PrivateDescent, train_privately
@@ -70,7 +71,7 @@ class ProfileVaeConfig(ComponentConfig):
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
     """CPU threads; the same number gives the same bytes; more than one is slower where cores are busy."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on one device only."""
 
 
@@ -303,22 +304,12 @@ class ProfileVae(Generator):
         return network.to(self._device())
 
     def _device(self) -> torch.device:
-        wanted = self.config.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise ConfigError(
-                "there is no CUDA device here", where="generators.profile_vae.device", fix="set it to auto"
-            )
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(wanted)
+        return chosen_device(self.config.device, self.name())
 
     def _random(self, seed: int) -> torch.Generator:
         return torch.Generator(self._device()).manual_seed(seed)
 
     def _state(self) -> dict[str, np.ndarray]:
-        weights = {
-            f"network.{name}": value.cpu().numpy() for name, value in self.network.state_dict().items()
-        }
         codes = {} if self.codes is None else dict(zip(_CODES, self.codes, strict=True))
         spent = {} if self.budget is None else self.budget.state()
         counted = {
@@ -327,7 +318,7 @@ class ProfileVae(Generator):
             **self.conditions.state(),
             **self.details.state(),
         }
-        return counted | codes | spent | weights
+        return counted | codes | spent | to_arrays({"network": self.network})
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.items, self.shares = ItemIndex(state["items"]), state["shares"]
@@ -336,10 +327,4 @@ class ProfileVae(Generator):
         self.codes = (state[_CODES[0]], state[_CODES[1]]) if _CODES[0] in state else None
         self.budget = Budget.from_state(state) if self.config.privacy is not None else None
         self.network = self._new_network()
-        self.network.load_state_dict(
-            {
-                name.removeprefix("network."): torch.as_tensor(a)
-                for name, a in state.items()
-                if name.startswith("network.")
-            }
-        )
+        from_arrays(state, {"network": self.network})

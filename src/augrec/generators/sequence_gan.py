@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from augrec.generators import _sequence_courses as courses
 from augrec.generators import _sequence_networks as networks
 from augrec.generators._conditions import Conditions
 from augrec.generators._details import build_interactions
+from augrec.generators._modules import from_arrays, to_arrays
 from augrec.generators._networks import fixed_threads
 from augrec.generators._sequence_lessons import Pieces, Readings
 from augrec.generators._sequence_writing import Pen, Task
@@ -294,12 +295,12 @@ class SequenceGan(Generator):
         return networks.Writer(shape).to(device()), networks.Critic(networks.for_critic(shape)).to(device())
 
     def _state(self) -> dict[str, np.ndarray]:
-        weights = {
-            f"{part}.{name}": value.cpu().numpy()
-            for part in ("writer", "critic")
-            for name, value in getattr(self, part).state_dict().items()
+        return {
+            "items": self.items.ids,
+            **self.conditions.state(),
+            **self.tokens.state(),
+            **to_arrays(self._modules()),
         }
-        return {"items": self.items.ids, **self.conditions.state(), **self.tokens.state(), **weights}
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.items = ItemIndex(state["items"])
@@ -307,10 +308,7 @@ class SequenceGan(Generator):
         self.tokens = Tokens.from_state(state)
         with torch.random.fork_rng():
             self.writer, self.critic = self._new_networks()
-        for part in ("writer", "critic"):
-            own: dict[str, Any] = {
-                name.removeprefix(f"{part}."): torch.as_tensor(array)
-                for name, array in state.items()
-                if name.startswith(f"{part}.")
-            }
-            getattr(self, part).load_state_dict(own)
+        from_arrays(state, self._modules())
+
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"writer": self.writer, "critic": self.critic}
