@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +53,14 @@ class Lesson:
     log: Log
     checkpoints: Path | None
     hardware: Hardware = field(default_factory=Hardware)
+
+    def part(self, name: str, *, after: int = 0) -> Lesson:
+        """The lesson for one of several trainings in turn: checkpoints of its own, a curve that goes on after `after` steps."""
+        return replace(
+            self,
+            log=lambda row: self.log({**row, "step": row["step"] + after}),
+            checkpoints=None if self.checkpoints is None else self.checkpoints / name,
+        )
 
 
 class Generator(Component):

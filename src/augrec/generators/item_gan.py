@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -90,8 +89,8 @@ class ItemGan(LatentGan):
             self.item_network = self._new_item_network()
             return
         self.item_network, _ = self._train_gan(
-            left_open, content, _after(lesson, config.steps), "items", config.item_steps,
-            lambda network: self._look_at_items(network, left_open, content),
+            left_open, content, lesson, "items", config.item_steps,
+            lambda network: self._look_at_items(network, left_open, content), after=config.steps,
         )  # fmt: skip
 
     def _item_lesson(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
@@ -180,8 +179,3 @@ class ItemGan(LatentGan):
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {**super()._modules(), "item_network": self.item_network}
-
-
-def _after(lesson: Lesson, steps: int) -> Lesson:
-    """The same lesson, whose curve goes on after so many steps."""
-    return replace(lesson, log=lambda row: lesson.log({**row, "step": row["step"] + steps}))

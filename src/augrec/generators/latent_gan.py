@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ClassVar, cast
 
 import numpy as np
@@ -161,6 +160,8 @@ class LatentGan(Generator):
         part: str,
         steps: int,
         look: Callable[[VectorGenerator], dict[str, float]],
+        *,
+        after: int = 0,
     ) -> tuple[VectorGenerator, VectorCritic]:
         """Learn vectors float32 (n, width) under conditions; the averaged generator and the critic.
 
@@ -169,8 +170,8 @@ class LatentGan(Generator):
             lesson: receives the curve.
             part: names this training among those of the generator.
             steps: generator updates.
+            after: the curve goes on after so many.
         """
-        folder = lesson.checkpoints
         seed = derive(self.seed, part)
 
         def begin(gentler: float) -> Course:
@@ -181,7 +182,7 @@ class LatentGan(Generator):
             name=self.name(),
             steps=steps,
             log_every=self.config.log_every,
-            lesson=lesson if folder is None else replace(lesson, checkpoints=folder / part),
+            lesson=lesson.part(part, after=after),
             fingerprint=fingerprint(self, lesson),
         ).modules
         average = cast(networks.Average, modules["average"]).module

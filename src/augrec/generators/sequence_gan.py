@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import reduce
 from typing import Literal, Self
 
@@ -142,12 +141,7 @@ class SequenceGan(Generator):
 
     def _train(self, begin: Callable[[float], Course], part: str, steps: int, lesson: Lesson) -> None:
         """Train one network after the other; the steps of the curve go on where the first one ended."""
-        before, log = self.config.steps if part == "critic" else 0, lesson.log
-        lesson = replace(
-            lesson,
-            log=lambda row: log({**row, "step": row["step"] + before}),
-            checkpoints=None if lesson.checkpoints is None else lesson.checkpoints / part,
-        )
+        lesson = lesson.part(part, after=self.config.steps if part == "critic" else 0)
         train(begin, name=self.name(), steps=steps, log_every=self.config.log_every, lesson=lesson,
               fingerprint=fingerprint(self, lesson))  # fmt: skip
 

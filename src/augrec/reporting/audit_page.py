@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from augrec.data.slices import SLICES
 from augrec.files import write_text
 from augrec.reporting import figures, load, words
 from augrec.reporting.audit_rows import sections
 from augrec.reporting.limits import limits
-from augrec.reporting.words import number, percent
+from augrec.reporting.pages import render
+from augrec.reporting.words import number
 
-_HERE = Path(__file__).parent
 _DRAWN = {
     "alike": (
         figures.popularity, figures.lengths, figures.values, figures.gaps, figures.events, figures.categories,
@@ -34,18 +31,10 @@ def write(path: Path, verdict: Mapping[str, Any], distributions: Mapping[str, An
         path: the HTML file; it loads nothing from anywhere.
         verdict, distributions: what `augrec.audit.judge.judge` gives.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(
-        number=number, percent=percent, count=words.count, measure=words.measure, slice=words.slice_words,
-        metric=words.metric_words,
-    )  # fmt: skip
     facts = load.GeneratorFacts(verdict["generator"], None, verdict, distributions, [], None)
     rows = limits(verdict)
-    page = environment.get_template("audit.html").render(
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+    page = render(
+        "audit.html",
         audit=verdict,
         lead=_lead(verdict),
         big=_big_numbers(verdict),

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from augrec.data.slices import SLICES
 from augrec.files import write_text
 from augrec.reporting import figures, gains, load, verdict, words
 from augrec.reporting.beyond import beyond
 from augrec.reporting.limits import limits, measures
+from augrec.reporting.pages import render
 from augrec.reporting.words import (
     find_arm,
     measured,
@@ -22,11 +20,8 @@ from augrec.reporting.words import (
     percent,
     plain,
     relative,
-    signed,
     slice_words,
 )
-
-_HERE = Path(__file__).parent
 
 
 def write(path: Path, decision: dict[str, Any], workspace: Path) -> None:
@@ -37,25 +32,7 @@ def write(path: Path, decision: dict[str, Any], workspace: Path) -> None:
         decision: decision.json.
         workspace: where the run's data, models and reports lie. What is missing there is shown as not part of the run.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(
-        number=number,
-        signed=signed,
-        percent=percent,
-        count=words.count,
-        metric=metric_words,
-        slice=slice_words,
-        crowd=words.crowd,
-        measure=words.measure,
-        visible=verdict.visible,
-    )
-    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
-    page = environment.get_template("template.html").render(
-        style=style, kinds=words.KINDS, **_content(decision, workspace)
-    )
+    page = render("template.html", kinds=words.KINDS, **_content(decision, workspace))
     write_text(path, page)
 
 
