@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import gc
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from typing import cast
 
 import numpy as np
 
@@ -49,53 +52,99 @@ def load(
     """
     import uvloop
 
-    return uvloop.run(_load(port, requests, connections, seconds, rate))
+    gc.collect()
+    gc.disable()  # a pause of the one who measures would count as the server's
+    try:
+        return uvloop.run(_load(port, requests, connections, seconds, rate))
+    finally:
+        gc.enable()
 
 
 async def _load(
     port: int, requests: Sequence[bytes], connections: int, seconds: float, rate: float | None
 ) -> Load:
-    times: list[float] = []
-    statuses: Counter[int] = Counter()
-    versions: Counter[str] = Counter()
+    loop = asyncio.get_running_loop()
     begin = time.perf_counter()
     end = begin + seconds
 
-    async def connection(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        place = number
-        due = begin + (number / rate if rate else 0)
-        while (now := time.perf_counter()) < end:
-            if rate:
-                if due > now:
-                    await asyncio.sleep(due - now)
-                started = due
-                due += connections / rate
-            else:
-                started = now
-            writer.write(requests[place % len(requests)])
-            status, version = await _answer(reader)
-            times.append(time.perf_counter() - started)
-            statuses[status] += 1
-            versions[version] += 1
-            place += connections
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+    def client(number: int) -> _Client:
+        own = requests[number % len(requests) :: connections] or requests
+        return _Client(own, begin + number / rate if rate else None, connections / rate if rate else 0.0, end)
 
-    await asyncio.gather(*(connection(number) for number in range(connections)))
-    took = np.array(times) * 1e3
+    opened = [
+        await loop.create_connection(partial(client, number), "127.0.0.1", port)
+        for number in range(connections)
+    ]
+    clients = [one for _, one in opened]
+    await asyncio.gather(*(one.ended for one in clients))
+    took = np.array([time for one in clients for time in one.times]) * 1e3
     p50, p99 = np.percentile(took, [50, 99]) if len(took) else (np.nan, np.nan)
+    answers = sum((one.answers for one in clients), Counter[tuple[int, str]]())
+    statuses, versions = Counter[int](), Counter[str]()
+    for (status, version), count in answers.items():
+        statuses[status] += count
+        versions[version] += count
     return Load(time.perf_counter() - begin, dict(statuses), float(p50), float(p99), dict(versions))
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, str]:
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-    version = (
-        head.split(b"x-augrec-model:", 1)[1].split(b"\r\n", 1)[0].strip()
-        if b"x-augrec-model:" in head
-        else b""
-    )
-    await reader.readexactly(length)
-    return int(head[9:12]), version.decode()
+class _Client(asyncio.Protocol):
+    """One connection: asks, waits for the whole answer, asks again until the end.
+
+    Args:
+        requests: sent in turn.
+        due: when the first is due; None: at once, and each next one too.
+        every: seconds between two that are due.
+        end: nothing is asked after that.
+    """
+
+    def __init__(self, requests: Sequence[bytes], due: float | None, every: float, end: float) -> None:
+        self._requests, self._due, self._every, self._end = cycle(requests), due, every, end
+        self._loop = asyncio.get_running_loop()
+        self._got, self._started = b"", 0.0
+        self._transport: asyncio.Transport | None = None
+        self.times: list[float] = []
+        self.answers: Counter[tuple[int, str]] = Counter()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        head, end_of_head, body = self._got.partition(b"\r\n\r\n")
+        if not end_of_head:
+            return
+        head = head.lower()
+        if len(body) < int(_field(head, b"content-length")):
+            return
+        self.times.append(time.perf_counter() - self._started)
+        self.answers[int(head[9:12]), _field(head, b"x-augrec-model").decode()] += 1
+        self._got = b""
+        self._next()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error or ConnectionError("the server closed a connection"))
+
+    def _next(self) -> None:
+        now = time.perf_counter()
+        if now >= self._end:
+            self.ended.set_result(None)
+            assert self._transport is not None
+            self._transport.close()
+        elif self._due is None:
+            self._ask(now)
+        else:
+            due, self._due = self._due, self._due + self._every
+            self._loop.call_later(max(0.0, due - now), self._ask, due)
+
+    def _ask(self, started: float) -> None:
+        self._started = started
+        assert self._transport is not None
+        self._transport.write(next(self._requests))
+
+
+def _field(head: bytes, name: bytes) -> bytes:
+    """The value of a field of a head in lower case; empty where there is none."""
+    return head.partition(b"\r\n" + name + b":")[2].partition(b"\r\n")[0].strip()

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 FOLDER: Final = "serving/answers"
 """Below the folder var."""
 
-_LOOK_S = 0.25
+_LOOK_S = 0.05  # small portions: a long one would hold the interpreter while requests wait
 _DAY_S = 86_400
 
 

@@ -122,7 +122,8 @@ class Service:
         """The best items, never fewer than there are; popular ones where the model does not answer in time."""
         query = self._query(asked.model, asked.history, asked.known, filters, k)
         try:
-            found = await asyncio.wait_for(self.ranker.rank(asked.model, query), self.config.timeout_s)
+            async with asyncio.timeout(self.config.timeout_s):
+                found = await self.ranker.rank(asked.model, query)
         except Exception as error:
             if not isinstance(error, TimeoutError):
                 log.exception("version %s could not answer", asked.model.version)
@@ -167,7 +168,7 @@ class Service:
         self.answers.add(
             {
                 "answer_id": answer_id,
-                "at": datetime.now(UTC).isoformat(),
+                "at": datetime.now(UTC),
                 "kind": kind,
                 "user_id": asked.user_id,
                 "role": asked.role,
@@ -195,7 +196,8 @@ class Service:
             return model.recommender.explain(histories, np.array([items], dtype=str), known=known, top=top)
 
         try:
-            table = await asyncio.wait_for(self.ranker.call(model, explained), self.config.timeout_s)
+            async with asyncio.timeout(self.config.timeout_s):
+                table = await self.ranker.call(model, explained)
         except Exception as error:
             if not isinstance(error, TimeoutError):
                 log.exception("version %s could not explain", model.version)
