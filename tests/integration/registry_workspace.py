@@ -64,6 +64,8 @@ def make_workspace(
     """Fit, evaluate and decide on a small scale; returns the workspace."""
     train = interactions(seed=seed, prefix=prefix)
     write_parquet(folder / "data/prepared/items.parquet", items(train))
+    write_parquet(folder / "data/prepared/train.parquet", train)
+    write_json(folder / "data/prepared/split.json", {"rules": {"new_items": False}})
     cases = {split: _cases(number) for split, number in (("valid", 100), ("test", 200))}
     write_text(folder / "params.yaml", yaml.safe_dump(PARAMS))
     for split, table in cases.items():

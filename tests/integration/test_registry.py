@@ -13,7 +13,8 @@ import pytest
 from registry_workspace import decision_of, make_workspace
 
 from augrec.errors import InputError, RefusedError
-from augrec.files import read_json, write_json, write_text
+from augrec.evaluation.metrics import evaluate
+from augrec.files import read_json, write_json, write_parquet, write_text
 from augrec.recommenders import base
 from augrec.registry import bundle, lookup, models, promotion, reproduce, runs, tracking
 from augrec.registry.comparison import compare_with_champion
@@ -489,6 +490,26 @@ def test_a_new_version_is_compared_with_a_champion_of_another_kind_and_catalogue
     assert found["comparison"]["n_users"] == 40
     assert found["comparison"]["better"]  # the champion knows none of this shop's items
     json.dumps(found, allow_nan=False)
+
+
+def test_where_only_new_items_are_wanted_the_champion_is_asked_for_those_too(
+    workspaces: dict[str, Path], tmp_path: Path
+) -> None:
+    own = {"cold": make_workspace(tmp_path / "cold", seed=1)}
+    champion, version = register(workspaces, "second"), register(own, "cold")
+    promote(champion, None)
+    prepared = own["cold"] / "data/prepared"
+    train = pl.read_parquet(prepared / "train.parquet")
+    write_parquet(prepared / "train.parquet", train.filter(pl.col("item_id") < "i020"))
+    write_json(prepared / "split.json", {"rules": {"new_items": True}})
+    found = compare_with_champion(own["cold"], version.version)["comparison"]
+    model = bundle.load(champion.version)
+    cases = pl.read_parquet(own["cold"] / "data/training_set/cases_test.parquet")
+    new, everything = (
+        evaluate(model, cases, [10], among=among)["ndcg@10"].mean()
+        for among in (model.items.ids >= "i020", None)
+    )
+    assert found["champion_mean"] == pytest.approx(new) != pytest.approx(everything)
 
 
 def test_a_rebuilt_workspace_is_identical_or_says_what_differs(

@@ -73,14 +73,20 @@ def rank_cases(
 
 
 def evaluate(
-    recommender: Recommender, cases: pl.DataFrame, cutoffs: Sequence[int] = (10, 20), *, batch_size: int = 512
+    recommender: Recommender,
+    cases: pl.DataFrame,
+    cutoffs: Sequence[int] = (10, 20),
+    *,
+    among: np.ndarray | None = None,
+    batch_size: int = 512,
 ) -> pl.DataFrame:
-    """Rank the full catalogue for each case and measure; the memory grows with the batch, not with the cases.
+    """Rank for each case and measure; the memory grows with the batch, not with the cases.
 
     Args:
         recommender: a fitted one.
         cases: see `augrec.data.cases.CASES`.
         cutoffs: each metric is measured at each of them.
+        among: rank only these, bool (n_items,); None: the full catalogue.
         batch_size: cases scored at once.
 
     Returns:
@@ -91,7 +97,7 @@ def evaluate(
         ConfigError: a cutoff is less than 1, or there is none.
     """
     _check(cutoffs)
-    ranked = rank_cases(recommender, cases, max(cutoffs), batch_size=batch_size)
+    ranked = rank_cases(recommender, cases, max(cutoffs), among=among, batch_size=batch_size)
     return per_case(ranked, cases, recommender, cutoffs)
 
 

@@ -82,6 +82,11 @@ class Ials(Recommender):
                 self._items = self._sweep(item_blocks, before, users, users.T @ (weight * users))
                 change = (self._items - before).norm() / self._items.norm().clamp(min=1e-12)
                 log({"step": epoch, "change": change.item()})
+            self._keep(self._items)
+
+    def _keep(self, items: torch.Tensor) -> None:
+        """The items' vectors and Σ vector × its transpose, (factors, factors), with which every user's problem begins."""
+        self._items, self._gram = items, items.T @ items
 
     def _blocks(self, entries: sp.csr_matrix, n_others: float, where: torch.device) -> list[_Block]:
         penalties = self._penalties(entries, n_others)
@@ -150,8 +155,7 @@ class Ials(Recommender):
     def user_vectors(self, histories: Histories) -> torch.Tensor:
         """The vectors of users, solved for from their histories: float32 (n, factors); zeros for an empty history."""
         with torch.inference_mode():
-            gram = self._items.T @ self._items
-            return self._solve(histories.matrix(), self._items, gram, histories.n_items)
+            return self._solve(histories.matrix(), self._items, self._gram, histories.n_items)
 
     def item_factors(self) -> np.ndarray:
         """The items' vectors, and their popularity."""
@@ -180,7 +184,7 @@ class Ials(Recommender):
         ]  # (n, m, factors)
         asked = torch.zeros_like(wanted)  # W y_j for each target
         with torch.inference_mode():
-            for rows, _, factor in self._problems(seen, vectors, vectors.T @ vectors, histories.n_items):
+            for rows, _, factor in self._problems(seen, vectors, self._gram, histories.n_items):
                 asked[rows] = torch.cholesky_solve(wanted[rows].transpose(1, 2), factor).transpose(1, 2)
             user = torch.from_numpy(np.repeat(np.arange(len(histories)), histories.lengths)).to(
                 vectors.device
@@ -193,7 +197,7 @@ class Ials(Recommender):
         return {"vectors": self._items.cpu().numpy()}
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
-        self._items = torch.from_numpy(state["vectors"]).to(device())
+        self._keep(torch.from_numpy(state["vectors"]).to(device()))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class _Yardstick:
         """What is known of the model's items, and which of them are ranked; None: all."""
         catalogue = Catalogue.of(model.items, self.train, self.items)
         # where only new items are wanted, familiar ones would fill every place
-        return catalogue, catalogue.interactions == 0 if self.new_items else None
+        return catalogue, catalogue.new if self.new_items else None
 
 
 def main(recommender: str, policy: str) -> None:
