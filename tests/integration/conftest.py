@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,15 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             environment.delenv(name, raising=False)
         client().search_experiments()
     return folder / "var" / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def own_registry(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder var of a project with an empty registry, which this process uses during the test."""
+    folder = tmp_path / "home" / "var"
+    (folder / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_database, folder / "mlflow/mlflow.db")
+    monkeypatch.setenv("AUGREC_HOME", str(folder.parent))
+    monkeypatch.delenv("AUGREC_VAR", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,8 @@ from augrec.registry import tracking
 from augrec.registry.connection import client, experiment
 from augrec.registry.live import LiveCurves
 
+pytestmark = pytest.mark.usefixtures("own_registry")
 START, END = "aa" * 20, "bb" * 20
-
-
-@pytest.fixture(autouse=True)
-def var(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "home" / "var"
-    (folder / "mlflow").mkdir(parents=True)
-    shutil.copy(empty_database, folder / "mlflow/mlflow.db")
-    monkeypatch.setenv("AUGREC_HOME", str(folder.parent))
-    monkeypatch.delenv("AUGREC_VAR", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return folder
 
 
 ROWS = [{"step": 50 * at, "critic": 1 / 3 / at, "recall@5": 0.1 * at} for at in (1, 2, 3)]

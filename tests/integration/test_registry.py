@@ -22,19 +22,8 @@ from augrec.registry.connection import MODEL, client, experiment
 from augrec.registry.models import CHAMPION, PREVIOUS, Version
 
 COMMIT = "c0ffee" * 6 + "c0ff"
+pytestmark = pytest.mark.usefixtures("own_registry")
 NO_HISTORY = pl.Series([[]], dtype=pl.List(pl.String))
-
-
-@pytest.fixture(autouse=True)
-def var(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has a registry of its own."""
-    folder = tmp_path / "home" / "var"
-    (folder / "mlflow").mkdir(parents=True)
-    shutil.copy(empty_database, folder / "mlflow/mlflow.db")
-    monkeypatch.setenv("AUGREC_HOME", str(folder.parent))
-    monkeypatch.delenv("AUGREC_VAR", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +95,11 @@ def test_the_last_run_that_decided_can_be_read_by_others(workspaces: dict[str, P
     assert runs.audits(found) == {}
 
 
-def test_nothing_secret_is_logged(workspaces: dict[str, Path], var: Path) -> None:
+def test_nothing_secret_is_logged(workspaces: dict[str, Path], own_registry: Path) -> None:
     tracking.log_run(
         workspaces["first"], "run", commit=COMMIT, tags={"source": "mysql://shop:hunter2@db/shop"}
     )
-    kept = [path for path in var.rglob("*") if path.is_file()]
+    kept = [path for path in own_registry.rglob("*") if path.is_file()]
     assert any(path.name == "decision.json" for path in kept)
     assert [path.name for path in kept if b"hunter2" in path.read_bytes()] == []  # the database among them
 
@@ -354,7 +343,7 @@ def test_registering_again_repairs_a_damaged_bundle(workspaces: dict[str, Path])
 
 
 def test_promotion_moves_the_champion_and_keeps_the_one_before(
-    workspaces: dict[str, Path], var: Path
+    workspaces: dict[str, Path], own_registry: Path
 ) -> None:
     assert models.champion() is None and models.previous_champion() is None
     first, second = register(workspaces, "first"), register(workspaces, "second")
@@ -367,7 +356,7 @@ def test_promotion_moves_the_champion_and_keeps_the_one_before(
         (first.version, None, "test"),
         (second.version, first.version, "test"),
     ]
-    lines = (var / "promotions.jsonl").read_text(encoding="utf-8").strip().split("\n")
+    lines = (own_registry / "promotions.jsonl").read_text(encoding="utf-8").strip().split("\n")
     assert [promotion.Promotion(**json.loads(line)) for line in lines] == promotion.log()
     assert [found.aliases for found in models.versions()] == [(CHAMPION,), (PREVIOUS,)]
 

@@ -1,6 +1,6 @@
 // Asking the service. Every failure becomes a Trouble that says what is wrong and whether to try again.
 
-import { el, find } from "./dom.js";
+import { el } from "./dom.js";
 
 const PATIENCE_MS = 15_000;
 let key = sessionStorage.getItem("augrec-key") ?? "";
@@ -62,19 +62,25 @@ export const keyed = () => key !== "";
 function askForKey(refused) {
   if (key !== refused) return Promise.resolve(); // another call has asked meanwhile
   asking ??= new Promise((resolve) => {
-    const dialog = find("key-dialog"), form = find("key-form"), input = find("key");
-    form.querySelector(".no")?.remove();
-    if (refused) form.prepend(el("p", { class: "no", role: "alert" }, "That key is not accepted."));
+    const input = el("input", { id: "key", type: "password", autocomplete: "off", required: true, "aria-describedby": "key-hint" });
+    const form = el("form", { id: "key-form" },
+      refused ? el("p", { class: "no", role: "alert" }, "That key is not accepted.") : null,
+      el("h2", { id: "key-title" }, "This service wants an API key"),
+      el("p", { class: "hint", id: "key-hint" }, "It stays in this tab and is forgotten when you close it."),
+      el("label", { for: "key" }, "API key"),
+      input,
+      el("button", { class: "primary" }, "Continue"));
+    const dialog = el("dialog", { id: "key-dialog", "aria-labelledby": "key-title" }, form);
     dialog.addEventListener("cancel", (event) => event.preventDefault());
-    form.onsubmit = (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       key = input.value.trim();
       sessionStorage.setItem("augrec-key", key);
-      input.value = "";
-      dialog.close();
+      dialog.remove();
       asking = null;
       resolve();
-    };
+    });
+    document.body.append(dialog);
     dialog.showModal();
   });
   return asking;
