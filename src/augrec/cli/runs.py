@@ -17,8 +17,8 @@ from augrec.errors import ConfigError, InputError
 from augrec.settings import Settings
 
 LISTS: Final = ("generators", "policies", "recommenders")
-FIELDS: Final = (*LISTS, "data_start", "data_end", "max_synthetic_ratio", "tuning_trials", "tuning_seconds",
-                 "require_approval", "dry_run")  # fmt: skip
+FIELDS: Final = (*LISTS, "data_start", "data_end", "repetitions", "max_synthetic_ratio", "tuning_trials",
+                 "tuning_seconds", "require_approval", "dry_run")  # fmt: skip
 """The fields of the trigger form; named here too, since reading the form itself takes Airflow seconds to import."""
 
 

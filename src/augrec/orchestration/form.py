@@ -17,6 +17,7 @@ KEYS = {
     "generators": "run.generators",
     "policies": "run.policies",
     "recommenders": "run.recommenders",
+    "repetitions": "run.repetitions",
     "max_synthetic_ratio": "augmentation.max_ratio",
     "tuning_trials": "tuning.trials",
     "tuning_seconds": "tuning.seconds",
@@ -38,6 +39,26 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
         "data_end": _date(
             values["data_end"], "Data until", "First day whose interactions are *not* used any more."
         ),
+        **_arms(values, params),
+        **_search(values),
+        "require_approval": Param(
+            values["require_approval"],
+            type="boolean",
+            title="Wait for approval",
+            description_md="Wait in *Required Actions* for a person before a new champion serves. No answer in a day means no.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description_md="Compute and report everything; register nothing, leave the online store and the champion alone.",
+        ),
+    }
+
+
+def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Param]:
+    """What is compared, and how carefully."""
+    return {
         "generators": _choice(
             values["generators"],
             params["generators"],
@@ -55,7 +76,16 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             values["recommenders"],
             params["recommenders"],
             "Recommenders",
-            "Each is trained on every policy, several times where chance plays a part; the best pair is registered.",
+            "Each is trained on every policy; the best pair is registered.",
+        ),
+        "repetitions": Param(
+            values["repetitions"],
+            type="integer",
+            minimum=1,
+            maximum=100,
+            title="Repetitions",
+            description_md="Trainings of each pair in which chance plays a part, so that luck does not pass for a gain. "
+            "More take longer and show smaller gains.",
         ),
         "max_synthetic_ratio": Param(
             float(values["max_synthetic_ratio"]),
@@ -65,6 +95,12 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             title="Most synthetic users per real user",
             description_md="A policy that asks for more is cut down to this; 0 forbids synthetic users.",
         ),
+    }
+
+
+def _search(values: Mapping[str, Any]) -> dict[str, Param]:
+    """How long settings are searched for."""
+    return {
         "tuning_trials": Param(
             values["tuning_trials"],
             type="integer",
@@ -81,18 +117,6 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             title="Tuning seconds",
             description_md="Ends each search after so long, whatever it has tried; a slower machine may then find another "
             "model. Empty: as long as it takes.",
-        ),
-        "require_approval": Param(
-            values["require_approval"],
-            type="boolean",
-            title="Wait for approval",
-            description_md="Wait in *Required Actions* for a person before a new champion serves. No answer in a day means no.",
-        ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description_md="Compute and report everything; register nothing, leave the online store and the champion alone.",
         ),
     }
 
