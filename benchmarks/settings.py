@@ -10,7 +10,7 @@ from typing import Any
 Entry = tuple[str, str, dict[str, Any]]
 Entries = dict[str, list[Entry]]
 
-_BPR = {"factors": 64, "steps": 200, "negatives": 4, "history_exponent": 0.7}
+_BPR = {"factors": 64, "negatives": 4, "history_exponent": 0.7}
 _CORNAC_BPR = {"k": 64, "max_iter": 150, "learning_rate": 0.01, "lambda_reg": 0.01}
 _CORNAC_VAE = {"k": 64, "autoencoder_structure": [200], "n_epochs": 50, "batch_size": 128, "beta": 0.2}
 _RECBOLE_VAE = {
@@ -51,7 +51,7 @@ RANDOM: Entries = {
         ("recbole", "recbole", {"k": 200, "shrink": 0.0}),
     ],
     "bpr": [
-        ("augrec", "augrec", _BPR | {"weight_decay": 1.0}),
+        ("augrec", "augrec", _BPR | {"steps": 800, "learning_rate": 0.005, "weight_decay": 1.0}),
         (
             "implicit",
             "peers",
@@ -62,7 +62,7 @@ RANDOM: Entries = {
         ("lenskit", "peers", {"preset": "bpr", "embedding_size": 64, "epochs": 10, "regularization": 0.1}),
     ],
     "multvae": [
-        ("augrec", "augrec", {}),
+        ("augrec", "augrec", {"truncate": 0.0, "beta": 1.0, "steps": 200, "learning_rate": 0.004}),
         ("recbole", "recbole", _RECBOLE_VAE),
         ("cornac", "peers", _CORNAC_VAE),
     ],
@@ -96,8 +96,9 @@ TIME: Entries = RANDOM | {
         ("recbole", "recbole", {"k": 200, "shrink": 50.0}),
     ],
     "bpr": [
-        ("augrec", "augrec", _BPR | {"positives": 8}),
+        ("augrec", "augrec", _BPR | {"steps": 200, "positives": 8}),
         *RANDOM["bpr"][1:],
     ],
+    "multvae": [("augrec", "augrec", {}), *RANDOM["multvae"][1:]],
 }
 ENTRIES: dict[str, Entries] = {"random": RANDOM, "time": TIME}
