@@ -24,7 +24,7 @@ from augrec.component import available
 from benchmarks import _costs, tables
 from benchmarks.environments import WHERE
 
-MOST_ITEMS = {"latent_gan": 1_000_000, "item_gan": 1_000_000, "sequence_gan": 100_000}
+MOST_ITEMS = {"latent_gan": 1_000_000, "item_gan": 1_000_000, "sequence_gan": 1_000_000}
 MOST_ITEMS_OF_OTHERS = 10_000
 PARTS = ("generators", "audit", "gate")
 
@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--users", nargs="+", type=int, default=[1_000, 10_000, 100_000], help="test users, for the gate"
     )
-    parser.add_argument("--deadline", type=int, default=600, help="seconds after which a cell is given up")
+    parser.add_argument("--deadline", type=int, default=1800, help="seconds after which a cell is given up")
     parser.add_argument("--where", type=Path, default=WHERE, help="holds the simulated shops")
     parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
