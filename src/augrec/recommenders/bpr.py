@@ -164,5 +164,7 @@ class _Network(nn.Module):
 def _bpr(vectors: list[torch.Tensor], biases: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """The mean loss over real pairs of the users' (B, P, f), positives' (B, P, f) and negatives' (B, P, N, f) vectors."""
     users, positives, negatives = vectors
-    worse = (users[:, :, None] * (negatives - positives[:, :, None])).sum(-1) + biases  # (B, P, N)
+    worse = (
+        (negatives @ users[..., None])[..., 0] - (users * positives).sum(-1, keepdim=True) + biases
+    )  # (B, P, N)
     return (F.softplus(worse) * real).sum() / real.sum().clamp(min=1)
