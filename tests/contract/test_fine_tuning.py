@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 from test_recommenders import ITEMS, NAMES, build, cases, files, histories, interactions, table
 
+from augrec.data.columns import TIME
+from augrec.data.outcomes import with_outcomes
 from augrec.errors import InputError
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders.base import Recommender, find
@@ -85,6 +87,18 @@ def test_only_users_active_since_are_learnt_from(champion: Recommender, tmp_path
         model.save(tmp_path / name)
     build(champion.name()).fit(rows, items=ITEMS, start=champion).save(tmp_path / "all")
     assert files(tmp_path / "as they were") == files(tmp_path / "renamed") != files(tmp_path / "all")
+
+
+def test_who_has_bought_since_what_they_met_before_is_active_too(tmp_path: Path) -> None:
+    rows, champion = interactions(), build("bpr").fit(interactions())
+    since = rows["timestamp"].sort()[int(len(rows) * 0.8)]
+    silent = rows.join(rows.filter(pl.col("timestamp") >= since), on="user_id", how="anti")
+    for name, moment in (("before", rows["timestamp"][0]), ("since", since)):
+        bought = silent.with_columns(event=pl.lit("purchase"), timestamp=pl.lit(moment, TIME))
+        model = build("bpr").fit(with_outcomes(rows, bought), start=champion, since=since)
+        model.save(tmp_path / name)
+    build("bpr").fit(rows, start=champion, since=since).save(tmp_path / "never")
+    assert files(tmp_path / "never") == files(tmp_path / "before") != files(tmp_path / "since")
 
 
 def test_fine_tuning_twice_gives_the_same_bytes_and_leaves_the_champion_as_it_was(

@@ -21,7 +21,7 @@ from augrec.data.split import SLICES
 PROJECT = Path(__file__).parents[2]
 SHOP = ShopConfig(n_users=400, n_items=200, n_interactions=8000)
 FILES = {
-    "interactions.parquet", "train.parquet", "items.parquet", "users.parquet",
+    "interactions.parquet", "events.parquet", "train.parquet", "items.parquet", "users.parquet",
     "cases_valid.parquet", "cases_test.parquet", "held_out.parquet", "split.json",
 }  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_the_stage_writes_what_it_declares_and_nothing_else(prepared: Path) -> N
 
 
 def test_tables_have_their_schemas(prepared: Path) -> None:
-    for name in ("interactions", "train"):
+    for name in ("interactions", "events", "train"):
         require(pl.read_parquet(prepared / f"{name}.parquet"), INTERACTIONS, where=name)
     for name in ("cases_valid", "cases_test"):
         assert dict(pl.read_parquet(prepared / f"{name}.parquet").schema) == dict(CASES)

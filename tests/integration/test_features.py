@@ -20,7 +20,7 @@ from feast.infra.online_stores.sqlite import SqliteOnlineStore
 from polars.testing import assert_frame_equal
 
 from augrec.data.cases import CASES
-from augrec.data.columns import INTERACTIONS
+from augrec.data.columns import INTERACTIONS, TIME
 from augrec.errors import ConfigError
 from augrec.features import feature_service_name, store
 from augrec.features.schema import data_period
@@ -29,6 +29,10 @@ from augrec.stages import features, training_set
 ROOT = Path(__file__).parents[2]
 TABLES = {"user": "user_id", "item": "item_id"}
 DAY = timedelta(days=1)
+OUTCOMES = {
+    "purchase": datetime(2024, 5, 19, tzinfo=UTC),
+    "return": datetime(2024, 5, 20, tzinfo=UTC),  # when validation begins
+}
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +95,13 @@ def _write_prepared(folder: Path) -> None:
         "interactions": table, "held_out": held_out, "users": users, "items": items,
         "cases_valid": _cases("u1"), "cases_test": _cases("u2"),
         "train": pl.concat([train.sample(fraction=1.0, shuffle=True, seed=5), train.head(7)]),
+        "events": pl.concat([table, *(table.with_columns(event=pl.lit(name), timestamp=pl.lit(when, TIME))
+                                      .unique(["user_id", "item_id"]) for name, when in OUTCOMES.items())]),
     }  # fmt: skip
     for name, rows in tables.items():
         rows.write_parquet(folder / f"{name}.parquet")
     (folder / "split.json").write_text(
-        '{"rules": {"order": "global", "strangers": true, "new_items": false}}'
+        '{"rules": {"order": "global", "strangers": true, "new_items": false}, "valid_from": "2024-05-20T00:00:00+00:00"}'
     )
 
 
@@ -117,7 +123,8 @@ def _train(workspace: Path) -> pl.DataFrame:
 
 
 def _training_set(workspace: Path) -> pl.DataFrame:
-    return pl.read_parquet(workspace / "data/training_set/interactions.parquet")
+    """Without the outcomes, which are none of Feast's."""
+    return pl.read_parquet(workspace / "data/training_set/interactions.parquet").drop("outcomes")
 
 
 def _copy(workspace: Path, to: Path) -> Path:
@@ -188,6 +195,12 @@ def test_a_planted_future_value_cannot_leak_into_the_training_set(workspace, tmp
     assert_frame_equal(seen["future"], _training_set(workspace))
     for kind in TABLES:  # the same value at the row's own moment is seen, so the test looks where it should
         assert 666_666 in seen["present"][f"{kind}__interactions_total"]
+
+
+def test_a_training_row_knows_what_came_of_it_before_validation_and_nothing_from_then_on(workspace):
+    outcomes = pl.read_parquet(workspace / "data/training_set/interactions.parquet")["outcomes"]
+    bought = {"event": "purchase", "timestamp": OUTCOMES["purchase"]}
+    assert all(len(told) == 1 and bought.items() <= told[0].items() for told in outcomes)
 
 
 def test_the_training_set_knows_training_users_only(workspace):

@@ -25,6 +25,7 @@ RECOMMENDERS = {
     "mmoe": {"factors": 4, "experts": 2, "hidden": 4, "steps": 6, "eval_every": 3, "batch_size": 16},
 }
 RULES = {"order": "global", "strangers": True, "new_items": False}
+TEST_FROM = "2024-01-20T00:00:00+00:00"
 PARAMS: dict[str, Any] = {
     "seed": 5,
     "run": {"generators": ["gan"], "policies": list(POLICIES), "recommenders": list(RECOMMENDERS)},
@@ -73,7 +74,8 @@ def write_workspace(folder: Path) -> None:
     interactions(1).write_parquet(prepared / "train.parquet")
     everybody = pl.concat([interactions(1), *(interactions(seed, 30) for seed in (2, 3))])
     everybody.write_parquet(prepared / "interactions.parquet")
-    (prepared / "split.json").write_text(json.dumps({"rules": RULES}))
+    everybody.write_parquet(prepared / "events.parquet")
+    (prepared / "split.json").write_text(json.dumps({"rules": RULES, "test_from": TEST_FROM}))
     items = [f"i{item:02}" for item in range(15)]
     pl.DataFrame({"item_id": items, "title": items}).write_parquet(prepared / "items.parquet")
     known = folder / "data/training_set"

@@ -36,7 +36,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows = rows.sort(["user_id", "timestamp", "item_id"])
     folders = {name: root / name / "prepared" for name in SETTINGS}
     for name, settings in SETTINGS.items():
-        prepare.write_prepared(folders[name], tables, rows, split(rows, SplitConfig(**settings), 1))
+        prepare.write_prepared(folders[name], tables, rows, rows, split(rows, SplitConfig(**settings), 1))
     return folders
 
 

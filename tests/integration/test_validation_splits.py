@@ -37,7 +37,7 @@ def good_splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = simulate(ShopConfig(n_users=120, n_items=60, n_interactions=2500), seed=3)
     rows = tables.interactions.unique(["user_id", "item_id"], keep="first", maintain_order=True)
     rows = rows.sort(["user_id", "timestamp"])
-    prepare.write_prepared(folder, tables, rows, split(rows, SplitConfig(), 1))
+    prepare.write_prepared(folder, tables, rows, rows, split(rows, SplitConfig(), 1))
     return folder
 
 

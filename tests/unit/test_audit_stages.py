@@ -24,7 +24,7 @@ def workspace(folder: Path) -> Path:
     tables = simulate(ShopConfig(n_users=150, n_items=60, n_interactions=3000), seed=1)
     interactions = clean(tables.interactions, PARAMS["prepare"]["positive"], min_item_interactions=1)
     parts = split(interactions, PrepareConfig.model_validate(PARAMS["prepare"]).split, seed=1)
-    write_prepared(folder / "data/prepared", tables, interactions, parts)
+    write_prepared(folder / "data/prepared", tables, interactions, interactions, parts)
     training_set = folder / "data/training_set"
     training_set.mkdir()
     parts.train.with_columns(user__activity=pl.lit(1.0)).write_parquet(training_set / "interactions.parquet")

@@ -170,6 +170,23 @@ def test_a_head_that_knows_everything_is_perfect_and_one_that_says_a_half_guesse
     assert table.filter(pl.col("head") == "rating")["auc"].to_list() == [None]
 
 
+def test_a_target_counts_for_the_head_of_each_of_its_events():
+    sure = np.zeros(20, np.float32)
+    sure[[1]] = 1
+    later = done(("a", "i01", "rating", 5.0), ("b", "i04", "purchase", None))
+    oracle = even(purchase=sure, rating=np.full(20, 3.0, np.float32))
+    table, overall = evaluate_heads(oracle, CASES, pl.concat([DONE, later]), seed=1)
+    assert {name: told["n"] for name, told in overall.items()} == {
+        "purchase": 2,
+        "rated": 3,
+        "rating": 3,
+        "view": 1,
+    }
+    assert table.filter(head="purchase").select("user_id", "n").rows() == [("a", 1), ("b", 1)]
+    assert table.filter(head="purchase")["auc"][0] == 1 > 0.5 > table.filter(head="purchase")["auc"][1]
+    assert overall["rating"]["mae"] == pytest.approx(4 / 3)
+
+
 def test_heads_are_asked_about_targets_they_know_and_items_the_user_never_meets():
     oracle = even()
     evaluate_heads(oracle, CASES, DONE, seed=1)

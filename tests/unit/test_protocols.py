@@ -239,7 +239,8 @@ def write(folder: Path, interactions: pl.DataFrame, parts: Split) -> None:
         title=pl.lit(None, pl.String), description=pl.lit(None, pl.String), tags=pl.lit(None, pl.List(pl.String)),
     )  # fmt: skip
     users = pl.DataFrame({"user_id": interactions["user_id"].unique().sort()})
-    prepare.write_prepared(folder / "data/prepared", Tables(interactions, items, users), interactions, parts)
+    tables = Tables(interactions, items, users)
+    prepare.write_prepared(folder / "data/prepared", tables, interactions, interactions, parts)
     settings = {"every_days": 1, "windows_days": [2, 5, 20], "max_categories": 3}
     (folder / "params.yaml").write_text(yaml.safe_dump({"features": settings}))
 

@@ -1,4 +1,4 @@
-"""From validated events to positives: who showed interest in what, and when for the first time."""
+"""From validated events to positives: who showed interest in what, when for the first time, and what came of it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,7 @@ def clean(
     """
     require(interactions, INTERACTIONS, where="interactions to clean")
     _require_known(interactions)
-    kept = (
-        interactions.select(list(INTERACTIONS))
-        .filter(_is_positive(positive))
-        .sort([*ORDER, C.EVENT, C.VALUE])
-        .unique([C.USER, C.ITEM], keep="first", maintain_order=True)
-    )
+    kept = _firsts(interactions, positive, [C.USER, C.ITEM])
     if min_item_interactions > 1:
         kept = kept.filter(pl.len().over(C.ITEM) >= min_item_interactions)
     if kept.is_empty():
@@ -60,6 +55,32 @@ def clean(
         f"{len(kept):,}",
     )
     return kept
+
+
+def first_events(
+    interactions: pl.DataFrame, positive: Mapping[str, float | None], pairs: pl.DataFrame
+) -> pl.DataFrame:
+    """Each user's first positive event of each kind with each item: a click, and the purchase that followed it.
+
+    Args:
+        interactions: what `clean` was given, and `positive`.
+        pairs: what `clean` gave: user_id, item_id; all others are left out.
+
+    Returns:
+        Canonical interactions, one row for each user, item and event, sorted by `ORDER`. The rows of `pairs` are among
+        them, and no pair has an earlier one.
+    """
+    firsts = _firsts(interactions, positive, [C.USER, C.ITEM, C.EVENT])
+    return firsts.join(pairs, on=[C.USER, C.ITEM], how="semi", maintain_order="left")
+
+
+def _firsts(interactions: pl.DataFrame, positive: Mapping[str, float | None], key: list[str]) -> pl.DataFrame:
+    return (
+        interactions.select(list(INTERACTIONS))
+        .filter(_is_positive(positive))
+        .sort([*ORDER, C.EVENT, C.VALUE])
+        .unique(key, keep="first", maintain_order=True)
+    )
 
 
 def _is_positive(positive: Mapping[str, float | None]) -> pl.Expr:

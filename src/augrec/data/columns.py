@@ -28,6 +28,8 @@ class Columns:
     NEGATIVE: Final = "negative"
     """Training sets only: True where the user most likely met the item and left it; such a row is no interaction, but
     something that pairwise recommenders may rank below those there are."""
+    OUTCOMES: Final = "outcomes"
+    """Training sets only: what else came of the row's user and item, see `augrec.data.outcomes`; null: nothing."""
 
     TITLE: Final = "title"
     DESCRIPTION: Final = "description"

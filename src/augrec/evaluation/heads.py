@@ -1,7 +1,8 @@
 """How good a recommender's heads are: the chance of events, and the value of ratings.
 
-What is predicted is what the user of a case does next: the case's targets, each with its event and value. Targets that
-the recommender does not know are left out, since it can say nothing of them.
+What is predicted is what the user of a case does next: the case's targets, each with all that came of it, every event
+with its value: what was clicked and then bought is a positive of both heads. Targets that the recommender does not know
+are left out, since it can say nothing of them.
 
 A head of kind "probability" is asked about the case's targets of its event, the positives, and about items drawn evenly
 from the catalogue without those the user ever meets, the same ones for every head. The drawn ones weigh as much together
@@ -42,14 +43,14 @@ _LEAST = 1e-7
 
 
 def evaluate_heads(
-    recommender: HasHeads, cases: pl.DataFrame, interactions: pl.DataFrame, seed: int
+    recommender: HasHeads, cases: pl.DataFrame, events: pl.DataFrame, seed: int
 ) -> tuple[pl.DataFrame, dict[str, dict[str, float | int | None]]]:
     """Ask every head about every case.
 
     Args:
         recommender: a fitted one with heads.
         cases: see `augrec.data.cases.CASES`.
-        interactions: canonical, those of the cases' users among them; a user meets an item once.
+        events: canonical, those of the cases' users among them; of a user and an item at most one of each kind.
         seed: of the drawn items.
 
     Returns:
@@ -57,7 +58,7 @@ def evaluate_heads(
         Float64 columns `PER_CASE`, null where a metric is not the head's or not defined; and by the head's name
         {"n", metric…} over all pairs, None where a metric is not defined.
     """
-    pairs = _pairs(recommender.items, cases, interactions, seed)
+    pairs = _pairs(recommender.items, cases, events, seed)
     said = _ask(recommender, cases, pairs)
     tables, overall = [], {}
     for head in recommender.heads:
@@ -115,10 +116,13 @@ def calibration_error(happened: np.ndarray, said: np.ndarray, weights: np.ndarra
     return float(np.abs(gap).sum() / weights.sum()) if weights.sum() > 0 else None
 
 
-def _pairs(items: ItemIndex, cases: pl.DataFrame, interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """What is asked: case, item (positions), event, value (of targets; else null), wanted; sorted by case."""
+def _pairs(items: ItemIndex, cases: pl.DataFrame, events: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """What is asked: case, item (positions), event, value (of targets; else null), wanted; sorted by case.
+
+    A target has a row for each of its events.
+    """
     case = pl.Series("case", np.arange(len(cases)))
-    met = interactions.select(C.USER, C.ITEM, C.EVENT, C.VALUE).join(cases, on=C.USER, how="semi")
+    met = events.select(C.USER, C.ITEM, C.EVENT, C.VALUE).join(cases, on=C.USER, how="semi")
     targets = (
         cases.select(case, C.USER, pl.col("targets").alias(C.ITEM))
         .explode(C.ITEM, empty_as_null=False, keep_nulls=False)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from augrec.data.columns import Columns as C
+from augrec.data.outcomes import outcomes_of
 from augrec.errors import InputError
 from augrec.recommenders._heads import RATING, Head, heads_of
 
@@ -37,8 +38,8 @@ class Outcomes:
 
     Attributes:
         heads: what there is to predict; see `augrec.recommenders._heads`.
-        happened: whether an interaction is of the event of a head of kind "probability", and has a value for a head of
-            kind "value"; bool (n, heads).
+        happened: whether what came of an interaction holds the event of a head of kind "probability", and a value for a
+            head of kind "value"; bool (n, heads). A click that became a purchase is both.
         values: standardised values of ratings, 0 elsewhere, float32 (n,).
         scale: how they were standardised.
     """
@@ -50,7 +51,7 @@ class Outcomes:
 
     @classmethod
     def of(cls, interactions: pl.DataFrame, like: tuple[tuple[Head, ...], Scale] | None = None) -> Outcomes:
-        """Read the columns `event` and `value`, either of which may be missing or null.
+        """Read the columns `event`, `value` and `outcomes`, any of which may be missing or null.
 
         Args:
             interactions: n rows.
@@ -59,13 +60,8 @@ class Outcomes:
         Raises:
             InputError: an event has none of the heads of `like`.
         """
-        n = len(interactions)
-        nothing = pl.lit(None, pl.String)
-        table = interactions.select(
-            event=(pl.col(C.EVENT) if C.EVENT in interactions.columns else nothing).fill_null(_UNNAMED),
-            value=(pl.col(C.VALUE) if C.VALUE in interactions.columns else nothing).cast(pl.Float64),
-        )
-        events = np.asarray(table["event"].to_list(), dtype=object)
+        table = _events(interactions)
+        rows, events = table["row"].to_numpy(), np.asarray(table["event"].to_list(), dtype=object)
         values = table["value"].fill_null(np.nan).to_numpy()
         valued = np.isfinite(values) & (events == RATING)
         kinds = table["event"].unique().sort().to_list()
@@ -73,11 +69,16 @@ class Outcomes:
         if strange := set(kinds) - {head.event for head in heads}:
             raise InputError(f"the fitted model has no head for {', '.join(sorted(strange))}",
                              where="fit, start", fix="train in full once")  # fmt: skip
-        happened = np.zeros((n, len(heads)), np.bool_)
+        happened = np.zeros((len(interactions), len(heads)), np.bool_)
         for place, head in enumerate(heads):
-            happened[:, place] = valued if head.kind == "value" else events == head.event
-        standard = np.where(valued, (values - scale.mean) / scale.deviation, 0)
-        return cls(heads, happened, standard.astype(np.float32), scale)
+            happened[rows[valued if head.kind == "value" else events == head.event], place] = True
+        standard = np.zeros(len(interactions), np.float32)
+        standard[rows[valued]] = (values[valued] - scale.mean) / scale.deviation
+        return cls(heads, happened, standard, scale)
+
+    def shares(self, weights: np.ndarray) -> np.ndarray:
+        """How much of all that came of interactions is about each head: shares of `weights`, (n,); float32 (heads,)."""
+        return (weights.astype(np.float64) @ self.happened / weights.sum(dtype=np.float64)).astype(np.float32)
 
     def start(self, items: np.ndarray, weights: np.ndarray, n_items: int) -> np.ndarray:
         """The best biases where nothing else is known, float32 (n_items, heads).
@@ -101,6 +102,18 @@ class Outcomes:
             else:
                 bias[:, place] = np.log((total + 1) / (total.sum() + n_items) * n_items)
         return bias.astype(np.float32)
+
+
+def _events(interactions: pl.DataFrame) -> pl.DataFrame:
+    """row, event, value (Float64) of every row, then those of the outcomes."""
+    nothing = pl.lit(None, pl.String)
+    own = interactions.select(
+        row=pl.int_range(pl.len()),
+        event=(pl.col(C.EVENT) if C.EVENT in interactions.columns else nothing).fill_null(_UNNAMED),
+        value=(pl.col(C.VALUE) if C.VALUE in interactions.columns else nothing).cast(pl.Float64),
+    )
+    further = outcomes_of(interactions).select("row", event=C.EVENT, value=pl.col(C.VALUE).cast(pl.Float64))
+    return pl.concat([own, further])
 
 
 def _heads_and_scale(events: list[str], ratings: np.ndarray) -> tuple[tuple[Head, ...], Scale]:

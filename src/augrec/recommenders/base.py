@@ -17,6 +17,7 @@ from augrec.component import Component
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.outcomes import last_known
 from augrec.data.ranking import top_k
 from augrec.errors import InputError
 from augrec.recommenders._explain import explanations, leave_one_out
@@ -41,7 +42,8 @@ class Recommender(Component):
         items: the catalogue: every item of the training interactions, and more where `_catalogue` says so.
         popularity: each item's share of the weight of all training interactions, float32 (n_items,).
         knows_strangers: whether `_scores` has something to say of users without a history, from `Histories.known`.
-        reads_features: whether training wants Feast's features beside the interactions, columns user__… and item__…
+        reads_features: whether training wants what stands beside interactions: Feast's features, columns user__… and
+            item__…, and outcomes, see `augrec.data.outcomes`.
         draws: whether another seed gives another model; what draws nothing is not trained twice.
         continues: whether training can begin at the weights of a fitted recommender of the same kind.
         architecture: the config keys that decide the shapes of its weights; to continue a model they must be that model's.
@@ -74,12 +76,12 @@ class Recommender(Component):
         Args:
             interactions: canonical interactions; `weight` and `observed` are honoured when present. A row of weight
                 0 counts as absent, and so does a `negative` one but to recommenders that say they use it. Features of
-                the moment, columns user__… and item__…, may stand beside them.
+                the moment, columns user__… and item__…, and `outcomes` may stand beside them.
             cases: validation cases (see `augrec.data.cases`) to choose a checkpoint by; optional.
             items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders do without.
             users: attributes of training users, one row a user; most recommenders do without.
             start: a fitted recommender of the same kind whose weights training begins at; see `continues`.
-            since: learn only from users with an interaction at or after this moment. Catalogue and popularity are
+            since: learn only from users with an interaction or outcome at or after this moment. Catalogue and popularity are
                 those of all rows.
             log: receives the training curve.
 
@@ -302,10 +304,10 @@ def _present(interactions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fresh(interactions: pl.DataFrame, since: datetime | None) -> pl.DataFrame:
-    """All rows of the users with a row at or after `since`; all where that is nobody."""
+    """All rows of the users with a row or outcome at or after `since`; all where that is nobody."""
     if since is None:
         return interactions
-    users = interactions.filter(pl.col(C.TIMESTAMP) >= since).select(C.USER).unique()
+    users = interactions.filter(last_known(interactions) >= since).select(C.USER).unique()
     return (
         interactions.join(users, on=C.USER, how="semi", maintain_order="left") if len(users) else interactions
     )

@@ -61,7 +61,8 @@ class MmoeConfig(NegativesConfig):
     balance: Literal["fixed", "uncertainty"] = "fixed"
     """Heads' losses are weighted by `loss_weights`, or besides by learnt uncertainty."""
     loss_weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """Weight of a head's loss, by its name; 1 where it is not named."""
+    """Weight of a head's loss, by its name, 1 where it is not named; times the share of the interactions that it is
+    about, so that a purchase counts like a view, and rare events do not rule what all heads share."""
     score_weights: dict[str, NonNegativeFloat] = Field(default_factory=lambda: {"rating": 0.0})
     """Weight of a head in the ranking, by its name; 1 where it is not named."""
     learning_rate: float = Field(2e-3, gt=0)
@@ -86,10 +87,11 @@ class Mmoe(NeuralRecommender):
     each tower, and a head is the product of a user's vector with an item's: a catalogue is scored by one matrix product,
     with the items' vectors computed once. The logits are those of `augrec.recommenders._experts.Towers`.
 
-    Heads (`augrec.recommenders._heads`): a probability for each kind of event in the data, by logistic loss of later
-    interactions against all items alike, of which some are drawn, and the value of ratings, by squared error. A ranking
-    adds the heads up by `score_weights`: log-odds of the probabilities (so odds are multiplied) and standardised ratings. With
-    balance "uncertainty" head t's loss L_t counts exp(-s_t) L_t + s_t / 2 with s_t learnt (Kendall, Gal, Cipolla 2018).
+    Heads (`augrec.recommenders._heads`): a probability for each kind of event in the data, outcomes included (what was
+    viewed and then bought counts for both, see `augrec.data.outcomes`), by logistic loss of later interactions against all
+    items alike, of which some are drawn, and the value of ratings, by squared error. A ranking adds the heads up by
+    `score_weights`: log-odds of the probabilities (so odds are multiplied) and standardised ratings. With balance
+    "uncertainty" head t's loss L_t counts exp(-s_t) L_t + s_t / 2 with s_t learnt (Kendall, Gal, Cipolla 2018).
 
     Training sees users as evaluation does, at a moment: what came before is the history, what comes later is wanted.
     Memory grows with training rows × features.
@@ -146,7 +148,8 @@ class Mmoe(NeuralRecommender):
             config.negative_weight,
             negatives(config, self.popularity, where),
         )
-        weights = torch.tensor([config.loss_weights.get(head.name, 1.0) for head in self.heads])
+        named = [config.loss_weights.get(head.name, 1.0) for head in self.heads]
+        weights = torch.tensor(named) * torch.from_numpy(outcomes.shares(histories.weights))
         balance = Balance(weights, learnt=config.balance == "uncertainty").to(self._network.where)
         optimiser = self._optimiser(balance)
         for _ in range(config.steps):

@@ -28,7 +28,7 @@ def read_table(path: Path, made_by: str) -> pl.DataFrame:
 
 
 def read_training_interactions() -> pl.DataFrame:
-    """The canonical columns of the training set; its features are left on disk.
+    """The canonical columns of the training set; features and outcomes are left on disk.
 
     Raises:
         InputError: the table is missing, not whole, or lacks a canonical column.
@@ -45,7 +45,7 @@ def read_training_interactions() -> pl.DataFrame:
 
 
 def with_features(interactions: pl.DataFrame) -> pl.DataFrame:
-    """Real rows get the features of their moment, columns user__… and item__…; all other rows get nulls.
+    """Real rows get the features of their moment, columns user__… and item__…, and outcomes; all other rows get nulls.
 
     Args:
         interactions: canonical rows of an augmented training set.

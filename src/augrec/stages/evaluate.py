@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 
 from augrec.data.columns import Columns as C
 from augrec.data.config import parse
+from augrec.data.outcomes import events_before
 from augrec.data.split import TEST, VALID
 from augrec.evaluation.catalogue import Catalogue, exposure
 from augrec.evaluation.config import EvaluationConfig
@@ -61,8 +63,8 @@ def main(recommender: str, policy: str) -> None:
         measured, metrics[split] = _measure(model, cases, catalogue, yardstick.config, among)
         tables.append(measured.select(pl.lit(split).alias("split"), pl.all()))
         if isinstance(model, HasHeads):
-            interactions = pl.read_parquet("data/prepared/interactions.parquet")
-            rows, metrics[split]["heads"] = evaluate_heads(model, cases, interactions, model.seed)
+            events = _events(split, yardstick.cases[TEST])
+            rows, metrics[split]["heads"] = evaluate_heads(model, cases, events, model.seed)
             of_heads.append(rows.select(pl.lit(split).alias("split"), pl.all()))
         _log.info("%s: %d cases, overall %s", split, len(cases), metrics[split]["overall"])
     own = pl.concat(tables)
@@ -87,6 +89,15 @@ def _yardstick() -> _Yardstick:
         items=pl.read_parquet("data/prepared/items.parquet"),
         new_items=read_json(Path("data/prepared/split.json"))["rules"]["new_items"],
     )
+
+
+def _events(split: str, test: pl.DataFrame) -> pl.DataFrame:
+    """What came of a split's targets; of validation's, what came before test."""
+    events = read_table(Path("data/prepared/events.parquet"), "prepare")
+    if split == TEST:
+        return events
+    cut = read_json(Path("data/prepared/split.json"))["test_from"]
+    return events_before(events, None if cut is None else datetime.fromisoformat(cut), test)
 
 
 def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from augrec.data.clean import clean
+from augrec.data.clean import clean, first_events
 from augrec.data.config import PrepareConfig, parse
 from augrec.data.raw import Tables, read_tables
 from augrec.data.split import Split, split
@@ -29,14 +29,25 @@ def main() -> None:
     interactions = clean(
         tables.interactions, config.positive, min_item_interactions=config.min_item_interactions
     )
-    write_prepared(PREPARED, tables, interactions, split(interactions, config.split, params["seed"]))
+    events = first_events(tables.interactions, config.positive, interactions)
+    write_prepared(PREPARED, tables, interactions, events, split(interactions, config.split, params["seed"]))
     from augrec.validation import splits  # Great Expectations takes seconds to import
 
     splits.check(PREPARED, params, REPORT)
 
 
-def write_prepared(folder: Path, tables: Tables, interactions: pl.DataFrame, parts: Split) -> None:
-    """Write data/prepared, whole or not at all."""
+def write_prepared(
+    folder: Path, tables: Tables, interactions: pl.DataFrame, events: pl.DataFrame, parts: Split
+) -> None:
+    """Write data/prepared, whole or not at all.
+
+    Args:
+        folder: data/prepared.
+        tables: the validated ones; items and users are kept as they are.
+        interactions: what `augrec.data.clean.clean` gives: one row for each user and item; all but heads go by it.
+        events: what `augrec.data.clean.first_events` gives: one for each kind of event, for heads.
+        parts: what `augrec.data.split.split` makes of the interactions.
+    """
     summary: dict[str, Any] = {
         "protocol": parts.protocol,
         "rules": asdict(parts.rules),
@@ -48,6 +59,7 @@ def write_prepared(folder: Path, tables: Tables, interactions: pl.DataFrame, par
     }
     written = {
         "interactions": interactions,
+        "events": events,
         "train": parts.train,
         "items": tables.items,
         "users": tables.users,

@@ -16,6 +16,7 @@ from augrec.component import available
 from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
 from augrec.data.config import parse
+from augrec.data.outcomes import last_known
 from augrec.data.split import VALID
 from augrec.errors import ConfigError
 from augrec.files import read_json, whole_directory, write_json
@@ -185,7 +186,7 @@ def _repeat(
 
 def _trained_until(interactions: pl.DataFrame, since: datetime | None) -> str | None:
     """The latest real moment the weights know of: that of the rows, or of a champion that was trained on later ones."""
-    latest = interactions.filter(pl.col(C.ORIGIN) == REAL)[C.TIMESTAMP].max()
+    latest = last_known(interactions.filter(pl.col(C.ORIGIN) == REAL)).max()
     if not isinstance(latest, datetime):  # there are no real rows
         latest = since
     return None if latest is None else max(latest, since or latest).isoformat()

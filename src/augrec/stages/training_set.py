@@ -1,16 +1,21 @@
-"""data/prepared, data/features → data/training_set: training interactions and cases, with what was known at that moment."""
+"""data/prepared, data/features → data/training_set: training interactions and cases, with what was known at that moment.
+
+Training interactions also say what else came of each before anything that is judged; see `augrec.data.outcomes`.
+"""
 
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from augrec.data.columns import Columns as C
+from augrec.data.outcomes import events_before, with_outcomes
 from augrec.data.split import TEST, VALID
 from augrec.features.store import point_in_time
-from augrec.files import whole_directory, write_parquet
+from augrec.files import read_json, whole_directory, write_parquet
 from augrec.stages.runner import run
 
 log = logging.getLogger(__name__)
@@ -20,18 +25,29 @@ TRAINING_SET = Path("data/training_set")
 
 
 def main() -> None:
-    """Write the training rows and the cases with features, and users.parquet, training users only."""
+    """Write the training rows with features and outcomes, the cases with features, and users.parquet, training users only."""
     train = pl.read_parquet(PREPARED / "train.parquet")
     users = pl.read_parquet(PREPARED / "users.parquet")
     joined = point_in_time(Path(), train)
     log.info("%d interactions, %d feature columns", len(joined), joined.width - train.width)
     with whole_directory(TRAINING_SET) as folder:
-        write_parquet(folder / "interactions.parquet", joined)
+        write_parquet(folder / "interactions.parquet", with_outcomes(joined, _unjudged()))
         write_parquet(
             folder / "users.parquet", users.join(train.select(C.USER).unique(), on=C.USER, how="semi")
         )
         for split in (VALID, TEST):
             write_parquet(folder / f"cases_{split}.parquet", _known(split, users))
+
+
+def _unjudged() -> pl.DataFrame:
+    """The events before validation, which comes before test."""
+    cut = read_json(PREPARED / "split.json")["valid_from"]
+    cases = pl.concat(
+        pl.read_parquet(PREPARED / f"cases_{split}.parquet", columns=[C.USER, "moment"])
+        for split in (VALID, TEST)
+    )
+    events = pl.read_parquet(PREPARED / "events.parquet")
+    return events_before(events, None if cut is None else datetime.fromisoformat(cut), cases)
 
 
 def _known(split: str, users: pl.DataFrame) -> pl.DataFrame:
