@@ -143,7 +143,7 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
     """A project with two versions of a model in its registry, the first champion; their bundles."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    serving = {"poll_s": 0.5, "features": False}
+    serving = {"features": False}
     told = {"prepare": {"positive": {}}, "validation": {"events": ["view", "rating"]}, "serving": serving}
     (home / "params.yaml").write_text(yaml.safe_dump(told))
     (home / "dvc.yaml").write_text("stages: {}\n")

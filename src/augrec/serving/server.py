@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any, Final
@@ -19,6 +20,7 @@ def serve(settings: Settings) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # requests share the cores; one of them must not take all
     sys.setswitchinterval(_SWITCH_S)
+    gc.set_threshold(_OBJECTS, 20, 50)
     import uvicorn
 
     from augrec.serving.app import create_app
@@ -38,6 +40,9 @@ def serve(settings: Settings) -> None:
 
 _SWITCH_S: Final = 0.0005
 """The loop waits so long at most while the thread that ranks runs Python; Python's own 5 ms were most of the slowest 1 %."""
+
+_OBJECTS: Final = 20_000
+"""So many new objects before the garbage collector looks for cycles: a request makes hundreds and hardly a cycle."""
 
 _LOGGING: Final[dict[str, Any]] = {
     "version": 1,
