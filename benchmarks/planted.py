@@ -44,10 +44,11 @@ from augrec.evaluation.catalogue import Catalogue
 from augrec.evaluation.gate import Arm, GateConfig, decide
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.evaluation.summary import groups_of_users
+from augrec.generators._course import Course
 from augrec.generators._decode import gumbel_top_k
-from augrec.generators._training import Course, train
+from augrec.generators._lesson import Lesson
+from augrec.generators._training import train
 from augrec.generators._watch import LOOK_AT_USERS, look
-from augrec.generators.base import Lesson
 from augrec.recommenders.base import find
 from augrec.seeds import derive, rng
 from benchmarks import tables

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from augrec.errors import RefusedError
-from augrec.generators._training import Course, train
-from augrec.generators.base import Lesson
+from augrec.generators._course import Course
+from augrec.generators._lesson import Lesson
+from augrec.generators._training import train
 
 STEPS, EVERY = 40, 5
 

@@ -13,11 +13,11 @@ from torch.nn import functional
 from augrec.data.columns import INTERACTIONS
 from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.generators import base
+from augrec.generators._lesson import Lesson
 from augrec.generators._privacy import SECRET, Budget, PrivacyConfig, secret_seed
 from augrec.generators._private_counts import _WEIGHTS, Users, noisy_sums, norm_sub
 from augrec.generators._private_steps import PrivateDescent
 from augrec.generators._vae import ProfileAutoencoder
-from augrec.generators.base import Lesson
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 N_ITEMS = 40

@@ -9,7 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from augrec.component import Configured
 from augrec.files import digest, read_json, whole_directory, write_json
-
-if TYPE_CHECKING:
-    from augrec.component import Configured
-    from augrec.generators._training import Course
-    from augrec.generators.base import Lesson
+from augrec.generators._course import Course
+from augrec.generators._lesson import Lesson
 
 _logger = logging.getLogger(__name__)
 _TENSORS, _FACTS = "tensors.safetensors", "training.json"

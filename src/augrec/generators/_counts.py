@@ -11,7 +11,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.generators._conditions import Conditions
 from augrec.generators._details import RowDetails
-from augrec.generators.base import Lesson
+from augrec.generators._lesson import Lesson
 
 
 @dataclass(frozen=True)

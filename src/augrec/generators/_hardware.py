@@ -13,12 +13,11 @@ from torch import Tensor
 
 from augrec.data.config import Section
 from augrec.errors import ConfigError
+from augrec.generators._course import Course
 from augrec.seeds import derive
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-
-    from augrec.generators._training import Course
 
 Step = Callable[[], dict[str, Tensor]]
 _WARM_UP = 3

@@ -31,8 +31,8 @@ from augrec.generators._conditions import Conditions
 from augrec.generators._counts import Counts, profiles
 from augrec.generators._declared import declared_attributes, declared_cells, length_bands
 from augrec.generators._details import RowDetails
+from augrec.generators._lesson import Lesson
 from augrec.generators._privacy import PrivacyConfig
-from augrec.generators.base import Lesson
 
 PUBLIC = {
     "items": "the items table is the catalogue, whether anybody met an item or not",

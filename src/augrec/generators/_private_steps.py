@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from augrec.errors import RefusedError
 from augrec.generators._checkpoints import Checkpoints, put_back, state_of
+from augrec.generators._course import Course
+from augrec.generators._lesson import Lesson
 from augrec.generators._privacy import Budget, secret_seed
-from augrec.generators._training import Course
-from augrec.generators.base import Lesson
 
 
 class PrivateDescent:

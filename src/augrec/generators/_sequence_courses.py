@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from augrec.generators._course import Course
 from augrec.generators._networks import move_average
 from augrec.generators._sequence_lessons import Pieces, Readings, critic_loss, writer_losses
 from augrec.generators._sequence_networks import Critic, Writer
 from augrec.generators._tokens import Rows, Tokens
-from augrec.generators._training import Course
 from augrec.recommenders._negatives import Negatives
 
 _NEGATIVE_EXPONENT = 0.75

@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from augrec.errors import RefusedError
 from augrec.generators._checkpoints import Checkpoints, fingerprint, put_back, state_of
+from augrec.generators._course import Course
 from augrec.generators._hardware import CaptureError, Engine, leads
+from augrec.generators._lesson import Lesson
 from augrec.generators._watch import Trouble, Watch, look_at_real
-from augrec.generators.base import Lesson
 
-__all__ = ["Course", "fingerprint", "train"]
+__all__ = ["fingerprint", "train"]
 
 RETRIES = 3
 GENTLER = 0.25
 _logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Course:
-    """A training that is ready to begin. All that changes while it goes on is here.
-
-    Attributes:
-        modules: every network, averages too.
-        optimizers: every optimizer.
-        step: takes one update; gives its losses (and "critic_wins", see `_watch`), 0-dimensional tensors that are left
-            on the device.
-        look: measures a small sample of what would be published: `_watch.look` and whatever else the curve shall show.
-        randoms: every source of randomness the steps draw from, besides torch's global one.
-        capturable: a step runs on the device alone (no NumPy, no shape that depends on the data, no look at a value),
-            so that it can be replayed as one CUDA graph.
-    """
-
-    modules: Mapping[str, nn.Module]
-    optimizers: Mapping[str, torch.optim.Optimizer]
-    step: Callable[[], dict[str, Tensor]]
-    look: Callable[[], dict[str, float]]
-    randoms: Mapping[str, np.random.Generator | torch.Generator] = field(default_factory=dict)
-    capturable: bool = False
 
 
 def train(

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from augrec.component import ComponentConfig
 from augrec.generators import _networks as networks
+from augrec.generators._course import Course
 from augrec.generators._modules import descend, perceptron
-from augrec.generators._training import Course
 from augrec.generators._watch import CRITIC_WINS
 from augrec.seeds import derive
 

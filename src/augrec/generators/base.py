@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +15,7 @@ from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
 from augrec.errors import InputError, RefusedError
 from augrec.generators._hardware import Hardware
-
-Log = Callable[[Mapping[str, float]], None]
-"""Receives one row of a training curve, e.g. {"step": 100, "critic": 0.7, "generator": 0.9}.
-
-A step that was told before is told again where training went back: its row, and those after it, are void then.
-"""
-
+from augrec.generators._lesson import Lesson, Log
 
 Direction = Literal["left", "right"]
 """Of an extension: before the first interaction of a history, or after the last."""
@@ -31,36 +24,6 @@ EXTENSIONS, DIRECTION, PLACE = "extensions", "direction", "place"
 real rows, 1 being next to them."""
 
 _WHERE = "generator training interactions"
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a generator learns from.
-
-    Attributes:
-        interactions: canonical interactions of training users, all of them real.
-        users: user attributes to condition on, one row a user; None: there are none.
-        items: what is known of the items (see `augrec.data.columns.ITEMS`); None: nothing.
-        log: receives the training curve.
-        checkpoints: a folder for the latest sound state of the training, which an interrupted training of the same
-            configuration and data goes on from; None: none is kept.
-        hardware: how many devices train together, and in which precision.
-    """
-
-    interactions: pl.DataFrame
-    users: pl.DataFrame | None
-    items: pl.DataFrame | None
-    log: Log
-    checkpoints: Path | None
-    hardware: Hardware = field(default_factory=Hardware)
-
-    def part(self, name: str, *, after: int = 0) -> Lesson:
-        """The lesson for one of several trainings in turn: checkpoints of its own, a curve that goes on after `after` steps."""
-        return replace(
-            self,
-            log=lambda row: self.log({**row, "step": row["step"] + after}),
-            checkpoints=None if self.checkpoints is None else self.checkpoints / name,
-        )
 
 
 class Generator(Component):

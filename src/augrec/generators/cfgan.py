@@ -14,12 +14,14 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import ConfigError
 from augrec.generators._conditions import Conditions
+from augrec.generators._course import Course
 from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._lesson import Lesson
 from augrec.generators._modules import from_arrays, to_arrays
 from augrec.generators._networks import Average
-from augrec.generators._training import Course, fingerprint, train
+from augrec.generators._training import fingerprint, train
 from augrec.generators._watch import LOOK_AT_USERS, look
-from augrec.generators.base import Generator, Lesson
+from augrec.generators.base import Generator
 from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
 from augrec.recommenders._torch import device, reproducible
 from augrec.recommenders._vae import Examples

@@ -16,10 +16,10 @@ from augrec.generators import _vector_gan as vector_gan
 from augrec.generators._details import build_interactions
 from augrec.generators._item_content import ItemContent
 from augrec.generators._item_decoder import ItemDecoder
+from augrec.generators._lesson import Lesson
 from augrec.generators._ridge import Ridge
 from augrec.generators._vector_gan import VectorGenerator
 from augrec.generators._whitening import Whitening
-from augrec.generators.base import Lesson
 from augrec.generators.latent_gan import LatentGan, LatentGanConfig
 from augrec.seeds import derive, rng
 

@@ -18,14 +18,16 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.generators import _networks as networks
 from augrec.generators import _vector_gan as vector_gan
 from augrec.generators._conditions import Conditions
+from augrec.generators._course import Course
 from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._item_decoder import ItemDecoder, item_classes
+from augrec.generators._lesson import Lesson
 from augrec.generators._modules import Device, chosen_device, from_arrays, to_arrays
-from augrec.generators._training import Course, fingerprint, train
+from augrec.generators._training import fingerprint, train
 from augrec.generators._user_space import UserSpace
 from augrec.generators._vector_gan import VectorCritic, VectorGanConfig, VectorGenerator
 from augrec.generators._watch import LOOK_AT_USERS, look
-from augrec.generators.base import Generator, Lesson
+from augrec.generators.base import Generator
 from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)

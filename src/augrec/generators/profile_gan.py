@@ -17,12 +17,14 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.generators import _networks as networks
 from augrec.generators._conditions import Conditions
+from augrec.generators._course import Course
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._lesson import Lesson
 from augrec.generators._modules import Device, chosen_device, descend, from_arrays, to_arrays
-from augrec.generators._training import Course, fingerprint, train
+from augrec.generators._training import fingerprint, train
 from augrec.generators._watch import CRITIC_WINS, LOOK_AT_USERS, look
-from augrec.generators.base import Generator, Lesson
+from augrec.generators.base import Generator
 from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)

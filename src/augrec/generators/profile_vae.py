@@ -19,16 +19,18 @@ from augrec.errors import ConfigError
 from augrec.generators import _networks as networks
 from augrec.generators._conditions import Conditions
 from augrec.generators._counts import Counts, profiles
+from augrec.generators._course import Course
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
+from augrec.generators._lesson import Lesson
 from augrec.generators._modules import Device, chosen_device, from_arrays, to_arrays
 from augrec.generators._privacy import Budget, PrivacyConfig, secret_seed
 from augrec.generators._private_counts import PUBLIC, private_counts
 from augrec.generators._private_steps import PrivateDescent, train_privately
-from augrec.generators._training import Course, fingerprint, train
+from augrec.generators._training import fingerprint, train
 from augrec.generators._vae import Descent, ProfileAutoencoder
 from augrec.generators._watch import LOOK_AT_USERS, look
-from augrec.generators.base import Generator, Lesson
+from augrec.generators.base import Generator
 from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)

@@ -19,15 +19,17 @@ from augrec.data.histories import ItemIndex
 from augrec.generators import _sequence_courses as courses
 from augrec.generators import _sequence_networks as networks
 from augrec.generators._conditions import Conditions
+from augrec.generators._course import Course
 from augrec.generators._details import build_interactions
+from augrec.generators._lesson import Lesson
 from augrec.generators._modules import from_arrays, to_arrays
 from augrec.generators._networks import fixed_threads
 from augrec.generators._sequence_lessons import Pieces, Readings
 from augrec.generators._sequence_writing import Pen, Task
 from augrec.generators._tokens import Rows, Tokens
-from augrec.generators._training import Course, fingerprint, train
+from augrec.generators._training import fingerprint, train
 from augrec.generators._watch import LOOK_AT_USERS, look
-from augrec.generators.base import Direction, Generator, Lesson
+from augrec.generators.base import Direction, Generator
 from augrec.recommenders._torch import device, reproducible
 from augrec.seeds import derive, rng
 

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from augrec.data.columns import Columns as C
-from augrec.data.histories import Histories
+from augrec.data.histories import Histories, ItemIndex
 
-if TYPE_CHECKING:
-    from augrec.recommenders.base import Recommender
+Contributions = Callable[[Histories, np.ndarray], np.ndarray]
+"""What each item of histories adds to the score of each target, see `Recommender.contributions`."""
 
 _CELLS = 2**24
 SCHEMA = {"row": pl.UInt32, C.ITEM: pl.String, "because": pl.String, "contribution": pl.Float32}
 
 
 def explanations(
-    recommender: Recommender, histories: pl.Series, items: np.ndarray, known: pl.DataFrame | None, top: int
+    contributions: Contributions, index: ItemIndex, histories: Histories, items: np.ndarray, top: int
 ) -> pl.DataFrame:
-    """The table that `Recommender.explain` gives."""
-    encoded = Histories.from_lists(histories, recommender.items, known=known)
-    targets = recommender.items.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(
-        items.shape
-    )
-    if not targets.size or not len(encoded.items):
+    """The table that `Recommender.explain` gives, for n histories and items str (n, m) of the catalogue `index`."""
+    targets = index.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(items.shape)
+    if not targets.size or not len(histories.items):
         return pl.DataFrame(schema=SCHEMA)
-    shares = recommender.contributions(encoded, targets)  # (nnz, m)
-    user = np.repeat(np.arange(len(encoded)), encoded.lengths)
+    shares = contributions(histories, targets)  # (nnz, m)
+    user = np.repeat(np.arange(len(histories)), histories.lengths)
     shares = np.where(targets[user] < 0, 0.0, shares)
     entry, place = np.nonzero(shares > 0)
     rows = user[entry]
@@ -38,8 +34,8 @@ def explanations(
             {
                 "row": rows,
                 "place": place,
-                C.ITEM: recommender.items.decode(targets[rows, place]).tolist(),
-                "because": recommender.items.decode(encoded.items[entry]).tolist(),
+                C.ITEM: index.decode(targets[rows, place]).tolist(),
+                "because": index.decode(histories.items[entry]).tolist(),
                 "contribution": shares[entry, place],
             },
             schema={"place": pl.Int64, **SCHEMA},
@@ -59,8 +55,9 @@ def leave_one_out(
 ) -> np.ndarray:
     """What the score of each target loses without each item of the history, float32 (nnz, m).
 
-    `score` gives (B, n_items) on one scale for all histories, the empty one included. As many histories are scored as there are items in all of them, a batch at a time (Zeiler & Fergus 2014, "occlusion",
-    arXiv 1311.2901, on items in place of pixels).
+    `score` gives (B, n_items) on one scale for all histories, the empty one included. As many histories are scored as there
+    are items in all of them, a batch at a time (Zeiler & Fergus 2014, "occlusion", arXiv 1311.2901, on items in place of
+    pixels).
     """
     user = np.repeat(np.arange(len(histories)), histories.lengths)
     whole = score(histories)[np.arange(len(histories))[:, None], targets]  # (n, m)

@@ -211,7 +211,8 @@ class Recommender(Component):
             the score would lose without it, above 0), sorted by row, item's place and contribution. A recommendation
             that no item of the history carried has no row: it was popular.
         """
-        return explanations(self, histories, items, known, top)
+        encoded = Histories.from_lists(histories, self.items, known=known)
+        return explanations(self.contributions, self.items, encoded, items, top)
 
     def describe(self) -> dict[str, int]:
         """Whole numbers that tell a fitted model's size and training, for training.json and the registry."""
