@@ -81,8 +81,13 @@ def one_seed(given: argparse.Namespace, kept: Path, seed: int) -> pl.DataFrame:
     tables_ = _read(given)
     prepare = parse(PrepareConfig, params["prepare"], "prepare")
     rows = clean(tables_.interactions, prepare.positive)
-    common = rows.group_by(C.ITEM).len().filter(pl.col("len") >= given.min_item_users)
-    parts = split(rows.join(common, on=C.ITEM, how="semi", maintain_order="left"), prepare.split, seed)
+    if given.min_item_users > 1:  # left out of the items table too: nobody is to make up who meets them
+        common = rows.group_by(C.ITEM).len().filter(pl.col("len") >= given.min_item_users)
+        rows, items = (
+            one.join(common, on=C.ITEM, how="semi", maintain_order="left") for one in (rows, tables_.items)
+        )
+        tables_ = tables_._replace(items=items)
+    parts = split(rows, prepare.split, seed)
     samples = dict(_samples(given.generators, parts, tables_, params, seed))
     arms = dict(_arms(list(samples)))
     found = []
