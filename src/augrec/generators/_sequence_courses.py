@@ -56,7 +56,7 @@ def writing(
     full = config.loss == "full" or (config.loss == "auto" and len(popularity) <= config.max_full_items)
     draws = None if full else Negatives(popularity**_NEGATIVE_EXPONENT, where)
     network = copy.deepcopy(writer)
-    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * factor)
+    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * factor, fused=True)
 
     def condition(users: Tensor) -> Tensor:
         """Float32 (B, width): attributes hidden here and there, the direction told."""
@@ -94,7 +94,7 @@ def judging(
     held_back = int(_HELD_BACK * len(real.readings.rows.lengths))
     learnt_from = [(part.owners >= held_back).nonzero().squeeze(1) for part in (real, made)]
     network = copy.deepcopy(critic)
-    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * factor)
+    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * factor, fused=True)
 
     def step() -> dict[str, Tensor]:
         drawn = [random.integers(0, len(part), config.batch_size) for part in learnt_from]

@@ -144,7 +144,7 @@ class LatentGan(Generator):
         with torch.no_grad():  # begin at a multiple of iALS's own scores
             self.decoder.query.weight.copy_(_FIRST_SHARPNESS * whitening.back.T)
             self.decoder.query.bias.copy_(_FIRST_SHARPNESS * whitening.mean)
-        optimizer = torch.optim.Adam(self.decoder.parameters(), config.decoder_learning_rate)
+        optimizer = torch.optim.Adam(self.decoder.parameters(), config.decoder_learning_rate, fused=True)
         for _ in range(config.decoder_steps):
             entries = random.integers(0, matrix.nnz, config.decoder_batch)
             users = np.searchsorted(matrix.indptr, entries, side="right") - 1
