@@ -11,6 +11,7 @@ import torch
 
 from augrec.data.columns import INTERACTIONS
 from augrec.generators._item_decoder import ItemDecoder, item_classes
+from augrec.generators._user_space import UserSpace
 from augrec.generators._whitening import Whitening
 from augrec.generators.base import Generator, find, load
 
@@ -136,6 +137,22 @@ CONFIG = {
     "decoder_steps": 100,
     "calibration_users": 512,
 }
+
+
+def test_users_vectors_are_as_long_in_a_catalogue_ten_times_as_large():
+    def longest(n_users: int) -> float:
+        draw = np.random.default_rng(1)
+        rows = pl.DataFrame(
+            {
+                "user": draw.integers(0, n_users, 8 * n_users),
+                "item": draw.integers(0, 5 * n_users, 8 * n_users),
+            }
+        )
+        rows = rows.unique().select(user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item"))
+        space, _, _ = UserSpace.learn(rows, {"factors": 8}, 5.0, 1, torch.device("cpu"))
+        return float(space.item_vectors.abs().mean())
+
+    assert longest(4000) == pytest.approx(longest(400), rel=0.5)
 
 
 @pytest.fixture(scope="module", params=[1000, 16], ids=["decoded in full", "decoded class by class"])

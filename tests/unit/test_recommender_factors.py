@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import RefusedError
+from augrec.errors import ConfigError, RefusedError
 from augrec.recommenders import ials
 from augrec.recommenders._negatives import Negatives
 from augrec.recommenders._pairs import Batch, Pairs
@@ -51,6 +51,18 @@ def test_ials_settles():
     find("ials")({"factors": 4, "epochs": 60}).fit(rows(), log=lambda row: curve.append(dict(row)))
     assert [row["step"] for row in curve] == list(range(1, 61))
     assert curve[-1]["change"] < 0.01 < curve[0]["change"]
+
+
+def test_ials_says_what_to_lower_where_a_large_catalogue_leaves_nothing_of_its_vectors():
+    draw = np.random.default_rng(1)
+    sparse = pl.DataFrame(
+        {"user": draw.integers(0, 3000, 9000), "item": draw.integers(0, 20_000, 9000)}
+    ).select(user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item"))
+    with pytest.raises(ConfigError, match="penalty outweighs") as refused:
+        find("ials")({"factors": 8}).fit(sparse)
+    weight = float(refused.value.fix.split("to ")[1].split(" ")[0])
+    vectors = find("ials")({"factors": 8, "unobserved_weight": weight}).fit(sparse)._model_state()["vectors"]
+    assert np.abs(vectors).max() > 0.1
 
 
 def test_ials_solved_in_small_batches_is_the_same(monkeypatch):

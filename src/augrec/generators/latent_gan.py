@@ -42,8 +42,8 @@ class LatentGanConfig(VectorGanConfig):
     """Length of the vectors of iALS, and so of the users the GAN makes."""
     sweeps: int = Field(10, ge=1)
     """Of iALS over users and items."""
-    unobserved_weight: float = Field(0.3, gt=0.0)
-    """Of iALS: how much an item the user did not meet counts as a zero; an item met counts 1."""
+    unobserved_ratio: float = Field(5.0, gt=0.0)
+    """Of iALS: all pairs of user and item that were not met count, as zeros, so many times what all those met do."""
     regularisation: float = Field(0.01, gt=0.0)
     """Of iALS: penalty on the vectors."""
     decoder_steps: int = Field(300, ge=1)
@@ -113,8 +113,9 @@ class LatentGan(Generator):
     def _learn(self, lesson: Lesson) -> None:
         config = self.config
         self.space, histories, latent = UserSpace.learn(
-            lesson.interactions, self._embedding(), derive(self.seed, "embedding"), self._device()
-        )
+            lesson.interactions, self._embedding(), self.config.unobserved_ratio, derive(self.seed, "embedding"),
+            self._device(),
+        )  # fmt: skip
         matrix = histories.matrix()
         self.conditions = Conditions.of(
             histories.users, np.diff(matrix.indptr), lesson.users, config.max_attribute_values
@@ -224,8 +225,8 @@ class LatentGan(Generator):
 
     def _embedding(self) -> dict[str, object]:
         config = self.config
-        return {"factors": config.factors, "epochs": config.sweeps, "unobserved_weight": config.unobserved_weight,
-                "regularisation": config.regularisation, "threads": config.threads}  # fmt: skip
+        return {"factors": config.factors, "epochs": config.sweeps, "regularisation": config.regularisation,
+                "threads": config.threads}  # fmt: skip
 
     def _device(self) -> torch.device:
         return chosen_device(self.config.device, self.name())

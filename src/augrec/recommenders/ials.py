@@ -24,6 +24,9 @@ _CELLS = 2**23
 """About so many floats are gathered at once."""
 _ROWS = 2**16
 """So many users or items are improved at once."""
+_NOTHING = 1e-6
+_USUAL = 16
+"""What all pairs not met together weigh, in multiples of all pairs met, in data where the defaults do well."""
 
 
 class IalsConfig(ComponentConfig):
@@ -82,7 +85,19 @@ class Ials(Recommender):
                 self._items = self._sweep(item_blocks, before, users, users.T @ (weight * users))
                 change = (self._items - before).norm() / self._items.norm().clamp(min=1e-12)
                 log({"step": epoch, "change": change.item()})
+            self._require_something(histories)
             self._keep(self._items)
+
+    def _require_something(self, histories: Histories) -> None:
+        """In a large catalogue the penalty, which grows with unobserved_weight × items, may leave nothing of the vectors."""
+        if self._items.abs().max() > _NOTHING:
+            return
+        weight = _USUAL * len(histories.items) / (len(histories) * histories.n_items)
+        raise ConfigError(
+            "iALS learnt nothing: its penalty outweighs what users met in so large a catalogue",
+            where="params.yaml, recommenders.ials",
+            fix=f"lower unobserved_weight, to {weight:.1g} for example, or regularisation",
+        )
 
     def _keep(self, items: torch.Tensor) -> None:
         """The items' vectors and Σ vector × its transpose, (factors, factors), with which every user's problem begins."""
