@@ -113,9 +113,12 @@ class LatentGan(Generator):
     def _learn(self, lesson: Lesson) -> None:
         config = self.config
         self.space, histories, latent = UserSpace.learn(
-            lesson.interactions, self._embedding(), self.config.unobserved_ratio, derive(self.seed, "embedding"),
+            lesson.interactions,
+            self._embedding(),
+            config.unobserved_ratio,
+            derive(self.seed, "embedding"),
             self._device(),
-        )  # fmt: skip
+        )
         matrix = histories.matrix()
         self.conditions = Conditions.of(
             histories.users, np.diff(matrix.indptr), lesson.users, config.max_attribute_values

@@ -6,15 +6,15 @@ A sample that fails is no error of this stage: the verdict is written, and the g
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from pathlib import Path
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
 from augrec.data.config import parse
-from augrec.data.split import VALID
+from augrec.data.split import TEST, VALID
 from augrec.files import read_json, whole_directory, write_json
 from augrec.seeds import derive
+from augrec.stages._cuts import begin_of
 from augrec.stages._training_set import read_table, read_training_interactions
 from augrec.stages.runner import read_params, run
 
@@ -28,13 +28,13 @@ def main(name: str) -> None:
 
     params = read_params()
     config = parse(AuditConfig, params.get("audit") or {}, "audit")
-    cuts, made = read_json(PREPARED / "split.json"), Path("data/synthetic") / name
+    made = Path("data/synthetic") / name
     evidence = Evidence(
         training=read_training_interactions(),
         interactions=read_table(PREPARED / "interactions.parquet", "prepare"),
         held_out=read_table(PREPARED / "held_out.parquet", "prepare"),
-        valid_from=_moment(cuts["valid_from"]),
-        test_from=_moment(cuts["test_from"]),
+        valid_from=begin_of(VALID),
+        test_from=begin_of(TEST),
         items=read_table(PREPARED / "items.parquet", "prepare"),
         users=read_table(PREPARED / "users.parquet", "prepare"),
         sample_users=read_table(made / "users.parquet", "synthesize") if (made / "users.parquet").exists() else None,
@@ -52,10 +52,6 @@ def main(name: str) -> None:
         log.info("%s passed the audit", name)
     else:
         log.warning("%s failed the audit: %s", name, ", ".join(verdict["failed_limits"]))
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 if __name__ == "__main__":

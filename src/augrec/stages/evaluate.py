@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from augrec.files import read_json, whole_directory, write_json, write_parquet
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _repetitions
+from augrec.stages._cuts import begin_of
 from augrec.stages._training_set import FOLDER, read_table
 from augrec.stages.runner import read_params, run
 
@@ -96,8 +96,7 @@ def _events(split: str, test: pl.DataFrame) -> pl.DataFrame:
     events = read_table(Path("data/prepared/events.parquet"), "prepare")
     if split == TEST:
         return events
-    cut = read_json(Path("data/prepared/split.json"))["test_from"]
-    return events_before(events, None if cut is None else datetime.fromisoformat(cut), test)
+    return events_before(events, begin_of(TEST), test)
 
 
 def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:

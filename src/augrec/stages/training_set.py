@@ -6,7 +6,6 @@ Training interactions also say what else came of each before anything that is ju
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +14,8 @@ from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before, with_outcomes
 from augrec.data.split import TEST, VALID
 from augrec.features.store import point_in_time
-from augrec.files import read_json, whole_directory, write_parquet
+from augrec.files import whole_directory, write_parquet
+from augrec.stages._cuts import begin_of
 from augrec.stages.runner import run
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,12 @@ def main() -> None:
 
 def _unjudged() -> pl.DataFrame:
     """The events before validation, which comes before test."""
-    cut = read_json(PREPARED / "split.json")["valid_from"]
     cases = pl.concat(
         pl.read_parquet(PREPARED / f"cases_{split}.parquet", columns=[C.USER, "moment"])
         for split in (VALID, TEST)
     )
     events = pl.read_parquet(PREPARED / "events.parquet")
-    return events_before(events, None if cut is None else datetime.fromisoformat(cut), cases)
+    return events_before(events, begin_of(VALID), cases)
 
 
 def _known(split: str, users: pl.DataFrame) -> pl.DataFrame:
