@@ -34,7 +34,7 @@ RANDOM: Entries = {
         ("lenskit", "peers", {"embedding_size": 64, "epochs": 10, "weight": 1, "regularization": 20.0}),
     ],
     "ease": [
-        ("augrec", "augrec", {"l2": 200.0, "popularity_blend": 0.0}),
+        ("augrec", "augrec", {"l2": 200.0, "popularity_blend": 0.0, "dtype": "float32"}),
         ("recbole", "recbole", {"reg_weight": 200.0}),
         ("lenskit", "peers", {"regularization": 200.0}),
         ("cornac", "peers", {"lamb": 200.0, "posB": False}),
@@ -83,7 +83,7 @@ TIME: Entries = RANDOM | {
         ("lenskit", "peers", {"embedding_size": 64, "epochs": 10, "weight": 1, "regularization": 60.0}),
     ],
     "ease": [
-        ("augrec", "augrec", {"l2": 500.0}),
+        ("augrec", "augrec", {"l2": 500.0, "dtype": "float32"}),
         ("recbole", "recbole", {"reg_weight": 500.0}),
         ("lenskit", "peers", {"regularization": 500.0}),
         ("cornac", "peers", {"lamb": 500.0, "posB": False}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -59,8 +60,7 @@ def recommend(
     from augrec.data.columns import Columns as C
     from augrec.registry import models as registry
 
-    here = settings_.load()
-    raw = here.home / "data" / "raw"
+    raw = settings_.load().home / "data" / "raw"
     if not (raw / "interactions.parquet").exists():
         raise InputError(
             "there is no data yet",
@@ -73,37 +73,30 @@ def recommend(
             where="the model registry",
             fix="`augrec run` trains and registers one; `augrec models` lists versions that `augrec promote` can take",
         )
-    champion = registry.load()
-    history = (
-        pl.scan_parquet(raw / "interactions.parquet")
-        .filter(pl.col(C.USER) == user)
-        .sort(C.TIMESTAMP)
-        .collect()[C.ITEM]
-    )
-    if history.is_empty():
-        console.print(
-            f"{user} is not in the data: this is what a newcomer sees.",
-            style="dim",
-            markup=False,
-            highlight=False,
-        )
-    items, scores = champion.recommend(pl.Series([history.to_list()], dtype=pl.List(pl.String)), k)
-    found = items[0][items[0] != ""]
-    titles = dict(
-        pl.read_parquet(raw / "items.parquet")
-        .filter(pl.col(C.ITEM).is_in(found.tolist()))
-        .select(C.ITEM, C.TITLE)
-        .iter_rows()
-    )
+    own = pl.scan_parquet(raw / "interactions.parquet").filter(pl.col(C.USER) == user)
+    history = own.sort(C.TIMESTAMP).collect()[C.ITEM].to_list()
+    if not history:
+        told = f"{user} is not in the data: this is what a newcomer sees."
+        console.print(told, style="dim", markup=False, highlight=False)
+    items, scores = registry.load().recommend(pl.Series([history], dtype=pl.List(pl.String)), k)
+    found = [item for item in items[0] if item]
+    named = pl.scan_parquet(raw / "items.parquet").filter(pl.col(C.ITEM).is_in(found))
+    titles = dict(named.select(C.ITEM, C.TITLE).collect().iter_rows())
     known = f"{len(history)} interaction{'' if len(history) == 1 else 's'}"
-    table = Table(title=Text(f"For {user}, with {known}"), title_justify="left", box=None, pad_edge=False)
+    rows = [(item, titles.get(item) or "", score) for item, score in zip(found, scores[0], strict=False)]
+    console.print(_recommended(f"For {user}, with {known}", rows))
+
+
+def _recommended(title: str, rows: Sequence[tuple[str, str, float]]) -> Table:
+    """Item, title and score of each, best first."""
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("item", no_wrap=True)
     table.add_column("title", no_wrap=True, overflow="ellipsis")
     table.add_column("score", justify="right", no_wrap=True)
-    for rank, (item, score) in enumerate(zip(found, scores[0], strict=False), start=1):
-        table.add_row(str(rank), Text(item), Text(titles.get(item) or ""), f"{score:.3f}")
-    console.print(table)
+    for rank, (item, name, score) in enumerate(rows, start=1):
+        table.add_row(str(rank), Text(item), Text(name), f"{score:.3f}")
+    return table
 
 
 def promote(

@@ -19,7 +19,7 @@ from augrec.recommenders.base import Log, Recommender
 
 _CELLS = 2**19
 """At most so many similarities are held at once before the nearest are kept."""
-_FULL = 0.5
+_FULL = 0.1
 """From so many products a cell on a block is computed in full."""
 _TINY = np.float32(1e-30)
 
