@@ -51,7 +51,7 @@ RANDOM: Entries = {
         ("recbole", "recbole", {"k": 200, "shrink": 0.0}),
     ],
     "bpr": [
-        ("augrec", "augrec", _BPR | {"steps": 800, "learning_rate": 0.005, "weight_decay": 1.0}),
+        ("augrec", "augrec", _BPR | {"steps": 300, "learning_rate": 0.01, "weight_decay": 1.0}),
         (
             "implicit",
             "peers",
@@ -67,12 +67,16 @@ RANDOM: Entries = {
         ("cornac", "peers", _CORNAC_VAE),
     ],
     "sasrec": [
-        ("augrec", "augrec", {}),
+        (
+            "augrec",
+            "augrec",
+            {"steps": 400, "learning_rate": 0.0005, "factors": 16, "max_length": 25, "ahead": 50},
+        ),
         ("recbole", "recbole", {"epochs": 2, "hidden_dropout_prob": 0.3, "attn_dropout_prob": 0.3}),
         ("rectools", "peers", _RECTOOLS_SASREC | {"epochs": 20}),
     ],
     "gru4rec": [
-        ("augrec", "augrec", {}),
+        ("augrec", "augrec", {"steps": 200, "learning_rate": 0.001, "factors": 32, "hidden": 64}),
         ("recbole", "recbole", {"epochs": 2}),
     ],
 }
@@ -100,5 +104,7 @@ TIME: Entries = RANDOM | {
         *RANDOM["bpr"][1:],
     ],
     "multvae": [("augrec", "augrec", {}), *RANDOM["multvae"][1:]],
+    "sasrec": [("augrec", "augrec", {}), *RANDOM["sasrec"][1:]],
+    "gru4rec": [("augrec", "augrec", {}), *RANDOM["gru4rec"][1:]],
 }
 ENTRIES: dict[str, Entries] = {"random": RANDOM, "time": TIME}

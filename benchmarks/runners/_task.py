@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-_WARM_ROWS = 2000
+_WARM_ROWS = 20_000
 
 Rank = Callable[[], np.ndarray]
 """Gives the k best unseen items of each case, positions int (n_cases, k), -1 where a place is empty."""
