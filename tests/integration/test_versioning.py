@@ -15,7 +15,7 @@ import zc.lockfile
 
 from augrec.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
 from augrec.settings import Settings
-from augrec.versioning import git, lineage, publish, rebuild, resume, stages, workspace
+from augrec.versioning import git, lineage, prune, publish, rebuild, resume, stages, workspace
 
 PIPELINE = """
 stages:
@@ -143,6 +143,32 @@ def test_a_run_begins_where_the_latest_published_one_ended(project: Settings) ->
     other = start(project, "other")
     assert other.restored == [] and not (other.path / "data" / "synthetic" / "one").exists()
     assert run_all(other)["synthesize@one"] == "ran"
+
+
+def test_pruning_leaves_reports_the_latest_runs_and_whatever_is_not_published(project: Settings) -> None:
+    for name in ("first", "second", "third"):
+        run = start(project, name)
+        run_all(run)
+        publish.publish(project, run)
+        (run.path / "reports").mkdir()
+        (run.path / "reports" / "report.html").write_text(name)
+    run_all(start(project, "failed"))
+    (project.runs / "first" / "own").write_bytes(b"0" * 10_000)
+    freed = prune.prune(project, keep=1)
+    assert list(freed) == ["first", "second"] and freed["first"] >= 10_000
+    for name in freed:
+        assert [path.name for path in (project.runs / name).rglob("*")] == ["reports", "report.html"]
+        with pytest.raises(InputError, match="no workspace"):
+            workspace.open_(project, name)
+    for name in ("third", "failed"):
+        assert stages.unfinished(project.runs / name) == []
+    assert prune.prune(project, keep=1) == {}
+    assert sorted(path.name for path in project.runs.glob("*")) == [
+        "failed", "failed.json", "first", "second", "third", "third.json",
+    ]  # fmt: skip
+    assert str(project.runs / "first") not in git.git(project.home, "worktree", "list")
+    # what was published is still there to begin the next run with
+    assert start(project, "next").restored == ["validate", "synthesize@one", "synthesize@two"]
 
 
 def test_resuming_twice_changes_nothing(project: Settings) -> None:

@@ -32,7 +32,7 @@ cli = typer.Typer(
 )
 cli.add_typer(data.app, name="data", rich_help_panel="Data")
 _PANELS: dict[str, list[Callable[..., None]]] = {
-    "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report],
+    "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report, runs.prune],
     "Models": [
         models.models,
         models.recommend,

@@ -1,4 +1,4 @@
-"""`augrec up`, `run`, `status`, `report`, `demo`: the platform and what runs on it."""
+"""`augrec up`, `run`, `status`, `report`, `prune`, `demo`: the platform and what runs on it."""
 
 from __future__ import annotations
 
@@ -173,6 +173,23 @@ def report(
             where=str(reports[-1]),
             fix="open that file yourself: it is one file that loads nothing from anywhere",
         )
+
+
+def prune(
+    keep: Annotated[int, typer.Option(help="So many of the latest published runs stay whole.", min=1)] = 10,
+) -> None:
+    """Free disk space: remove the workspaces of old published runs.
+
+    Their reports stay, and so do their commits and data, from which `augrec reproduce` rebuilds. Runs that are under way,
+    failed or dry are left alone.
+    """
+    from augrec.versioning.prune import prune
+
+    freed = prune(settings_.load(), keep)
+    for run_id, size in freed.items():
+        console.print(f"{run_id}  {size / 1e6:,.0f} MB", highlight=False)
+    total = f"{sum(freed.values()) / 1e6:,.0f} MB freed."
+    console.print(total if freed else f"Nothing to remove: no published run is older than the latest {keep}.")
 
 
 def _check_files(here: Settings) -> None:
