@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError, RefusedError
+from augrec.errors import RefusedError
 from augrec.recommenders import ials
 from augrec.recommenders._negatives import Negatives
 from augrec.recommenders._pairs import Batch, Pairs
@@ -53,16 +53,29 @@ def test_ials_settles():
     assert curve[-1]["change"] < 0.01 < curve[0]["change"]
 
 
-def test_ials_says_what_to_lower_where_a_large_catalogue_leaves_nothing_of_its_vectors():
+def test_ials_keeps_vectors_where_its_penalty_would_leave_nothing_of_them():
     draw = np.random.default_rng(1)
     sparse = pl.DataFrame(
         {"user": draw.integers(0, 3000, 9000), "item": draw.integers(0, 20_000, 9000)}
     ).select(user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item"))
-    with pytest.raises(ConfigError, match="penalty outweighs") as refused:
-        find("ials")({"factors": 8}).fit(sparse)
-    weight = float(refused.value.fix.split("to ")[1].split(" ")[0])
-    vectors = find("ials")({"factors": 8, "unobserved_weight": weight}).fit(sparse)._model_state()["vectors"]
-    assert np.abs(vectors).max() > 0.1
+    fitted = find("ials")({"factors": 8}).fit(sparse)
+    assert np.abs(fitted._model_state()["vectors"]).max() > 0.01
+    assert fitted.choices()["regularisation"] < fitted.config.regularisation
+    assert find("ials")({"factors": 8}).fit(rows()).choices() == {"regularisation": 0.01}
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_ials_knows_the_penalty_that_leaves_nothing_of_its_vectors(monkeypatch, exponent):
+    monkeypatch.setattr(ials, "_MOST", 1e9)
+    config = {"factors": 4, "epochs": 200, "frequency_exponent": exponent}
+    known = Histories.from_interactions(rows(), ItemIndex(rows()["item_id"]))
+    met = known.matrix()
+    limit = find("ials")(config)._vanishing(met, met.T.tocsr(), len(known))
+    less, more = (
+        find("ials")(config | {"regularisation": limit * share}).fit(rows())._model_state()["vectors"]
+        for share in (0.9, 1.1)
+    )
+    assert np.abs(less).max() > 0.01 and np.abs(more).max() < 1e-6
 
 
 def test_ials_solved_in_small_batches_is_the_same(monkeypatch):

@@ -16,7 +16,7 @@ from augrec.generators._whitening import Whitening
 from augrec.recommenders.ials import Ials
 
 _USERS_AT_ONCE = 2**16
-_ITEM_STATE = ("items", "popularity", "vectors")
+_ITEM_STATE = ("items", "popularity", "vectors", "penalty")
 _WEIGHT = "unobserved_weight"
 
 

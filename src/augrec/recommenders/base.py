@@ -222,7 +222,7 @@ class Recommender(Component):
         }
 
     def choices(self) -> dict[str, Any]:
-        """What a fitted model decided by itself on validation users, as JSON has it, for training.json; most decide nothing."""
+        """What a fitted model decided by itself, as JSON has it, for training.json; most decide nothing."""
         return {}
 
     def save(self, path: Path) -> None:

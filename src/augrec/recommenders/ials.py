@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,9 +25,9 @@ _CELLS = 2**23
 """About so many floats are gathered at once."""
 _ROWS = 2**16
 """So many users or items are improved at once."""
-_NOTHING = 1e-6
-_USUAL = 16
-"""What all pairs not met together weigh, in multiples of all pairs met, in data where the defaults do well."""
+_MOST = 0.5
+"""The most that the penalty may be, as a share of the one that leaves nothing of the vectors."""
+_POWER_STEPS = 30
 
 
 class IalsConfig(ComponentConfig):
@@ -37,7 +38,7 @@ class IalsConfig(ComponentConfig):
     unobserved_weight: float = Field(1.0, gt=0)
     """How much an item the user did not meet counts as a zero; an item met counts 1."""
     regularisation: float = Field(0.01, gt=0)
-    """Penalty on the vectors."""
+    """Penalty on the vectors; at most half of what would leave nothing of them, which sparse data soon reach."""
     frequency_exponent: float = Field(1.0, ge=0)
     """The penalty grows with this power of the evidence on a user or item; 0: the same for all."""
     epochs: int = Field(10, ge=1)
@@ -75,6 +76,8 @@ class Ials(Recommender):
             scale, where = self.config.factors**-0.5, device()
             self._items = torch.randn(histories.n_items, self.config.factors).mul_(0.1 * scale).to(where)
             self._items[torch.from_numpy(users_of.getnnz(1) == 0).to(where)] = 0
+            limit = _MOST * self._vanishing(seen, users_of, float(user_weight.sum()))
+            self._penalty = min(self.config.regularisation, limit or math.inf)
             users = torch.zeros(len(histories), self.config.factors, device=where)
             weight = torch.from_numpy(user_weight).float().to(where)[:, None]
             user_blocks = self._blocks(seen, histories.n_items, where)
@@ -85,19 +88,26 @@ class Ials(Recommender):
                 self._items = self._sweep(item_blocks, before, users, users.T @ (weight * users))
                 change = (self._items - before).norm() / self._items.norm().clamp(min=1e-12)
                 log({"step": epoch, "change": change.item()})
-            self._require_something(histories)
             self._keep(self._items)
 
-    def _require_something(self, histories: Histories) -> None:
-        """In a large catalogue the penalty, which grows with unobserved_weight × items, may leave nothing of the vectors."""
-        if self._items.abs().max() > _NOTHING:
-            return
-        weight = _USUAL * len(histories.items) / (len(histories) * histories.n_items)
-        raise ConfigError(
-            "iALS learnt nothing: its penalty outweighs what users met in so large a catalogue",
-            where="params.yaml, recommenders.ials",
-            fix=f"lower unobserved_weight, to {weight:.1g} for example, or regularisation",
-        )
+    def _vanishing(self, seen: sp.csr_matrix, users_of: sp.csr_matrix, n_users: float) -> float:
+        """The λ from which on all vectors shrink to nothing; 0 where nothing is met.
+
+        Near zero a sweep multiplies the items' vectors by M / λ², M = E_i⁻¹ Wᵀ E_u⁻¹ S with the evidence E of both sides, what
+        users met S and what items are wanted by Wᵀ: nothing is left if λ² is above M's largest eigenvalue.
+
+        Args:
+            seen: S, (n_users, n_items).
+            users_of: Wᵀ, (n_items, n_users).
+            n_users: the users' weight.
+        """
+        users, items = self._evidence(seen, seen.shape[1]), self._evidence(users_of, n_users)
+        vector, grown = np.ones(len(items)), 0.0
+        for _ in range(_POWER_STEPS):
+            vector = users_of @ (seen @ vector / users) / items
+            grown = float(np.linalg.norm(vector))
+            vector /= grown or 1.0
+        return math.sqrt(grown)
 
     def _keep(self, items: torch.Tensor) -> None:
         """The items' vectors and Σ vector × its transpose, (factors, factors), with which every user's problem begins."""
@@ -121,9 +131,13 @@ class Ials(Recommender):
         )
 
     def _penalties(self, entries: sp.csr_matrix, n_others: float) -> torch.Tensor:
-        """λ times the power of the evidence on each row, float32 (n,)."""
-        evidence = np.asarray(entries.sum(1)).ravel() + self.config.unobserved_weight * n_others
-        return torch.from_numpy(self.config.regularisation * evidence**self.config.frequency_exponent).float()
+        """λ times the evidence on each row, float32 (n,)."""
+        return torch.from_numpy(self._penalty * self._evidence(entries, n_others)).float()
+
+    def _evidence(self, entries: sp.csr_matrix, n_others: float) -> np.ndarray:
+        """The power ν of the evidence on each row, float64 (n,)."""
+        met = np.asarray(entries.sum(1), dtype=np.float64).ravel()
+        return (met + self.config.unobserved_weight * n_others) ** self.config.frequency_exponent
 
     def _solve(
         self, entries: sp.csr_matrix, others: torch.Tensor, gram: torch.Tensor, n_others: float
@@ -147,10 +161,7 @@ class Ials(Recommender):
         """Batches of rows: their places (B,), the right sides of their normal equations (B, factors), and the Cholesky
         factors of the left sides (B, factors, factors). Rows without entries are left out."""
         config, where = self.config, others.device
-        evidence = np.asarray(entries.sum(1)).ravel() + config.unobserved_weight * n_others
-        penalties = (
-            torch.from_numpy(config.regularisation * evidence**config.frequency_exponent).float().to(where)
-        )
+        penalties = self._penalties(entries, n_others).to(where)
         for rows, columns, weights in _padded(entries, others.shape[1], where):
             met = others[columns]  # (B, L, factors)
             weighted = met * weights[:, :, None]
@@ -208,10 +219,15 @@ class Ials(Recommender):
             shares = torch.einsum("emf,ef->em", asked[user], given).cpu().numpy()
         return shares * histories.weights[:, None]
 
+    def choices(self) -> dict[str, float]:
+        """The penalty it was trained with."""
+        return {"regularisation": self._penalty}
+
     def _model_state(self) -> dict[str, np.ndarray]:
-        return {"vectors": self._items.cpu().numpy()}
+        return {"vectors": self._items.cpu().numpy(), "penalty": np.array([self._penalty])}
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
+        self._penalty = float(state["penalty"][0])
         self._keep(torch.from_numpy(state["vectors"]).to(device()))
 
 
