@@ -1,14 +1,16 @@
 """Time and memory as interactions grow tenfold: `python -m benchmarks.growth`, with simulated shops.
 
-Each recommender trains in a process of its own and ranks the catalogue for 10,000 users. The slope is that of log time over
-log interactions from the size before: 1 is linear, above 1 grows faster than the data. Users grow with the interactions,
-the catalogue with their square root. Neural recommenders take a fixed number of gradient steps: what grows is the rest.
+Each recommender trains in a process of its own and ranks the catalogue for 10,000 users, whose lists are then measured. The
+slope is that of log time over log interactions from the size before: 1 is linear, above 1 grows faster than the data. Users
+grow with the interactions, the catalogue with their square root. Neural recommenders take a fixed number of gradient steps:
+what grows is the rest. The router is left out: it trains its members.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,12 +24,10 @@ from augrec.data.slices import slice_of
 from augrec.seeds import rng
 from benchmarks import tables
 from benchmarks.environments import WHERE
-from benchmarks.measure import Machine, train
+from benchmarks.measure import Machine, quality, train
 
 N_CASES = 10_000
-LEFT_OUT = ("content", "demographics", "mmoe", "router")
-"""They need items, users or features beside the interactions."""
-SETTINGS: dict[str, dict[str, int]] = {}
+LEFT_OUT = ("router",)
 
 
 def main() -> None:
@@ -39,15 +39,14 @@ def main() -> None:
         split = given.where / f"growth-{wanted}"
         sizes.append(_prepare(wanted, split, given.seed))
         for model, facts in found.items():
-            facts.append(
-                train("augrec", "augrec", model, SETTINGS.get(model, {}), split, machine, given.seed)
-            )
+            facts.append(_measure(model, split, machine, given.seed))
     parts = [
         tables.markdown(("interactions", "users", "items"), [[f"{n:,}" for n in size] for size in sizes]),
         _table("cpu_seconds", "CPU seconds of training, and the slope since the size before", found, sizes),
         _table("seconds", "Seconds of training", found, sizes),
-        _table("rank_seconds", f"Seconds of ranking for {N_CASES:,} users", found, sizes),
+        _table("evaluation_seconds", f"Seconds of ranking and measuring for {N_CASES:,} users", found, sizes),
         _table("grown_mib", "MiB that training added", found, sizes),
+        _table("rank_grown_mib", "MiB that ranking added", found, sizes),
     ]
     tables.write("growth", "Growth", parts, tables.command_line("benchmarks.growth"), tables.own_versions())
 
@@ -58,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     )
     models = [name for name in available("augrec.recommenders") if name not in LEFT_OUT]
     parser.add_argument("--models", nargs="+", default=models, choices=models)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[100_000, 1_000_000], help="up to 10000000")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--deadline", type=int, default=600, help="seconds after which a recommender is given up"
@@ -69,23 +68,38 @@ def _arguments() -> argparse.Namespace:
 
 
 def _prepare(wanted: int, split: Path, seed: int) -> tuple[int, int, int]:
-    """Simulate; write train.parquet and cases.parquet without targets; (interactions, users, items) of training."""
+    """Simulate and write the split, its users' later rows being what is wanted; (interactions, users, items) of training."""
     shop = ShopConfig(
-        n_users=wanted // 50, n_items=round(1000 * math.sqrt(wanted / 100_000)), n_interactions=round(wanted * 1.9)
+        n_users=wanted // 50, n_items=round(1000 * math.sqrt(wanted / 100_000)), n_interactions=round(wanted * 3.2)
     )  # fmt: skip
-    events = simulate(shop, seed).interactions.select(C.USER, C.ITEM, C.TIMESTAMP)
-    rows = events.unique([C.USER, C.ITEM], keep="first", maintain_order=True).head(wanted)
-    users = rows[C.USER].unique().sort()
-    asked = users.gather(np.sort(rng(seed, "cases").permutation(len(users))[:N_CASES]))
-    met = rows.filter(pl.col(C.USER).is_in(asked.implode())).group_by(C.USER).agg(history=pl.col(C.ITEM))
-    lengths = met["history"].list.len().to_numpy().astype(np.int64)
+    tables = simulate(shop, seed)
+    events = tables.interactions.select(C.USER, C.ITEM, C.TIMESTAMP)
+    rows = events.unique([C.USER, C.ITEM], keep="first", maintain_order=True)
+    size = min(wanted, int(0.95 * len(rows)))
+    train_rows, later = rows.head(size), rows.tail(-size)
+    lists = [
+        part.group_by(C.USER).agg(pl.col(C.ITEM).alias(name))
+        for part, name in ((train_rows, "history"), (later, "targets"))
+    ]
+    cases = lists[0].join(lists[1], on=C.USER).sort(C.USER)
+    cases = cases[np.sort(rng(seed, "cases").permutation(len(cases))[:N_CASES])]
+    lengths = cases["history"].list.len().to_numpy().astype(np.int64)
     split.mkdir(parents=True, exist_ok=True)
-    rows.write_parquet(split / "train.parquet")
-    cases = met.with_columns(
-        slice=pl.Series(slice_of(lengths).tolist()), targets=pl.col("history").list.head(0)
-    )
-    cases.sort(C.USER).write_parquet(split / "cases.parquet")
-    return len(rows), len(users), rows[C.ITEM].n_unique()
+    train_rows.write_parquet(split / "train.parquet")
+    cases.with_columns(slice=pl.Series(slice_of(lengths).tolist())).write_parquet(split / "cases.parquet")
+    tables.items.write_parquet(split / "items.parquet")
+    tables.users.write_parquet(split / "users.parquet")
+    return len(train_rows), train_rows[C.USER].n_unique(), train_rows[C.ITEM].n_unique()
+
+
+def _measure(model: str, split: Path, machine: Machine, seed: int) -> dict[str, float] | None:
+    """What training and ranking took, and ranking and measuring together; None where training failed."""
+    facts = train("augrec", "augrec", model, {}, split, machine, seed)
+    if facts is None:
+        return None
+    began = time.perf_counter()
+    quality("augrec", model, split)
+    return facts | {"evaluation_seconds": facts["rank_seconds"] + time.perf_counter() - began}
 
 
 def _table(

@@ -1,7 +1,7 @@
 """What every library's runner shares: read the split, train on the clock, rank, write. Needs only numpy and polars.
 
 `python run_<library>.py MODEL SPLIT OUT --settings JSON --threads N --k K --seed S` writes OUT.parquet (user_id, items) and
-OUT.json (seconds and memory of training, seconds of ranking). The clock starts when the library's own data object stands, so that a peer
+OUT.json (seconds and memory of training and of ranking). The clock starts when the library's own data object stands, so that a peer
 is never charged for its conversion; augrec's clock starts at the table of ids.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-_WARM_ROWS = 20_000
+_WARM_ROWS = 2000
 
 Rank = Callable[[], np.ndarray]
 """Gives the k best unseen items of each case, positions int (n_cases, k), -1 where a place is empty."""
@@ -37,6 +37,7 @@ class Task:
         user, item: positions of each training row, int32 (n_rows,).
         asked: the users to rank for, positions int32 (n_cases,).
         settings: of the model, in the library's own names.
+        folder: the split's.
     """
 
     train: pl.DataFrame
@@ -49,6 +50,7 @@ class Task:
     k: int
     threads: int
     seed: int
+    folder: Path
 
     @classmethod
     def of(cls, train: pl.DataFrame, asked: pl.Series, **rest: Any) -> Task:
@@ -59,7 +61,7 @@ class Task:
     def small(self) -> Task:
         """The first rows alone: to load and compile what is loaded and compiled at first use."""
         train = self.train.head(_WARM_ROWS)
-        rest = {name: getattr(self, name) for name in ("settings", "k", "threads", "seed")}
+        rest = {name: getattr(self, name) for name in ("settings", "k", "threads", "seed", "folder")}
         return Task.of(train, train["user_id"].unique().sort(), **rest)
 
     def lists(self) -> list[np.ndarray]:
@@ -93,7 +95,8 @@ def main(models: dict[str, Model]) -> None:
     given = parser.parse_args()
     train = pl.read_parquet(given.split / "train.parquet")
     asked = pl.read_parquet(given.split / "cases.parquet", columns=["user_id"])["user_id"]
-    task = Task.of(train, asked, settings=given.settings, k=given.k, threads=given.threads, seed=given.seed)
+    told = {"settings": given.settings, "k": given.k, "threads": given.threads, "seed": given.seed}
+    task = Task.of(train, asked, folder=given.split, **told)
     build = models[given.model]
     build(task.small())()()
     fit = build(task)
@@ -102,9 +105,11 @@ def main(models: dict[str, Model]) -> None:
     rank = fit()
     facts = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
     facts |= {"peak_mib": _status("VmHWM"), "grown_mib": _status("VmHWM") - before}
-    wall = time.perf_counter()
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    before, wall = _status("VmRSS"), time.perf_counter()
     places = rank()
     facts["rank_seconds"] = time.perf_counter() - wall
+    facts["rank_grown_mib"] = _status("VmHWM") - before
     ids = np.append(task.items, "")[places]  # -1 is the last
     pl.DataFrame({"user_id": asked, "items": ids.tolist()}).write_parquet(given.out.with_suffix(".parquet"))
     given.out.with_suffix(".json").write_text(json.dumps(facts))

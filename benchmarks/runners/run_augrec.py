@@ -1,4 +1,4 @@
-"""augrec's recommenders; the clock runs from the table of ids on, indexing included."""
+"""augrec's recommenders; the clock runs from the table of ids on, indexing included. Items and users are given where there are any."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from augrec.recommenders.base import find
 def model(name: str) -> Model:
     def build(task: Task) -> Fit:
         threads = {"threads": task.threads} if "threads" in find(name).Config.model_fields else {}
+        files = {side: task.folder / f"{side}.parquet" for side in ("items", "users")}
+        known = {side: pl.read_parquet(file) for side, file in files.items() if file.exists()}
 
         def fit() -> Rank:
-            fitted = find(name)(task.settings | threads, seed=task.seed).fit(task.train)
+            fitted = find(name)(task.settings | threads, seed=task.seed).fit(task.train, **known)
 
             def rank() -> np.ndarray:
                 met = pl.Series(
