@@ -130,8 +130,8 @@ def challenge(
 ) -> None:
     """Try a version out beside the champion: the service follows within seconds, promotion is another matter.
 
-    What it is used for, unseen answers or a share of the users, is set under serving.rollout in params.yaml;
-    `augrec report ab` compares the two.
+    What it is used for, unseen answers or a share of the users, is set under
+    serving.rollout in params.yaml; `augrec report ab` compares the two.
 
       $ augrec challenge 7
       $ augrec challenge          # no longer
@@ -160,8 +160,9 @@ def rollback(
 def reproduce(version: Annotated[int, typer.Argument(help="A registered version.")]) -> None:
     """Rebuild a version from its commit, every stage run again, and say whether it is identical.
 
-    Nothing is restored from the cache: it takes about as long as the run that made the version. The platform need not
-    run. Ends with exit code 1 where anything differs.
+    Nothing is restored from the cache: it takes about as long as the run that
+    made the version. The platform need not run. Ends with exit code 1 where
+    anything differs.
     """
     from augrec.orchestration import reproducing
 

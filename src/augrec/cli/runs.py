@@ -25,8 +25,8 @@ FIELDS: Final = (*LISTS, "data_start", "data_end", "repetitions", "max_synthetic
 def demo() -> None:
     """The whole thing on MovieLens 100k: fetch data, start the platform, retrain, show the result.
 
-    Data that is there already is used as it is. A second run restores every stage whose data, parameters and code are
-    unchanged.
+    Data that is there already is used as it is. A second run restores every
+    stage whose data, parameters and code are unchanged.
     """
     from augrec.cli.following import run_and_show
 
@@ -180,8 +180,8 @@ def prune(
 ) -> None:
     """Free disk space: remove the workspaces of old published runs.
 
-    Their reports stay, and so do their commits and data, from which `augrec reproduce` rebuilds. Runs that are under way,
-    failed or dry are left alone.
+    Their reports stay, and so do their commits and data, from which `augrec
+    reproduce` rebuilds. Runs that are under way, failed or dry are left alone.
     """
     from augrec.versioning.prune import prune
 
