@@ -41,10 +41,11 @@ def shop(n_users: int = 40, seed: int = 0) -> pl.DataFrame:
 
 
 def people(table: pl.DataFrame) -> pl.DataFrame:
-    """Attributes of the users of a table: a group, an age, a name."""
-    ids = table["user_id"].unique().sort()
+    """Attributes of the users of a table: a group, an age, a name, and whether they did much."""
+    lengths = table.group_by("user_id").len().sort("user_id")
+    ids, busy = lengths["user_id"], lengths["len"] > 6
     return pl.DataFrame({"user_id": ids, "group": ["a" if i % 2 else "b" for i in range(len(ids))],
-                         "age": list(range(20, 20 + len(ids))), "name": ids})  # fmt: skip
+                         "age": list(range(20, 20 + len(ids))), "name": ids, "busy": busy})  # fmt: skip
 
 
 def fitted(name: str, seed: int = 3) -> base.Generator:
@@ -135,6 +136,25 @@ def test_the_asked_for_length_is_kept(generator, asked, low, high):
 def test_a_condition_nobody_meets_is_refused(generator, condition):
     with pytest.raises(ConfigError):
         generator.sample(3, condition=condition)
+
+
+def test_the_users_of_a_sample_have_the_attributes_they_were_drawn_with(generator):
+    drawn = {"n": 40, "condition": {"group": "a"}, "seed": 8}
+    sample, users = generator.sample(**drawn), generator.attributes(**drawn)
+    assert users.equals(generator.attributes(**drawn))
+    lengths = sample.group_by("user_id", maintain_order=True).len()
+    assert users["user_id"].equals(lengths["user_id"])
+    assert users["busy"].cast(pl.String).equals((lengths["len"] > 6).cast(pl.String).alias("busy"))
+    assert users["busy"].n_unique() == 2 and set(users["group"]) == {"a"}
+    assert generator.attributes(0).columns == ["user_id", "group", "age", "busy"], "names cannot be asked for"
+
+
+def test_a_number_is_given_by_its_range_and_a_condition_asks_for_it_so(generator):
+    ranges = generator.attributes(1)["age"].dtype.categories.to_list()
+    assert sorted(ranges) == ["<=30", "<=40", "<=49", ">49"], "a quarter of the people aged 20 to 59 each"
+    assert generator.attributes(9, condition={"age": "<=30", "busy": True})["age"].unique().to_list() == [
+        "<=30"
+    ]
 
 
 def test_times_stay_inside_the_training_time(generator):
@@ -305,6 +325,6 @@ def test_attributes_are_taken_where_they_are_usable():
     conditions = base.find("profile_gan")(QUICK["profile_gan"] | {"max_attribute_values": 5}).fit(
         table, users=people(table).filter(pl.col("user_id") != "u000")
     ).conditions  # fmt: skip
-    assert set(conditions.labels) == {"group", "age"}, "a name is different for everybody"
+    assert set(conditions.labels) == {"group", "age", "busy"}, "a name is different for everybody"
     assert "unknown" in conditions.labels["group"], "a user without a row is kept"
     assert len(conditions.labels["age"]) == 5, "four quarters and unknown"

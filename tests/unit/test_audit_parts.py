@@ -14,6 +14,8 @@ from augrec.audit.evidence import Evidence, People
 from augrec.audit.rows import row_fidelity
 from augrec.audit.utility import utility
 from augrec.data.columns import INTERACTIONS
+from augrec.data.labels import labelled, ranges
+from augrec.generators._conditions import Conditions
 
 CONFIG = AuditConfig(bootstrap_samples=200)
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -96,20 +98,31 @@ def test_a_copy_gives_hidden_items_away_and_a_fresh_sample_does_not():
 
 
 def test_the_attribute_that_a_copy_carries_is_given_away():
+    """Real incomes are numbers, those of a sample ranges, of which it need not hold all."""
     rng = np.random.default_rng(5)
 
-    def attributes(n: int, secret: np.ndarray | None = None) -> pl.DataFrame:
+    def attributes(n: int) -> pl.DataFrame:
         return pl.DataFrame({"user_id": [str(at) for at in range(n)], "colour": rng.choice(["red", "blue"], n).tolist(),
-                             "income": (rng.normal(50, 9, n) if secret is None else secret).tolist()})  # fmt: skip
+                             "income": rng.normal(50, 9, n).tolist()})  # fmt: skip
 
-    known = attributes(200)
-    income = known["income"].to_numpy()
-    copied = attribute_disclosure(
-        people(MEMBERS), (known, attributes(120), attributes(200, income)), CONFIG, seed=1
-    )
-    assert copied["attribute_disclosed"] == "income" and copied["attribute_disclosure_low"] > 0.8
-    honest = attribute_disclosure(people(FRESH), (known, attributes(120), attributes(200)), CONFIG, seed=1)
+    def drawn_like(users: pl.DataFrame) -> pl.DataFrame:
+        return Conditions.of(users["user_id"].to_numpy(), np.ones(200), users, 32).attributes(np.arange(200))
+
+    known, others = attributes(200), attributes(120)
+    secret = drawn_like(known).with_columns(drawn_like(attributes(200))["colour"])
+    copied = attribute_disclosure(people(MEMBERS), (known, others, secret), CONFIG, seed=1)
+    assert copied["attribute_disclosed"] == "income" and copied["attribute_disclosure_low"] > 0.9
+    honest = attribute_disclosure(people(FRESH), (known, others, drawn_like(attributes(200))), CONFIG, seed=1)
     assert honest["attribute_disclosure_low"] < 0.1
+
+
+def test_a_number_counts_as_the_range_it_is_in_and_who_tells_none_as_unknown():
+    ages = pl.Series("age", [18, 25, 26, None, 70])
+    labels = [">45", "<=45", "<=25", "unknown"]
+    assert labelled(ages, labels).to_list() == ["<=25", "<=25", "<=45", "unknown", ">45"]
+    assert labelled(ages, ["18", "25"]).to_list() == ["18", "25", "26", "unknown", "70"]
+    assert labelled(ages.cast(pl.String), labels).to_list() == ["18", "25", "26", "unknown", "70"]
+    assert ranges([1234567.8, 25.0, 1234567.9]) == ["<=25", "<=1.23457e+06", ">1.23457e+06"]
 
 
 @pytest.fixture(scope="module")

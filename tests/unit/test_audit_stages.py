@@ -1,17 +1,21 @@
 """From a training set to a generator, a sample, its audit and the policies' training sets, as stages."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
 
 from augrec.data.clean import clean
+from augrec.data.columns import INTERACTIONS
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import split
 from augrec.errors import ConfigError, InputError
 from augrec.files import read_json
+from augrec.generators._conditions import Conditions
 from augrec.stages import audit, augment, synthesize, train_generator
 from augrec.stages.prepare import write_prepared
 
@@ -22,6 +26,7 @@ PARAMS["generators"]["profile_gan"] = {"steps": 10, "batch_size": 16, "hidden": 
 def workspace(folder: Path) -> Path:
     """The files a run has before its generators are trained."""
     tables = simulate(ShopConfig(n_users=150, n_items=60, n_interactions=3000), seed=1)
+    tables = tables._replace(users=tables.users.with_columns(income=20_000 + 350.5 * pl.int_range(pl.len())))
     interactions = clean(tables.interactions, PARAMS["prepare"]["positive"], min_item_interactions=1)
     parts = split(interactions, PrepareConfig.model_validate(PARAMS["prepare"]).split, seed=1)
     write_prepared(folder / "data/prepared", tables, interactions, interactions, parts)
@@ -64,7 +69,7 @@ def test_the_stages_write_what_they_promise(finished):
     assert {"component.json", "arrays.safetensors", "curve.csv"} <= names(
         finished / "models/generators/profile_gan"
     )
-    sample = {"interactions.parquet", "realness.parquet", "sample.json"}
+    sample = {"interactions.parquet", "users.parquet", "realness.parquet", "sample.json"}
     assert names(finished / "data/synthetic/profile_gan") == sample
     assert names(finished / "reports/audit/profile_gan") == {"audit.json", "distributions.json", "index.html"}
     assert names(finished / "data/augmented") == set(PARAMS["run"]["policies"])
@@ -92,6 +97,97 @@ def test_the_sample_has_as_many_users_as_the_ratio_says(finished):
     facts = read_json(finished / "data/synthetic/profile_gan/sample.json")
     real = pl.read_parquet(finished / "data/training_set/interactions.parquet")["user_id"].n_unique()
     assert facts["n_users"] == facts["n_real_users"] == real
+
+
+def test_the_sample_says_who_its_users_are_and_the_audit_asks_whether_that_gives_people_away(finished):
+    rows, users = (
+        pl.read_parquet(finished / "data/synthetic/profile_gan" / name)
+        for name in ("interactions.parquet", "users.parquet")
+    )
+    assert users["user_id"].equals(rows["user_id"].unique().sort())
+    assert users.columns == ["user_id", "age_group", "region", "income"]
+    real = pl.read_parquet(finished / "data/training_set/users.parquet")
+    assert set(users["region"]) <= set(real["region"])
+    assert len(users["income"].dtype.categories) == 4, "numbers are ranges"
+    report = finished / "reports/audit/profile_gan"
+    privacy = read_json(report / "audit.json")["privacy"]
+    assert privacy["attribute_disclosure_low"] < 0.1 < privacy["attribute_disclosure_chance"]
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert f"“{privacy['attribute_disclosed']}” is given away most" in page
+
+
+def test_ranges_that_members_gave_away_are_seen_by_the_stage(finished, tmp_path, monkeypatch):
+    """The sample is made the training users themselves, under other names."""
+    shutil.copytree(finished / "data", tmp_path / "data")
+    made, real = tmp_path / "data/synthetic/profile_gan", tmp_path / "data/training_set"
+    rows, users = (pl.read_parquet(real / name) for name in ("interactions.parquet", "users.parquet"))
+    ids = users["user_id"].to_numpy()
+    labels = Conditions.of(ids, np.ones(len(ids)), users, 32).attributes(np.arange(len(ids)))
+    synthetic = pl.concat_str(pl.lit("synthetic:"), "user_id")
+    users.select(synthetic.alias("user_id"), labels["income"]).write_parquet(made / "users.parquet")
+    rows.select(list(INTERACTIONS)).with_columns(
+        synthetic.alias("user_id"), pl.lit("gan").alias("origin")
+    ).write_parquet(made / "interactions.parquet")
+    set_params(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    audit.main("profile_gan")
+    privacy = read_json(tmp_path / "reports/audit/profile_gan/audit.json")["privacy"]
+    assert privacy["attribute_disclosed"] == "income" and privacy["attribute_disclosure_low"] > 0.8
+
+
+def test_a_sample_of_a_shop_that_knows_no_attributes_carries_none(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished / "data", tmp_path / "data", ignore=shutil.ignore_patterns("synthetic"))
+    for folder in ("training_set", "prepared"):
+        path = tmp_path / "data" / folder / "users.parquet"
+        pl.read_parquet(path).select("user_id").write_parquet(path)
+    set_params(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    for stage in (train_generator, synthesize, audit):
+        stage.main("profile_gan")
+    assert "users.parquet" not in names(tmp_path / "data/synthetic/profile_gan")
+    page = (tmp_path / "reports/audit/profile_gan/index.html").read_text(encoding="utf-8")
+    assert "The sample carries no attributes of people" in page
+
+
+def drawn_with(folder: Path, finished: Path, condition: dict) -> pl.DataFrame:
+    """Length, region and income of the users that the stage draws under `synthesis.condition`."""
+    for part in ("models", "data/training_set"):
+        if not (folder / part).exists():
+            (folder / part).parent.mkdir(exist_ok=True)
+            (folder / part).symlink_to(finished / part)
+    set_params(folder, {"synthesis": {"ratio": 0.5, "condition": condition}})
+    synthesize.main("profile_gan")
+    made = folder / "data/synthetic/profile_gan"
+    assert read_json(made / "sample.json")["condition"] == condition.get("profile_gan", {})
+    lengths = pl.read_parquet(made / "interactions.parquet").group_by("user_id").len()
+    return pl.read_parquet(made / "users.parquet").join(lengths, on="user_id")
+
+
+def test_params_decide_whom_a_sample_is_of(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = drawn_with(tmp_path, finished, {"profile_gan": {"length": "6-20", "region": "north"}})
+    assert set(asked["region"]) == {"north"} and asked["len"].is_between(6, 20).all()
+    free = drawn_with(tmp_path, finished, {"latent_gan": {"region": "north"}})
+    assert free["region"].n_unique() == 5, "what another generator is asked for does not count"
+
+
+@pytest.mark.parametrize(
+    ("condition", "named"),
+    [
+        ({"no_such_gan": {"length": 7}}, "no_such_gan"),
+        ({"profile_gan": {"shoe_size": 43}}, "shoe_size"),
+        ({"profile_gan": {"region": "moon"}}, "moon"),
+        ({"profile_gan": {"length": "many"}}, "many"),
+        ({"profile_gan": {"length": "500+"}}, "500+"),
+        ({"profile_gan": "north"}, "synthesis.condition.profile_gan"),
+    ],
+)
+def test_a_condition_that_cannot_be_met_names_params_yaml(condition, named, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as refused:
+        drawn_with(tmp_path, finished, condition)
+    assert named in refused.value.what and refused.value.where.startswith("params.yaml")
+    assert not (tmp_path / "data/synthetic").exists()
 
 
 def test_policies_say_what_they_are_and_which_samples_they_used(finished):

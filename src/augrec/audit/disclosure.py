@@ -13,10 +13,10 @@ from augrec.audit.evidence import People
 from augrec.audit.membership import length_weights, resampled
 from augrec.audit.nearest import nearest, some_rows
 from augrec.data.columns import Columns as C
+from augrec.data.labels import labelled
 from augrec.seeds import rng
 
 _MIN_ITEMS = 4
-_MAX_VALUES = 32
 _NAMES = ("item_disclosure", "item_disclosure_low", "item_disclosure_high", "item_disclosure_chance")
 
 
@@ -47,12 +47,12 @@ def attribute_disclosure(
 
     The attacker knows a person's items, finds the nearest synthetic profile and guesses that its attribute is the
     person's. attribute_disclosure is that of the worst attribute, its name attribute_disclosed; both as for
-    `item_disclosure`. Attributes of more than 32 values are cut at their quartiles if they are numbers, else left out.
+    `item_disclosure`. Real people's numbers are put into the ranges that the sample's labels name.
 
     Args:
         people: profiles.
-        known: attributes of members, others and synthetic users, one row for each profile in its order; columns that not
-            all three have are passed over.
+        known: attributes of members and others as they are, and of synthetic users as `Generator.attributes` gives them, one
+            row for each profile in its order; columns that not all three have are passed over.
         config, seed: knobs, and the seed of what is drawn.
     """
     names = (
@@ -126,16 +126,10 @@ def _excess(
 
 def _codes(columns: list[pl.Series]) -> list[np.ndarray] | None:
     """The values of three columns as numbers that mean the same in each; None where there is nothing to compare."""
-    if len(columns) < 3 or any(column.dtype.is_nested() for column in columns):
+    if len(columns) < 3:
         return None
-    together = pl.concat([column.cast(pl.String) for column in columns])
-    if together.n_unique() > _MAX_VALUES:
-        if not all(column.dtype.is_numeric() for column in columns):
-            return None
-        numbers = pl.concat([column.cast(pl.Float64) for column in columns]).fill_null(0.0)
-        edges = np.quantile(numbers.to_numpy(), [0.25, 0.5, 0.75])
-        labels = np.searchsorted(edges, numbers.to_numpy())
-    else:
-        labels = np.unique(together.fill_null("").to_numpy().astype(str), return_inverse=True)[1]
-    ends = np.cumsum([len(column) for column in columns])[:-1]
-    return np.split(labels, ends) if len(np.unique(labels)) > 1 else None
+    made = columns[2].dtype
+    labels = made.categories.to_list() if isinstance(made, pl.Enum) else []
+    together = pl.concat([labelled(column.rename(""), labels) for column in columns])
+    codes = np.unique(together.to_numpy().astype(str), return_inverse=True)[1]
+    return np.split(codes, np.cumsum([len(column) for column in columns])[:-1]) if codes.any() else None

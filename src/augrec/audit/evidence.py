@@ -32,7 +32,7 @@ class Evidence:
         valid_from, test_from: the cuts of the split, UTC; None where time is not cut for all alike.
         items: the items table, for category shares and for recommenders that read it; optional.
         users: attributes of real users, user_id and a column each; optional.
-        sample_users: the same of the synthetic users, where the sample carries attributes; optional.
+        sample_users: the same of the synthetic users as labels (`Generator.attributes`), where the sample carries any; optional.
         cases: validation cases (`augrec.data.cases.CASES`), for the utility; optional.
         sample_facts: sample.json: who drew the sample, and a differentially private generator's ε and δ.
     """

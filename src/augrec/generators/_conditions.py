@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 
 from augrec.data.columns import Columns as C
+from augrec.data.labels import labelled, ranges
 from augrec.errors import ConfigError
 
 LENGTH = "length"
-_UNKNOWN = "unknown"
+WHERE = "params.yaml, synthesis.condition; or sample(condition=...)"
+"""Where conditions come from."""
 _BINS = 4
 
 
@@ -47,9 +49,7 @@ class Conditions:
             text = _as_labels(column, max_values)
             if text is None:
                 continue
-            values, positions = np.unique(
-                text.fill_null(_UNKNOWN).to_numpy().astype(str), return_inverse=True
-            )
+            values, positions = np.unique(text.to_numpy().astype(str), return_inverse=True)
             labels[column.name] = values.tolist()
             codes.append(positions)
         table = np.stack(codes, axis=1) if codes else np.empty((len(ids), 0))
@@ -88,15 +88,25 @@ class Conditions:
                 low, high = _parse_range(str(wanted))
                 fits &= (self.lengths >= low) & (self.lengths <= high)
             else:
-                fits &= self.codes[:, self._attribute(name)] == self._value(name, str(wanted))
+                text = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
+                fits &= self.codes[:, self._attribute(name)] == self._value(name, text)
         rows = np.nonzero(fits)[0]
         if not len(rows):
             raise ConfigError(
                 f"no training user meets the condition {dict(condition)}",
-                where="sample(condition=...)",
+                where=WHERE,
                 fix=f"training profiles have {self.lengths.min()} to {self.lengths.max()} items; ask for less at once",
             )
         return random.choice(rows, n)
+
+    def attributes(self, rows: np.ndarray) -> pl.DataFrame:
+        """A column for each attribute, an Enum of its labels, of rows int64 (m,); no columns where there are none."""
+        return pl.DataFrame(
+            [
+                pl.Series(name, values, dtype=pl.Enum(values)).gather(self.codes[rows, at])
+                for at, (name, values) in enumerate(self.labels.items())
+            ]
+        )
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays to store."""
@@ -125,7 +135,7 @@ class Conditions:
         if name not in self.labels:
             raise ConfigError(
                 f"the generator knows no attribute {name!r}",
-                where="sample(condition=...)",
+                where=WHERE,
                 fix=f"use one of: {', '.join([LENGTH, *self.labels])}",
             )
         return list(self.labels).index(name)
@@ -134,7 +144,7 @@ class Conditions:
         if value not in self.labels[name]:
             raise ConfigError(
                 f"no training user has {name} = {value!r}",
-                where="sample(condition=...)",
+                where=WHERE,
                 fix=f"use one of: {', '.join(self.labels[name])}",
             )
         return self.labels[name].index(value)
@@ -144,14 +154,12 @@ def _as_labels(column: pl.Series, max_values: int) -> pl.Series | None:
     """The attribute as text, or None where it cannot be one."""
     known = column.drop_nulls()
     if column.dtype.is_numeric() and known.n_unique() > max_values:
-        edges = np.unique(known.cast(pl.Float64).quantile(np.linspace(0, 1, _BINS + 1)[1:-1].tolist()))
-        names = np.array([*(f"<={edge:g}" for edge in edges), f">{edges[-1]:g}"])
-        bins = np.searchsorted(edges, column.cast(pl.Float64).fill_null(0.0).to_numpy(), side="left")
-        return pl.Series(column.name, names[bins].tolist()).set(column.is_null(), None)
+        edges = known.cast(pl.Float64).quantile(np.linspace(0, 1, _BINS + 1)[1:-1].tolist())
+        return labelled(column, ranges(edges))
     simple = column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
     if not simple or not 2 <= known.n_unique() <= max_values:
         return None
-    return column.cast(pl.String)
+    return labelled(column, [])
 
 
 def _parse_range(text: str) -> tuple[int, float]:
@@ -160,7 +168,7 @@ def _parse_range(text: str) -> tuple[int, float]:
     if not low.isdigit() or (dash and not high.isdigit()):
         raise ConfigError(
             f"{text!r} is not a range of profile lengths",
-            where="sample(condition=...)",
+            where=WHERE,
             fix='write "6-20", "21+" or "7"',
         )
     if text.endswith("+"):

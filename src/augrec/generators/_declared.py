@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from augrec.data.columns import Columns as C
+from augrec.data.labels import UNKNOWN, labelled, ranges
 from augrec.errors import ConfigError
 
-_UNKNOWN = "unknown"
 _WHERE = "params.yaml, privacy.attributes"
 _GROWTH = 1.3
 _MOST_CELLS = 2**16
@@ -82,17 +82,15 @@ def declared_cells(
 
 
 def _codes(column: pl.Series, values: Sequence[str] | Sequence[float]) -> tuple[list[str], np.ndarray]:
+    labels = [str(value) for value in values]
     if column.dtype.is_numeric():
         edges = [value for value in values if isinstance(value, int | float)]
         if len(edges) < max(len(values), 1):
             raise ConfigError(
                 f"{column.name} is a number", where=_WHERE, fix="give edges to cut it at, such as [25, 45]"
             )
-        edges.sort()
-        names = [*(f"<={edge:g}" for edge in edges), f">{edges[-1]:g}", _UNKNOWN]
-        numbers = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        return names, np.where(np.isnan(numbers), len(edges) + 1, np.searchsorted(edges, numbers))
-    names = [*(str(value) for value in values if str(value) != _UNKNOWN), _UNKNOWN]
+        labels = ranges(edges)
+    names = [*dict.fromkeys(label for label in labels if label != UNKNOWN), UNKNOWN]
     known = {name: code for code, name in enumerate(names)}
-    codes = column.cast(pl.String).replace_strict(known, default=len(names) - 1, return_dtype=pl.Int64)
+    codes = labelled(column, names).replace_strict(known, default=len(names) - 1, return_dtype=pl.Int64)
     return names, codes.to_numpy()

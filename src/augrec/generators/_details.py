@@ -118,6 +118,11 @@ class RowDetails:
         return cls(**{name: state[f"detail_{name}"] for name in cls.__dataclass_fields__})
 
 
+def user_ids(maker: str, numbers: np.ndarray) -> pl.Series:
+    """Ids "synthetic:<maker>:<number>" of made-up users, numbers int64 (m,)."""
+    return (f"synthetic:{maker}:" + pl.Series(numbers).cast(pl.String).str.zfill(8)).alias(C.USER)
+
+
 def build_interactions(
     maker: str, lengths: np.ndarray, item_ids: np.ndarray, details: pl.DataFrame, *, weight: float = 1.0
 ) -> pl.DataFrame:
@@ -130,9 +135,8 @@ def build_interactions(
         details: event, value and timestamp of each row, ascending in time within a user.
         weight: of every row.
     """
-    numbers = pl.Series(np.repeat(np.arange(len(lengths)), lengths)).cast(pl.String).str.zfill(8)
     table = details.with_columns(
-        pl.lit(f"synthetic:{maker}:").add(numbers).alias(C.USER),
+        user_ids(maker, np.repeat(np.arange(len(lengths)), lengths)),
         pl.Series(C.ITEM, item_ids.tolist(), dtype=pl.String),
         pl.lit(maker).alias(C.ORIGIN),
         pl.lit(weight, dtype=pl.Float32).alias(C.WEIGHT),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from augrec import component
@@ -14,8 +15,11 @@ from augrec.component import Component
 from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
 from augrec.errors import InputError, RefusedError
+from augrec.generators._conditions import Conditions
+from augrec.generators._details import user_ids
 from augrec.generators._hardware import Hardware
 from augrec.generators._lesson import Lesson, Log
+from augrec.seeds import rng
 
 Direction = Literal["left", "right"]
 """Of an extension: before the first interaction of a history, or after the last."""
@@ -29,8 +33,12 @@ _WHERE = "generator training interactions"
 class Generator(Component):
     """Learns from real interactions; draws synthetic ones of people who never were.
 
-    A subclass implements `_fit`, `_sample`, and the component's `_state` and `_restore`.
+    A subclass implements `_fit`, `_sample`, and the component's `_state` and `_restore`. It learns and restores `conditions`,
+    and draws whom it makes up by `_people`.
     """
+
+    conditions: Conditions
+    """What its users can be asked to be."""
 
     def fit(
         self,
@@ -76,8 +84,8 @@ class Generator(Component):
 
         Args:
             n: how many users.
-            condition: e.g. {"length": "1-5"} (distinct items); nothing draws conditions as frequent as in the training
-                data.
+            condition: e.g. {"length": "1-5"} (distinct items), and attributes by their labels; nothing draws conditions as
+                frequent as in the training data.
             seed: of the draw; the generator's own seed when absent.
 
         Returns:
@@ -85,6 +93,23 @@ class Generator(Component):
             "synthetic:<name>:<number>", so that they can never meet a real id of the data they are mixed into.
         """
         return self._sample(n, dict(condition or {}), self.seed if seed is None else seed)
+
+    def attributes(
+        self, n: int, *, condition: Mapping[str, object] | None = None, seed: int | None = None
+    ) -> pl.DataFrame | None:
+        """Who the users are that `sample` draws when it is asked the same.
+
+        Args:
+            n, condition, seed: as for `sample`.
+
+        Returns:
+            user_id (sorted), and an Enum of its labels for each attribute that can be asked for: numbers are ranges, "unknown"
+            is who has none. None: there are no such attributes.
+        """
+        if not self.conditions.labels:
+            return None
+        rows = self._people(n, dict(condition or {}), self.seed if seed is None else seed)
+        return self.conditions.attributes(rows).insert_column(0, user_ids(self.name(), np.arange(n)))
 
     def realness(self, sample: pl.DataFrame) -> pl.DataFrame | None:
         """How real each user of a sample looks to the generator's own critic.
@@ -123,6 +148,10 @@ class Generator(Component):
         that no training user met {"new_items": [their ids]}.
         """
         return {}
+
+    def _people(self, n: int, condition: dict[str, object], seed: int) -> np.ndarray:
+        """Rows of `conditions` int64 (n,) whose lengths and attributes the users of a sample have."""
+        return self.conditions.draw(n, condition, rng(seed, "conditions"))
 
     @abstractmethod
     def _fit(self, lesson: Lesson) -> None: ...

@@ -13,7 +13,7 @@ from pydantic import Field
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import ConfigError
-from augrec.generators._conditions import Conditions
+from augrec.generators._conditions import WHERE, Conditions
 from augrec.generators._course import Course
 from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._lesson import Lesson
@@ -61,7 +61,6 @@ class Cfgan(Generator):
 
     items: ItemIndex
     popularity: np.ndarray
-    conditions: Conditions
     details: RowDetails
     network: Writer
 
@@ -116,13 +115,16 @@ class Cfgan(Generator):
         return look(self._write(lengths, None, derive(self.seed, "look")), lengths, len(self.items), met)
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        begun = self._named(condition.pop(ITEMS)) if ITEMS in condition else None
-        rows = self.conditions.draw(n, condition, rng(seed, "conditions"))
+        begun = self._named(condition[ITEMS]) if ITEMS in condition else None
+        rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
         with reproducible(derive(seed, "unused"), self.config.threads):
             positions = self._write(lengths, begun, derive(seed, "profiles"))
         details = self.details.draw(positions, lengths, rng(seed, "details"))
         return build_interactions(self.name(), lengths, self.items.decode(positions), details)
+
+    def _people(self, n: int, condition: dict[str, object], seed: int) -> np.ndarray:
+        return super()._people(n, {name: wanted for name, wanted in condition.items() if name != ITEMS}, seed)
 
     def _named(self, wanted: object) -> np.ndarray:
         """Positions of the items that a condition names."""
@@ -131,7 +133,7 @@ class Cfgan(Generator):
         if (found < 0).any():
             raise ConfigError(
                 f"no training user met {', '.join(name for name, at in zip(names, found, strict=True) if at < 0)}",
-                where='sample(condition={"items": ...})', fix="name items of the training interactions",
+                where=WHERE, fix="name items of the training interactions",
             )  # fmt: skip
         return found
 

@@ -115,7 +115,7 @@ class ItemGan(LatentGan):
         return {"spread": (drawn.std() / left_open.std().clamp(min=1e-6)).item() if len(drawn) > 1 else 1.0}
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        rows = self.conditions.draw(n, condition, rng(seed, "conditions"))
+        rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
         with networks.fixed_threads(self.config.threads):
             parts = [

@@ -82,7 +82,6 @@ class LatentGan(Generator):
     Config: ClassVar[type[LatentGanConfig]] = LatentGanConfig
 
     space: UserSpace
-    conditions: Conditions
     details: RowDetails
     decoder: ItemDecoder
     network: VectorGenerator
@@ -203,7 +202,7 @@ class LatentGan(Generator):
             self.decoder.calibrate(drawn, counts, self.config.damping)
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        rows = self.conditions.draw(n, condition, rng(seed, "conditions"))
+        rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
         with networks.fixed_threads(self.config.threads):
             positions = self._profiles(self.network, self.decoder, rows, derive(seed, "profiles"))

@@ -85,7 +85,6 @@ class ProfileGan(Generator):
     Config = ProfileGanConfig
 
     items: ItemIndex
-    conditions: Conditions
     details: RowDetails
     network: networks.ProfileGenerator
     critic: networks.ProfileCritic
@@ -170,7 +169,7 @@ class ProfileGan(Generator):
         )
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        rows = self.conditions.draw(n, condition, rng(seed, "conditions"))
+        rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
         with networks.fixed_threads(self.config.threads):
             positions = self._profiles(rows, derive(seed, "profiles"))

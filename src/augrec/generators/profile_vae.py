@@ -100,7 +100,6 @@ class ProfileVae(Generator):
     Config = ProfileVaeConfig
 
     items: ItemIndex
-    conditions: Conditions
     details: RowDetails
     shares: np.ndarray
     """Float32 (n_items,): how likely each item is in a profile."""
@@ -243,7 +242,7 @@ class ProfileVae(Generator):
         )
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        rows = self.conditions.draw(n, condition, rng(seed, "conditions"))
+        rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
         with networks.fixed_threads(self.config.threads):
             positions = self._profiles(rows, derive(seed, "profiles"))

@@ -119,7 +119,6 @@ class SequenceGan(Generator):
     Config = SequenceGanConfig
 
     items: ItemIndex
-    conditions: Conditions
     tokens: Tokens
     writer: networks.Writer
     critic: networks.Critic
@@ -169,7 +168,7 @@ class SequenceGan(Generator):
         return courses.judging(self.config, self.critic, real, fake, factor, random)
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        chosen = self.conditions.draw(n, condition, rng(seed, "conditions"))
+        chosen = self._people(n, condition, seed)
         with fixed_threads(self.config.threads):
             parts = [
                 self._best_of_candidates(chosen[start : start + _USERS_AT_ONCE], derive(seed, "rows", start))

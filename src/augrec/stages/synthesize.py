@@ -1,5 +1,6 @@
 """Draw synthetic users: models/generators/<generator> -> data/synthetic/<generator>.
 
+users.parquet says who they are, where the generator knows attributes of its users.
 A generator that can also extends short histories of training users: extensions.parquet, rows under the ids of real people,
 for policies of this platform alone.
 """
@@ -38,6 +39,8 @@ class SynthesisConfig(Section):
 
     ratio: float = Field(1.0, gt=0.0)
     """Synthetic users for each real training user."""
+    condition: dict[str, dict[str, bool | int | str | list[int | str]]] = {}
+    """Generator -> whom to draw, see `Generator.sample`; without a line here conditions are as frequent as in training."""
     extensions: ExtensionsConfig = ExtensionsConfig()
     """For policies with `extend`."""
 
@@ -50,11 +53,16 @@ def main(name: str) -> None:
     n_real = real[C.USER].n_unique()
     generator = generators.load(Path("models/generators") / name)
     seed = derive(params["seed"], "synthesize", name)
-    sample = generator.sample(max(1, round(config.ratio * n_real)), seed=seed)
+    for asked in config.condition:
+        generators.find(asked)  # refuses a name that no generator has
+    n, condition = max(1, round(config.ratio * n_real)), config.condition.get(name, {})
+    sample = generator.sample(n, condition=condition, seed=seed)
+    users = generator.attributes(n, condition=condition, seed=seed)
     extensions = _extend(generator, real, config.extensions, seed)
     facts = {
         "generator": name,
         "seed": seed,
+        "condition": condition,
         "n_real_users": n_real,
         "n_users": sample[C.USER].n_unique(),
         "n_items": sample[C.ITEM].n_unique(),
@@ -64,6 +72,8 @@ def main(name: str) -> None:
     }
     with whole_directory(Path("data/synthetic") / name) as draft:
         write_parquet(draft / "interactions.parquet", sample)
+        if users is not None:
+            write_parquet(draft / "users.parquet", users)
         if (realness := generator.realness(sample)) is not None:
             write_parquet(draft / "realness.parquet", realness)
         if extensions is not None:
