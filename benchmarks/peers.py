@@ -33,7 +33,7 @@ SHOWN = {
 }
 """The last is the one compared."""
 SLOW_S = 15
-"""A training that takes longer is not repeated."""
+"""A training that takes longer is not repeated, nor is one that failed."""
 LIBRARIES = ("implicit", "lenskit", "rectools", "cornac", "recbole")
 
 
@@ -95,12 +95,13 @@ def _outcomes(
     """Of the libraries that did not fail, augrec first."""
     machine = Machine(given.where, given.threads)
     rounds: dict[str, list[dict[str, float]]] = {library: [] for library, _, _ in entries}
+    going = list(entries)
     for turn in range(given.rounds):
-        for library, environment, settings in entries:
-            if any(facts["seconds"] > SLOW_S for facts in rounds[library]):
-                continue
+        for library, environment, settings in list(going):
             facts = train(library, environment, model, settings, split, machine, given.seed + turn)
             rounds[library] += [facts] if facts else []
+            if facts is None or facts["seconds"] > SLOW_S:
+                going.remove((library, environment, settings))
     for library, facts in rounds.items():
         if facts:
             yield Outcome(library, quality(library, model, split), facts)
