@@ -13,7 +13,7 @@ from augrec.data.columns import INTERACTIONS
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import split
-from augrec.errors import ConfigError, InputError
+from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.files import read_json
 from augrec.generators._conditions import Conditions
 from augrec.stages import audit, augment, synthesize, train_generator
@@ -223,6 +223,60 @@ def test_a_failed_audit_is_reported_and_is_no_error(finished, tmp_path, monkeypa
     audit.main("profile_gan")
     verdict = read_json(tmp_path / "reports/audit/profile_gan/audit.json")
     assert not verdict["passed"] and verdict["failed_limits"] == ["max_length_ks"]
+
+
+def link(folder: Path, finished: Path, *parts: str) -> None:
+    """A workspace that has these parts of a finished one."""
+    for part in parts:
+        (folder / part).parent.mkdir(exist_ok=True)
+        (folder / part).symlink_to(finished / part)
+
+
+INPUTS = ("data/prepared", "data/training_set", "data/synthetic")
+
+
+@pytest.fixture(scope="module")
+def blocked(finished, tmp_path_factory):
+    """A workspace whose sample broke a limit."""
+    folder = tmp_path_factory.mktemp("blocked")
+    link(folder, finished, *INPUTS)
+    set_params(folder, {"audit": {"limits": {"max_length_ks": -1.0, "min_item_coverage": 0.0}}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        audit.main("profile_gan")
+    return folder
+
+
+def test_what_a_blocked_sample_is_mixed_into_is_built_and_says_so(blocked, finished, monkeypatch):
+    monkeypatch.chdir(blocked)
+    for policy in ("profile_gan", "bootstrap"):
+        augment.main(policy)
+    files = [folder / "data/augmented/profile_gan" for folder in (blocked, finished)]
+    rows = [(folder / "interactions.parquet").read_bytes() for folder in files]
+    assert rows[0] == rows[1], "it is measured as it would be otherwise; the gate refuses it"
+    assert [read_json(folder / "policy.json")["blocked"] for folder in files] == [["profile_gan"], []]
+    assert read_json(blocked / "data/augmented/bootstrap/policy.json")["blocked"] == []
+
+
+def test_a_training_set_to_be_shared_is_not_made_of_a_blocked_sample(blocked, monkeypatch):
+    monkeypatch.chdir(blocked)
+    with pytest.raises(RefusedError, match=r"profile_gan \(length_ks 0\.\d+, at most -1\)") as caught:
+        augment.main("synthetic_only")
+    assert caught.value.where == "reports/audit/profile_gan/index.html" and Path(caught.value.where).exists()
+    assert "out of run.policies" in caught.value.fix
+    assert not (blocked / "data/augmented/synthetic_only").exists()
+
+
+def test_a_training_set_to_be_shared_needs_an_audit_and_nothing_else(finished, tmp_path, monkeypatch):
+    link(tmp_path, finished, *INPUTS)
+    set_params(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RefusedError, match=r"profile_gan \(missing"):
+        augment.main("synthetic_only")
+    link(tmp_path, finished, "reports")
+    augment.main("synthetic_only")
+    rows = pl.read_parquet(tmp_path / "data/augmented/synthetic_only/interactions.parquet")
+    assert set(rows["origin"]) == {"profile_gan"}
 
 
 def test_a_generator_outside_the_run_cannot_be_mixed_in(finished, tmp_path, monkeypatch):

@@ -97,6 +97,14 @@ def test_the_plan_lists_dependencies_first() -> None:
                 assert place[other.name] < place[stage.name]
 
 
+def test_whatever_uses_a_sample_waits_for_its_audit() -> None:
+    using = {
+        spec.name: spec.upstream for spec in read_pipeline(HOME / "dvc.yaml") if "synthesize" in spec.upstream
+    }
+    assert set(using) == {"audit", "augment", "decide"}
+    assert all("audit" in upstream for name, upstream in using.items() if name != "audit")
+
+
 def test_every_component_in_params_builds_from_its_section() -> None:
     for name, config in PARAMS["generators"].items():
         generators.find(name)(config)

@@ -15,7 +15,7 @@ from augrec.augmentation.base import Policy
 from augrec.augmentation.search import Search, find_search
 from augrec.data.cases import CASES
 from augrec.errors import ConfigError
-from augrec.files import digest, read_json
+from augrec.files import digest, read_json, write_json
 from augrec.stages import augment
 from augrec.tuning import mixing
 
@@ -41,6 +41,7 @@ def write(
     repetitions: int = 1,
     real: pl.DataFrame = REAL,
     cases: pl.DataFrame = VALID,
+    blocked: tuple[str, ...] = (),
 ) -> Path:
     """A workspace with one policy, `found`; there are no test users in it."""
     for place in ("data/training_set", "data/prepared", "data/synthetic/good", "data/synthetic/bad"):
@@ -51,6 +52,7 @@ def write(
     real.select("item_id").write_parquet(folder / "data/prepared/items.parquet")
     for name, sample in (("good", GOOD), ("bad", BAD)):
         sample.write_parquet(folder / f"data/synthetic/{name}/interactions.parquet")
+        write_json(folder / f"reports/audit/{name}/audit.json", {"passed": name not in blocked})
     params = {
         "seed": 1,
         "run": {"generators": ["good", "bad"], "repetitions": repetitions},
@@ -92,6 +94,23 @@ def test_the_sample_that_helps_is_found(found):
     assert told["samples"] == ["good"], "what was tried and not taken needs no audit"
     assert told["search"]["value"] == trials["value"].max() > told["search"]["without"] == trials["value"][0]
     assert set(rows["origin"]) == {"real", "good"} and told["origins"]["good"] == 80
+
+
+def test_a_sample_whose_audit_did_not_pass_is_no_candidate(found):
+    told, trials, rows = found(search(together=2), blocked=("good",))
+    assert set(trials["samples"]) == {'"bad"'} and told["search"]["blocked"] == ["good"]
+    assert told["search"]["chosen"] is None and (told["samples"], told["blocked"]) == ([], [])
+    assert rows.equals(REAL)
+    told, trials, _ = found(search(samples=["good", "bootstrap"]), blocked=("good", "bad"))
+    assert set(trials["samples"]) == {'"bootstrap"'} and told["search"]["blocked"] == ["good"]
+
+
+def test_where_every_audit_failed_or_is_missing_nothing_is_added_and_the_policy_says_why(found):
+    told, trials, rows = found(search(), blocked=("good", "bad"))
+    assert told["search"]["blocked"] == ["bad", "good"] and told["search"]["chosen"] is None
+    assert (told["kind"], told["samples"], told["search"]["n_candidates"]) == ("real", [], 1)
+    assert rows.equals(REAL) and len(trials) == 1
+    assert told["search"]["value"] == told["search"]["without"] == trials["value"][0]
 
 
 def test_where_nothing_helps_nothing_is_added(found):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,7 +19,8 @@ class SearchConfig(ComponentConfig):
     """What is tried, by whom it is judged, and for how long."""
 
     samples: list[str] = Field(min_length=1)
-    """As in `mix`: generators, and operations that make users, each of which may be what is chosen."""
+    """As in `mix`: generators, and operations that make users, each of which may be what is chosen. The sample of a
+    generator whose audit did not pass is left out."""
     together: int = Field(1, ge=1)
     """At most so many of them are mixed in equal shares."""
     ratios: list[float] = Field([0.5, 1.0], min_length=1)
@@ -60,9 +61,9 @@ class Search(Operation):
         self.kind, self.generators = widest.kind, widest.generators
         self.adds_no_people = widest.adds_no_people
 
-    def choices(self) -> list[str]:
-        """What can be mixed: names of samples, joined by + where they are mixed together."""
-        names = list(dict.fromkeys(self.config.samples))
+    def choices(self, without: Sequence[str]) -> list[str]:
+        """What can be mixed: names of samples, joined by + where they are mixed together, none of them in `without`."""
+        names = [name for name in dict.fromkeys(self.config.samples) if name not in without]
         most = min(self.config.together, len(names))
         return ["+".join(some) for n in range(1, most + 1) for some in combinations(names, n)]
 

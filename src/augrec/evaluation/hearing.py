@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
@@ -221,7 +221,7 @@ def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
     generated = [arm for arm in arms if arm.kind == GENERATED]
     if not generated:
         return Hearing(case, paired, best, None, without, "no policy with generated data took part")
-    audited = [arm for arm in generated if not _failed_audits(arm, case)]
+    audited = [arm for arm in generated if not not_passed(arm.generators, case.audits)]
     candidate = best_of(audited or generated, case)
     missing = sorted({"real", "placebo"} - {arm.kind for arm in without})
     refusal = ""
@@ -229,14 +229,15 @@ def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
         refusal = (
             f"nothing can be accepted without a control: no policy of kind {' or '.join(missing)} took part"
         )
-    elif failed := _failed_audits(candidate, case):
+    elif failed := not_passed(candidate.generators, case.audits):
         refusal = audit_reason(failed, case.audits)
     tried = len(audited) if case.same_people and audited else 1
     return Hearing(case, paired, best, candidate, without, refusal, tried)
 
 
-def _failed_audits(arm: Arm, case: Case) -> list[str]:
-    return [name for name in arm.generators if not case.audits.get(name, {}).get("passed", False)]
+def not_passed(generators: Iterable[str], audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Those whose audit failed or is missing."""
+    return [name for name in generators if not audits.get(name, {}).get("passed", False)]
 
 
 def best_of(arms: Sequence[Arm], case: Case) -> Arm:

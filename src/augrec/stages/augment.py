@@ -1,5 +1,9 @@
 """Build a policy's training set: data/training_set, data/synthetic and perhaps the champion -> data/augmented/<policy>.
 
+A sample is blocked whose audit, in reports/audit, failed or is missing. A policy whose rows are to be shared is then
+refused, a search leaves the sample out, and every other policy is built and says so: its arms are measured, and the gate
+refuses them.
+
 With `run.repetitions` above 1, a policy that makes random draws has its rows redrawn beside, in repetitions/<number>.parquet.
 """
 
@@ -7,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +24,11 @@ from augrec.data.columns import Columns as C
 from augrec.data.config import Section, parse
 from augrec.data.split import VALID
 from augrec.errors import ConfigError, InputError
+from augrec.evaluation.hearing import not_passed
 from augrec.files import digest, whole_directory, write_json, write_parquet
 from augrec.seeds import derive
 from augrec.stages import _repetitions
+from augrec.stages._audits import read_audits, refusal
 from augrec.stages._training_set import FOLDER, read_table, read_training_interactions, with_features
 from augrec.stages.runner import read_params, run
 
@@ -86,7 +92,11 @@ class Samples:
 
 
 def main(name: str) -> None:
-    """Build the training set of the policy called `name`: rows, policy.json and, after a search, trials.csv."""
+    """Build the training set of the policy called `name`: rows, policy.json and, after a search, trials.csv.
+
+    Raises:
+        RefusedError: its rows are to be shared, and a sample it names did not pass the audit.
+    """
     params = read_params()
     config = parse(AugmentationConfig, params.get("augmentation") or {}, "augmentation")
     policies, taking_part = params.get("policies") or {}, params.get("run") or {}
@@ -102,9 +112,9 @@ def main(name: str) -> None:
         samples = Samples(taking_part.get("generators") or [], name)
         return Ingredients(real, samples, config.max_ratio, samples.beside), samples
 
-    steps, settled = _settle(
-        Policy(name, policies[name] or [], seed=seed), policies[name] or [], ingredients()[0]
-    )
+    configured = Policy(name, policies[name] or [], seed=seed)
+    blocked = _blocked(configured, taking_part.get("generators") or [])
+    steps, settled = _settle(configured, policies[name] or [], ingredients()[0], blocked)
     policy, (used, samples) = Policy(name, steps, seed=seed), ingredients()
     champion = taking_part.get("champion") if policy.continues_champion else None
     training = policy.apply(used)
@@ -113,6 +123,7 @@ def main(name: str) -> None:
         "kind": policy.kind,
         **_count(training, real),
         "samples": sorted(samples.used),
+        "blocked": [sample for sample in blocked if sample in samples.used],
         "start": "champion" if policy.continues_champion else None,
         "champion": champion,
         "search": settled.facts if settled else None,
@@ -130,7 +141,19 @@ def main(name: str) -> None:
             settled.trials.write_csv(draft / "trials.csv")
         if champion is not None:
             _copy_champion(champion, draft / "champion")
+    if facts["blocked"]:
+        log.warning("%s: the gate will refuse it, audit not passed: %s", name, ", ".join(facts["blocked"]))
     log.info("%s, %s: %s", name, policy.kind, facts)
+
+
+def _blocked(policy: Policy, generators: Sequence[str]) -> list[str]:
+    """Of the samples that a policy names, those of the run's generators that did not pass their audits."""
+    named = [name for name in policy.generators if name in generators]
+    audits = read_audits(named)
+    blocked = not_passed(named, audits)
+    if blocked and policy.is_synthetic_only:
+        raise refusal(policy.name, blocked, audits)
+    return blocked
 
 
 def _count(training: pl.DataFrame, real: pl.DataFrame) -> dict[str, Any]:
@@ -146,7 +169,9 @@ def _count(training: pl.DataFrame, real: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _settle(policy: Policy, steps: Steps, ingredients: Ingredients) -> tuple[Steps, Settled | None]:
+def _settle(
+    policy: Policy, steps: Steps, ingredients: Ingredients, blocked: Sequence[str]
+) -> tuple[Steps, Settled | None]:
     """A policy's steps with the search at its end, on validation users; as they are where nothing is to be searched."""
     found = find_search(policy)
     if found is None:
@@ -167,7 +192,8 @@ def _settle(policy: Policy, steps: Steps, ingredients: Ingredients) -> tuple[Ste
     def build(mixed: Steps) -> pl.DataFrame:
         return Policy(policy.name, around(mixed), seed=policy.seed).apply(ingredients)
 
-    settled = settle(policy.name, candidates, build, judges, seed=policy.seed)
+    left_out = [name for name in blocked if name in candidates.generators]
+    settled = settle(policy.name, candidates, build, judges, seed=policy.seed, blocked=left_out)
     return around(settled.steps), settled
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,6 +15,7 @@ from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.gate import Arm, GateConfig, decide
 from augrec.evaluation.summary import groups_of_users
 from augrec.files import read_json, write_json
+from augrec.stages._audits import read_audits
 from augrec.stages._training_set import FOLDER, read_table
 from augrec.stages.runner import read_params, run
 
@@ -36,7 +35,7 @@ def main() -> None:
     pairs = [(r, p) for r in params["run"]["recommenders"] for p in params["run"]["policies"]]
     arms = [_arm(recommender, policy) for recommender, policy in pairs]
     per_user = {pair: _measured(*pair) for pair in pairs}
-    audits = _audits({name for arm in arms for name in arm.generators})
+    audits = read_audits({name for arm in arms for name in arm.generators})
     cases = read_table(FOLDER / f"cases_{TEST}.parquet", "training_set")
     evaluation = parse(EvaluationConfig, params["evaluation"], "evaluation")
     groups = groups_of_users(cases, max_groups=evaluation.max_groups)
@@ -69,11 +68,6 @@ def _measured(recommender: str, policy: str) -> list[pl.DataFrame]:
     folder = _evaluated(recommender, policy)
     _present(folder / "per_user.parquet")
     return repetitions.read(folder)
-
-
-def _audits(generators: Iterable[str]) -> dict[str, Any]:
-    paths = {name: Path("reports/audit") / name / "audit.json" for name in sorted(generators)}
-    return {name: read_json(path) for name, path in paths.items() if path.exists()}
 
 
 def _evaluated(recommender: str, policy: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from augrec.tuning.metric import over_users
 from augrec.tuning.search import Found, search, table
 
 _WHERE = "params.yaml, policies, step search"
+_NOTHING = "nothing"
 _log = logging.getLogger(__name__)
 
 
@@ -43,8 +44,8 @@ class Candidates(Protocol):
 
     config: Any
 
-    def choices(self) -> list[str]:
-        """Samples, alone and together."""
+    def choices(self, without: Sequence[str]) -> list[str]:
+        """Samples, alone and together, but for those to leave out."""
         ...
 
     def step(self, samples: str, ratio: float, weight: float) -> list[dict[str, Any]]:
@@ -74,6 +75,7 @@ def settle(
     judges: Judges,
     *,
     seed: int,
+    blocked: Sequence[str] = (),
 ) -> Settled:
     """Try candidates on validation users. The first trial adds nothing; of equals the one tried first wins.
 
@@ -85,6 +87,7 @@ def settle(
         build: gives the training set of the policy with these steps where the search stands.
         judges: see there.
         seed: of the search and of the trainings.
+        blocked: samples that are left out; where none is left, to add nothing is the only candidate.
 
     Raises:
         ConfigError: the search cannot be made as it is described.
@@ -105,7 +108,7 @@ def settle(
             without.append(model)
         return model
 
-    space, every = _candidates(candidates)
+    space, every = _candidates(candidates, blocked)
     trials = min(config.trials, len(every))
     _log.info(
         "%s: at most %d trainings for %d candidates, in at most %s seconds",
@@ -124,6 +127,7 @@ def settle(
         "recommender": kind.name(),
         "n_candidates": len(every),
         "chosen": steps[0]["mix"] if steps else None,
+        "blocked": list(blocked),
     }
     return Settled(steps, table(found.trials), _facts(found, config) | facts)
 
@@ -142,10 +146,11 @@ def _facts(found: Found, config: Any) -> dict[str, Any]:
     }
 
 
-def _candidates(one: Candidates) -> tuple[dict[str, Dimension], list[dict[str, Any]]]:
+def _candidates(one: Candidates, blocked: Sequence[str]) -> tuple[dict[str, Dimension], list[dict[str, Any]]]:
     """Where Optuna looks, and every candidate, nothing added first."""
-    samples, ratios = one.choices(), list(dict.fromkeys(one.config.ratios))
-    weights = [weight for weight in dict.fromkeys(one.config.weights) if weight > 0]
+    left, ratios = one.choices(blocked), list(dict.fromkeys(one.config.ratios))
+    samples = left or [_NOTHING]
+    weights = [weight for weight in dict.fromkeys(one.config.weights) if weight > 0] if left else []
     choices = {"samples": samples, "ratio": ratios, "weight": [0.0, *weights]}
     space = {name: Dimension(name, None, tuple(values)) for name, values in choices.items()}
     every = [
