@@ -136,6 +136,8 @@ def test_where_nobody_is_held_out_no_sample_passes():
     verdict, _ = audit(people(160, 11), given=evidence(valid_from=None, test_from=None, held_out=nobody))
     assert verdict["privacy"]["attack_auc"] is None
     assert "max_attack_auc" in verdict["failed_limits"]
+    assert "held_out_users" in verdict["advice"]
+    assert audit(MEMBERS)[0]["advice"] is None, "it failed by what was measured"
 
 
 def test_a_generator_that_repeats_one_person_fails_on_diversity():

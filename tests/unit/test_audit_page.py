@@ -25,11 +25,15 @@ def verdict(**changes) -> dict:
     return {
         "generator": "profile_gan", "passed": True, "failed_limits": [], "undecided_limits": ["max_attack_auc"],
         "undecided": "pass", "limits": {"max_attack_auc": 0.65, "min_item_coverage": 0.3},
-        "fidelity": {"c2st_accuracy": 0.8123, "c2st_accuracy_low": 0.79, "c2st_accuracy_high": 0.83, "length_ks": 0.0297},
+        "fidelity": {"c2st_accuracy": 0.8123, "c2st_accuracy_low": 0.79, "c2st_accuracy_high": 0.83, "length_ks": 0.0297,
+                     "c2st_auc": 0.8614, "length_distance": 0.0671},
         "diversity": {"item_coverage": 0.987, "precision": 0.91, "precision_real": 0.97},
         "privacy": {"n_members": 542, "n_non_members": 62, "footing": "before_validation", "attack_auc": 0.577,
-                    "attack_auc_low": 0.498, "attack_auc_high": 0.681, "attack_auc_bias": 0.007, "control_auc": 0.507},
-        "leak": {"n_strangers": 401, "leak_auc": 0.446},
+                    "attack_auc_low": 0.498, "attack_auc_high": 0.681, "attack_auc_bias": 0.007, "control_auc": 0.507,
+                    "attack_auc_plain": 0.571, "attack_auc_calibrated": 0.578, "n_non_members_effective": 40.6,
+                    "copy_share": 0.002, "copy_share_held_out": 0.013, "item_disclosure": 0.03, "item_disclosure_chance": 0.148,
+                    "attribute_disclosure": 0.02, "attribute_disclosure_chance": 0.25, "attribute_disclosed": HOSTILE},
+        "leak": {"n_strangers": 401, "leak_auc": 0.446, "leak_worst": "test, later"},
         "utility": {"recommender": "ease", "metric": "ndcg@10", "n_users": 175, "n_trained_on": 542, "tstr": 0.288,
                     "trtr": 0.305, "popularity": 0.295, "tstr_ratio": 0.9443, "tstr_difference": -0.017,
                     "tstr_difference_low": -0.03, "tstr_difference_high": -0.005,
@@ -99,6 +103,47 @@ def test_numbers_stand_with_their_intervals_and_what_a_flawless_sample_gives(pag
     ):
         assert told in text, told
     assert "−0.030 to −0.005" in text
+
+
+def test_whatever_was_measured_is_shown_in_its_place(page):
+    text = words(page())
+    for told in (
+        "told from real, area 0.861 0.500",
+        "profile lengths, distance 0.067 0.000",
+        "attack by likeness 0.571 0.500",
+        "attack by unusual likeness 0.578 0.500",
+        "held-out people who are copies 0.013",
+        "hidden items, by chance 0.148",
+        "attributes, by chance 0.250",
+        "given away most: &lt;script&gt;",
+        "The worst group: test, later.",
+        "the smaller one is worth 41 people",
+    ):
+        assert told in text, told
+
+
+def test_extensions_and_new_items_are_shown_where_there_are_some(page):
+    assert "Rows added to short histories" not in page() and "Items that nobody has met" not in page()
+    extensions = {"n_extended_users": 157, "left_pair_correlation": 0.31, "left_pair_correlation_real": 0.42}
+    new = {"new_item_coverage": 0.9, "new_category_match": 0.658, "new_category_match_real": 0.821}
+    text = words(page(extensions=extensions, new_items=new))
+    assert (
+        "what 157 real people may have done" in text and "before: pairs with the history 0.310 0.420" in text
+    )
+    assert "new items by taste 0.658 0.821" in text and "new items met 0.900 1.000" in text
+
+
+def test_what_could_not_be_measured_is_told_with_what_to_do(page):
+    privacy = {"n_members": 360, "n_non_members": 0, "footing": "everything", "attack_auc": None}
+    text = words(
+        page(passed=False, failed_limits=["max_attack_auc", "min_item_coverage"], undecided_limits=[], privacy=privacy,
+             advice="Hold somebody out.", leak={"n_strangers": 0})
+    )  # fmt: skip
+    assert (
+        "“items covered” lies beyond its limit. “attack area (0.5: guessing)” could not be measured" in text
+    )
+    assert "Hold somebody out." in text and "no attack was carried out" in text
+    assert "✗ not measured" in text and "✗ no " in text
 
 
 def test_the_verdict_names_what_failed_and_what_could_not_be_decided(page):

@@ -80,6 +80,7 @@ def test_the_stages_write_what_they_promise(finished):
         "failed_limits",
         "undecided_limits",
         "undecided",
+        "advice",
         "leak",
         "utility",
         "fidelity",

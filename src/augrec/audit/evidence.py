@@ -34,7 +34,8 @@ class Evidence:
         users: attributes of real users, user_id and a column each; optional.
         sample_users: the same of the synthetic users as labels (`Generator.attributes`), where the sample carries any; optional.
         cases: validation cases (`augrec.data.cases.CASES`), for the utility; optional.
-        sample_facts: sample.json: who drew the sample, and a differentially private generator's ε and δ.
+        extensions: rows that the generator added to real histories, with direction and place; optional.
+        sample_facts: sample.json: who drew the sample, a differentially private generator's ε and δ, which items are new.
     """
 
     training: pl.DataFrame
@@ -46,6 +47,7 @@ class Evidence:
     users: pl.DataFrame | None = None
     sample_users: pl.DataFrame | None = None
     cases: pl.DataFrame | None = None
+    extensions: pl.DataFrame | None = None
     sample_facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -23,11 +23,11 @@ def fidelity(real: sp.csr_matrix, synthetic: sp.csr_matrix, top_items: int) -> d
     lengths = [np.diff(table.indptr) for table in (real, synthetic)]
     top = np.argsort(-shares[0], kind="stable")[:top_items]
     return {
-        "popularity_correlation": _correlation(*shares),
-        "popularity_rank_correlation": _correlation(*(stats.rankdata(part) for part in shares)),
+        "popularity_correlation": correlation(*shares),
+        "popularity_rank_correlation": correlation(*(stats.rankdata(part) for part in shares)),
         "length_ks": float(stats.ks_2samp(*lengths, method="asymp").statistic),
         "length_distance": float(stats.wasserstein_distance(*lengths) / max(lengths[0].mean(), 1e-12)),
-        "pair_correlation": _correlation(*(_pairs(table[:, top]) for table in (real, synthetic))),
+        "pair_correlation": correlation(*(_pairs(table[:, top]) for table in (real, synthetic))),
     }
 
 
@@ -56,14 +56,19 @@ def cluster_fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> dict
 
 def _pairs(columns: sp.csr_matrix) -> np.ndarray:
     """Correlations of all pairs of columns, float64 (pairs,); zero where a column does not vary."""
-    dense = columns.toarray().astype(np.float64)
-    dense -= dense.mean(axis=0)
-    norms = np.sqrt((dense**2).sum(axis=0))
-    dense /= np.where(norms > 0, norms, 1.0)
+    dense = standardised(columns)
     return (dense.T @ dense)[np.triu_indices(dense.shape[1], 1)]
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+def standardised(columns: sp.csr_matrix) -> np.ndarray:
+    """The columns, dense float64, with mean 0 and length 1, so that products are correlations; 0 where one does not vary."""
+    dense = columns.toarray().astype(np.float64)
+    dense -= dense.mean(axis=0)
+    norms = np.sqrt((dense**2).sum(axis=0))
+    return dense / np.where(norms > 0, norms, 1.0)
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     """Pearson; None where one side does not vary."""
     if len(first) < 2 or first.std() == 0 or second.std() == 0:
         return None

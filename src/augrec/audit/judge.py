@@ -13,9 +13,11 @@ from augrec.audit.config import AuditConfig
 from augrec.audit.disclosure import attribute_disclosure
 from augrec.audit.diversity import diversity, manifold
 from augrec.audit.evidence import Evidence, People, non_member_rows, strangers
+from augrec.audit.extensions import extension_fidelity
 from augrec.audit.fidelity import cluster_fidelity, fidelity
 from augrec.audit.leak import leak
-from augrec.audit.limits import weigh
+from augrec.audit.limits import NOBODY_HELD_OUT, weigh
+from augrec.audit.new_items import new_item_fidelity
 from augrec.audit.privacy import privacy
 from augrec.audit.rows import row_fidelity
 from augrec.audit.space import Space, effective_number, k_means
@@ -49,8 +51,9 @@ def judge(
 
     Returns:
         The verdict (audit.json: generator, passed, failed_limits, undecided_limits, undecided (what becomes of those),
-        limits, and the measures: fidelity, diversity, privacy, leak, utility; sample, if sample.json tells of privacy) and
-        the distributions (distributions.json): `popularity` {real, synthetic}: shares of interactions by rank; `lengths`,
+        advice (what to do where no sample can pass, else None), limits, and the measures: fidelity, diversity, privacy, leak,
+        utility, extensions and new_items where there are some; sample, if sample.json tells of privacy) and the
+        distributions (distributions.json): `popularity` {real, synthetic}: shares of interactions by rank; `lengths`,
         `neighbours`, `gaps`, `value_bins`: histograms with their edges; `roc`; `events`, `categories`, `values`,
         `clusters`: names and shares; `map`: places of some real and synthetic people on the two widest dimensions.
 
@@ -60,11 +63,11 @@ def judge(
     """
     require(sample, INTERACTIONS, where=f"the sample of {generator}")
     items = ItemIndex(evidence.training[C.ITEM])
-    n_drawn, sample = len(sample), _with_known_items(sample, items, evidence, generator)
+    drawn_rows, sample = sample, _with_known_items(sample, items, evidence, generator)
     others, footing = non_member_rows(evidence, items, config.min_non_members)
     tables = [Histories.from_interactions(rows, items) for rows in (evidence.training, others, sample)]
     people = People(*(_zero_one(table.matrix()) for table in tables))
-    rows, drawn_rows = row_fidelity(evidence.training, sample, evidence.items)
+    rows, row_shapes = row_fidelity(evidence.training, sample, evidence.items)
     alike, varied, drawn_space = _in_space(people, config, seed)
     attacker = Attacker(people, config, derive(seed, "attacks"))
     guarded, drawn = privacy(people, attacker, config, derive(seed, "privacy"))
@@ -72,7 +75,7 @@ def judge(
     known = _attributes(evidence, [table.users for table in tables])
     measures: dict[str, dict[str, Any]] = {
         "fidelity": {**fidelity(people.members, people.synthetic, config.top_items), **rows, **alike,
-                     "untouched_share": 1.0 - len(sample) / n_drawn},
+                     "untouched_share": 1.0 - len(sample) / len(drawn_rows)},
         "diversity": {
             **diversity(people.members, people.synthetic, max_users=config.max_users, min_profile=config.min_profile, random=random),
             **varied,
@@ -85,22 +88,37 @@ def judge(
         "leak": leak(people, strangers(evidence, items), attacker, config, derive(seed, "leak")),
         "utility": utility(sample, evidence, config.utility,
                            {"confidence": config.confidence, "samples": config.bootstrap_samples}, derive(seed, "utility")),
+        **_beside(drawn_rows, evidence, config),
     }  # fmt: skip
-    distributions = {**_shapes(people), **drawn, **drawn_rows, **drawn_space}
+    distributions = {**_shapes(people), **drawn, **row_shapes, **drawn_space}
     return _verdict(measures, evidence, config, generator), distributions
+
+
+def _beside(
+    sample: pl.DataFrame, evidence: Evidence, config: AuditConfig
+) -> dict[str, dict[str, float | None]]:
+    """Measures on what only some generators make: rows for real people, and rows with new items."""
+    found = {}
+    if evidence.extensions is not None and len(evidence.extensions):
+        found["extensions"] = extension_fidelity(evidence.extensions, evidence.training, config.top_items)
+    if evidence.items is not None and (new := evidence.sample_facts.get("new_items")):
+        found["new_items"] = new_item_fidelity(sample, evidence.training, new, evidence.items)
+    return found
 
 
 def _verdict(
     measures: dict[str, dict[str, Any]], evidence: Evidence, config: AuditConfig, generator: str
 ) -> dict[str, Any]:
     """audit.json."""
-    found = weigh({name: value for part in measures.values() for name, value in part.items()}, config.limits)
+    taken = {name: value for part in measures.values() for name, value in part.items()}
+    found = weigh(taken, config.limits)
     undecided = [name for name, what in found.items() if what == "undecided"]
     failed = [
         name
         for name, what in found.items()
         if what == "broken" or (what == "undecided" and config.undecided == "block")
     ]
+    unmeasured = any(taken[name.partition("_")[2]] is None for name in failed)
     promised = evidence.sample_facts.get("privacy")
     return {
         "generator": generator,
@@ -108,6 +126,7 @@ def _verdict(
         "failed_limits": failed,
         "undecided_limits": undecided,
         "undecided": config.undecided,
+        "advice": NOBODY_HELD_OUT if unmeasured and evidence.held_out.is_empty() else None,
         "limits": config.limits,
         **measures,
         **({"sample": {"privacy": promised}} if promised else {}),

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from augrec.errors import ConfigError
 
 Verdict = Literal["kept", "broken", "undecided"]
+
+NOBODY_HELD_OUT: Final = (
+    "Nobody is held out under this protocol, so nobody can say whether a sample gives people away, and no sample passes: "
+    "set prepare.split.protocol in params.yaml to time, held_out_users or k_fold."
+)
+"""Of leave_last_out, random and cold_items, which train on the users of cases too."""
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +45,7 @@ def _verdict(name: str, limit: float, measures: Mapping[str, Any]) -> Verdict:
         )
     value = measures[measure]
     if value is None:
-        _logger.warning("%s could not be measured, so its limit is not kept", measure)
+        _logger.warning("%s could not be measured, so %s is not kept", measure, name)
         return "broken"
     ends = [measures.get(f"{measure}{end}") for end in ("_low", "_high")]
     low, high = (value if end is None else end for end in ends)

@@ -31,7 +31,7 @@ def row_fidelity(
     """
     measures: dict[str, float | None] = {}
     drawn: dict[str, Any] = {"events": _shares(real.select(C.EVENT), synthetic.select(C.EVENT), C.EVENT)}
-    listed = _categories(items)
+    listed = categories_of(items)
     if listed is not None:
         parts = [
             table.select(C.ITEM).join(listed, on=C.ITEM).select(pl.col(C.CATEGORIES).explode())
@@ -50,7 +50,7 @@ def row_fidelity(
     return measures, {**drawn, **_drawn_values(*values), "gaps": _histogram(*gaps)}
 
 
-def _categories(items: pl.DataFrame | None) -> pl.DataFrame | None:
+def categories_of(items: pl.DataFrame | None) -> pl.DataFrame | None:
     """item_id and its categories, of the items that have some; None where no item has."""
     if items is None or C.CATEGORIES not in items.columns:
         return None

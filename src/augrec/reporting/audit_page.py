@@ -10,7 +10,7 @@ from augrec.data.slices import SLICES
 from augrec.files import write_text
 from augrec.reporting import figures, load, words
 from augrec.reporting.audit_rows import sections
-from augrec.reporting.limits import limits
+from augrec.reporting.limits import limits, measures
 from augrec.reporting.pages import render
 from augrec.reporting.words import number
 
@@ -51,11 +51,22 @@ def write(path: Path, verdict: Mapping[str, Any], distributions: Mapping[str, An
 
 
 def _lead(verdict: Mapping[str, Any]) -> list[str]:
-    """The verdict in two or three sentences."""
+    """The verdict in a few sentences."""
     failed, undecided = verdict["failed_limits"], verdict.get("undecided_limits") or []
+    found = measures(verdict)
+    unknown = [name for name in failed if found.get(name.partition("_")[2]) is None]
+    broken = [name for name in failed if name not in unknown]
     if failed:
-        beyond = "lies beyond its limit" if len(failed) == 1 else "lie beyond their limits"
-        told = [f"Nothing made with it may be chosen: {_listed(failed)} {beyond}."]
+        told = ["Nothing made with it may be chosen, nor shared."]
+        if broken:
+            beyond = "lies beyond its limit" if len(broken) == 1 else "lie beyond their limits"
+            told.append(f"{_listed(broken)} {beyond}.")
+        if unknown:
+            told.append(
+                f"{_listed(unknown)} could not be measured, and what cannot be shown is not believed."
+            )
+        if advice := verdict.get("advice"):
+            told.append(advice)
     else:
         told = [
             "No limit of the audit is broken, so policies may use it; whether it helps is for the gate to say."
@@ -83,7 +94,9 @@ def _big_numbers(verdict: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             number(privacy.get("attack_auc"), 2),
             "area of the attack on its people",
-            f"{ends}; 0.50 is guessing",
+            "too few people were held out to measure it"
+            if privacy.get("attack_auc") is None
+            else f"{ends}; 0.50 is guessing",
         )
     ]
     numbers.append(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from augrec.reporting.words import between
 
-PARTS: Final = ("fidelity", "diversity", "privacy", "leak", "utility")
+PARTS: Final = ("fidelity", "diversity", "privacy", "leak", "utility", "extensions", "new_items")
 """The parts of an audit.json that hold measures."""
 
 

@@ -13,6 +13,7 @@ from augrec.audit.judge import Evidence, judge
 from augrec.data.config import parse
 from augrec.data.split import TEST, VALID
 from augrec.files import read_json, whole_directory, write_json
+from augrec.generators.base import EXTENSIONS
 from augrec.seeds import derive
 from augrec.stages._cuts import begin_of
 from augrec.stages._training_set import read_table, read_training_interactions
@@ -29,6 +30,7 @@ def main(name: str) -> None:
     params = read_params()
     config = parse(AuditConfig, params.get("audit") or {}, "audit")
     made = Path("data/synthetic") / name
+    extended = made / f"{EXTENSIONS}.parquet"
     evidence = Evidence(
         training=read_training_interactions(),
         interactions=read_table(PREPARED / "interactions.parquet", "prepare"),
@@ -38,6 +40,7 @@ def main(name: str) -> None:
         items=read_table(PREPARED / "items.parquet", "prepare"),
         users=read_table(PREPARED / "users.parquet", "prepare"),
         sample_users=read_table(made / "users.parquet", "synthesize") if (made / "users.parquet").exists() else None,
+        extensions=read_table(extended, "synthesize") if extended.exists() else None,
         cases=read_table(PREPARED / f"cases_{VALID}.parquet", "prepare"),
         sample_facts=read_json(made / "sample.json"),
     )  # fmt: skip
@@ -51,7 +54,8 @@ def main(name: str) -> None:
     if verdict["passed"]:
         log.info("%s passed the audit", name)
     else:
-        log.warning("%s failed the audit: %s", name, ", ".join(verdict["failed_limits"]))
+        told = " ".join([", ".join(verdict["failed_limits"]), *filter(None, [verdict["advice"]])])
+        log.warning("%s failed the audit: %s", name, told)
 
 
 if __name__ == "__main__":
