@@ -280,6 +280,21 @@ def test_a_training_set_to_be_shared_needs_an_audit_and_nothing_else(finished, t
     assert set(rows["origin"]) == {"profile_gan"}
 
 
+def test_where_nobody_is_held_out_the_refusal_says_which_protocols_hold_somebody_out(
+    finished, tmp_path, monkeypatch
+):
+    link(tmp_path, finished, *INPUTS[1:])
+    shutil.copytree(finished / "data/prepared", tmp_path / "data/prepared")
+    held_out = tmp_path / "data/prepared/held_out.parquet"
+    pl.read_parquet(held_out).clear().write_parquet(held_out)
+    set_params(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    audit.main("profile_gan")
+    with pytest.raises(RefusedError, match=r"attack_auc could not be measured, at most 0\.65;") as caught:
+        augment.main("synthetic_only")
+    assert "prepare.split.protocol" in caught.value.fix and "held_out_users" in caught.value.fix
+
+
 def test_a_generator_outside_the_run_cannot_be_mixed_in(finished, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(finished / "data")
     set_params(tmp_path, {"run": {**PARAMS["run"], "generators": []}})

@@ -23,12 +23,12 @@ def read_audits(generators: Iterable[str]) -> Audits:
 def refusal(policy: str, failed: Sequence[str], audits: Audits) -> RefusedError:
     """Why a policy whose rows are to leave the house is not built: what its samples' audits saw, and what to do."""
     advice = {told for name in failed if (told := audits.get(name, {}).get("advice"))}
+    todo = sorted(advice) or ["Train the generator again with fewer steps, or with privacy."]
     return RefusedError(
-        f"the rows of {policy} are meant to be shared, and audit not passed: "
+        f"the rows of {policy} are meant to be shared, and these samples did not pass the audit: "
         + "; ".join(f"{name} ({_seen(audits.get(name))})" for name in failed),
         where=", ".join(str(FOLDER / name / "index.html") for name in failed),
-        fix=" ".join(sorted(advice))
-        or f"train the generator anew with fewer steps or with privacy, or take {policy} out of run.policies",
+        fix=" ".join([*todo, f"Or take {policy} out of run.policies."]),
     )
 
 
@@ -41,10 +41,10 @@ def _seen(audit: Mapping[str, Any] | None) -> str:
     }
     told = []
     for limit in audit["failed_limits"]:
-        bound, _, measure = limit.partition("_")
+        kind, _, measure = limit.partition("_")
         value = measures.get(measure)
         found = "could not be measured" if value is None else f"{value:.3g}"
-        told.append(
-            f"{measure} {found}, at {'least' if bound == 'min' else 'most'} {audit['limits'][limit]:g}"
-        )
+        bound = f"at {'least' if kind == 'min' else 'most'} {audit['limits'][limit]:g}"
+        unsure = ", too few people to tell" if limit in audit["undecided_limits"] else ""
+        told.append(f"{measure} {found}, {bound}{unsure}")
     return "; ".join(told)

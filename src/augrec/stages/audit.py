@@ -1,6 +1,6 @@
 """Judge a synthetic sample: data/synthetic/<generator> -> reports/audit/<generator>.
 
-A sample that fails is no error of this stage: the verdict is written, and the gate refuses what is made with it.
+A sample that fails is no error of this stage: the verdict is written, and the stages augment and decide go by it.
 """
 
 from __future__ import annotations
