@@ -98,9 +98,9 @@ def _outcomes(
     going = list(entries)
     for turn in range(given.rounds):
         for library, environment, settings in list(going):
-            facts = train(library, environment, model, settings, split, machine, given.seed + turn)
-            rounds[library] += [facts] if facts else []
-            if facts is None or facts["seconds"] > SLOW_S:
+            found = train(library, environment, model, settings, split, machine, given.seed + turn)
+            rounds[library] += [found] if found else []
+            if found is None or found["seconds"] > SLOW_S:
                 going.remove((library, environment, settings))
     for library, facts in rounds.items():
         if facts:
