@@ -104,7 +104,11 @@ TIME: Entries = RANDOM | {
         *RANDOM["bpr"][1:],
     ],
     "multvae": [("augrec", "augrec", {}), *RANDOM["multvae"][1:]],
-    "sasrec": [("augrec", "augrec", {}), *RANDOM["sasrec"][1:]],
+    "sasrec": [
+        ("augrec", "augrec", {}),
+        RANDOM["sasrec"][1],
+        ("rectools", "peers", _RECTOOLS_SASREC | {"epochs": 5}),
+    ],
     "gru4rec": [("augrec", "augrec", {}), *RANDOM["gru4rec"][1:]],
 }
 ENTRIES: dict[str, Entries] = {"random": RANDOM, "time": TIME}
