@@ -101,7 +101,40 @@ def test_items_and_users_keep_lists_prices_and_extra_columns(tmp_path: Path) -> 
         ("007", "A, lamp", None, ["home", "light"], None, 1299.0, "Lux"),
         ("x", None, None, None, None, None, None),
     ]
-    assert tables.users.rows() == [("7", "30")]
+    assert tables.users.rows() == [("7", 30)]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["30", "", "0", "-4"], [30, None, 0, -4]),
+        (["30.0", "NaN", "1.5e-05", " 7 "], [30.0, None, 1.5e-05, 7.0]),
+        (["01234", "90210", "", "5"], ["01234", "90210", None, "5"]),
+        (["30", "young", "", "5"], ["30", "young", None, "5"]),
+        (["12345678901234567890", "1", "2", "3"], ["12345678901234567890", "1", "2", "3"]),
+        (["12E4", "1", "2", "3"], ["12E4", "1", "2", "3"]),
+        (["", "", "", ""], [None, None, None, None]),
+    ],
+)
+def test_an_extra_csv_column_of_numbers_alone_is_numbers_and_one_with_a_code_stays_text(
+    tmp_path: Path, written: list[str], expected: list
+) -> None:
+    (tmp_path / "log.csv").write_text(CSV)
+    rows = "".join(f"{user},{value}\n" for user, value in enumerate(written))
+    (tmp_path / "users.csv").write_text("user_id,extra\n" + rows)
+    sources = Source(str(tmp_path / "log.csv")), None, Source(str(tmp_path / "users.csv"))
+    users = import_tables(config(users={"extra": ["extra"]}), *sources).users
+    assert users["extra"].to_list() == expected
+    assert users["user_id"].to_list() == ["0", "1", "2", "3"]
+
+
+def test_extra_columns_of_a_typed_file_keep_their_types_but_for_nan(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(CSV)
+    table = pl.DataFrame({"user_id": ["7", "8"], "zip_code": ["90210", "10001"], "age": [30.5, float("nan")]})
+    table.write_parquet(tmp_path / "users.parquet")
+    sources = Source(str(tmp_path / "log.csv")), None, Source(str(tmp_path / "users.parquet"))
+    users = import_tables(config(users={"extra": ["zip_code", "age"]}), *sources).users
+    assert users.rows() == [("7", "90210", 30.5), ("8", "10001", None)]
 
 
 def test_rows_with_missing_ids_stay_for_validation_to_judge(tmp_path: Path) -> None:

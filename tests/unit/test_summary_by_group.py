@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from augrec.data.columns import TIME
+from augrec.data.config import ImportConfig, parse
+from augrec.data.tables import Source, import_tables
 from augrec.evaluation.summary import by_group, by_time, groups_of_users
 
 N = 90
@@ -72,6 +74,30 @@ def test_numbers_are_cut_into_thirds_and_the_unknown_are_a_group_of_their_own():
     sizes = {name: part["n_users"] for name, part in groups.items()}
     assert sizes.pop("unknown") == 6
     assert sorted(sizes.values()) == pytest.approx([28, 28, 28], abs=1)
+
+
+def test_a_number_that_is_nan_is_unknown_and_not_the_largest():
+    ages = [*map(float, range(18, 18 + N - 6)), *[float("nan")] * 6]
+    nulls = [*ages[: N - 6], *[None] * 6]
+    scores = measured([0.1] * N)
+    assert by_group(scores, cases(age=ages)) == by_group(scores, cases(age=nulls))
+    few = by_group(scores, cases(weight=[1.5, 2.5, float("nan")] * (N // 3)))["weight"]["groups"]
+    assert set(few) == {"1.5", "2.5", "unknown"}
+    assert groups_of_users(cases(age=ages))["age"].value_counts().filter(age="unknown")["count"].item() == 6
+
+
+def test_ages_imported_from_csv_are_cut_into_thirds(tmp_path):
+    ages = [18 + row % 60 for row in range(N)]
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\nu0,i,2024-01-01\n")
+    (tmp_path / "users.csv").write_text(
+        "user_id,age,zip\n" + "".join(f"u{row},{age},{row:05}\n" for row, age in enumerate(ages))
+    )
+    settings = parse(ImportConfig, {"users": {"extra": ["age", "zip"]}}, "data.import")
+    log, users = (Source(str(tmp_path / f"{name}.csv")) for name in ("log", "users"))
+    known = import_tables(settings, log, users=users).users
+    told = cases().join(known, on="user_id", how="left", maintain_order="left")
+    assert list(by_group(measured([0.1] * N), told)) == ["age"]  # a zip code is a name
+    assert sorted(groups_of_users(told)["age"].unique()) == ["above 33 to 47", "above 47", "up to 33"]
 
 
 def test_names_and_constants_make_no_groups():

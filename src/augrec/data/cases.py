@@ -25,8 +25,11 @@ time, none of them in the history. Targets unknown to training stay: they count 
 
 
 def known_of(cases: pl.DataFrame) -> pl.DataFrame | None:
-    """What else is known of each case's user at that moment: the columns beside those of `CASES`; None: there are none."""
-    known = cases.drop(*CASES, strict=False)
+    """What else is known of each case's user at that moment: the columns beside those of `CASES`; None: there are none.
+
+    A NaN tells nothing and is null: polars would order it above every number.
+    """
+    known = cases.drop(*CASES, strict=False).with_columns(pl.selectors.float().fill_nan(None))
     return known if known.width else None
 
 

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 UNITS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 """Microseconds in one unit."""
 
+_NUMBER: Final = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]\d+)?$"
+"""As programs write numbers: 01234 and 12E4 are codes."""
 _FORMATS: Final = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z")
 
 
@@ -94,6 +96,26 @@ def numbers(column: pl.Series, dtype: type[pl.DataType], *, where: str) -> pl.Se
     else:
         read = column.cast(pl.Float64, strict=False)
     return read.fill_nan(None).cast(dtype).alias(column.name)
+
+
+def attribute(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
+    """What is known of a user or an item: a number without NaN, or whatever else it is.
+
+    Args:
+        column: any type.
+        text_numbers: the column was read as text from a file without types. It becomes Int64 or Float64 if every value
+            is written as a number; one code such as 01234, or a whole number of more than 64 bits, and it stays text.
+    """
+    if column.dtype.is_float():
+        return column.fill_nan(None)
+    if not text_numbers or column.dtype != pl.String:
+        return column
+    plain = column.str.strip_chars().replace({"": None})
+    if plain.null_count() == len(plain) or not plain.str.contains(_NUMBER).all():
+        return column
+    whole = not plain.str.contains(r"[.eE]").any()
+    read = plain.cast(pl.Int64 if whole else pl.Float64, strict=False)
+    return read if read.null_count() == plain.null_count() else column
 
 
 def lists(column: pl.Series, separator: str) -> pl.Series:

@@ -70,7 +70,8 @@ def describe(
 
 
 def read_source(source: Source) -> pl.DataFrame:
-    """Read a table as it is. From CSV all columns come as text, so that an id such as 007 stays what it is.
+    """Read a table as it is. From CSV all columns come as text, so that an id such as 007 stays what it is;
+    `convert.attribute` makes numbers of extra columns that hold nothing else.
 
     Raises:
         InputError: the file is missing, empty or cannot be read.
@@ -170,20 +171,19 @@ def _items(names: ItemColumns, source: Source) -> pl.DataFrame:
             columns.append(convert.lists(table[column], names.list_separator).alias(name))
     if names.price is not None:
         columns.append(convert.numbers(table[names.price], pl.Float64, where=where).alias(C.PRICE))
-    return _with_extra(columns, table, names.extra, "data.import.items")
+    return _with_extra(columns, table, names.extra, "data.import.items", source)
 
 
 def _users(names: UserColumns, source: Source) -> pl.DataFrame:
     table = read_source(source)
     _require_columns(table, {C.USER: names.user_id}, "data.import.users", source.describe(), names.extra)
-    return _with_extra(
-        [_ids(table, names.user_id, source).alias(C.USER)], table, names.extra, "data.import.users"
-    )
+    columns = [_ids(table, names.user_id, source).alias(C.USER)]
+    return _with_extra(columns, table, names.extra, "data.import.users", source)
 
 
 def _ids(table: pl.DataFrame, name: str, source: Source) -> pl.Series:
     try:
-        return convert.ids(table[name], text_numbers=source.location.endswith(CSV_ENDINGS))
+        return convert.ids(table[name], text_numbers=_untyped(source))
     except pl.exceptions.PolarsError as error:
         raise InputError(
             f"a column of type {table.schema[name]} cannot hold ids",
@@ -192,8 +192,12 @@ def _ids(table: pl.DataFrame, name: str, source: Source) -> pl.Series:
         ) from error
 
 
+def _untyped(source: Source) -> bool:
+    return source.location.endswith(CSV_ENDINGS)
+
+
 def _with_extra(
-    columns: list[pl.Series], table: pl.DataFrame, extra: list[str], section: str
+    columns: list[pl.Series], table: pl.DataFrame, extra: list[str], section: str, source: Source
 ) -> pl.DataFrame:
     taken = {column.name for column in columns}
     clashes = [name for name in extra if name in taken]
@@ -203,7 +207,8 @@ def _with_extra(
             where=f"params.yaml, {section}.extra",
             fix="take it out of extra",
         )
-    return pl.DataFrame([*columns, *(table[name] for name in extra)])
+    further = (convert.attribute(table[name], text_numbers=_untyped(source)) for name in extra)
+    return pl.DataFrame([*columns, *further])
 
 
 def _require_columns(
