@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
-from augrec.evaluation.heads import N_BINS, N_DRAWN, auc, calibration_error, evaluate_heads, log_loss
+from augrec.evaluation import heads
+from augrec.evaluation._pooled import N_BINS, Chances, Values
+from augrec.evaluation.heads import N_DRAWN, auc, evaluate_heads, log_loss
 from augrec.recommenders._heads import HasHeads, heads_of
 
 ITEMS = [f"i{item:02}" for item in range(20)]
@@ -72,17 +75,49 @@ def test_the_calibration_error_is_that_of_the_bins_of_scikit_learn(seed):
     share, mean = calibration_curve(happened, said, n_bins=N_BINS)
     counts = np.histogram(said, np.linspace(0, 1, N_BINS + 1))[0]
     expected = (np.abs(share - mean) * counts[counts > 0]).sum() / 500
-    assert calibration_error(happened, said, np.ones(500)) == pytest.approx(expected)
+    assert Chances().add(happened, said, np.ones(500)).told()["ece"] == pytest.approx(expected)
 
 
-def test_whole_weights_count_as_copies_in_the_calibration_error():
+def test_whole_weights_count_as_copies_in_everything_that_is_pooled():
     happened, said, _, _ = draw(2)
     twice = np.where(happened, 2.0, 1.0)
     copies = np.repeat(np.arange(len(said)), twice.astype(int))
-    assert calibration_error(happened, said, twice) == pytest.approx(
-        calibration_error(happened[copies], said[copies], np.ones(len(copies)))
+    once = Chances().add(happened[copies], said[copies], np.ones(len(copies))).told()
+    assert Chances().add(happened, said, twice).told() == pytest.approx(once | {"n": int(happened.sum())})
+    nothing = Chances().add(happened[:0], said[:0], twice[:0]).told()
+    assert nothing == {"n": 0, "auc": None, "log_loss": None, "ece": None}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_pooled_in_parts_is_that_of_scikit_learn_in_one(seed):
+    random = np.random.default_rng(seed)
+    said = random.beta(0.4, 2, 3000).astype(np.float32)  # some next to 0, some next to 1
+    happened, weights = random.random(3000) < said, random.random(3000) + 0.1
+    said[:50], happened[:25] = 0.5, True  # and ties
+    sums = Chances()
+    for part in np.array_split(np.arange(3000), 7):
+        sums.add(happened[part], said[part], weights[part])
+    told = sums.told()
+    clipped = np.clip(said.astype(float), 1e-7, 1 - 1e-7)
+    assert told["auc"] == pytest.approx(sk.roc_auc_score(happened, said, sample_weight=weights), abs=2e-5)
+    assert told["log_loss"] == pytest.approx(sk.log_loss(happened, clipped, sample_weight=weights), rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_of_values_are_those_of_scikit_learn(seed):
+    random = np.random.default_rng(seed)
+    came, said = random.integers(1, 6, 200).astype(float), random.normal(3, 2, 200)
+    sums = Values()
+    for part in np.array_split(np.arange(200), 3):
+        sums.add(said[part] - came[part])
+    assert sums.told() == pytest.approx(
+        {
+            "n": 200,
+            "mse": sk.mean_squared_error(came, said),
+            "rmse": sk.root_mean_squared_error(came, said),
+            "mae": sk.mean_absolute_error(came, said),
+        }
     )
-    assert calibration_error(happened[:0], said[:0], twice[:0]) is None
 
 
 def test_of_ratings_there_are_two_heads_of_other_events_one():
@@ -152,14 +187,14 @@ def test_a_head_that_knows_everything_is_perfect_and_one_that_says_a_half_guesse
     oracle = even(purchase=sure, rating=ratings)
     assert isinstance(oracle, HasHeads)
     table, overall = evaluate_heads(oracle, CASES, DONE, seed=1)
-    assert overall["purchase"] == {"n": 1, "auc": 1.0, "log_loss": pytest.approx(0, abs=1e-6), "ece": 0.0}
-    assert overall["view"] == {
-        "n": 1,
-        "auc": 0.5,
-        "log_loss": pytest.approx(np.log(2)),
-        "ece": pytest.approx(0),
-    }
-    assert overall["rating"] == {"n": 2, "mse": 1.0, "rmse": 1.0, "mae": 1.0}
+    sure_of_all = {"n": 1, "auc": 1.0, "log_loss": pytest.approx(0, abs=1e-6), "ece": 0.0}
+    nothing = {"n": 0, "auc": None, "log_loss": None, "ece": None}
+    assert overall["purchase"] == sure_of_all | {"slices": {"0": nothing, "1-5": sure_of_all}}
+    guesses = {"n": 1, "auc": 0.5, "log_loss": pytest.approx(np.log(2)), "ece": pytest.approx(0)}
+    assert overall["view"] == guesses | {"slices": {"0": guesses, "1-5": nothing}}
+    unrated = {"n": 0, "mse": None, "rmse": None, "mae": None}
+    off_by_one = {"n": 2, "mse": 1.0, "rmse": 1.0, "mae": 1.0}
+    assert overall["rating"] == off_by_one | {"slices": {"0": unrated, "1-5": off_by_one}}
     assert table.select("user_id", "head", "n").rows() == [
         ("a", "purchase", 1),
         ("a", "rated", 2),
@@ -196,8 +231,10 @@ def test_heads_are_asked_about_targets_they_know_and_items_the_user_never_meets(
 
 def test_a_head_without_an_event_has_nothing_to_show():
     table, overall = evaluate_heads(even(), CASES.filter(user_id="b"), DONE, seed=1)
-    assert overall["purchase"] == {"n": 0, "auc": None, "log_loss": None, "ece": None}
-    assert overall["rating"] == {"n": 0, "mse": None, "rmse": None, "mae": None}
+    nothing = {"n": 0, "auc": None, "log_loss": None, "ece": None}
+    assert overall["purchase"] == nothing | {"slices": {"0": nothing}}
+    unrated = {"n": 0, "mse": None, "rmse": None, "mae": None}
+    assert overall["rating"] == unrated | {"slices": {"0": unrated}}
     assert table["head"].to_list() == ["view"]
 
 
@@ -214,3 +251,83 @@ def test_the_same_seed_draws_the_same_items():
     said = even(view=np.linspace(0.1, 0.9, 20).astype(np.float32))
     first, second, other = (evaluate_heads(said, CASES, DONE, seed=seed)[1] for seed in (1, 1, 2))
     assert first == second != other
+
+
+def many(n_users: int = 60) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Cases, two a user and not one after the other, and events of a third of the items, some of them rated."""
+    random = np.random.default_rng(5)
+    users, items = np.nonzero(random.random((n_users, len(ITEMS))) < 0.3)
+    kinds = np.array(["view", "purchase", "rating"])[random.integers(0, 3, len(users))]
+    events = done(
+        *(
+            (
+                f"u{user:02}",
+                ITEMS[item],
+                str(kind),
+                float(random.integers(1, 6)) if kind == "rating" else None,
+            )
+            for user, item, kind in zip(users, items, kinds, strict=True)
+        )
+    )
+    met = events.group_by("user_id", maintain_order=True).agg(pl.col("item_id"))
+    cases = [
+        met.select(
+            "user_id",
+            slice=pl.lit(name),
+            history=pl.col("item_id").list.head(n),
+            targets=pl.col("item_id").list.slice(n),
+        )
+        for name, n in (("0", 0), ("1-5", 2))
+    ]
+    return pl.concat(cases).filter(pl.col("targets").list.len() > 0), events
+
+
+def taught(seed: int) -> Oracle:
+    """Says something else of every item."""
+    random = np.random.default_rng(seed)
+    said = {head.name: random.random(len(ITEMS)).astype(np.float32) for head in HEADS}
+    return even(**said | {"rating": random.normal(3, 1, len(ITEMS)).astype(np.float32)})
+
+
+def test_going_through_cases_in_parts_changes_nothing(monkeypatch):
+    cases, events = many()
+    large, small = taught(1), taught(1)
+    table, overall = evaluate_heads(large, cases, events, seed=1)
+    monkeypatch.setattr(heads, "_CASES_AT_ONCE", 7)
+    monkeypatch.setattr(heads, "_CELLS", 500)
+    parts, in_parts = evaluate_heads(small, cases, events, seed=1)
+    assert_frame_equal(parts, table)
+    assert small.asked == large.asked
+    for head in HEADS:
+        assert in_parts[head.name].pop("slices").keys() == overall[head.name].pop("slices").keys()
+        assert in_parts[head.name] == pytest.approx(overall[head.name])
+
+
+def test_recommenders_of_one_catalogue_are_asked_about_the_same_items():
+    cases, events = many()
+    first, second = taught(1), taught(2)
+    for oracle in (first, second):
+        evaluate_heads(oracle, cases, events, seed=1)
+    assert first.asked == second.asked
+
+
+def test_a_slice_is_told_of_as_if_there_were_no_other():
+    cases, events = many()
+    ratings = events.filter(event="rating").join(cases.explode("targets"), left_on=["user_id", "item_id"],
+                                                 right_on=["user_id", "targets"])  # fmt: skip
+    oracle = taught(1)
+    _, overall = evaluate_heads(oracle, cases, events, seed=1)
+    said = oracle.said["rating"][oracle.items.encode(ratings["item_id"])]
+    for name in ("0", "1-5"):
+        own = (ratings["slice"] == name).to_numpy()
+        told = overall["rating"]["slices"][name]
+        assert told["n"] == own.sum() > 50
+        assert told["rmse"] == pytest.approx(
+            sk.root_mean_squared_error(ratings["value"].to_numpy()[own], said[own])
+        )
+    whole = [overall["view"]["slices"][name] for name in ("0", "1-5")]
+    n = sum(part["n"] for part in whole)
+    assert n == overall["view"]["n"]
+    assert overall["view"]["log_loss"] == pytest.approx(
+        sum(part["n"] * part["log_loss"] for part in whole) / n
+    )

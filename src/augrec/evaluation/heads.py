@@ -16,12 +16,16 @@ as the case's positives do, so that a prediction of a half says nothing: that is
 | ece | expected calibration error: mean over 15 bins of equal width of |mean prediction - share of positives| |
 | mse, rmse, mae | of values, in their unit (mse: squared) |
 
-They are measured over all pairs, by weight, and auc, log_loss, mse and mae for each case as well, to be paired.
+They are measured over all pairs, by weight, in all and in each slice of users' activity; auc, log_loss, mse and mae for
+each case as well, to be paired. The draws follow from the seed and the size of the catalogue alone, so that recommenders
+of one catalogue are asked about the same items. Cases are gone through in parts: memory beside the result does not grow
+with them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -29,43 +33,53 @@ import polars as pl
 from augrec.data.cases import known_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.slices import SLICES
+from augrec.evaluation._pooled import Chances, Values, losses
+from augrec.evaluation.summary import OVERALL
 from augrec.recommenders._heads import HasHeads, Head
 from augrec.seeds import rng
 
 N_DRAWN: Final = 100
 """Items drawn for each case."""
-N_BINS: Final = 15
 PER_CASE: Final = ("auc", "log_loss", "mse", "mae")
-_CELLS = 2**20
+_CASES_AT_ONCE: Final = 8192
+_CELLS: Final = 2**20
 """At most so many pairs are asked about at once."""
-_LEAST = 1e-7
-"""In the log-loss probabilities are kept so far from 0 and 1."""
 
 
 def evaluate_heads(
     recommender: HasHeads, cases: pl.DataFrame, events: pl.DataFrame, seed: int
-) -> tuple[pl.DataFrame, dict[str, dict[str, float | int | None]]]:
+) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
     """Ask every head about every case.
 
     Args:
         recommender: a fitted one with heads.
-        cases: see `augrec.data.cases.CASES`.
+        cases: see `augrec.data.cases.CASES`; quickest where a user's cases follow one another.
         events: canonical, those of the cases' users among them; of a user and an item at most one of each kind.
-        seed: of the drawn items.
+        seed: of the drawn items; one for all recommenders that are compared.
 
     Returns:
         One row for each head and case it is asked about: user_id, slice, head, n (the case's positives or values), and
         Float64 columns `PER_CASE`, null where a metric is not the head's or not defined; and by the head's name
-        {"n", metric…} over all pairs, None where a metric is not defined.
+        {"n", metric…, "slices": {slice: {"n", metric…}}} over all pairs, None where a metric is not defined.
     """
-    pairs = _pairs(recommender.items, cases, events, seed)
-    said = _ask(recommender, cases, pairs)
-    tables, overall = [], {}
-    for head in recommender.heads:
-        table, numbers = _measure(head, pairs.with_columns(said=said[head.name]), cases)
-        tables.append(table)
-        overall[head.name] = numbers
-    return pl.concat(tables), overall
+    met, random = _Met.of(recommender.items, cases, events), rng(seed, "heads")
+    present = [OVERALL, *(name for name in SLICES if name in set(cases["slice"]))]
+    pooled = {
+        head.name: {name: Values() if head.kind == "value" else Chances() for name in present}
+        for head in recommender.heads
+    }
+    tables: dict[str, list[pl.DataFrame]] = {head.name: [] for head in recommender.heads}
+    for start in range(0, max(len(cases), 1), _CASES_AT_ONCE):
+        batch = cases.slice(start, _CASES_AT_ONCE)
+        pairs = _pairs(recommender.items, batch, met.who[start : start + len(batch)], met, random)
+        said = _ask(recommender, batch, pairs)
+        for head in recommender.heads:
+            asked = pairs.with_columns(said=said[head.name])
+            tables[head.name].append(_measure(head, asked, batch, pooled[head.name]))
+    numbers = {head: {name: one.told() for name, one in parts.items()} for head, parts in pooled.items()}
+    overall = {head: {**parts.pop(OVERALL), "slices": parts} for head, parts in numbers.items()}
+    return pl.concat([part for head in recommender.heads for part in tables[head.name]]), overall
 
 
 def auc(
@@ -101,42 +115,66 @@ def log_loss(
     happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> np.ndarray:
     """The weighted mean of -ln of the probability given to what happened, in each group; arguments as of `auc`."""
-    given = np.clip(np.where(happened, said, 1 - said.astype(np.float64)), _LEAST, 1 - _LEAST)
-    lost = np.bincount(groups, weights * -np.log(given), minlength=n_groups)
+    lost = np.bincount(groups, weights * losses(happened, said), minlength=n_groups)
     return _share(lost, np.bincount(groups, weights, minlength=n_groups))
 
 
-def calibration_error(happened: np.ndarray, said: np.ndarray, weights: np.ndarray) -> float | None:
-    """Mean over bins of equal width, by weight, of |mean prediction - share of positives|; None without pairs.
+@dataclass(frozen=True)
+class _Met:
+    """What the users of cases ever meet.
 
-    The expected calibration error of Naeini, Cooper, Hauskrecht (2015); arguments as of `auc`.
+    Attributes:
+        table: user (number in order of their first case), item (position), event, value; sorted by user.
+        starts: user u's rows are starts[u] … starts[u + 1], int64 (users + 1,).
+        who: the user of each case, int64 (cases,).
     """
-    bins = np.minimum((said * N_BINS).astype(np.int64), N_BINS - 1)
-    gap = np.bincount(bins, weights * (said.astype(np.float64) - happened), minlength=N_BINS)
-    return float(np.abs(gap).sum() / weights.sum()) if weights.sum() > 0 else None
+
+    table: pl.DataFrame
+    starts: np.ndarray
+    who: np.ndarray
+
+    @classmethod
+    def of(cls, items: ItemIndex, cases: pl.DataFrame, events: pl.DataFrame) -> _Met:
+        users = cases.select(C.USER).unique(maintain_order=True).with_row_index("user")
+        own = events.select(C.USER, C.ITEM, C.EVENT, C.VALUE).join(
+            users, on=C.USER, maintain_order="left_right"
+        )
+        own = own.select("user", pl.Series("item", items.encode(own[C.ITEM])), C.EVENT, C.VALUE)
+        own = own.filter(pl.col("item") >= 0).sort("user", maintain_order=True)
+        who = cases.select(C.USER).join(users, on=C.USER, how="left", maintain_order="left")["user"]
+        starts = np.searchsorted(own["user"].to_numpy(), np.arange(len(users) + 1))
+        return cls(own, starts, who.to_numpy().astype(np.int64))
+
+    def by(self, who: np.ndarray) -> pl.DataFrame:
+        """The rows of these users; those of users numbered between them too."""
+        if not len(who):
+            return self.table.clear()
+        first, last = self.starts[who.min()], self.starts[who.max() + 1]
+        return self.table.slice(int(first), int(last - first))
 
 
-def _pairs(items: ItemIndex, cases: pl.DataFrame, events: pl.DataFrame, seed: int) -> pl.DataFrame:
+def _pairs(
+    items: ItemIndex, cases: pl.DataFrame, who: np.ndarray, met: _Met, random: np.random.Generator
+) -> pl.DataFrame:
     """What is asked: case, item (positions), event, value (of targets; else null), wanted; sorted by case.
 
     A target has a row for each of its events.
     """
-    case = pl.Series("case", np.arange(len(cases)))
-    met = events.select(C.USER, C.ITEM, C.EVENT, C.VALUE).join(cases, on=C.USER, how="semi")
-    targets = (
-        cases.select(case, C.USER, pl.col("targets").alias(C.ITEM))
-        .explode(C.ITEM, empty_as_null=False, keep_nulls=False)
-        .join(met, on=[C.USER, C.ITEM], how="left", maintain_order="left")
+    own, case, user = met.by(who), np.arange(len(cases)), pl.Series("user", who, dtype=pl.UInt32)
+    targets = cases.select(pl.Series("case", case), user, pl.col("targets").alias(C.ITEM)).explode(
+        C.ITEM, empty_as_null=False, keep_nulls=False
     )
-    wanted = targets.select(
-        "case", pl.Series("item", items.encode(targets[C.ITEM])), C.EVENT, C.VALUE, wanted=True
-    ).filter(pl.col("item") >= 0)
-    positions = rng(seed, "heads").integers(len(items), size=(len(cases), N_DRAWN), dtype=np.int32)
-    drawn = pl.DataFrame(
-        {"case": np.repeat(np.arange(len(cases)), N_DRAWN), "item": positions.ravel()}
-    ).with_columns(cases[C.USER].gather(pl.Series(np.repeat(np.arange(len(cases)), N_DRAWN))))
-    own = met.select(C.USER, pl.Series("item", items.encode(met[C.ITEM]).astype(np.int32)))
-    strange = drawn.join(own, on=[C.USER, "item"], how="anti", maintain_order="left").select("case", "item")
+    known = targets.select("case", "user", pl.Series("item", items.encode(targets[C.ITEM]))).filter(
+        pl.col("item") >= 0
+    )
+    wanted = known.join(own, on=["user", "item"], how="left", maintain_order="left_right").select(
+        "case", "item", C.EVENT, C.VALUE, wanted=True
+    )
+    positions = random.integers(len(items), size=(len(cases), N_DRAWN), dtype=np.int32)
+    drawn = pl.DataFrame({"case": np.repeat(case, N_DRAWN), "item": positions.ravel()}).with_columns(
+        user=user.gather(np.repeat(case, N_DRAWN))
+    )
+    strange = drawn.join(own, on=["user", "item"], how="anti", maintain_order="left").select("case", "item")
     return pl.concat([wanted, strange.with_columns(wanted=False)], how="diagonal").sort(
         "case", maintain_order=True
     )
@@ -164,10 +202,8 @@ def _ask(recommender: HasHeads, cases: pl.DataFrame, pairs: pl.DataFrame) -> dic
     return found
 
 
-def _measure(
-    head: Head, pairs: pl.DataFrame, cases: pl.DataFrame
-) -> tuple[pl.DataFrame, dict[str, float | int | None]]:
-    """One head's rows and numbers, from pairs with what it said, column `said`."""
+def _measure(head: Head, pairs: pl.DataFrame, cases: pl.DataFrame, pooled: dict[str, Any]) -> pl.DataFrame:
+    """One head's rows, from pairs with what it said, column `said`; the pairs are added to each part of `pooled`."""
     positive = pl.col("wanted") & (pl.col(C.EVENT) == head.event)
     if head.kind == "value":
         asked = pairs.filter(positive & pl.col(C.VALUE).is_finite())
@@ -176,13 +212,14 @@ def _measure(
     case, happened = asked["case"].to_numpy(), asked["wanted"].to_numpy()
     said = asked["said"].to_numpy()
     n = np.bincount(case[happened], minlength=len(cases))
+    parts: tuple[np.ndarray, ...]
     if head.kind == "value":
         errors = said.astype(np.float64) - asked[C.VALUE].cast(pl.Float64).to_numpy()
         columns = {
             "mse": _share(np.bincount(case, errors**2, minlength=len(cases)), n),
             "mae": _share(np.bincount(case, np.abs(errors), minlength=len(cases)), n),
         }
-        pooled = _pooled_values(errors)
+        parts = (errors,)
     else:
         drawn = np.bincount(case[~happened], minlength=len(cases))
         weights = np.where(happened, 1.0, (n / np.maximum(drawn, 1))[case])
@@ -190,33 +227,16 @@ def _measure(
             name: measure(happened, said, weights, case, len(cases))
             for name, measure in (("auc", auc), ("log_loss", log_loss))
         }
-        pooled = _pooled_chances(happened, said, weights)
+        parts = happened, said, weights
+    of_slice = cases["slice"].gather(case)
+    for name, sums in pooled.items():
+        own = slice(None) if name == OVERALL else (of_slice == name).to_numpy()
+        sums.add(*(part[own] for part in parts))
     numbers = {name: pl.Series(columns.get(name, np.full(len(cases), np.nan))) for name in PER_CASE}
     table = cases.select(C.USER, "slice", head=pl.lit(head.name), n=pl.Series(n)).with_columns(**numbers)
-    table = table.with_columns(pl.col(PER_CASE).fill_nan(None)).filter(pl.col("n") > 0)
-    return table, {"n": int(n.sum()), **pooled}
-
-
-def _pooled_chances(happened: np.ndarray, said: np.ndarray, weights: np.ndarray) -> dict[str, float | None]:
-    one = np.zeros(len(said), np.int64)
-    return {
-        "auc": _finite(auc(happened, said, weights, one, 1)),
-        "log_loss": _finite(log_loss(happened, said, weights, one, 1)),
-        "ece": calibration_error(happened, said, weights),
-    }
-
-
-def _pooled_values(errors: np.ndarray) -> dict[str, float | None]:
-    if not len(errors):
-        return dict.fromkeys(("mse", "rmse", "mae"))
-    mse = float((errors**2).mean())
-    return {"mse": mse, "rmse": mse**0.5, "mae": float(np.abs(errors).mean())}
+    return table.with_columns(pl.col(PER_CASE).fill_nan(None)).filter(pl.col("n") > 0)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole; NaN where that is 0 / 0."""
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-
-
-def _finite(value: np.ndarray) -> float | None:
-    return float(value[0]) if np.isfinite(value[0]) else None

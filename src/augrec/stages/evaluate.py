@@ -41,6 +41,7 @@ class _Yardstick:
     train: pl.DataFrame
     items: pl.DataFrame
     new_items: bool
+    seed: int
 
     def of(self, model: Recommender) -> tuple[Catalogue, np.ndarray | None]:
         """What is known of the model's items, and which of them are ranked; None: all."""
@@ -64,7 +65,7 @@ def main(recommender: str, policy: str) -> None:
         tables.append(measured.select(pl.lit(split).alias("split"), pl.all()))
         if isinstance(model, HasHeads):
             events = _events(split, yardstick.cases[TEST])
-            rows, metrics[split]["heads"] = evaluate_heads(model, cases, events, model.seed)
+            rows, metrics[split]["heads"] = evaluate_heads(model, cases, events, yardstick.seed)
             of_heads.append(rows.select(pl.lit(split).alias("split"), pl.all()))
         _log.info("%s: %d cases, overall %s", split, len(cases), metrics[split]["overall"])
     own = pl.concat(tables)
@@ -79,8 +80,9 @@ def main(recommender: str, policy: str) -> None:
 
 
 def _yardstick() -> _Yardstick:
+    params = read_params()
     return _Yardstick(
-        config=parse(EvaluationConfig, read_params()["evaluation"], "evaluation"),
+        config=parse(EvaluationConfig, params["evaluation"], "evaluation"),
         cases={
             split: read_table(FOLDER / f"cases_{split}.parquet", "training_set") for split in (VALID, TEST)
         },
@@ -88,6 +90,7 @@ def _yardstick() -> _Yardstick:
         train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
         items=pl.read_parquet("data/prepared/items.parquet"),
         new_items=read_json(Path("data/prepared/split.json"))["rules"]["new_items"],
+        seed=params["seed"],
     )
 
 
