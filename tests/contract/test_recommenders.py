@@ -403,3 +403,61 @@ def test_a_missing_column_is_named(name):
 def test_an_unknown_option_is_refused(name):
     with pytest.raises(ConfigError, match="no_such_option"):
         find(name)({"no_such_option": 1})
+
+
+def with_gaps(nothing: float | None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Interactions with features of users and items, users with attributes, and cases; every third value is `nothing`."""
+
+    def told(table: pl.DataFrame, *names: str) -> pl.DataFrame:
+        values = pl.Series([nothing if row % 3 == 0 else row % 7 + 0.5 for row in range(len(table))])
+        return table.with_columns(values.cast(pl.Float64).alias(name) for name in names)
+
+    rows = told(interactions(), "user__days_active", "item__price")
+    users = told(rows.select("user_id").unique().sort("user_id"), "age", "income")
+    return rows, users, told(cases(), "age", "income", "user__days_active")
+
+
+def test_nan_in_what_is_known_counts_as_missing(name, tmp_path):
+    """In features and attributes, in training and when asked; for those that use none of it nothing may change either."""
+    asked, found = histories(["i00", "i02"], [], ["i03"], ["i05"]), []
+    for kind, nothing in (("nan", float("nan")), ("null", None)):
+        rows, users, judged = with_gaps(nothing)
+        fitted = build(name).fit(rows, cases=judged, items=ITEMS, users=users)
+        fitted.save(tmp_path / kind)
+        known = judged.select("age", "income", "user__days_active")
+        found.append(fitted.recommend(asked, 10, known=known))
+        nobody = known.with_columns(pl.lit(nothing, pl.Float64).alias(column) for column in known.columns)
+        found.append(fitted.recommend(asked, 10, known=nobody))
+    assert files(tmp_path / "nan") == files(tmp_path / "null")
+    for of_nan, of_null in zip(found[:2], found[2:], strict=True):
+        assert np.isfinite(of_nan[1]).all()
+        assert (of_nan[0] == of_null[0]).all() and (of_nan[1] == of_null[1]).all()
+
+
+def indifferent(fitted: Recommender) -> Recommender:
+    """The same model, or the same members of a mixture, with all that was learnt set to 0 and all items equally popular."""
+    state = fitted._state()
+    learnt = [key for key in state if key.startswith("member.")] or list(state)
+    for key in ["popularity", *learnt]:
+        if key.endswith("popularity"):
+            state[key] = np.full_like(state[key], 1 / len(state[key]))
+        elif state[key].dtype.kind == "f" and state[key].size > 1:
+            state[key] = np.zeros_like(state[key])
+    blank = type(fitted)(fitted.config, seed=fitted.seed)
+    blank._restore(state)
+    return blank
+
+
+def test_items_of_equal_score_come_in_order_of_their_ids_whatever_the_history(fitted):
+    asked = histories(["i00", "i02"], ["i05"], ["i24", "new"], [])
+    ids = [f"i{item:02}" for item in range(N_ITEMS)]
+    blank = indifferent(fitted)
+    items, scores = blank.recommend(asked, 8)
+    for history, row, given in zip(asked.to_list(), items.tolist(), scores, strict=True):
+        assert row == [item for item in ids if item not in history][:8]
+        assert np.isfinite(given).all() and len(set(given.tolist())) == 1
+    everything, _ = blank.recommend(asked, N_ITEMS, exclude_seen=False)
+    unmet = [
+        [item for item in row if item not in history] for row, history in zip(everything, asked, strict=True)
+    ]
+    assert unmet == [[item for item in ids if item not in history] for history in asked.to_list()]

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from augrec.data.columns import TIME
+from augrec.data.columns import TIME, without_nan
 from augrec.data.columns import Columns as C
 from augrec.data.slices import slice_of
 
@@ -25,11 +25,8 @@ time, none of them in the history. Targets unknown to training stay: they count 
 
 
 def known_of(cases: pl.DataFrame) -> pl.DataFrame | None:
-    """What else is known of each case's user at that moment: the columns beside those of `CASES`; None: there are none.
-
-    A NaN tells nothing and is null: polars would order it above every number.
-    """
-    known = cases.drop(*CASES, strict=False).with_columns(pl.selectors.float().fill_nan(None))
+    """What else is known of each case's user at that moment: the columns beside those of `CASES`; None: there are none."""
+    known = without_nan(cases.drop(*CASES, strict=False))
     return known if known.width else None
 
 

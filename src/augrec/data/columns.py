@@ -88,6 +88,11 @@ def require(
         )
 
 
+def without_nan(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with null for NaN: both say nothing, but polars orders NaN above every number and counts it as known."""
+    return table.with_columns(pl.selectors.float().fill_nan(None))
+
+
 def empty(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
     """A table of `schema` without rows."""
     return pl.DataFrame(schema=dict(schema))

@@ -11,6 +11,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from augrec.data.columns import Columns as C
+from augrec.data.columns import without_nan
 from augrec.errors import InputError
 
 
@@ -143,7 +144,7 @@ class Histories:
             weights=np.ones(int(found.sum()), np.float32),
             observed=np.ones(int(found.sum()), np.bool_),
             n_items=len(items),
-            known=known,
+            known=None if known is None else without_nan(known),
         )
 
     @property
@@ -173,7 +174,7 @@ class Histories:
             return self
         ids = pl.DataFrame({C.USER: self.users.tolist()}, schema={C.USER: pl.String})
         table = ids.join(users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
-        return replace(self, known=table.drop(C.USER))
+        return replace(self, known=without_nan(table.drop(C.USER)))
 
     def take(self, users: np.ndarray) -> Histories:
         """The users at positions `users`, int (m,), in that order; one may come more than once."""

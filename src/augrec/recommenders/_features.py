@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from augrec.data.columns import Columns as C
+from augrec.data.columns import without_nan
 from augrec.data.histories import Histories
 
 USER_PREFIX, ITEM_PREFIX = "user__", "item__"
@@ -159,7 +160,7 @@ def known_items(interactions: pl.DataFrame, ids: np.ndarray) -> pl.DataFrame:
     """The latest features, columns item__…, of each of the items; null where there are none."""
     by = [name for name in (C.TIMESTAMP, C.USER) if name in interactions.columns]
     latest = (
-        interactions.select(C.ITEM, *by, pl.selectors.starts_with(ITEM_PREFIX))
+        without_nan(interactions.select(C.ITEM, *by, pl.selectors.starts_with(ITEM_PREFIX)))
         .sort(by)
         .group_by(C.ITEM)
         .agg(pl.selectors.starts_with(ITEM_PREFIX).drop_nulls().last())
