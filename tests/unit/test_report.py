@@ -73,7 +73,10 @@ def measures(table: pl.DataFrame, split: str) -> dict:
             "age_group": gap,
             "planet": {"groups": {}, "gap": {"ndcg@10": None}, "worst": {"ndcg@10": None}},
         },
-        "time": {},
+        "time": {
+            name: {"n_users": 11 * month, "ndcg@10": ndcg / month}
+            for month, name in enumerate(("2024-05", "2024-06"), start=1)
+        },
     }
 
 
@@ -335,6 +338,40 @@ def test_lists_of_the_winner_are_told_of_beside_the_best_arm_without_generated_d
     assert ">0.417<" in told and "−25 %" in told
     assert "new items" not in told  # nothing was measured of them
     assert "planet" not in told  # no gap
+
+
+def test_it_is_told_when_lists_were_good(workspace: tuple[Path, dict, str], tmp_path: Path) -> None:
+    _, decision, page = workspace
+    part = section(page, "beyond").split("When lists were good")[1]
+    winner = next(
+        arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("multvae", "profile_gan")
+    )
+    row = part.split("<th>2024-06</th>")[1].split("</tr>")[0]
+    assert ">22<" in row and f"{winner['test']['time']['2024-06']['ndcg@10']:.3f}" in row
+    changed = json.loads(json.dumps(decision))
+    for arm in changed["arms"]:
+        del arm["test"]["time"]["2024-06"]
+    report.write(tmp_path / "report.html", changed, tmp_path)
+    assert "When lists were good" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_predictions_of_events_are_told_of_the_best_arm_that_makes_them(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
+    assert "predictions of events" not in workspace[2]
+    decision = json.loads(json.dumps(workspace[1]))
+    chance = {"n": 1204, "auc": 0.8123, "log_loss": 0.5456, "ece": 0.0789, "slices": {}}
+    value = {"n": 77, "mse": 1.44, "rmse": 1.2, "mae": None, "slices": {}}
+    for arm in decision["arms"]:
+        if arm["recommender"] == "popularity" and arm["policy"] in ("popularity_random", "profile_gan"):
+            arm["test"]["heads"] = {"purchase": chance, "rating": value, "seen": chance | {"n": 0}}
+            arm["valid"]["overall"]["ndcg@10"] = 0.9 if arm["policy"] == "profile_gan" else 0.0
+    report.write(tmp_path / "report.html", decision, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    part = section(page, "beyond").split("How good predictions of events are")[1]
+    assert part.count("popularity × profile_gan") == 2 and "popularity × popularity_random" not in part
+    assert "1\u202f204" in part and all(f">{one}<" in part for one in ("0.812", "0.546", "0.079", "1.200"))
+    assert "seen" not in part.split("</thead>")[1]
 
 
 def test_the_report_says_what_the_protocol_kept_from_the_models(

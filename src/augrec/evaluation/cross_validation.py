@@ -1,6 +1,6 @@
 """Cross-validation over users: every user is a test user once, so a comparison rests on all of them.
 
-A pipeline run measures one fold (`prepare.split.fold`); benchmarks go over all folds here.
+A pipeline run measures one fold (`prepare.split.fold`); `cross_validate` goes over all of them, called from Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Beyond accuracy, for the report: what the winner's lists are like, who among items gets the places, who is served worst."""
+"""Beyond accuracy, for the report: what the winner's lists are like, who among items gets the places, who is served worst,
+when lists were good, and how good what is said of single events is."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from augrec.evaluation.summary import BROKEN_DOWN
 from augrec.reporting.words import MISSING, find_arm, measured, metric_words, number, percent, plain, signed
 
 _MEASURES: Final = (
@@ -23,25 +25,32 @@ _MEASURES: Final = (
 )
 _ITEM_WORDS: Final = {"head": "most popular", "mid": "in between", "tail": "least popular", "new": "new"}
 _MOST_ATTRIBUTES: Final = 8
+_OF_HEADS: Final = ("auc", "log_loss", "ece", "rmse", "mae")
 
 
 @dataclass(frozen=True)
 class Beyond:
-    """Three small tables with a column for each arm.
+    """Small tables, all but the last with a column for each arm.
 
     Attributes:
         cutoff: length of the lists.
         columns: the arms, "multvae × none", and what they stand for.
         measures: (metric, what it says, a value for each arm).
         items: (group of items, how many, share of interactions, share of what was wanted, share of places for each arm).
+        metric: of groups of users and of periods: the gate's, or NDCG where that is not told of them.
         users: (attribute, (worst group, gap) for each arm).
+        periods: (first day, users, a value for each arm).
+        heads: (arm, head, what it was asked about, a value for each of `_OF_HEADS`).
     """
 
     cutoff: str
     columns: list[tuple[str, str]]
     measures: list[tuple[str, str, list[str]]]
     items: list[tuple[str, int, str, str, list[str]]]
+    metric: str
     users: list[tuple[str, list[tuple[str, str]]]]
+    periods: list[tuple[str, int, list[str]]]
+    heads: list[tuple[str, str, int, list[str]]]
 
 
 def beyond(decision: Mapping[str, Any]) -> Beyond | None:
@@ -52,6 +61,7 @@ def beyond(decision: Mapping[str, Any]) -> Beyond | None:
     tests = [arm["test"] for _, arm in arms if arm.get("test")]
     if not tests or "items" not in tests[0]:
         return None
+    told = metric if metric.partition("@")[0] in BROKEN_DOWN else f"ndcg@{cutoff}"
     measures = [
         (
             metric_words(name),
@@ -65,7 +75,10 @@ def beyond(decision: Mapping[str, Any]) -> Beyond | None:
         columns=[(f"{arm['recommender']} × {arm['policy']}", role) for role, arm in arms],
         measures=[row for row in measures if set(row[2]) != {MISSING}],
         items=_items(tests, cutoff),
-        users=_users(tests, metric if metric in _gap_metrics(tests) else f"ndcg@{cutoff}"),
+        metric=told,
+        users=_users(tests, told),
+        periods=_periods(tests, told),
+        heads=_heads(decision, [arm for _, arm in arms], metric),
     )
 
 
@@ -131,5 +144,32 @@ def _users(tests: list[Mapping[str, Any]], metric: str) -> list[tuple[str, list[
     return [row for row in rows if any(cell != (MISSING, MISSING) for cell in row[1])]
 
 
-def _gap_metrics(tests: list[Mapping[str, Any]]) -> set[str]:
-    return {name for part in tests[0].get("groups", {}).values() for name in part.get("gap") or {}}
+def _periods(tests: list[Mapping[str, Any]], metric: str) -> list[tuple[str, int, list[str]]]:
+    """Nothing where all cases were judged in one period."""
+    parts = [test.get("time", {}) for test in tests]
+    if len(parts[0]) < 2:
+        return []
+    return [
+        (name, part["n_users"], [number(other.get(name, {}).get(metric)) for other in parts])
+        for name, part in parts[0].items()
+    ]
+
+
+def _heads(
+    decision: Mapping[str, Any], shown: list[Mapping[str, Any]], metric: str
+) -> list[tuple[str, str, int, list[str]]]:
+    """Of the arms that are shown and predict events; where none does, of the best on validation users that does."""
+    able = [arm for arm in decision["arms"] if (arm.get("test") or {}).get("heads")]
+    best = max(able, key=lambda arm: measured(arm, metric, split="valid") or 0.0, default=None)
+    chosen = [arm for arm in shown if arm in able] or ([] if best is None else [best])
+    return [
+        (
+            f"{arm['recommender']} × {arm['policy']}",
+            plain(name),
+            told["n"],
+            [number(told.get(key)) for key in _OF_HEADS],
+        )
+        for arm in chosen
+        for name, told in arm["test"]["heads"].items()
+        if told["n"]
+    ]
