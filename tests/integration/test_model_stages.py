@@ -15,6 +15,9 @@ import yaml
 
 from augrec.data.columns import TIME
 from augrec.errors import ConfigError, InputError
+from augrec.evaluation.heads import evaluate_heads
+from augrec.recommenders._heads import HasHeads
+from augrec.recommenders.base import load
 from augrec.stages import decide, evaluate, train
 
 POLICIES = {"none": ("real", []), "bootstrap": ("placebo", []), "gan": ("generated", ["gan"])}
@@ -164,6 +167,15 @@ def test_of_a_recommender_with_heads_it_is_kept_how_good_they_are(finished):
         assert own["n"].sum() == numbers["n"] == cases(seed)["targets"].list.len().sum()
         assert 0 < numbers["auc"] < 1
         assert numbers["log_loss"] > 0
+    # the draws follow from the run's seed and not from a model's, so that models are asked about the same items
+    model = load(finished / "models/recommenders/mmoe/none")
+    assert isinstance(model, HasHeads) and model.seed != PARAMS["seed"]
+    asked = (
+        pl.read_parquet(finished / path)
+        for path in ("data/training_set/cases_test.parquet", "data/prepared/events.parquet")
+    )
+    assert metrics["test"]["heads"] == evaluate_heads(model, *asked, PARAMS["seed"])[1]
+    assert set(metrics["test"]["heads"]["click"]["slices"]) == {"1-5"}
     assert "heads" not in read(finished, "reports/evaluation/ease/none/metrics.json")["test"]
     assert not (finished / "reports/evaluation/ease/none/heads.parquet").exists()
 

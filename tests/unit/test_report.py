@@ -346,7 +346,7 @@ def test_it_is_told_when_lists_were_good(workspace: tuple[Path, dict, str], tmp_
     winner = next(
         arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("multvae", "profile_gan")
     )
-    row = part.split("<th>2024-06</th>")[1].split("</tr>")[0]
+    row = part.split(">2024-06</th>")[1].split("</tr>")[0]
     assert ">22<" in row and f"{winner['test']['time']['2024-06']['ndcg@10']:.3f}" in row
     changed = json.loads(json.dumps(decision))
     for arm in changed["arms"]:
