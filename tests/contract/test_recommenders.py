@@ -41,6 +41,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "recvae": {"hidden": 16, "latent": 4, "steps": 30, "eval_every": 10},
 }
 N_USERS, N_ITEMS = 60, 25
+NO_HISTORY = {"popularity", "demographics"}
+"""Recommenders whose lists do not depend on the history."""
 
 
 def interactions(seed: int = 0, n_users: int = N_USERS, n_items: int = N_ITEMS) -> pl.DataFrame:
@@ -190,23 +192,60 @@ def test_what_is_known_of_users_comes_a_row_for_each_history(fitted):
         fitted.recommend(histories([], ["i03"]), 5, known=known.head(1))
 
 
-def test_a_recommendation_is_explained_by_items_of_the_history(fitted):
+def test_a_recommendation_is_explained_by_items_of_the_history_or_was_popular(fitted):
     asked = histories(["i00", "i02", "new"], [], ["i05", "i05", "i03"])
     items, _ = fitted.recommend(asked, 4)
     why = fitted.explain(asked, items, top=2)
     assert why.schema == {
         "row": pl.UInt32,
         "item_id": pl.String,
+        "kind": pl.String,
         "because": pl.String,
         "contribution": pl.Float32,
     }
     assert (why["contribution"] > 0).all()
-    assert why.group_by("row", "item_id").len()["len"].max() <= 2 if len(why) else True
-    assert not why.select("row", "item_id", "because").is_duplicated().any()
-    for row, item, because in why.select("row", "item_id", "because").iter_rows():
+    assert why.group_by("row", "item_id", "kind").len()["len"].max() <= 2
+    assert not why.select("row", "item_id", "kind", "because").is_duplicated().any()
+    for row, item, kind, because in why.drop("contribution").iter_rows():
         assert item in items[row]
-        assert because in asked[row].to_list()
-    assert 1 not in why["row"]
+        assert because in asked[row].to_list() if kind == "item" else (kind, because) == ("popularity", None)
+    assert set(why.filter(pl.col("row") == 1)["item_id"]) == set(items[1])  # the most popular ones
+    assert ("item" in why["kind"]) == (fitted.name() not in NO_HISTORY)
+
+
+def of_two_tastes(n_users: int = 80, n_items: int = 24) -> pl.DataFrame:
+    """Users who take most items of an even number and hardly another, and the other way round."""
+    even = np.arange(n_items) % 2 == 0
+    likes = np.where(np.arange(n_users)[:, None] % 2 == even, 0.6, 0.04)
+    users, items = np.nonzero(np.random.default_rng(3).random((n_users, n_items)) < likes)
+    return table([f"u{user:03}" for user in users], [f"i{item:02}" for item in items])
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - NO_HISTORY))
+def test_who_took_something_of_either_kind_is_told_that_of_the_recommended_items_kind(name):
+    longer = {"steps": 200} if "steps" in QUICK.get(name, {}) else {}
+    fitted = build(name, **longer).fit(of_two_tastes(), items=ITEMS)
+    items = np.array([[f"i{item:02}" for item in range(8, 24)]])
+    why = fitted.explain(histories(["i02", "i03"]), items, top=1).filter(pl.col("kind") == "item")
+    even, because = (why[column].str.slice(1).cast(pl.Int32) % 2 for column in ("item_id", "because"))
+    assert len(why) >= 0.8 * items.size
+    assert (even == because).mean() >= 0.75  # of who guessed: 0.5
+
+
+BY_LEAVING_OUT = ["bpr", "cfgan", "gru4rec", "mmoe", "multvae", "recvae", "sasrec"]
+
+
+@pytest.mark.parametrize("name", BY_LEAVING_OUT)
+def test_what_a_network_owes_to_an_item_is_what_its_score_loses_without_it(name):
+    fitted = build(name).fit(interactions())
+    history, targets = ["i00", "i03", "i05"], np.array([[4, 7, 9]])
+    scores = [
+        fitted._scores(Histories.from_lists(histories(kept), fitted.items))[0, targets[0]]
+        for kept in (history, ["i03", "i05"], ["i00", "i05"], ["i00", "i03"])
+    ]
+    told = fitted.contributions(Histories.from_lists(histories(history), fitted.items), targets)
+    np.testing.assert_allclose(told, scores[0] - np.stack(scores[1:]), atol=1e-5)
+    assert np.abs(told).max() > 1e-4
 
 
 def test_vectors_order_the_items_as_the_scores_do(fitted):

@@ -97,12 +97,16 @@ def test_small_groups_beyond_the_most_are_left_to_the_whole():
     assert scores(fitted, sex="m") == scores(fitted)
 
 
-def test_the_group_decides_whatever_the_history_and_explains_nothing():
+def test_the_group_decides_whatever_the_history_and_is_the_reason():
     fitted = by("sex", group_shrinkage=0)
-    asked = pl.Series([["x"]])
-    items, _ = fitted.recommend(asked, 1, known=pl.DataFrame({"sex": ["m"]}))
-    assert items.tolist() == [["z"]]
-    assert fitted.explain(asked, items).is_empty()
+    asked, known = pl.Series([["x"], ["x"]]), pl.DataFrame({"sex": ["m", None]})
+    items, scores = fitted.recommend(asked, 1, known=known)
+    assert items.tolist() == [["z"], ["y"]]
+    why = fitted.explain(asked, items, known=known)
+    of_m = why.filter(pl.col("row") == 0)
+    assert dict(of_m.select("kind", "because").iter_rows()) == {"popularity": None, "attribute": "sex"}
+    assert of_m["contribution"].sum() == pytest.approx(scores[0, 0])
+    assert why.filter(pl.col("row") == 1)["kind"].to_list() == ["popularity"]
 
 
 def test_where_no_group_is_known_all_get_the_same():

@@ -1,8 +1,10 @@
-"""Why an item was recommended: the share of each item of the history in its score."""
+"""Why an item was recommended: what items of the history, what is known of the user, and popularity add to its score."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -13,41 +15,81 @@ from augrec.data.histories import Histories, ItemIndex
 Contributions = Callable[[Histories, np.ndarray], np.ndarray]
 """What each item of histories adds to the score of each target, see `Recommender.contributions`."""
 
+Background = dict[str, np.ndarray]
+"""What else adds to the score of each target, float32 (n, m), by its name: see `Recommender.background`."""
+
+POPULAR: Final = ""
+"""The name that popularity goes by among attributes and features, none of which has an empty one."""
+SCHEMA = {
+    "row": pl.UInt32,
+    C.ITEM: pl.String,
+    "kind": pl.String,
+    "because": pl.String,
+    "contribution": pl.Float32,
+}
 _CELLS = 2**24
-SCHEMA = {"row": pl.UInt32, C.ITEM: pl.String, "because": pl.String, "contribution": pl.Float32}
 
 
 def explanations(
-    contributions: Contributions, index: ItemIndex, histories: Histories, items: np.ndarray, top: int
+    shares: np.ndarray,
+    background: Background,
+    popularity: np.ndarray,
+    index: ItemIndex,
+    histories: Histories,
+    targets: np.ndarray,
+    top: int,
 ) -> pl.DataFrame:
-    """The table that `Recommender.explain` gives, for n histories and items str (n, m) of the catalogue `index`."""
-    targets = index.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(items.shape)
-    if not targets.size or not len(histories.items):
-        return pl.DataFrame(schema=SCHEMA)
-    shares = contributions(histories, targets)  # (nnz, m)
+    """The table that `Recommender.explain` gives.
+
+    Args:
+        shares: what each item of the n histories adds to the score of each target, float32 (nnz, m).
+        background: what else does.
+        popularity: float32 (n_items,).
+        index: the catalogue.
+        histories: of n users.
+        targets: positions of the items to explain, int (n, m); -1 is an empty place.
+        top: at most so many reasons of a kind for each.
+    """
     user = np.repeat(np.arange(len(histories)), histories.lengths)
-    shares = np.where(targets[user] < 0, 0.0, shares)
-    entry, place = np.nonzero(shares > 0)
-    rows = user[entry]
+    entry, place = np.nonzero((shares > 0) & (targets[user] >= 0))
+    met = index.decode(histories.items[entry])
+    found = [
+        _reasons("item", user[entry], place, shares[entry, place], pl.Series(met.tolist(), dtype=pl.String))
+    ]
+    for name, table in background.items():
+        row, place = np.nonzero((table > 0) & (targets >= 0))
+        why = "popularity" if name == POPULAR else "attribute"
+        found.append(_reasons(why, row, place, table[row, place], pl.lit(name or None, pl.String)))
+    told = pl.concat(found)
+    alone = targets >= 0
+    alone[told["row"].to_numpy(), told["place"].to_numpy()] = False
+    alone &= popularity[targets] * len(index) >= 1
+    row, place = np.nonzero(alone)
+    told = pl.concat(
+        [told, _reasons("popularity", row, place, popularity[targets[row, place]], pl.lit(None, pl.String))]
+    )
+    item = index.decode(targets[told["row"].to_numpy(), told["place"].to_numpy()])
     return (
-        pl.DataFrame(
-            {
-                "row": rows,
-                "place": place,
-                C.ITEM: index.decode(targets[rows, place]).tolist(),
-                "because": index.decode(histories.items[entry]).tolist(),
-                "contribution": shares[entry, place],
-            },
-            schema={"place": pl.Int64, **SCHEMA},
+        told.with_columns(pl.Series(C.ITEM, item.tolist(), dtype=pl.String))
+        .sort(
+            "row", "place", "contribution", "kind", "because", descending=[False, False, True, False, False]
         )
-        .sort("row", "place", "contribution", "because", descending=[False, False, True, False])
         .unique(
-            ["row", "place", "because"], keep="first", maintain_order=True
+            ["row", "place", "kind", "because"], keep="first", maintain_order=True
         )  # an item met twice counts once
-        .group_by("row", "place", maintain_order=True)
-        .head(top)
+        .filter(pl.int_range(pl.len()).over("row", "place", "kind") < top)
         .select(*SCHEMA)
     )
+
+
+def _reasons(
+    kind: str, row: np.ndarray, place: np.ndarray, contribution: np.ndarray, because: pl.Series | pl.Expr
+) -> pl.DataFrame:
+    """Reasons of one kind, one for each entry of row, place and contribution."""
+    columns = {"row": row, "place": place, "contribution": contribution}
+    schema = {"row": pl.UInt32, "place": pl.Int64, "contribution": pl.Float32}
+    named = because.alias("because")
+    return pl.DataFrame(columns, schema=schema).with_columns(named, kind=pl.lit(kind, pl.String))
 
 
 def leave_one_out(
@@ -68,6 +110,22 @@ def leave_one_out(
         without = score(_without(histories, user[entry], entry))
         lost[entry] = whole[user[entry]] - without[np.arange(len(entry))[:, None], targets[user[entry]]]
     return lost
+
+
+def leave_columns_out(
+    score: Callable[[Histories], np.ndarray], histories: Histories, targets: np.ndarray, names: Sequence[str]
+) -> Background:
+    """What the score of each target loses without each of the columns `names` of what is known of the users.
+
+    `score` as for `leave_one_out`; it must do without any column.
+    """
+    known = histories.known
+    there = [] if known is None else [name for name in names if name in known.columns]
+    if known is None or not there:
+        return {}
+    rows = np.arange(len(histories))[:, None]
+    whole = score(histories)[rows, targets]
+    return {name: whole - score(replace(histories, known=known.drop(name)))[rows, targets] for name in there}
 
 
 def _without(histories: Histories, user: np.ndarray, entry: np.ndarray) -> Histories:

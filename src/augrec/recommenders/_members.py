@@ -9,6 +9,7 @@ import numpy as np
 
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import hits, ndcg, top_k
+from augrec.recommenders._explain import Background
 from augrec.recommenders.base import Recommender
 
 _CELLS = 2**25
@@ -68,6 +69,14 @@ class Member:
         whole = np.zeros((len(histories.items), targets.shape[1]), np.float32)
         whole[self.places[histories.items] >= 0] = found
         return whole
+
+    def background(self, histories: Histories, targets: np.ndarray, *, standardised: bool) -> Background:
+        """What else adds to the (standardised) score of each target, float32 (n, m) by its name."""
+        inside = self._inside(histories)
+        there = np.where(targets >= 0, self.places[targets], -1)
+        scale = _moments(self.scores(histories))[1] if standardised else np.float32(1)
+        found = self.model.background(inside, there)
+        return {name: np.where(there >= 0, share, 0) / scale for name, share in found.items()}
 
     def _inside(self, histories: Histories) -> Histories:
         """The same histories on the model's own catalogue."""

@@ -20,7 +20,7 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import last_known
 from augrec.data.ranking import top_k
 from augrec.errors import InputError
-from augrec.recommenders._explain import explanations, leave_one_out
+from augrec.recommenders._explain import POPULAR, Background, explanations, leave_one_out
 from augrec.recommenders._introduced import named
 
 Log = Callable[[Mapping[str, float]], None]
@@ -198,21 +198,25 @@ class Recommender(Component):
     def explain(
         self, histories: pl.Series, items: np.ndarray, *, known: pl.DataFrame | None = None, top: int = 3
     ) -> pl.DataFrame:
-        """Which items of the history carried each recommendation, the strongest first.
+        """What carried each recommendation, the strongest first: items of the history, what is known of the user, popularity.
 
         Args:
             histories: List(String) (n,).
             items: the items to explain, str (n, m), as `recommend` gives them; "" and unknown ids are passed over.
             known: as for `recommend`.
-            top: at most so many items of the history for each.
+            top: at most so many reasons of a kind for each.
 
         Returns:
-            row (UInt32, position in `histories`), item_id, because (an item of the history), contribution (Float32: what
-            the score would lose without it, above 0), sorted by row, item's place and contribution. A recommendation
-            that no item of the history carried has no row: it was popular.
+            row (UInt32, position in `histories`), item_id, kind, because, contribution (Float32: what the score would lose
+            without it, above 0), sorted by row, item's place and contribution. By kind, because is: of "item" an item of
+            the history, of "attribute" a column of `known`, of "popularity" null. Where nothing of it carried an item that
+            at least as many took as the average one, it was popular: contribution is then its `popularity`. What is left
+            has no row.
         """
         encoded = Histories.from_lists(histories, self.items, known=known)
-        return explanations(self.contributions, self.items, encoded, items, top)
+        targets = self.items.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(items.shape)
+        shares, others = self.contributions(encoded, targets), self.background(encoded, targets)
+        return explanations(shares, others, self.popularity, self.items, encoded, targets, top)
 
     def describe(self) -> dict[str, int]:
         """Whole numbers that tell a fitted model's size and training, for training.json and the registry."""
@@ -261,6 +265,19 @@ class Recommender(Component):
             targets: positions of the items to explain, int (n, m); -1 is an empty place, whatever it is given.
         """
         return leave_one_out(self._scores, histories, targets)
+
+    def background(self, histories: Histories, targets: np.ndarray) -> Background:
+        """What besides items of the history adds to the score of each target: {name: float32 (n, m)}.
+
+        The name is `POPULAR` or a column of `Histories.known`. Here popularity: all that ranks a stranger, and the part
+        that the config key `popularity_blend` gives it. Arguments as for `contributions`.
+        """
+        popular = self.popularity[targets]
+        blend = getattr(self.config, "popularity_blend", 0.0) / (1 + histories.matrix().getnnz(1)[:, None])
+        stranger = (histories.lengths == 0)[:, None]
+        return {
+            POPULAR: np.where(stranger, popular, blend * popular / self.popularity.max()).astype(np.float32)
+        }
 
     def _checked_start(self, start: Recommender | None) -> Recommender | None:
         """`start`, if training can begin there; a subclass that `continues` finds it as `self._start` in `_fit`."""

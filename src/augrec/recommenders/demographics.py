@@ -12,6 +12,7 @@ from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.errors import InputError
 from augrec.recommenders._attributes import FEATURE_PREFIX, labels, numbers
+from augrec.recommenders._explain import POPULAR, Background
 from augrec.recommenders._recency import recency
 from augrec.recommenders.base import Log, Recommender
 
@@ -115,6 +116,19 @@ class Demographics(Recommender):
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """Zeros: the history has no say."""
         return np.zeros((len(histories.items), targets.shape[1]), np.float32)
+
+    def background(self, histories: Histories, targets: np.ndarray) -> Background:
+        """Exactly: popularity, and how far the user's label of each attribute moves the score from it."""
+        found, start = {POPULAR: self.popularity[targets]}, 0
+        for block in self._blocks:
+            weights = self._weights[start : start + len(block.labels)]
+            start += len(block.labels)
+            if histories.known is not None and block.attribute in histories.known.columns:
+                z = block.encode(histories.known[block.attribute]).astype(np.float32)
+                found[block.attribute] = self.config.strength * np.einsum(
+                    "nl,lnm->nm", z, weights[:, targets]
+                )
+        return found
 
     def _model_state(self) -> dict[str, np.ndarray]:
         if not self._blocks:

@@ -15,6 +15,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
 from augrec.errors import ConfigError
 from augrec.recommenders._experts import Columns, Known, Towers
+from augrec.recommenders._explain import POPULAR, Background, leave_columns_out
 from augrec.recommenders._features import Encoded, Encoder, known_items, known_rows
 from augrec.recommenders._heads import Head
 from augrec.recommenders._multitask import Balance, Losses
@@ -194,10 +195,23 @@ class Mmoe(NeuralRecommender):
     def score(self, histories: Histories) -> np.ndarray:
         """As every recommender's; somebody nothing at all is known of gets the popularity."""
         table = super().score(histories)
-        strangers = np.flatnonzero(histories.lengths == 0)
-        unknown = self._users.encode(histories.take(strangers).known, len(strangers)).empty
-        table[strangers[unknown]] = self.popularity
+        table[self._unknown(histories)] = self.popularity
         return table
+
+    def background(self, histories: Histories, targets: np.ndarray) -> Background:
+        """What the score loses without each feature and attribute; of somebody nothing at all is known of, the popularity."""
+        unknown = self._unknown(histories)[:, None]
+        lost = leave_columns_out(
+            self._scores, histories, targets, [*self._users.numbers.tolist(), *self._users.texts.tolist()]
+        )
+        return {
+            POPULAR: np.where(unknown, self.popularity[targets], np.float32(0)),
+            **{name: np.where(unknown, np.float32(0), share) for name, share in lost.items()},
+        }
+
+    def _unknown(self, histories: Histories) -> np.ndarray:
+        """Of whom neither a history nor anything else is known, bool (n,)."""
+        return (histories.lengths == 0) & self._users.encode(histories.known, len(histories)).empty
 
     @torch.inference_mode()
     def _scores(self, histories: Histories) -> np.ndarray:

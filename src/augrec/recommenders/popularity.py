@@ -11,6 +11,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
 from augrec.errors import InputError
 from augrec.recommenders._attributes import labels
+from augrec.recommenders._explain import POPULAR, Background
 from augrec.recommenders._recency import recency
 from augrec.recommenders.base import Log, Recommender
 
@@ -104,6 +105,14 @@ class Popularity(Recommender):
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """Zeros: what is popular is popular whatever the history."""
         return np.zeros((len(histories.items), targets.shape[1]), np.float32)
+
+    def background(self, histories: Histories, targets: np.ndarray) -> Background:
+        """Popularity with everybody, and what the user's group takes to beyond that."""
+        popular = self.popularity[targets]
+        if self.config.group_by is None:
+            return {POPULAR: popular}
+        in_group = self._scores(histories)[np.arange(len(histories))[:, None], targets]
+        return {POPULAR: popular, self.config.group_by: in_group - popular}
 
     def _model_state(self) -> dict[str, np.ndarray]:
         return {"groups": self._groups, "by_group": self._by_group} if len(self._groups) else {}

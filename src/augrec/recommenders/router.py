@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import Field, field_validator
 
 from augrec.component import ComponentConfig
 from augrec.data.cases import known_of
@@ -18,8 +17,10 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.data.slices import SLICES, slice_of
 from augrec.errors import InputError, PermanentError, RefusedError
 from augrec.recommenders._choosing import choose_weights, simplest_of_the_best
+from augrec.recommenders._explain import Background
 from augrec.recommenders._members import Judged, Member, mix
 from augrec.recommenders._newcomers import make_room
+from augrec.recommenders._router_config import RouterConfig
 from augrec.recommenders.base import Log, Recommender, find
 from augrec.seeds import derive
 
@@ -28,59 +29,6 @@ logger = logging.getLogger(__name__)
 _FOR_STRANGERS = ("demographics", "popularity")
 _FOR_KNOWN = ("ease", "ials", "item_knn", "content", "popularity")
 """Who serves where there are no validation users to choose by; first that is there."""
-
-
-class RouterConfig(ComponentConfig):
-    """Who takes part, and how carefully the choice is made."""
-
-    members: list[dict[str, dict[str, Any]]] = [
-        {"popularity": {}},
-        {"popularity": {"half_life_days": 7}},
-        {"demographics": {}},
-        {"content": {}},
-        {"item_knn": {}},
-        {"ease": {}},
-    ]
-    """Recommenders with their configs, the simplest first: a later one must be better by more than noise. One that cannot
-    learn from the data at hand, such as content without an items table, is left out."""
-    cutoff: int = Field(10, ge=1)
-    """They are judged by NDCG at this length."""
-    caution: float = Field(0.5, ge=0)
-    """Differences within so many standard errors are noise."""
-    blend_weights: list[float] = [0.25, 0.5, 0.75]
-    """Shares of a further member that are tried beside the rest; empty: no blends."""
-    max_blended: int = Field(3, ge=1)
-    """At most so many members are blended in a slice; 1: no blends."""
-    new_item_shares: list[float] = [0.0]
-    """Shares of a list for items that nobody has met yet, where a member such as content has them. With more than one, each
-    slice gets the first that no other beats by more than noise on validation users. 0: where members place them."""
-    min_users: int = Field(30, ge=2)
-    """A slice with fewer validation users is served as if there were none."""
-    max_cases: int = Field(1000, ge=1)
-    """At most so many validation cases of a slice are looked at."""
-
-    @field_validator("members")
-    @classmethod
-    def _one_name_each(cls, members: list[dict[str, dict[str, Any]]]) -> list[dict[str, dict[str, Any]]]:
-        if not members or any(len(member) != 1 for member in members):
-            raise ValueError("each entry is one recommender: {name: {its config}}, and there must be one")
-        if any("router" in member for member in members):
-            raise ValueError("a router cannot hold a router")
-        return members
-
-    @field_validator("new_item_shares")
-    @classmethod
-    def _bounded(cls, shares: list[float]) -> list[float]:
-        if not shares or any(not 0 <= share < 1 for share in shares):
-            raise ValueError("shares of a list are at least 0 and below 1, and there must be one")
-        return shares
-
-    @field_validator("blend_weights")
-    @classmethod
-    def _shares(cls, weights: list[float]) -> list[float]:
-        if any(not 0 < weight < 1 for weight in weights):
-            raise ValueError("shares lie between 0 and 1")
-        return weights
 
 
 class Router(Recommender):
@@ -92,7 +40,7 @@ class Router(Recommender):
     One is taken in where choosing it is better by more than noise on users that had no part in the choice.
 
     The validation cases may also have chosen the members' checkpoints, which flatters neural members a little.
-    With new_item_shares a bounded share of a list goes to items without interactions that a member can place.
+    With new_item_shares a bounded share of a list goes to items without interactions, ranked by a member that has them.
     Where there are too few cases, the first there is of demographics and popularity serves strangers, and of EASE, iALS,
     item-KNN, content and popularity all others.
     """
@@ -187,29 +135,44 @@ class Router(Recommender):
             targets = Histories.from_lists(cases["targets"], self.items)
             n_targets = cases["targets"].list.n_unique().to_numpy()
             judged = Judged(cases[C.USER].to_numpy().astype(str), histories, targets, n_targets)
-        self._new_shares = np.full(len(SLICES), self.config.new_item_shares[0])
+        self._new_shares, self._placing = np.zeros(len(SLICES)), np.zeros(len(SLICES), np.int64)
+        offers = self._offers()
         for place, name in enumerate(SLICES):
             if cases is not None:
                 part = judged.at(np.flatnonzero(_slots(judged.histories) == place), self.config.max_cases)
                 self._n_users[place] = part.n_users
+            offer = 0
             if self._n_users[place] >= self.config.min_users:
                 chosen = choose_weights(self._members, part, self.config, derive(self.seed, "router", place))
                 self._weights[place], self._validated[place], self._gains[place] = chosen
-                self._new_shares[place] = self._choose_share(place, part)
+                offer = self._choose_offer(place, part, offers)
             else:
                 self._weights[place] = self._by_default(place)
+            self._new_shares[place], self._placing[place] = offers[offer]
             logger.info("users with %s items: %s", name, self._words(place))
 
-    def _choose_share(self, place: int, cases: Judged) -> float:
-        """The share of new items in a slice."""
-        shares = self.config.new_item_shares
-        if len(shares) == 1 or not len(self._newcomers):
-            return shares[0]
-        values = [
-            cases.measure_scores(lambda part, s=share: self._serve(place, part, s), self.config.cutoff)  # type: ignore[misc]
-            for share in shares
+    def _offers(self) -> list[tuple[float, int]]:
+        """The shares of a list for new items, each with the members that could fill it; (0, -1): nobody fills one."""
+        new = self._newcomers
+        holders = [
+            number for number, m in enumerate(self._members) if len(new) and (m.places[new] >= 0).all()
         ]
-        return shares[simplest_of_the_best(np.stack(values), self.config.caution)]
+        offers = [
+            (share, number if share else -1)
+            for share in self.config.new_item_shares
+            for number in (holders if share else holders[:1])
+        ]
+        return offers or [(0.0, -1)]
+
+    def _choose_offer(self, place: int, cases: Judged, offers: list[tuple[float, int]]) -> int:
+        """Which of the offers serves the users of a slice best."""
+        if len(offers) == 1:
+            return 0
+        values = [
+            cases.measure_scores(lambda part, o=offer: self._serve(place, part, *o), self.config.cutoff)  # type: ignore[misc]
+            for offer in offers
+        ]
+        return simplest_of_the_best(np.stack(values), self.config.caution)
 
     def _by_default(self, place: int) -> np.ndarray:
         names = [member.model.name() for member in self._members]
@@ -222,17 +185,16 @@ class Router(Recommender):
         for place in np.unique(slots):
             rows = np.flatnonzero(slots == place)
             part = histories if len(rows) == len(histories) else histories.take(rows)
-            table[rows] = self._serve(place, part, self._new_shares[place])
+            table[rows] = self._serve(place, part, self._new_shares[place], self._placing[place])
         return table
 
-    def _serve(self, place: int, histories: Histories, new_share: float) -> np.ndarray:
-        """Scores of users of one slice, float32 (B, n_items)."""
+    def _serve(self, place: int, histories: Histories, new_share: float, placing: int) -> np.ndarray:
+        """Scores of users of one slice, float32 (B, n_items); the member `placing` ranks the new items, -1: nobody apart."""
         table = mix(self._members, self._weights[place], histories)
-        new = self._newcomers
-        holders = [member for member in self._members if len(new) and (member.places[new] >= 0).all()]
-        if not new_share or not holders:
+        if placing < 0:
             return table
-        return make_room(table, histories, new, holders[0].scores(histories)[:, new], new_share)
+        new = self._newcomers
+        return make_room(table, histories, new, self._members[placing].scores(histories)[:, new], new_share)
 
     @property
     def _newcomers(self) -> np.ndarray:
@@ -240,18 +202,37 @@ class Router(Recommender):
         return np.flatnonzero(self.popularity == 0)
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Those of the members that serve the user, weighted as their scores are."""
+        """Those of the members that serve the user, weighted as their scores are; of a new item, of who placed it."""
         found = np.zeros((len(histories.items), targets.shape[1]), np.float32)
+        user = np.repeat(np.arange(len(histories)), histories.lengths)
+        for rows, asked, member, weight in self._speakers(histories, targets):
+            said = member.contributions(histories.take(rows), asked, standardised=weight < 1)
+            found[np.isin(user, rows)] += weight * said
+        return found
+
+    def background(self, histories: Histories, targets: np.ndarray) -> Background:
+        """As `contributions`."""
+        found: Background = {}
+        for rows, asked, member, weight in self._speakers(histories, targets):
+            for name, share in member.background(
+                histories.take(rows), asked, standardised=weight < 1
+            ).items():
+                found.setdefault(name, np.zeros(targets.shape, np.float32))[rows] += weight * share
+        return found
+
+    def _speakers(
+        self, histories: Histories, targets: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, Member, float]]:
+        """Who decides about whom: users, int (B,), their targets, -1 where it does not, (B, m), the member, its weight."""
         slots = _slots(histories)
         for place in np.unique(slots):
-            rows = np.flatnonzero(slots == place)
-            entries = np.isin(np.repeat(np.arange(len(slots)), histories.lengths), rows)
-            weights, part = self._weights[place], histories.take(rows)
-            for number in np.flatnonzero(weights):
-                blended = weights[number] < 1
-                said = self._members[number].contributions(part, targets[rows], standardised=blended)
-                found[entries] += weights[number] * said
-        return found
+            rows, placing = np.flatnonzero(slots == place), self._placing[place]
+            asked, apart = targets[rows], np.isin(targets[rows], self._newcomers) & (placing >= 0)
+            for number in np.flatnonzero(self._weights[place]):
+                weight = float(self._weights[place, number])
+                yield rows, np.where(apart, -1, asked), self._members[number], weight
+            if apart.any():
+                yield rows, np.where(apart, asked, -1), self._members[placing], 1.0
 
     def choices(self) -> dict[str, Any]:
         """Who serves whom: for each slice the members' weights, the validation users, what each member scored alone and
@@ -265,7 +246,8 @@ class Router(Recommender):
                 "n_users": int(self._n_users[place]),
                 f"ndcg@{self.config.cutoff}": _finite(labels, self._validated[place]),
                 "gain_of_blending": float(self._gains[place]),
-                "new_item_share": float(self._new_shares[place]) if len(self._newcomers) else 0.0,
+                "new_item_share": float(self._new_shares[place]),
+                "new_items_by": labels[self._placing[place]] if self._placing[place] >= 0 else None,
             }
             for place, name in enumerate(SLICES)
         }
@@ -292,6 +274,7 @@ class Router(Recommender):
             "n_users": self._n_users,
             "gains": self._gains,
             "new_shares": self._new_shares,
+            "placing": self._placing,
             "labels": np.array([member.label for member in self._members], dtype=str),
             "left_out": np.array(list(self._left_out), dtype=str),
             "reasons": np.array(list(self._left_out.values()), dtype=str),
@@ -306,7 +289,7 @@ class Router(Recommender):
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
         self._weights, self._validated = state["weights"], state["validated"]
         self._n_users, self._gains = state["n_users"], state["gains"]
-        self._new_shares = state["new_shares"]
+        self._new_shares, self._placing = state["new_shares"], state["placing"]
         self._left_out = dict(zip(state["left_out"].tolist(), state["reasons"].tolist(), strict=True))
         models, self._members = dict(self._build()), []
         for label in state["labels"].tolist():
