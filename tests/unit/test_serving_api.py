@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from serving_project import N_ITEMS, fitted, interactions, make_project, put_copy, recommended, running, tell
 
+from augrec.recommenders.base import find
 from augrec.serving.security import ApiKeys, new_key
 from augrec.settings import Settings
 
@@ -96,13 +97,34 @@ async def test_only_events_of_interest_change_a_history(client: httpx.AsyncClien
 async def test_reasons_name_items_of_the_history(client: httpx.AsyncClient) -> None:
     asked = {"history": ["i02", "i04", "unheard of"], "k": 3, "reasons": True}
     told = (await client.post("/v1/recommendations", json=asked)).json()
-    reasons = [reason for one in told["items"] for reason in one["reasons"]]
+    reasons = [reason for one in told["items"] for reason in one["reasons"] if reason["kind"] == "item"]
     assert reasons and {reason["item_id"] for reason in reasons} <= {"i02", "i04"}
     assert all(reason["contribution"] > 0 and reason["title"] for reason in reasons)
+    assert all(one["reasons"][0]["kind"] == "item" for one in told["items"])
     asked_again = {"history": asked["history"], "items": [told["items"][0]["item_id"], "nothing"]}
     explained = (await client.post("/v1/explanations", json=asked_again)).json()["items"]
     assert explained[0]["reasons"] == told["items"][0]["reasons"]
     assert not explained[1]["known"] and explained[1]["reasons"] == []
+
+
+async def test_of_who_met_nothing_the_reason_is_what_is_popular(client: httpx.AsyncClient) -> None:
+    told = (await client.post("/v1/recommendations", json={"k": 3, "reasons": True})).json()
+    share = {"kind": "popularity", "item_id": None, "title": None, "attribute": None}
+    for one in told["items"]:
+        [reason] = one["reasons"]
+        assert reason.pop("contribution") == pytest.approx(one["score"]) and reason == share
+
+
+async def test_an_attribute_that_speaks_for_an_item_is_named(project: Settings) -> None:
+    ages = pl.DataFrame({"user_id": [f"u{user:02}" for user in range(40)], "age": [20, 60] * 20})
+    put_copy(project, "champion", "2", find("demographics")({"l2": 1.0}).fit(interactions(), users=ages))
+    async with running(project) as client:
+        for age, odd in ((20, 0), (60, 1)):
+            asked = {"context": {"age": age}, "k": 3, "reasons": True}
+            told = (await client.post("/v1/recommendations", json=asked)).json()["items"]
+            assert [int(one["item_id"][1:]) % 2 for one in told] == [odd] * 3
+            reasons = [(reason["kind"], reason["attribute"]) for one in told for reason in one["reasons"]]
+            assert set(reasons) == {("popularity", None), ("attribute", "age")} and len(reasons) == 6
 
 
 @pytest.mark.parametrize(

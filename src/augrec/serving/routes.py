@@ -81,7 +81,7 @@ def _headers(service: Service, asked: Asked) -> dict[str, str]:
 
 
 def _shown(
-    asked: Asked, items: list[str], scores: list[float], reasons: dict[str, list[tuple[str, float]]] | None
+    asked: Asked, items: list[str], scores: list[float], reasons: dict[str, list[s.Why]] | None
 ) -> list[dict[str, Any]]:
     catalogue = asked.model.catalogue
     shown = []
@@ -93,9 +93,18 @@ def _shown(
     return shown
 
 
-def _reasons(asked: Asked, reasons: list[tuple[str, float]]) -> list[dict[str, Any]]:
+def _reasons(asked: Asked, reasons: list[s.Why]) -> list[dict[str, Any]]:
     title = asked.model.catalogue.title
-    return [{"item_id": item, "title": title(item), "contribution": share} for item, share in reasons]
+    return [
+        {
+            "kind": kind,
+            "item_id": because if kind == "item" else None,
+            "title": title(because) if kind == "item" and because else None,
+            "attribute": because if kind == "attribute" else None,
+            "contribution": contribution,
+        }
+        for kind, because, contribution in reasons
+    ]
 
 
 @posts.post(
@@ -157,7 +166,7 @@ async def similar_items(request: Request) -> Response:
     tags=["recommend"],
 )
 async def explanations(request: Request) -> Response:
-    """Why these items would be recommended: the items of the history that speak for each."""
+    """Why these items would be recommended: items of the history, what is known of the user, popularity."""
     service, told = _service(request), await _read(request, s.ExplanationRequest)
     asked = await service.look_into(told.user_id, told.history, told.context, told.model)
     reasons = await service.explain(asked, told.items, told.top)

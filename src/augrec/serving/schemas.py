@@ -51,6 +51,10 @@ def _example(**values: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": [values]})
 
 
+Why = tuple[Literal["item", "attribute", "popularity"], str | None, float]
+"""Kind, because and contribution of a reason, as `Recommender.explain` gives them."""
+
+
 class Filters(Body):
     """Which items may be recommended."""
 
@@ -79,19 +83,24 @@ class RecommendationRequest(Body):
     context: dict[Label, ContextValue] = Field(default_factory=dict, max_length=50)
     """Attributes of the user or the moment, named as in the users table; they win over what is known."""
     reasons: bool = False
-    """Say which items of the history carried each recommendation."""
+    """Say what carried each recommendation: items of the history, what is known of the user, popularity."""
     model: Which | None = None
     """Ask this one, for a comparison side by side; null: the one the user is assigned to. Named answers are not
     counted in `augrec report ab`."""
 
 
 class Reason(Answer):
-    """An item of the history that carried a recommendation."""
+    """What carried a recommendation."""
 
-    item_id: str
+    kind: Literal["item", "attribute", "popularity"]
+    """item: one of the history; attribute: something known of the user, a feature too; popularity: what everybody takes."""
+    item_id: str | None = None
+    """Which item; of that kind only, and so is its title."""
     title: str | None = None
+    attribute: str | None = None
+    """The name of the attribute, as in the users table, or of the feature; of that kind only."""
     contribution: float
-    """What the score would lose without it."""
+    """What the score would lose without it; where popularity is the only reason it may be the item's share of all interactions."""
 
 
 class RecommendedItem(Answer):
@@ -106,7 +115,7 @@ class RecommendedItem(Answer):
     categories: list[str] = []
     price: float | None = None
     reasons: list[Reason] | None = None
-    """Only where reasons were asked for; empty: no item of the history carried it, it is popular."""
+    """Only where reasons were asked for, the strongest first; empty: nothing of it all carried the item by itself."""
 
 
 class ServedBy(Answer):
@@ -137,7 +146,15 @@ class Recommendations(Answer):
                             "title": "The Princess Bride",
                             "categories": ["Comedy"],
                             "price": None,
-                            "reasons": [{"item_id": "50", "title": "Star Wars", "contribution": 0.12}],
+                            "reasons": [
+                                {
+                                    "kind": "item",
+                                    "item_id": "50",
+                                    "title": "Star Wars",
+                                    "attribute": None,
+                                    "contribution": 0.12,
+                                }
+                            ],
                         }
                     ],
                     "model": {
@@ -200,7 +217,7 @@ class ExplanationRequest(Body):
     history: list[Id] | None = Field(default=None, max_length=MAX_HISTORY)
     items: list[Id] = Field(min_length=1, max_length=MAX_EXPLAINED)
     top: int = Field(default=3, ge=1, le=20)
-    """At most so many items of the history for each."""
+    """At most so many reasons of a kind for each."""
     context: dict[Label, ContextValue] = Field(default_factory=dict, max_length=50)
     model: Which | None = None
 

@@ -25,7 +25,7 @@ from augrec.serving.metrics import Metrics
 from augrec.serving.model import Model, Role
 from augrec.serving.ranking import NONE, Found, Query, known_table, positions
 from augrec.serving.rollout import Deployment, side
-from augrec.serving.schemas import Event, Filters
+from augrec.serving.schemas import Event, Filters, Why
 from augrec.serving.users import UserState, UserStates
 
 log = logging.getLogger(__name__)
@@ -184,11 +184,16 @@ class Service:
             }
         )
 
-    async def explain(self, asked: Asked, items: list[str], top: int) -> dict[str, list[tuple[str, float]]]:
-        """{item: [(item of the history, contribution)]}, the strongest first; nothing where it takes too long."""
+    async def explain(self, asked: Asked, items: list[str], top: int) -> dict[str, list[Why]]:
+        """{item: reasons}, the strongest first, see `Recommender.explain`; nothing where it takes too long."""
         model = asked.model
-        if not asked.history or not items:
+        if not items:
             return {}
+        if "popular" in asked.degraded:  # the model had no part in it
+            share, places = model.recommender.popularity, model.places
+            return {
+                item: [("popularity", None, float(share[places[item]]))] for item in items if item in places
+            }
 
         def explained() -> pl.DataFrame:
             known = known_table([asked.known], self.ranker.kinds)
@@ -203,9 +208,9 @@ class Service:
                 log.exception("version %s could not explain", model.version)
             asked.degraded.append("reasons")
             return {}
-        reasons: dict[str, list[tuple[str, float]]] = {}
-        for item, because, contribution in table.select("item_id", "because", "contribution").iter_rows():
-            reasons.setdefault(item, []).append((because, contribution))
+        reasons: dict[str, list[Why]] = {}
+        for _, item, kind, because, contribution in table.iter_rows():
+            reasons.setdefault(item, []).append((kind, because, contribution))
         return reasons
 
     def _query(

@@ -9,14 +9,14 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
  *
  * @param liked called with the item whose heart was pressed.
  * @param only ids that the other model's list lacks; null: there is no other.
- * @param newcomer nothing is known: no row needs a reason.
+ * @param plain all is there because it is popular, and the line above the list says so: no row needs a reason.
  * @param same the list before was for the same person, so that it tells something to show what moved.
  */
-export function rank(list, items, { liked, only = null, newcomer = false, same = true }) {
+export function rank(list, items, { liked, only = null, plain = false, same = true }) {
   const shown = [...list.querySelectorAll("[data-item]")];
   const before = new Map(same ? shown.map((row, place) => [row.dataset.item, place + 1]) : []);
   const tops = new Map(shown.map((row) => [row.dataset.item, row.getBoundingClientRect().top]));
-  const rows = items.map((item) => row(item, moved(item, before), { liked, only, newcomer }));
+  const rows = items.map((item) => row(item, moved(item, before), { liked, only, plain }));
   const none = el("li", { class: "none" }, "Nothing is left to recommend here. Choose another category, or take back a like.");
   list.replaceChildren(...(rows.length ? rows : [none]));
   if (!calm.matches && tops.size) slide(rows, tops);
@@ -43,7 +43,7 @@ function moved(item, before) {
     el("span", { class: "spoken" }, `${up > 0 ? "up" : "down"} ${many(Math.abs(up), "place")}`));
 }
 
-function row(item, move, { liked, only, newcomer }) {
+function row(item, move, { liked, only, plain }) {
   const name = titleOf(item);
   const heart = el("button", { class: "round like", type: "button", "aria-label": `Like ${name}`, title: "Like" }, icon("heart"));
   heart.addEventListener("click", () => liked(item));
@@ -54,16 +54,24 @@ function row(item, move, { liked, only, newcomer }) {
     el("div", {},
       el("p", { class: "title", title: name }, name, move, sign),
       item.categories.length ? el("p", { class: "about" }, item.categories.slice(0, 3).join(", ")) : null,
-      why(item.reasons, newcomer)),
+      plain ? null : why(item.reasons ?? [])),
     heart);
 }
 
-function why(reasons, newcomer) {
-  if (newcomer || !reasons) return null; // the line above the list has said so
-  if (!reasons.length) return el("p", { class: "about" }, "popular with everybody");
-  const names = reasons.slice(0, 2).map((reason) => reason.title || reason.item_id);
-  return el("p", { class: "about" }, "because you liked ", listed(names, (name) => el("b", {}, name)));
+/** Why an item is there, in words: each kind of reason once, the strongest first; popularity only where it comes first. */
+function why(reasons) {
+  const kinds = [...new Set(reasons.map((reason) => reason.kind))].filter((kind, place) => !(kind === "popularity" && place));
+  if (!kinds.length) return null;
+  const said = kinds.flatMap((kind, place) => [place ? " · " : "", ...WORDS[kind](reasons.filter((reason) => reason.kind === kind))]);
+  return el("p", { class: "about" }, ...said);
 }
+
+const bold = (names) => listed(names.slice(0, 2), (name) => el("b", {}, name));
+const WORDS = {
+  item: (reasons) => ["because you liked ", ...bold(reasons.map((reason) => reason.title || reason.item_id))],
+  attribute: (reasons) => ["suits your ", ...bold(reasons.map((reason) => reason.attribute.replace(/^user__/, "").replaceAll("_", " ")))],
+  popularity: () => ["popular with everybody"],
+};
 
 function tile(item) {
   const mark = el("span", { class: "tile", "aria-hidden": "true" }, initials(titleOf(item)));

@@ -200,13 +200,15 @@ function tell(answers, ms) {
   const newcomer = ours.history_length === 0;
   const now = JSON.stringify([state.user?.user_id, find("category").value]), same = state.shown === now;
   state.shown = now;
+  const popular = (item) => (item.reasons ?? []).every((reason) => reason.kind === "popularity");
+  const plain = newcomer && answers.every((answer) => answer.items.every(popular));
   const ids = answers.map((answer) => new Set(answer.items.map((item) => item.item_id)));
   const without = (one, other) => new Set([...ids[one]].filter((id) => !ids[other].has(id)));
   const changes = answers.map((answer, side) => rank(lists[ROLES[side]],
     answer.items.map((item) => ({ ...item, answer_id: answer.answer_id })),
-    { liked: (item) => like(item, lists[ROLES[side]]), only: theirs ? without(side, 1 - side) : null, newcomer, same }));
+    { liked: (item) => like(item, lists[ROLES[side]]), only: theirs ? without(side, 1 - side) : null, plain, same }));
   const whom = state.user ? `user ${state.user.user_id}` : "a newcomer";
-  const known = newcomer ? `For ${whom}: what is popular` : `For ${whom} with ${many(ours.history_length, "known title")}`;
+  const known = plain ? `For ${whom}: what is popular` : newcomer ? `For ${whom} without a history` : `For ${whom} with ${many(ours.history_length, "known title")}`;
   const fresh = changes[0].fresh ? ` · ${changes[0].fresh} new` : "";
   const first = changes[0].first ? `. First: ${titleOf(changes[0].first)}.` : "";
   find("status").replaceChildren(`${known}${fresh} · answered in ${Math.max(1, Math.round(ms))} ms${missing(ours.degraded)}`,
