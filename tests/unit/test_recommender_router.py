@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from augrec.component import available
 from augrec.data.columns import TIME
@@ -159,6 +160,47 @@ def test_a_member_that_cannot_learn_here_is_left_out_and_told_of():
     assert "items table" in model.choices()["left_out"]["content"]
     with pytest.raises(InputError, match="items table"):
         fit(router([{"content": {}}]))
+
+
+def test_the_members_in_params_are_those_of_the_class_and_hold_every_family():
+    params = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+    default = find("router")().config
+    assert params["recommenders"]["router"] == default.model_dump()
+    kinds = {name for member in default.members for name in member}
+    assert kinds >= {"popularity", "demographics", "content", "item_knn", "ease", "ials", "multvae", "sasrec"}
+
+
+def test_new_items_are_ranked_by_the_member_that_validation_users_prefer(tmp_path: Path):
+    kinds = [f"kind {place % N_TASTES}" for place in range(N_ITEMS)] + [
+        f"kind {n % N_TASTES}" for n in range(8)
+    ]
+    items = pl.DataFrame(
+        {
+            "item_id": IDS + [f"new{n}" for n in range(8)],
+            "title": [f"word{place % 5}" for place in range(N_ITEMS)] + ["word0", "word1"] * 4,
+            "categories": [[kind] for kind in kinds],
+        }
+    )
+    by_title = {"title": 1.0, "categories": 0.0, "max_new_items": 8}
+    by_kind = {"title": 0.0, "categories": 1.0, "max_new_items": 8}
+    members = [{"popularity": {}}, {"content": by_title}, {"content": by_kind}]
+    asked_for = pl.DataFrame(
+        {
+            "user_id": [f"v{user}" for user in range(20)],
+            "history": [[IDS[user % N_ITEMS]] for user in range(20)],
+            "targets": [[f"new{user % N_TASTES}", f"new{user % N_TASTES + 4}"] for user in range(20)],
+        }
+    )
+    model = fit(router(members, new_item_shares=[0.0, 0.2, 0.5]), items=items, cases=asked_for, users=None)
+    chosen = model.choices()["slices"]
+    assert (chosen["1-5"]["new_item_share"], chosen["1-5"]["new_items_by"]) == (0.5, "content_2")
+    assert (chosen["0"]["new_item_share"], chosen["0"]["new_items_by"]) == (0.0, None)
+    why = model.explain(asked(["i02"]), np.array([["new2", "new1"]]), top=1)
+    assert why.filter(pl.col("kind") == "item").select("item_id", "because").rows() == [("new2", "i02")]
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.choices() == model.choices()
+    assert (loaded.recommend(asked(["i02"]), 9)[0] == model.recommend(asked(["i02"]), 9)[0]).all()
 
 
 def test_what_a_package_that_is_not_there_would_do_is_not_left_out_in_silence():
