@@ -198,6 +198,15 @@ def test_new_items_of_which_content_says_nothing_come_last():
     assert room(0.9, [0.0, 0.0])[:9] == list(range(1, 10))
 
 
+def test_who_has_met_nearly_everything_still_gets_the_new_items():
+    table = np.array([[3.0, 2.0, 1.0, 0.0]], np.float32)
+    index = ItemIndex(["a", "b", "c", "d"])
+    histories = Histories.from_lists(pl.Series([["a", "b", "c"]]), index)
+    with np.errstate(invalid="raise"):
+        found = make_room(table, histories, np.array([3]), np.array([[0.5]], np.float32), 0.5)
+    assert np.isfinite(found).all() and found.argmin() == 3
+
+
 def with_share(*shares: float, **given: pl.DataFrame) -> Recommender:
     members = [{"content": {"max_new_items": 10, "popularity_blend": 20.0}}, {"ease": {}}]
     config = {"members": members, "new_item_shares": list(shares), "min_users": 5}

@@ -123,7 +123,7 @@ def test_where_nothing_is_known_the_order_is_that_of_popularity(fitted, nothing)
 
 def test_the_only_item_of_a_history_carries_the_items_of_its_taste(fitted):
     why = fitted.explain(histories(["i01"]), np.array([["i03", "i04"]]))
-    assert why.select("item_id", "because").rows() == [("i03", "i01")]
+    assert why.filter(pl.col("kind") == "item").select("item_id", "because").rows() == [("i03", "i01")]
 
 
 def test_nan_infinity_null_and_an_absent_column_are_all_missing(fitted):

@@ -36,7 +36,7 @@ def make_room(
     )  # met items before each
     inside = np.minimum(ahead, scores.shape[1] - 1)
     above, below = scores[:, np.maximum(inside - 1, 0)], scores[:, inside]
-    between = np.where(above > below, above + (below - above) / 2, np.nextafter(above, np.float32(-np.inf)))
+    between = np.where(above > below, (above + below) / 2, np.nextafter(above, np.float32(-np.inf)))
     worst = table.min(axis=1, keepdims=True) - 1
     between = np.where((values > 0) & np.isfinite(between), between, worst)
     table[:, new] = worst
