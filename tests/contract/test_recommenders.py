@@ -213,6 +213,19 @@ def test_a_recommendation_is_explained_by_items_of_the_history_or_was_popular(fi
     assert ("item" in why["kind"]) == (fitted.name() not in NO_HISTORY)
 
 
+def test_strangers_alone_are_told_what_is_popular_and_nobody_nothing(fitted):
+    items, scores = fitted.recommend(histories([], []), 3)
+    why = fitted.explain(histories([], []), items)
+    assert why["kind"].to_list() == ["popularity"] * 6
+    np.testing.assert_allclose(why["contribution"], scores.ravel())
+    for asked, none in (
+        (histories(), (0, 3)),
+        (histories(["i00"], []), (2, 0)),
+        (histories(["i00"]), (1, 2)),
+    ):
+        assert fitted.explain(asked, np.full(none, "", dtype=str)).is_empty()
+
+
 def of_two_tastes(n_users: int = 80, n_items: int = 24) -> pl.DataFrame:
     """Users who take most items of an even number and hardly another, and the other way round."""
     even = np.arange(n_items) % 2 == 0

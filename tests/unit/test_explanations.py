@@ -106,6 +106,15 @@ def test_a_router_gives_the_reasons_of_the_member_that_serves():
     assert (fitted.contributions(histories, targets) == ease.contributions(histories, targets)).all()
 
 
+def test_a_blend_with_neighbours_has_nothing_of_a_history_to_tell_a_stranger():
+    fitted = router("item_knn", "ease", weights=[0.25, 0.75])
+    asked = pl.Series([[], ["i01"]], dtype=pl.List(pl.String))
+    items, _ = fitted.recommend(asked, 1)
+    why = fitted.explain(asked, items)
+    assert why.filter(pl.col("row") == 0)["kind"].to_list() == ["popularity"]
+    assert why.filter(pl.col("row") == 1, pl.col("kind") == "item")["because"].to_list() == ["i01"]
+
+
 def test_a_blend_gives_the_reasons_of_both_as_they_are_weighted():
     fitted = router("item_knn", "ease", weights=[0.25, 0.75])
     histories, targets = asked(fitted, ["i01", "i05", "i09"], ["i07"])

@@ -60,13 +60,15 @@ class Member:
     def contributions(self, histories: Histories, targets: np.ndarray, *, standardised: bool) -> np.ndarray:
         """What each item of a history adds to the (standardised) score of each target, float32 (nnz, m)."""
         inside = self._inside(histories)
+        whole = np.zeros((len(histories.items), targets.shape[1]), np.float32)
+        if not len(inside.items):
+            return whole
         there = np.where(targets >= 0, self.places[targets], -1)
         found = self.model.contributions(inside, there)
         user = np.repeat(np.arange(len(inside)), inside.lengths)
         found = np.where(there[user] >= 0, found, 0.0)
         if standardised:
             found = found / _moments(self.scores(histories))[1][user]
-        whole = np.zeros((len(histories.items), targets.shape[1]), np.float32)
         whole[self.places[histories.items] >= 0] = found
         return whole
 

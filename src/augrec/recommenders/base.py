@@ -215,7 +215,10 @@ class Recommender(Component):
         """
         encoded = Histories.from_lists(histories, self.items, known=known)
         targets = self.items.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(items.shape)
-        shares, others = self.contributions(encoded, targets), self.background(encoded, targets)
+        shares = np.zeros((len(encoded.items), items.shape[1]), np.float32)
+        if shares.size:
+            shares = self.contributions(encoded, targets)
+        others = self.background(encoded, targets) if targets.size else {}
         return explanations(shares, others, self.popularity, self.items, encoded, targets, top)
 
     def describe(self) -> dict[str, int]:
