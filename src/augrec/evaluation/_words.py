@@ -28,7 +28,8 @@ def explain(decision: Mapping[str, Any]) -> list[str]:
     """Three sentences about a decision: what to serve, why, and how far the numbers can be trusted."""
     winner = decision["winner"]
     [choice] = [row for row in decision["recommenders"] if row["recommender"] == winner["recommender"]]
-    return [_verdict(decision, winner), _evidence(decision, choice), _reach(decision, winner, choice)]
+    evidence = _evidence(decision, choice) + _fine_tuned(decision, choice)
+    return [_verdict(decision, winner), evidence, _reach(decision, winner, choice)]
 
 
 def audit_reason(failed: Sequence[str], audits: Mapping[str, Mapping[str, Any]]) -> str:
@@ -87,7 +88,8 @@ def metric_words(name: str) -> str:
 
 
 def _verdict(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
-    model = f"{winner['recommender']} trained on {_KINDS[winner['kind']]} (policy {winner['policy']})"
+    begun = ", from the champion's weights on" if _arm(decision, winner)["continues"] else ""
+    model = f"{winner['recommender']} trained on {_KINDS[winner['kind']]}{begun} (policy {winner['policy']})"
     if decision["verdict"] == "generated":
         return f"Serve {model}: the generated data has earned its place."
     elsewhere = [row["recommender"] for row in decision["recommenders"] if row["accepted"]]
@@ -119,6 +121,48 @@ def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
         f"against {theirs:.3f} over {hardest['n_users']:,} test users{f' and {times} trainings' if times > 1 else ''}; "
         f"{_interval(hardest)}), and was {result}: {choice['reason']}."
     )
+
+
+def _fine_tuned(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """What became of fine-tuning, where it stands for the full retrain or would have, by validation users; else nothing."""
+    best = choice["best_without_generated"]
+    told = []
+    for row in decision["comparisons"]:
+        if row["recommender"] != choice["recommender"] or row["question"] != "continued":
+            continue
+        ours = f" From the champion's weights on, {row['candidate']}"
+        retrain = f"the full retrain, {row['comparator']}"
+        if row["candidate"] == best:
+            told.append(f"{ours} loses no more than the margin against {retrain}{_numbers(row)}.")
+        elif not row["passed"] and _validated(decision, choice, row["candidate"]) > _validated(
+            decision, choice, best
+        ):
+            told.append(
+                f"{ours} was better on validation users, but a loss beyond the margin against {retrain}, cannot be ruled out"
+                f"{_numbers(row)}, so it is not chosen."
+            )
+    return "".join(told)
+
+
+def _numbers(row: Mapping[str, Any]) -> str:
+    """A comparison's means and interval in brackets; nothing where there was nobody to measure."""
+    if row["ci_low"] is None:
+        return ""
+    ours, theirs = row["candidate_mean"], row["comparator_mean"]
+    return f" ({metric_words(row['metric'])} {ours:.3f} against {theirs:.3f} over {row['n_users']:,} test users; {_interval(row)})"
+
+
+def _validated(decision: Mapping[str, Any], choice: Mapping[str, Any], policy: str) -> float:
+    """The mean of an arm's trainings on validation users."""
+    arm = _arm(decision, {"recommender": choice["recommender"], "policy": policy})
+    value = arm["repetitions"]["valid"]["overall"]["mean"]
+    return float("-inf") if value is None else float(value)
+
+
+def _arm(decision: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arm of this recommender and policy."""
+    wanted = named["recommender"], named["policy"]
+    return next(arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == wanted)
 
 
 def _reach(decision: Mapping[str, Any], winner: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
@@ -156,11 +200,8 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
 
 def _trainings(decision: Mapping[str, Any], row: Mapping[str, Any], policy: str) -> int:
     """How often the arm of a comparison was trained."""
-    return next(
-        len(arm["repetitions"]["test"]["overall"]["values"])
-        for arm in decision["arms"]
-        if (arm["recommender"], arm["policy"]) == (row["recommender"], policy)
-    )
+    arm = _arm(decision, {"recommender": row["recommender"], "policy": policy})
+    return len(arm["repetitions"]["test"]["overall"]["values"])
 
 
 def _group(row: Mapping[str, Any]) -> str:

@@ -11,6 +11,11 @@ the mean over repetitions of their training. The latter, the candidate, is accep
 4. against that policy no group of users, slice of activity or group of items is shown to lose more than the margin
    (`augrec.evaluation.harm`).
 
+**A policy that goes on from the champion** (`continue_champion`) without generated data is held to rule 3 against the full
+retrain, the best on validation users of the real-data policies that train in full. However good it is on validation users, it
+is the best without generated data, and can be chosen, only where a loss beyond the margin over all test users is ruled out.
+It remains among what a candidate must beat. With generated data it is held to rules 1 to 4, as any.
+
 With fewer than `min_users` nothing is decided, so nothing is accepted. The winner is, among the policies chosen for each
 recommender, the best on validation users.
 
@@ -23,6 +28,8 @@ recommender, the best on validation users.
   candidate may be accepted (`augrec.evaluation.multiple`).
 * *Policies with generated data.* The candidate is chosen among them by validation users, which tells nothing of the luck of
   other, test users. Where a protocol judges the same people twice, it does: then the level is divided by their number too.
+* *Continuing.* Each policy that goes on from the champion is a chance to pass for a full retrain: the level is divided by their
+  number in the run (Bonferroni).
 * *Training.* Luck of the draw is no gain: its variance over repetitions goes into every interval (`augrec.evaluation.paired`).
 
 So over a run in which nothing generated is of worth, something is accepted with a chance of at most (1 - confidence) / 2.
@@ -65,6 +72,9 @@ def decide(
 ) -> dict[str, Any]:
     """Decide which policy each recommender is trained with, and which model wins.
 
+    Validation users choose, test users can refuse: generated data by the four rules above, and fine-tuning, an arm that
+    `continues`, by one: it is chosen over the full retrain only if it is shown to lose no more than the margin.
+
     Args:
         arms: everything that was trained and measured.
         per_user: for each (recommender, policy) and repetition of its training the rows of
@@ -75,8 +85,8 @@ def decide(
         groups: of test users, see `augrec.evaluation.summary.groups_of_users`; None: nothing is known of them.
 
     Returns:
-        decision.json: verdict, sentences, winner, every arm's numbers, every comparison, every recommender's choice. An
-        arm's "valid" and "test" are of the model that may be promoted, its "repetitions" of all trainings; comparisons are
+        decision.json: verdict, sentences, winner, every arm's numbers, every comparison, every recommender's choice. A
+        comparison's "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain, "continued". An arm's "valid" and "test" are of the model that may be promoted, its "repetitions" of all trainings; comparisons are
         of the means over repetitions.
 
     Raises:
@@ -132,7 +142,11 @@ def _repeated(arms: Sequence[Arm], per_user: Measured, metric: str) -> Repeated:
 def _told_of(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
     """An arm's entry in decision.json."""
     key = arm.recommender, arm.policy
-    more = {"repetitions": repeated[key], "regularisation": dict(arm.regularisation)}
+    more = {
+        "continues": arm.continues,
+        "repetitions": repeated[key],
+        "regularisation": dict(arm.regularisation),
+    }
     return _named(arm) | _summaries(arm, per_user[key][0]) | more
 
 
@@ -208,6 +222,7 @@ def _judge(hearings: Sequence[Hearing]) -> tuple[list[dict[str, Any]], list[dict
                 "groups": groups,
             }
             comparisons.extend(rows)
+        comparisons.extend(hearing.continued)
         choices.append(choice)
     return choices, comparisons
 

@@ -22,6 +22,7 @@ from augrec.evaluation.repetitions import split_of
 
 BEATS: Final = "beats"
 NON_INFERIOR: Final = "non_inferior"
+CONTINUED: Final = "continued"
 GENERATED: Final = "generated"
 
 
@@ -53,6 +54,7 @@ class Arm:
         kind: "real", "placebo" or "generated": the policy's.
         generators: whose samples the policy uses; each must have passed its audit.
         steps: gradient steps of its training; None: it has none.
+        continues: whether its training began at the champion's weights; else it is a full retrain.
         regularisation: the values that were chosen for it on validation users.
         catalogue: metrics of the catalogue as a whole, by split.
         beside: more to keep with the arm's numbers, by split: shares of items, groups of users, periods.
@@ -63,6 +65,7 @@ class Arm:
     kind: str
     generators: tuple[str, ...] = ()
     steps: int | None = None
+    continues: bool = False
     regularisation: Mapping[str, Any] = field(default_factory=dict)
     catalogue: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -113,6 +116,7 @@ class Hearing:
         without: all that the candidate must beat.
         refusal: why it cannot be accepted whatever the test users say; empty: it can.
         tried: among so many candidates it may have been chosen by luck.
+        continued: each policy without generated data that goes on from the champion, compared with the full retrain.
     """
 
     case: Case
@@ -122,6 +126,7 @@ class Hearing:
     without: Sequence[Arm]
     refusal: str = ""
     tried: int = 1
+    continued: Sequence[dict[str, Any]] = ()
 
     def comparisons(self, divided: int) -> list[dict[str, Any]]:
         """Every comparison, its level divided by so many."""
@@ -169,37 +174,52 @@ class Hearing:
 
     def _compare(self, comparator: Arm, question: str, slice_name: str, divided: int) -> dict[str, Any]:
         assert self.candidate is not None
-        gate, tests = self.case.gate, divided * self.tried
-        confidence = 1 - (1 - gate.confidence) / tests
-        found = self.paired.difference(
-            self.candidate.policy,
-            comparator.policy,
-            gate.metric,
-            slice_name,
-            confidence=confidence,
-            samples=gate.bootstrap_samples * tests,  # as many in the tails
-            seed=self.case.seed,
-        )
-        passed = False
-        if found.n_users >= gate.min_users and found.ci_low is not None and found.comparator_mean is not None:
-            margin = gate.non_inferiority_margin if question == NON_INFERIOR else 0.0
-            passed = found.ci_low > -margin * found.comparator_mean
-        return {
-            "recommender": self.candidate.recommender,
-            "candidate": self.candidate.policy,
-            "comparator": comparator.policy,
-            "slice": slice_name,
-            "metric": gate.metric,
-            "question": question,
-            **asdict(found),
-            "confidence": confidence,
-            "tests": tests,
-            "passed": passed,
-        }
+        tests = divided * self.tried
+        return _compared(self.case, self.paired, self.candidate, comparator, question, slice_name, tests)
+
+
+def _compared(
+    case: Case,
+    paired: Paired,
+    candidate: Arm,
+    comparator: Arm,
+    question: str,
+    slice_name: str,
+    tests: int,
+) -> dict[str, Any]:
+    """A comparison on test users, its level divided by so many tests: a row of decision.json."""
+    gate, confidence = case.gate, 1 - (1 - case.gate.confidence) / tests
+    found = paired.difference(
+        candidate.policy,
+        comparator.policy,
+        gate.metric,
+        slice_name,
+        confidence=confidence,
+        samples=gate.bootstrap_samples * tests,  # as many in the tails
+        seed=case.seed,
+    )
+    passed = False
+    if found.n_users >= gate.min_users and found.ci_low is not None and found.comparator_mean is not None:
+        margin = 0.0 if question == BEATS else gate.non_inferiority_margin
+        passed = found.ci_low > -margin * found.comparator_mean
+    return {
+        "recommender": candidate.recommender,
+        "candidate": candidate.policy,
+        "comparator": comparator.policy,
+        "slice": slice_name,
+        "metric": gate.metric,
+        "question": question,
+        **asdict(found),
+        "confidence": confidence,
+        "tests": tests,
+        "passed": passed,
+    }
 
 
 def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
     """Choose a recommender's candidate, and what it is held against, on validation users.
+
+    What goes on from the champion is the best without generated data only where test users do not speak for the full retrain.
 
     Args:
         everything: all arms of the run.
@@ -217,10 +237,14 @@ def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
             where="params.yaml, run.policies",
             fix="add none, and the placebos, to run.policies",
         )
-    best, paired = best_of(without, case), case.paired(arms)
+    paired = case.paired(arms)
+    continued = _against_retrain(everything, without, case, paired)
+    worse = {row["candidate"] for row in continued if not row["passed"]}
+    best = best_of([arm for arm in without if arm.policy not in worse], case)
     generated = [arm for arm in arms if arm.kind == GENERATED]
     if not generated:
-        return Hearing(case, paired, best, None, without, "no policy with generated data took part")
+        refusal = "no policy with generated data took part"
+        return Hearing(case, paired, best, None, without, refusal, continued=continued)
     audited = [arm for arm in generated if not not_passed(arm.generators, case.audits)]
     candidate = best_of(audited or generated, case)
     missing = sorted({"real", "placebo"} - {arm.kind for arm in without})
@@ -232,7 +256,24 @@ def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
     elif failed := not_passed(candidate.generators, case.audits):
         refusal = audit_reason(failed, case.audits)
     tried = len(audited) if case.same_people and audited else 1
-    return Hearing(case, paired, best, candidate, without, refusal, tried)
+    return Hearing(case, paired, best, candidate, without, refusal, tried, continued)
+
+
+def _against_retrain(
+    everything: Sequence[Arm], without: Sequence[Arm], case: Case, paired: Paired
+) -> list[dict[str, Any]]:
+    """Each of a recommender's arms that goes on from the champion against its full retrain on real data; none without one.
+
+    Each has a chance to pass by luck: the level is divided by how many there are in the run.
+    """
+    tests = sum(arm.continues and arm.kind != GENERATED for arm in everything)
+    in_full = [arm for arm in without if arm.kind == "real" and not arm.continues]
+    if not in_full:
+        return []
+    retrain = best_of(in_full, case)
+    return [
+        _compared(case, paired, arm, retrain, CONTINUED, OVERALL, tests) for arm in without if arm.continues
+    ]
 
 
 def not_passed(generators: Iterable[str], audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -241,9 +282,10 @@ def not_passed(generators: Iterable[str], audits: Mapping[str, Mapping[str, Any]
 
 
 def best_of(arms: Sequence[Arm], case: Case) -> Arm:
-    """The best on validation users; of equals the one that needs less: real data, then placebos, then generators."""
+    """The best on validation users; of equals the one that needs less: real data, then placebos, then generators, and of
+    each kind what trains in full before what needs the champion."""
     order = ("real", "placebo", GENERATED)
     return max(
-        sorted(arms, key=lambda arm: order.index(arm.kind)),
+        sorted(arms, key=lambda arm: (order.index(arm.kind), arm.continues)),
         key=lambda arm: case.validation[arm.recommender, arm.policy],
     )

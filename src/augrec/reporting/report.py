@@ -139,4 +139,6 @@ def _comparison(row: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
     if row["question"] == "beats":
         return f"Is {candidate} better than {comparator} for {whom}?"
     margin = 100 * gate["non_inferiority_margin"]
+    if row["question"] == "continued":
+        candidate, comparator = f"{candidate}, from the champion on,", f"the full retrain, {comparator},"
     return f"Is {candidate} no more than {margin:g} % worse than {comparator} over {whom}?"

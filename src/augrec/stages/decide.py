@@ -56,6 +56,7 @@ def _arm(recommender: str, policy: str) -> Arm:
         kind=made["kind"],
         generators=tuple(made["samples"]),
         steps=training.get("steps"),
+        continues=(training.get("start") or {}).get("version") is not None,
         regularisation=(training.get("tuning") or {}).get("chosen") or {},
         catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},
         # of validation users only what the choice can rest on
