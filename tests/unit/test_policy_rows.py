@@ -142,6 +142,15 @@ def test_late_rows_weigh_twice_those_a_half_life_older():
     assert np.allclose(weights[2:] / weights[:-2], 2.0, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"by": "recency", "power": 0.5}, {"by": "item", "half_life_days": 7.0}, {"half_life_days": 7.0}],
+)
+def test_reweighing_refuses_what_would_do_nothing(options):
+    with pytest.raises(ConfigError, match="does nothing with by: "):
+        build({"reweigh": options})
+
+
 def test_reweighing_leaves_negatives_as_they_are_and_where_they_are():
     rows = build({"negatives": {"items": 3}}, {"reweigh": {"by": "item"}})
     assert rows.drop("weight").equals(build({"negatives": {"items": 3}}).drop("weight"))

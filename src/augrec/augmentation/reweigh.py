@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from augrec.augmentation.base import Ingredients, Operation
 from augrec.component import ComponentConfig
@@ -21,11 +21,19 @@ class ReweighConfig(ComponentConfig):
     by: Literal["event", "item", "user", "recency"] = "event"
     """event: rare kinds of event count more; item: rare items; user: users with few rows; recency: late rows."""
     power: float = Field(1.0, ge=0.0)
-    """Of the class' number of rows, by which weights are divided: at 1 all classes weigh alike, at 0 nothing changes."""
+    """event, item and user only, of the class' number of rows, by which weights are divided: at 1 all classes weigh alike, at 0
+    nothing changes."""
     half_life_days: float = Field(30.0, gt=0.0)
     """recency only: a row so much older than the latest one weighs half."""
     most: float = Field(10.0, ge=1.0)
     """No row weighs more than so many times what it weighed."""
+
+    @model_validator(mode="after")
+    def _concern_by(self) -> Self:
+        other = "power" if self.by == "recency" else "half_life_days"
+        if getattr(self, other) != type(self).model_fields[other].default:
+            raise ValueError(f"{other} does nothing with by: {self.by}; leave it out")
+        return self
 
 
 class Reweigh(Operation):
