@@ -209,6 +209,22 @@ def test_where_only_new_items_are_wanted_no_other_takes_a_place(finished, tmp_pa
     assert groups["new"]["exposure@5"] == 1.0
 
 
+def test_checkpoints_are_chosen_as_the_model_is_judged(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "workspace")
+    monkeypatch.chdir(tmp_path / "workspace")
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"tuning": {"metric": "recall@5"}}))
+    prepared = Path("data/prepared")
+    (prepared / "split.json").write_text(json.dumps({"rules": RULES | {"new_items": True}}))
+    rows = pl.read_parquet(prepared / "train.parquet")
+    new = [f"i{item:02}" for item in range(4, 15)]
+    rows.filter(~pl.col("item_id").is_in(new)).write_parquet(prepared / "train.parquet")
+    train.main("multvae", "none")
+    evaluate.main("multvae", "none")
+    curve = pl.read_csv("models/recommenders/multvae/none/curve.csv")["recall@5"]
+    judged = read(Path(), "reports/evaluation/multvae/none/metrics.json")["valid"]["overall"]["recall@5"]
+    assert 0 < judged == pytest.approx(curve.max())
+
+
 def test_the_same_rows_under_two_names_give_equal_models_and_no_win(finished):
     """`bootstrap` and `gan` were given the same rows here."""
     for recommender in RECOMMENDERS:

@@ -14,6 +14,7 @@ import pytest
 
 from augrec.data.columns import TIME
 from augrec.data.config import parse
+from augrec.data.ranking import Judging
 from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.recommenders.base import find
 from augrec.tuning.config import TuningConfig, space_of, starting_points
@@ -104,6 +105,19 @@ def test_a_hopeless_trial_is_given_up_early_unless_pruning_is_off() -> None:
     assert pruned.rows < 10 * len(pruned.seen)
     assert {trial.state for trial in whole.search(trials=20, pruning=False).trials} == {"complete"}
     assert whole.rows == 200
+
+
+def test_trials_are_given_up_by_the_metric_of_the_search_alone() -> None:
+    bench = Bench(checkpoints=10)  # its curve has ndcg@10
+    assert {trial.state for trial in bench.search(trials=20, metric="recall@20").trials} == {"complete"}
+    assert bench.rows == 200
+
+
+def test_time_ends_a_trial_under_way_whatever_its_curve_shows() -> None:
+    bench = Bench(checkpoints=8, wait_s=0.2)
+    found = bench.search(trials=6, metric="recall@20", seconds=0.35)
+    assert found.out_of_time and found.trials[0].state == "complete"
+    assert bench.rows <= 8 + 1
 
 
 def test_the_curve_is_that_of_the_model_that_is_kept() -> None:
@@ -226,6 +240,72 @@ def test_a_model_is_measured_by_the_mean_over_users() -> None:
         over_users(cases, "ndgc@10")
     with pytest.raises(InputError, match="nobody"):
         over_users(cases.clear(), "ndcg@10")
+
+
+def shoppers() -> pl.DataFrame:
+    """Users of two tastes."""
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{user:02}" for user in range(40) for _ in range(4)],
+            "item_id": [
+                f"{'xy'[user % 2]}{(user + 3 * place) % 8}" for user in range(40) for place in range(4)
+            ],
+        }
+    )
+
+
+def asked(*wanted: str) -> pl.DataFrame:
+    lists = pl.List(pl.String)
+    return pl.DataFrame(
+        {
+            "user_id": [f"v{place}" for place in range(len(wanted))],
+            "slice": ["1-5"] * len(wanted),
+            "history": pl.Series([[f"{item[0]}0", f"{item[0]}3"] for item in wanted], dtype=lists),
+            "targets": pl.Series([[item] for item in wanted], dtype=lists),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "familiar"), [("ndcg@10", None), ("mrr@3", None), ("recall@2", ["x0", "x1", "x2", "y0", "y1"])]
+)
+def test_checkpoints_are_kept_by_the_metric_and_among_the_items_that_the_search_uses(
+    metric: str, familiar: list[str] | None
+) -> None:
+    cases, left_out = asked("x6", "y7", "x4", "y5"), None if familiar is None else pl.Series(familiar)
+    curve: list[dict[str, float]] = []
+    config = {"hidden": 8, "latent": 4, "steps": 40, "eval_every": 5, "learning_rate": 0.05}
+    model = find("multvae")(config, seed=3).fit(
+        shoppers(), cases=cases, judging=Judging(metric, left_out), log=lambda row: curve.append(dict(row))
+    )
+    measured = over_users(cases, metric, left_out)(model)
+    assert measured == pytest.approx(max(row[metric] for row in curve))
+    assert measured > min(row[metric] for row in curve)
+
+
+def test_where_only_new_items_are_wanted_familiar_ones_take_no_place() -> None:
+    ids = ["x0", "x1", "x2", "y0", "y1", "y2", "xnew", "ynew"]
+    items = pl.DataFrame({"item_id": ids, "categories": [[one[0]] for one in ids]})
+    rows = shoppers().filter(pl.col("item_id").is_in(ids))
+    cases, familiar = asked("xnew", "ynew"), rows["item_id"].unique()
+    member = {"content": {"max_new_items": 10, "popularity_blend": 0.1}}
+    content = find("content")(member["content"]).fit(rows, items=items)
+    assert (
+        over_users(cases, "hit_rate@1", familiar)(content) == 1.0 > over_users(cases, "hit_rate@1")(content)
+    )
+    many = pl.concat([asked(*["xnew", "ynew"] * 20).with_columns(user_id=pl.int_range(40).cast(pl.String))])
+    router = find("router")({"members": [{"popularity": {}}, member], "cutoff": 1, "min_users": 5})
+    router.fit(rows, items=items, cases=many, judging=Judging("ndcg@1", familiar))
+    assert over_users(many, "hit_rate@1", familiar)(router) == 1.0
+
+
+@pytest.mark.parametrize("metric", ["novelty@10", "ndcg", "ndcg@0", "coverage@10", "ndcg@ten"])
+def test_what_is_no_metric_of_lists_is_refused_when_the_section_is_read(metric: str) -> None:
+    with pytest.raises(ConfigError, match="no metric") as caught:
+        tuning(metric=metric)
+    assert "ndcg, recall, precision, f1, hit_rate, mrr, map" in caught.value.fix
+    with pytest.raises(ConfigError, match="no metric"):
+        find("multvae")().fit(shoppers(), cases=asked("x6"), judging=Judging(metric))
 
 
 def test_what_params_yaml_asks_is_read_without_optuna() -> None:

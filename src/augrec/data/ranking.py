@@ -1,11 +1,18 @@
-"""Ranked lists: the k best of many scores, which of them were wanted, and the gain of that."""
+"""Ranked lists: the k best of many scores, which of them were wanted, and how good that is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
+import polars as pl
 
-from augrec.data.histories import Histories
+from augrec.data.histories import Histories, ItemIndex
+from augrec.errors import ConfigError
 
+LIST_METRICS: Final = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
+"""How well a list serves a user: what models, checkpoints and values of options can be chosen by."""
 _CROWDED = 4
 """A row with more than so many times k candidates is searched on its own."""
 
@@ -101,3 +108,83 @@ def ndcg(hit: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(n_targets, hit.shape[1])]
     gained = np.where(hit, discounts, 0.0).sum(axis=1)
     return np.divide(gained, ideal, out=np.zeros(len(hit)), where=ideal > 0)
+
+
+def at_cutoff(hit: np.ndarray, n_targets: np.ndarray) -> dict[str, np.ndarray]:
+    """All `LIST_METRICS` of lists of length k, as `augrec.evaluation.metrics` defines them.
+
+    Args:
+        hit: bool (n, k).
+        n_targets: how many items each user wanted, unknown ones included, int (n,).
+
+    Returns:
+        {metric: float64 (n,)}.
+    """
+    k = hit.shape[1]
+    ranks = np.arange(1, k + 1)
+    found = np.cumsum(hit, axis=1)  # (n, k) hits up to each rank
+    n_found = found[:, -1]
+    first = np.where(n_found > 0, hit.argmax(axis=1) + 1, np.inf)
+    precision_at_hits = np.where(hit, found / ranks, 0.0).sum(axis=1)
+    return {
+        "ndcg": ndcg(hit, n_targets),
+        "recall": n_found / np.maximum(n_targets, 1),
+        "precision": n_found / k,
+        "f1": 2 * n_found / (k + n_targets),
+        "hit_rate": (n_found > 0).astype(np.float64),
+        "mrr": 1 / first,
+        "map": precision_at_hits / np.maximum(np.minimum(n_targets, k), 1),
+    }
+
+
+def read_metric(metric: str, where: str = "params.yaml, tuning.metric") -> tuple[str, int]:
+    """The name and cutoff of a metric that can be chosen by: "ndcg@10" is ("ndcg", 10).
+
+    Raises:
+        ConfigError: there is no such metric, or it is of the catalogue, and not of each list.
+    """
+    name, _, cutoff = metric.partition("@")
+    if name not in LIST_METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
+        raise ConfigError(f"there is no metric {metric!r} to choose by", where=where,
+                          fix=f"one of {', '.join(LIST_METRICS)} with a cutoff, such as ndcg@10")  # fmt: skip
+    return name, int(cutoff)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What models, checkpoints and values of options are chosen by on validation cases; as in evaluation.
+
+    Attributes:
+        metric: one of `LIST_METRICS` and a cutoff.
+        familiar: items that lists leave out, where a protocol wants new ones only; None: lists are of all items.
+    """
+
+    metric: str = "ndcg@10"
+    familiar: pl.Series | None = None
+
+    @property
+    def cutoff(self) -> int:
+        """The length of the lists."""
+        return read_metric(self.metric)[1]
+
+    def among(self, items: ItemIndex) -> np.ndarray | None:
+        """Which items of a catalogue lists are made of, bool (n_items,); None: all."""
+        if self.familiar is None:
+            return None
+        new = np.ones(len(items), np.bool_)
+        positions = items.encode(self.familiar)
+        new[positions[positions >= 0]] = False
+        return new
+
+    def values(self, ranked: np.ndarray, targets: pl.Series, items: ItemIndex) -> np.ndarray:
+        """The metric of each list, float64 (n,).
+
+        Args:
+            ranked: positions in `items`, int (n, at most the cutoff), best first; -1 where a place is empty.
+            targets: the wanted item ids, List(String) (n,).
+            items: the catalogue.
+        """
+        name, cutoff = read_metric(self.metric)
+        hit = np.zeros((len(ranked), cutoff), np.bool_)  # a catalogue smaller than that leaves places empty
+        hit[:, : ranked.shape[1]] = hits(ranked, Histories.from_lists(targets, items))
+        return at_cutoff(hit, targets.list.n_unique().to_numpy())[name]

@@ -29,7 +29,8 @@ from augrec.data.cases import CASES, known_of
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories
-from augrec.data.ranking import hits, ndcg
+from augrec.data.ranking import LIST_METRICS as METRICS
+from augrec.data.ranking import at_cutoff, hits
 from augrec.errors import ConfigError
 from augrec.evaluation.beyond import beyond_accuracy
 from augrec.evaluation.catalogue import Catalogue, catalogue_metrics
@@ -40,7 +41,6 @@ __all__ = [
     "METRICS", "OVERALL", "catalogue_metrics", "evaluate", "per_case", "rank_cases", "summarise", "user_values",
 ]  # fmt: skip
 
-METRICS: Final = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
 _NEEDED: Final = {name: CASES[name] for name in (C.USER, "slice", "history", "targets")}
 _CASES_AT_ONCE: Final = 8192
 
@@ -149,7 +149,7 @@ def _measure(
     for k in cutoffs:
         within = np.zeros((len(hit), k), np.bool_)  # a catalogue smaller than k leaves places empty
         within[:, : hit.shape[1]] = hit[:, :k]
-        columns |= {f"{name}@{k}": values for name, values in _at_cutoff(within, n_targets).items()}
+        columns |= {f"{name}@{k}": values for name, values in at_cutoff(within, n_targets).items()}
     if catalogue is not None:
         columns |= beyond_accuracy(ranked, hit, cases["history"], cases["targets"], catalogue, cutoffs)
     return columns
@@ -159,22 +159,3 @@ def _check(cutoffs: Sequence[int]) -> None:
     if not cutoffs or min(cutoffs) < 1:
         raise ConfigError(f"cutoffs must be whole numbers from 1 on, not {list(cutoffs)}",
                           where="params.yaml, evaluation.cutoffs", fix="for example cutoffs: [10, 20]")  # fmt: skip
-
-
-def _at_cutoff(hit: np.ndarray, n_targets: np.ndarray) -> dict[str, np.ndarray]:
-    """Every metric of lists of length k: hit is bool (n, k), n_targets int (n,); each result float64 (n,)."""
-    k = hit.shape[1]
-    ranks = np.arange(1, k + 1)
-    found = np.cumsum(hit, axis=1)  # (n, k) hits up to each rank
-    n_found = found[:, -1]
-    first = np.where(n_found > 0, hit.argmax(axis=1) + 1, np.inf)
-    precision_at_hits = np.where(hit, found / ranks, 0.0).sum(axis=1)
-    return {
-        "ndcg": ndcg(hit, n_targets),
-        "recall": n_found / np.maximum(n_targets, 1),
-        "precision": n_found / k,
-        "f1": 2 * n_found / (k + n_targets),
-        "hit_rate": (n_found > 0).astype(np.float64),
-        "mrr": 1 / first,
-        "map": precision_at_hits / np.maximum(np.minimum(n_targets, k), 1),
-    }

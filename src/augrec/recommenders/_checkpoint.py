@@ -6,16 +6,20 @@ import polars as pl
 import torch
 
 from augrec.data.cases import known_of
-from augrec.data.histories import Histories
-from augrec.data.ranking import hits, ndcg
+from augrec.data.ranking import Judging
 from augrec.recommenders.base import Recommender
 
-CUTOFF = 10
 _MAX_CASES = 2_000
 
 
 class Best:
-    """Keeps the weights that validated best, by NDCG@10; without cases the last ones.
+    """Keeps the weights that validated best; without cases the last ones.
+
+    Args:
+        recommender: whose weights they are.
+        network: what holds them.
+        cases: validation cases; of many every so-manieth is looked at.
+        judging: by which metric, its mean over cases, and among which items.
 
     Attributes:
         step: the step whose weights are kept.
@@ -23,9 +27,14 @@ class Best:
     """
 
     def __init__(
-        self, recommender: Recommender, network: torch.nn.Module, cases: pl.DataFrame | None
+        self,
+        recommender: Recommender,
+        network: torch.nn.Module,
+        cases: pl.DataFrame | None,
+        judging: Judging,
     ) -> None:
-        self._recommender, self._network = recommender, network
+        self._recommender, self._network, self._judging = recommender, network, judging
+        self._among = judging.among(recommender.items)
         self._cases = (
             None if cases is None or cases.is_empty() else cases.gather_every(-(-len(cases) // _MAX_CASES))
         )
@@ -39,12 +48,14 @@ class Best:
             return {}
         if (value := self._measure(self._cases)) > self._value:
             self._value, self.step, self.weights = value, step, _copy(self._network)
-        return {f"ndcg@{CUTOFF}": value}
+        return {self._judging.metric: value}
 
     def _measure(self, cases: pl.DataFrame) -> float:
-        ranked, _ = self._recommender.rank(cases["history"], CUTOFF, known=known_of(cases))
-        hit = hits(ranked, Histories.from_lists(cases["targets"], self._recommender.items))
-        return float(ndcg(hit, cases["targets"].list.len().to_numpy()).mean())
+        judging, items = self._judging, self._recommender.items
+        ranked, _ = self._recommender.rank(
+            cases["history"], judging.cutoff, known=known_of(cases), among=self._among
+        )
+        return float(judging.values(ranked, cases["targets"], items).mean())
 
 
 def _copy(network: torch.nn.Module) -> dict[str, torch.Tensor]:

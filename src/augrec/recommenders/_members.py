@@ -115,12 +115,14 @@ class Judged:
         histories: n of them, with what is known of the users.
         targets: in the same catalogue.
         n_targets: unknown ones included, int (n,).
+        among: which items lists are made of, bool (n_items,); None: all.
     """
 
     users: np.ndarray
     histories: Histories
     targets: Histories
     n_targets: np.ndarray
+    among: np.ndarray | None = None
 
     @property
     def n_users(self) -> int:
@@ -131,7 +133,11 @@ class Judged:
         """The cases at `rows`, int (m,), evenly thinned to `most`."""
         rows = rows[:: max(1, -(-len(rows) // most))]
         return Judged(
-            self.users[rows], self.histories.take(rows), self.targets.take(rows), self.n_targets[rows]
+            self.users[rows],
+            self.histories.take(rows),
+            self.targets.take(rows),
+            self.n_targets[rows],
+            self.among,
         )
 
     def measure(self, members: Sequence[Member], weights: np.ndarray, k: int) -> np.ndarray:
@@ -161,6 +167,8 @@ class Judged:
     def _gained(self, table: np.ndarray, rows: slice, batch: Histories, k: int) -> np.ndarray:
         """NDCG@k of each case in a batch, float64 (B,); the table is changed."""
         table[np.repeat(np.arange(len(batch)), batch.lengths), batch.items] = -np.inf
+        if self.among is not None:
+            table[:, ~self.among] = -np.inf
         ranked, _ = top_k(table, min(k, table.shape[1]))
         return ndcg(hits(ranked, self.targets.slice(rows.start, rows.stop)), self.n_targets[rows])
 

@@ -71,7 +71,7 @@ class NeuralRecommender(Recommender):
             self._begin(histories)
             if isinstance(self._start, NeuralRecommender):
                 transfer(self._network, self._start._network, self.items, self._start.items)
-            best = Best(self, self._network, cases)
+            best = Best(self, self._network, cases, self._judging)
             if self._start is not None:
                 log({"step": 0} | self._offer(best, 0))  # what it begins with may stay the best
             taken: list[torch.Tensor] = []

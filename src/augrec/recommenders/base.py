@@ -18,7 +18,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import last_known
-from augrec.data.ranking import top_k
+from augrec.data.ranking import Judging, top_k
 from augrec.errors import InputError
 from augrec.recommenders._explain import POPULAR, Background, explanations, leave_one_out
 from augrec.recommenders._introduced import named
@@ -59,6 +59,8 @@ class Recommender(Component):
     popularity: np.ndarray
     _left: sp.csr_matrix | None
     """While fitting: what each user of the histories most likely saw and left, see `augrec.recommenders._introduced`."""
+    _judging: Judging
+    """While fitting: how cases are judged."""
 
     def fit(
         self,
@@ -69,6 +71,7 @@ class Recommender(Component):
         users: pl.DataFrame | None = None,
         start: Recommender | None = None,
         since: datetime | None = None,
+        judging: Judging | None = None,
         log: Log | None = None,
     ) -> Recommender:
         """Learn.
@@ -83,6 +86,7 @@ class Recommender(Component):
             start: a fitted recommender of the same kind whose weights training begins at; see `continues`.
             since: learn only from users with an interaction or outcome at or after this moment. Catalogue and popularity are
                 those of all rows.
+            judging: how `cases` are judged; None: by NDCG@10, over the catalogue.
             log: receives the training curve.
 
         Raises:
@@ -95,7 +99,7 @@ class Recommender(Component):
             raise InputError(
                 "there is nothing to learn from", where="training interactions", fix="check the data window"
             )
-        self._start = self._checked_start(start)
+        self._start, self._judging = self._checked_start(start), judging or Judging()
         self.items = self._catalogue(interactions, items)
         total = np.bincount(
             self.items.encode(interactions[C.ITEM]), self._importance(interactions), len(self.items)

@@ -14,6 +14,7 @@ from augrec.component import ComponentConfig
 from augrec.data.cases import known_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.ranking import Judging
 from augrec.data.slices import SLICES, slice_of
 from augrec.errors import InputError, PermanentError, RefusedError
 from augrec.recommenders._choosing import choose_weights, simplest_of_the_best
@@ -82,6 +83,7 @@ class Router(Recommender):
         users: pl.DataFrame | None = None,
         start: Recommender | None = None,
         since: datetime | None = None,
+        judging: Judging | None = None,
         log: Log | None = None,
     ) -> Recommender:
         """As for every recommender; with a `start`, members that cannot continue learn anew from all rows."""
@@ -90,11 +92,19 @@ class Router(Recommender):
             "items": items,
             "users": users,
             "since": since,
+            "judging": judging,
             "log": log or _silent,
         }
         try:
             return super().fit(
-                interactions, cases=cases, items=items, users=users, start=start, since=since, log=log
+                interactions,
+                cases=cases,
+                items=items,
+                users=users,
+                start=start,
+                since=since,
+                judging=judging,
+                log=log,
             )
         finally:
             del self._given
@@ -134,7 +144,8 @@ class Router(Recommender):
             histories = Histories.from_lists(cases["history"], self.items, known=known_of(cases))
             targets = Histories.from_lists(cases["targets"], self.items)
             n_targets = cases["targets"].list.n_unique().to_numpy()
-            judged = Judged(cases[C.USER].to_numpy().astype(str), histories, targets, n_targets)
+            among = self._judging.among(self.items)
+            judged = Judged(cases[C.USER].to_numpy().astype(str), histories, targets, n_targets, among)
         self._new_shares, self._placing = np.zeros(len(SLICES)), np.zeros(len(SLICES), np.int64)
         offers = self._offers()
         for place, name in enumerate(SLICES):

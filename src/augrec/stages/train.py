@@ -17,6 +17,7 @@ from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
 from augrec.data.config import parse
 from augrec.data.outcomes import last_known
+from augrec.data.ranking import Judging
 from augrec.data.split import VALID
 from augrec.errors import ConfigError
 from augrec.files import read_json, whole_directory, write_json
@@ -37,12 +38,16 @@ class _Arm:
     own: Recommender
     start: _champion.Start
     known: Mapping[str, pl.DataFrame]
+    judging: Judging
     name: str
 
     def fit(self, rows: pl.DataFrame, values: Mapping[str, Any], seed: int, log: Log) -> Recommender:
         """A model with some values of the config in place of params.yaml's."""
         model = type(self.own)({**self.own.config.model_dump(), **values}, seed=seed)
-        return model.fit(rows, **self.known, start=self.start.model, since=self.start.since, log=log)
+        start = self.start
+        return model.fit(
+            rows, **self.known, start=start.model, since=start.since, judging=self.judging, log=log
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def main(recommender: str, policy: str) -> None:
     training_set = Path("data/augmented") / policy
     tuning = parse(TuningConfig, params.get("tuning") or {}, "tuning")
     start = _champion.start(training_set, find(recommender))
-    arm = _Arm(_own(params, recommender, start), start, _known(), f"{recommender}/{policy}")
+    own, judging = _own(params, recommender, start), Judging(tuning.metric, _familiar())
+    arm = _Arm(own, start, _known(), judging, f"{recommender}/{policy}")
     rows = _with_features(arm.own, pl.read_parquet(training_set / "interactions.parquet"))
     _log.info("training %s on %s: %d rows", recommender, policy, len(rows))
     first = _first(arm, rows, tuning, params["seed"])
@@ -113,6 +119,13 @@ def _known() -> dict[str, pl.DataFrame]:
     }
 
 
+def _familiar() -> pl.Series | None:
+    """The items that lists leave out, as in evaluate: where the protocol wants new ones, all that were met in training."""
+    if not read_json(Path("data/prepared/split.json"))["rules"]["new_items"]:
+        return None
+    return pl.read_parquet("data/prepared/train.parquet", columns=[C.ITEM])[C.ITEM].unique().sort()
+
+
 def _with_features(own: Recommender, rows: pl.DataFrame) -> pl.DataFrame:
     return with_features(rows) if own.reads_features else rows
 
@@ -147,7 +160,7 @@ def _search(
 
     found = search(
         lambda values, log: arm.fit(rows, values, arm.own.seed, log),
-        over_users(arm.known["cases"], tuning.metric),
+        over_users(arm.known["cases"], tuning.metric, arm.judging.familiar),
         space,
         starts,
         tuning,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from augrec.component import ComponentConfig
 from augrec.data.config import Section, parse
+from augrec.data.ranking import read_metric
 from augrec.errors import ConfigError
 from augrec.recommenders.base import Recommender
 
@@ -22,7 +23,8 @@ class TuningConfig(Section):
     seconds: float | None = Field(None, gt=0)
     """No trial begins later than this, and one under way is given up; the first always ends."""
     metric: str = "ndcg@10"
-    """Maximised over validation users; a metric of `evaluation` at any cutoff."""
+    """Maximised over validation users: ndcg, recall, precision, f1, hit_rate, mrr or map at any cutoff. Checkpoints are kept
+    and trials given up by it, too."""
     pruning: bool = True
     """Give a trial up early when its training curve runs below the median of those before it."""
     spaces: dict[str, dict[str, Any]] = {}
@@ -31,6 +33,12 @@ class TuningConfig(Section):
     """{recommender: {config key: values}}: without a search each arm tries all of them beside its own, see `grid_of`."""
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     """{preset: {recommender: {config key: value}}}: tried right after params.yaml's own values."""
+
+    @field_validator("metric")
+    @classmethod
+    def _can_be_chosen_by(cls, metric: str) -> str:
+        read_metric(metric)
+        return metric
 
 
 class Range(Section):

@@ -84,7 +84,7 @@ def search(
     more points than trials is tried whole. A trial that training refuses counts as failed, and the search goes on.
 
     Args:
-        fit: trains a model; may be ended through the log it is given.
+        fit: trains a model; may be ended through the log it is given, where its curve has `config.metric`.
         measure: how good a model is; more is better.
         space: what is searched.
         starts: values tried before all others, see `starting_points`.
@@ -134,7 +134,7 @@ class _Run:
     """The trials so far, and the best of them."""
 
     def __init__(self, fit: Fit, measure: Callable[[Recommender], float], config: TuningConfig) -> None:
-        self._fit, self._measure = fit, measure
+        self._fit, self._measure, self._metric = fit, measure, config.metric
         self._deadline = None if config.seconds is None else time.monotonic() + config.seconds
         self.trials: list[Trial] = []
         self.errors: list[AugrecError] = []
@@ -176,15 +176,14 @@ class _Run:
     def _follow(self, asked: optuna.Trial, curve: list[dict[str, float]], row: Mapping[str, float]) -> None:
         """Take in a row of the training curve; end the trial where it is late or hopeless."""
         curve.append(dict(row))
-        validated = next((value for name, value in row.items() if "@" in name), None)
-        if validated is None:
-            return
-        asked.report(validated, step=sum(any("@" in name for name in one) for one in curve))
+        validated = row.get(self._metric)
+        if validated is not None:
+            asked.report(validated, step=sum(self._metric in one for one in curve))
         if self.best is None:  # the first model comes to its end
             return
         if self.late():
             raise _OutOfTimeError
-        if asked.should_prune():
+        if validated is not None and asked.should_prune():
             raise optuna.TrialPruned
 
 
