@@ -89,6 +89,33 @@ def test_only_users_active_since_are_learnt_from(champion: Recommender, tmp_path
     assert files(tmp_path / "as they were") == files(tmp_path / "renamed") != files(tmp_path / "all")
 
 
+def test_only_what_was_done_since_is_learnt_and_what_was_done_before_is_read(champion: Recommender) -> None:
+    tastes = [["i01", "i03", "i20"], ["i02", "i03", "i21"]]  # the last item of each is new
+    lists = tastes * 30
+    rows = table(
+        [f"u{user:02}" for place in range(3) for user in range(60)],
+        [items[place] for place in range(3) for items in lists],
+    )
+    since = rows["timestamp"][120]
+    asked = histories(["i01"], ["i02"])
+
+    def answers(older: float) -> dict[tuple[int, str], float]:
+        model = build(champion.name(), steps=60).fit(
+            rows, items=ITEMS, start=champion, since=since, older=older
+        )
+        given, found = model.recommend(asked, len(model.items), exclude_seen=False)
+        return {(n, item): found[n, place] for n in range(2) for place, item in enumerate(given[n])}
+
+    fresh, everything = answers(0.0), answers(1.0)
+
+    def lead(of: dict[tuple[int, str], float]) -> float:
+        """Of the new items over one that everybody met before."""
+        return sum(of[0, new] + of[1, new] - of[0, "i03"] - of[1, "i03"] for new in ("i20", "i21"))
+
+    assert lead(fresh) > lead(everything)
+    assert fresh[0, "i20"] - fresh[0, "i21"] > fresh[1, "i20"] - fresh[1, "i21"]
+
+
 def test_who_has_bought_since_what_they_met_before_is_active_too(tmp_path: Path) -> None:
     rows, champion = interactions(), build("bpr").fit(interactions())
     since = rows["timestamp"].sort()[int(len(rows) * 0.8)]

@@ -119,10 +119,10 @@ def champion(workspace: Path) -> dict[str, str]:
     return {"version": "3", "digest": digest(workspace / "models/champion")}
 
 
-def continue_(folder: Path, champion: dict[str, str] | None, **sections: Any) -> None:
+def continue_(folder: Path, champion: dict[str, str] | None, older: float = 0.0, **sections: Any) -> None:
     say(
         folder,
-        policies=PARAMS["policies"] | {"fine_tune": [{"continue_champion": {}}]},
+        policies=PARAMS["policies"] | {"fine_tune": [{"continue_champion": {"older": older}}]},
         run=PARAMS["run"] | {"champion": champion},
         **sections,
     )
@@ -138,6 +138,7 @@ def test_a_policy_that_continues_the_champion_begins_at_its_weights(
     train.main("multvae", "none")
     train.main("multvae", "fine_tune")
     told, before = facts(workspace, "multvae", "fine_tune"), read(workspace, "models/champion/training.json")
+    assert told["start"]["reason"].startswith("continues the champion, version 3, on what users did since ")
     assert told["start"]["version"] == "3" and told["start"]["since"] == before["trained_until"]
     assert told["trained_until"] == LAST_ROW.isoformat() > before["trained_until"]
     assert facts(workspace, "multvae", "none")["start"] is None
@@ -146,6 +147,20 @@ def test_a_policy_that_continues_the_champion_begins_at_its_weights(
     full, tuned = (model(workspace, policy) for policy in ("none", "fine_tune"))
     assert full._state().keys() == tuned._state().keys()
     assert (full._state()["read.weight"] != tuned._state()["read.weight"]).any()
+
+
+def test_what_came_before_counts_as_much_as_the_policy_says(
+    workspace: Path, champion: dict[str, str]
+) -> None:
+    curves = []
+    for older in (0.0, 1.0, 1.0):
+        continue_(workspace, champion, older=older)
+        assert read(workspace, "data/augmented/fine_tune/policy.json")["older"] == older
+        train.main("multvae", "fine_tune")
+        curves.append(
+            pl.read_csv(workspace / "models/recommenders/multvae/fine_tune/curve.csv")["loss"].to_list()
+        )
+    assert curves[0] != curves[1] == curves[2]
 
 
 def test_the_size_of_the_champion_is_kept_and_training_follows_params_yaml(

@@ -131,6 +131,14 @@ def test_an_entry_counts_by_its_weight():
     assert zeros.mean(0).tolist() == [0, 0, 1]
 
 
+def test_what_weighs_nothing_is_neither_real_nor_to_be_zero():
+    rules = GameConfig(partial_masking=1.0, zero_reconstruction=1.0)
+    w, met = torch.tensor([[1.0, 0.0, 0.0]]).expand(50, -1), torch.tensor([[1.0, 1.0, 0.0]]).expand(50, -1)
+    game = Game(Writer(3, rules), Critic(3, 2), rules)
+    real, shown, zeros, _ = game.roles(Batch(met, met, w, w.mean(1)))
+    assert [part.mean(0).tolist() for part in (real, shown, zeros)] == [[1, 0, 0], [1, 0, 1], [0, 0, 1]]
+
+
 def test_products_of_vectors_are_the_scores(fitted):
     histories = Histories.from_lists(pl.Series([["i00", "i08"], ["i01"]]), fitted.items)
     products = fitted.user_factors(histories) @ fitted.item_factors().T

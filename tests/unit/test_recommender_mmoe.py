@@ -406,6 +406,19 @@ def test_a_moment_lies_between_what_was_read_and_what_is_wanted():
         assert (strange[place].numpy() == ~met[user, asked]).all()
 
 
+def test_what_weighs_nothing_is_read_and_never_wanted():
+    old = pl.int_range(pl.len()) % 4 != 0  # at the end of histories, too
+    table = rows().with_columns(weight=pl.when(old).then(0.0).otherwise(1.0).cast(pl.Float32))
+    known = Histories.from_interactions(table, ItemIndex(ITEMS))
+    torch.manual_seed(0)
+    for truncate in (0.0, 1.0):
+        batch = Moments(known, torch.device("cpu")).draw(500, 4, truncate=truncate)
+        assert (known.weights[batch.later.numpy()] == 1).all()
+        assert (batch.later >= batch.entries[:, None]).all()
+        read = set(batch.history.items.tolist())
+        assert read >= set(known.items[known.weights == 0].tolist()[:5])
+
+
 def test_all_histories_can_be_truncated():
     known = Histories.from_interactions(rows(), ItemIndex(ITEMS))
     torch.manual_seed(0)

@@ -126,6 +126,11 @@ class Policy:
         """Whether training begins at the champion's weights, where it can."""
         return any(operation.continues_champion for operation in self.operations)
 
+    @property
+    def older(self) -> float | None:
+        """Where training continues the champion, how much of what came before counts; else None."""
+        return next((one.config.older for one in self.operations if one.continues_champion), None)
+
     def apply(self, ingredients: Ingredients) -> pl.DataFrame:
         """Build the training set: the real rows as they are and in their order, then what the operations add.
 

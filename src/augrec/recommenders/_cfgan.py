@@ -112,7 +112,8 @@ class Game:
     Without noise, and with c = e, the game is an autoencoder's, and the identity wins it (Pérez Maurera, Ferrari Dacrema,
     Cremonesi 2022, arXiv 2201.01815); nor does anything in it reward heeding the noise. So two draws of noise are to give
     different profiles, up to Σ|p - p'| / Σ(p + p') = variety (as Yang et al. 2019, arXiv 1901.09024). An entry of weight w
-    belongs to e in w / max w of the draws, and a user counts max w. Draws come from torch's generator.
+    belongs to e in w / max w of the draws, and a user counts max w; one of weight 0 is neither in e nor among those not met.
+    Draws come from torch's generator.
 
     Args:
         writer, critic: the networks.
@@ -152,7 +153,7 @@ class Game:
         """What is real, what of it and beside it the critic sees, what is to be zero, (B, n_items) each; weights (B,)."""
         counts = batch.w.amax(1)
         real = (torch.rand_like(batch.w) * counts[:, None] < batch.w).float()
-        chance, absent = torch.rand_like(batch.w), batch.w == 0
+        chance, absent = torch.rand_like(batch.w), (batch.w == 0) & (batch.whole == 0)
         beside = absent & (chance < self._config.partial_masking)
         zeros = absent & (chance >= 1 - self._config.zero_reconstruction)
         return real, real + beside, zeros.float(), counts

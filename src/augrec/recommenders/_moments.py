@@ -34,6 +34,8 @@ class Batch:
 class Moments:
     """Draws users in proportion to their total weight, and for each a moment between two of the user's entries.
 
+    Entries of weight 0 are read, and never drawn as later ones; every moment has an entry of some weight after it.
+
     Args:
         histories: the training histories, oldest entry first.
         where: the device; draws come from torch's generator there.
@@ -46,8 +48,9 @@ class Moments:
         counts = np.concatenate([[0], np.cumsum(first)])
         keys = np.unique(users * np.int64(histories.n_items) + histories.items)
         sums = np.concatenate([[0.0], np.cumsum(histories.weights, dtype=np.float64)])
-        arrays = (histories.indptr, counts, histories.items[first].astype(np.int64), keys, sums)
-        self._starts, self._read, self._seen, self._keys, self._sums = (
+        last = np.searchsorted(sums, sums[histories.indptr[1:]], side="left") - 1  # entry of some weight
+        arrays = (histories.indptr, counts, histories.items[first].astype(np.int64), keys, sums, last)
+        self._starts, self._read, self._seen, self._keys, self._sums, self._last = (
             torch.from_numpy(array).to(where) for array in arrays
         )
 
@@ -57,7 +60,7 @@ class Moments:
         point = torch.rand(n_users, dtype=torch.float64, device=where) * self._sums[-1]
         users = torch.searchsorted(self._starts, self._entry(point), right=True) - 1
         start, stop = self._starts[users], self._starts[users + 1]
-        latest = stop - start - 1
+        latest = self._last[users] - start
         cold = torch.rand(n_users, dtype=torch.float64, device=where) < truncate
         latest = torch.where(cold, latest.clamp(max=COLD), latest)
         share = torch.rand(n_users, dtype=torch.float64, device=where)

@@ -71,6 +71,7 @@ class Recommender(Component):
         users: pl.DataFrame | None = None,
         start: Recommender | None = None,
         since: datetime | None = None,
+        older: float = 0.0,
         judging: Judging | None = None,
         log: Log | None = None,
     ) -> Recommender:
@@ -84,8 +85,9 @@ class Recommender(Component):
             items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders do without.
             users: attributes of training users, one row a user; most recommenders do without.
             start: a fitted recommender of the same kind whose weights training begins at; see `continues`.
-            since: learn only from users with an interaction or outcome at or after this moment. Catalogue and popularity are
-                those of all rows.
+            since: learn only what users did from this moment on, outcomes included: what they did before is read, and who did
+                nothing since is left out. Catalogue and popularity are those of all rows. Nobody: all is learnt.
+            older: with `since`, what those users did before is to be learnt, too, at so much of its weight; 0: only read.
             judging: how `cases` are judged; None: by NDCG@10, over the catalogue.
             log: receives the training curve.
 
@@ -106,7 +108,7 @@ class Recommender(Component):
         )
         self.popularity = (total / total.sum()).astype(np.float32)
         self._read_items(items)
-        interactions = _fresh(interactions, since)
+        interactions = _fresh(interactions, since, older)
         self._read_interactions(interactions)
         histories = Histories.from_interactions(interactions, self.items).with_known(users)
         self._left = named(everything, histories, self.items)
@@ -328,14 +330,19 @@ def _present(interactions: pl.DataFrame) -> pl.DataFrame:
     return interactions.filter(pl.Series(weights > 0, dtype=pl.Boolean))
 
 
-def _fresh(interactions: pl.DataFrame, since: datetime | None) -> pl.DataFrame:
-    """All rows of the users with a row or outcome at or after `since`; all where that is nobody."""
+def _fresh(interactions: pl.DataFrame, since: datetime | None, older: float) -> pl.DataFrame:
+    """What is new: the users with a row or outcome at or after `since`. Their older rows weigh `older` times what they did.
+
+    All rows, as they are, where there is nobody.
+    """
     if since is None:
         return interactions
-    users = interactions.filter(last_known(interactions) >= since).select(C.USER).unique()
-    return (
-        interactions.join(users, on=C.USER, how="semi", maintain_order="left") if len(users) else interactions
-    )
+    new = last_known(interactions) >= since
+    users = interactions.filter(new).select(C.USER).unique()
+    if users.is_empty():
+        return interactions
+    weights = pl.Series(C.WEIGHT, _weights(interactions) * np.where(new, 1.0, older), dtype=pl.Float32)
+    return interactions.with_columns(weights).join(users, on=C.USER, how="semi", maintain_order="left")
 
 
 def _weights(interactions: pl.DataFrame) -> np.ndarray:

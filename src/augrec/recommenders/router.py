@@ -83,6 +83,7 @@ class Router(Recommender):
         users: pl.DataFrame | None = None,
         start: Recommender | None = None,
         since: datetime | None = None,
+        older: float = 0.0,
         judging: Judging | None = None,
         log: Log | None = None,
     ) -> Recommender:
@@ -92,6 +93,7 @@ class Router(Recommender):
             "items": items,
             "users": users,
             "since": since,
+            "older": older,
             "judging": judging,
             "log": log or _silent,
         }
@@ -103,6 +105,7 @@ class Router(Recommender):
                 users=users,
                 start=start,
                 since=since,
+                older=older,
                 judging=judging,
                 log=log,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ class Start:
     Attributes:
         model: the champion's; None: training begins with nothing.
         since: it was trained on what came before this moment.
+        older: what users active since did before counts so much.
         facts: for training.json: the champion's version and `since`, None where training begins with nothing, and why.
     """
 
     model: Recommender | None = None
     since: datetime | None = None
+    older: float = 0.0
     facts: dict[str, Any] | None = None
 
 
@@ -45,6 +47,7 @@ def start(training_set: Path, kind: type[Recommender]) -> Start:
     if policy.get("start") != "champion":
         return Start()
     found = _continued(training_set / "champion", policy.get("champion"), kind)
+    found = replace(found, older=policy.get("older") or 0.0)
     _log.info(found.facts["reason"] if found.facts else "")
     return found
 
@@ -68,8 +71,9 @@ def _continued(folder: Path, champion: Mapping[str, Any] | None, kind: type[Reco
     split = read_json(Path("data/prepared/split.json"))
     if split["rules"]["order"] != "global" or since >= datetime.fromisoformat(split["valid_from"]):
         return _in_full(f"{named} may have been trained on what this run judges by")
-    reason = f"continues {named} on users active since {since:%Y-%m-%d %H:%M} UTC"
-    return Start(model, since, {"version": champion["version"], "since": since.isoformat(), "reason": reason})
+    reason = f"continues {named} on what users did since {since:%Y-%m-%d %H:%M} UTC"
+    facts = {"version": champion["version"], "since": since.isoformat(), "reason": reason}
+    return Start(model, since, facts=facts)
 
 
 def _in_full(why: str) -> Start:

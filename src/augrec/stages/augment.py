@@ -125,6 +125,7 @@ def main(name: str) -> None:
         "samples": sorted(samples.used),
         "blocked": [sample for sample in blocked if sample in samples.used],
         "start": "champion" if policy.continues_champion else None,
+        "older": policy.older,
         "champion": champion,
         "search": settled.facts if settled else None,
     }

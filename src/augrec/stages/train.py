@@ -46,7 +46,13 @@ class _Arm:
         model = type(self.own)({**self.own.config.model_dump(), **values}, seed=seed)
         start = self.start
         return model.fit(
-            rows, **self.known, start=start.model, since=start.since, judging=self.judging, log=log
+            rows,
+            **self.known,
+            start=start.model,
+            since=start.since,
+            older=start.older,
+            judging=self.judging,
+            log=log,
         )
 
 
