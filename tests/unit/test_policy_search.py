@@ -53,6 +53,7 @@ def write(
     for name, sample in (("good", GOOD), ("bad", BAD)):
         sample.write_parquet(folder / f"data/synthetic/{name}/interactions.parquet")
         write_json(folder / f"reports/audit/{name}/audit.json", {"passed": name not in blocked})
+    write_json(folder / "data/prepared/split.json", {"rules": {"new_items": False}})
     params = {
         "seed": 1,
         "run": {"generators": ["good", "bad"], "repetitions": repetitions},

@@ -29,7 +29,13 @@ from augrec.files import digest, whole_directory, write_json, write_parquet
 from augrec.seeds import derive
 from augrec.stages import _repetitions
 from augrec.stages._audits import read_audits, refusal
-from augrec.stages._training_set import FOLDER, read_table, read_training_interactions, with_features
+from augrec.stages._training_set import (
+    FOLDER,
+    familiar_items,
+    read_table,
+    read_training_interactions,
+    with_features,
+)
 from augrec.stages.runner import read_params, run
 
 if TYPE_CHECKING:
@@ -185,6 +191,7 @@ def _settle(
         items=read_table(Path("data/prepared/items.parquet"), "prepare"),
         users=read_table(FOLDER / "users.parquet", "training_set"),
         with_features=with_features,
+        familiar=familiar_items(),
     )
 
     def around(mixed: Steps) -> Steps:

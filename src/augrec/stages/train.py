@@ -24,7 +24,7 @@ from augrec.files import read_json, whole_directory, write_json
 from augrec.recommenders.base import Log, Recommender, find
 from augrec.seeds import derive
 from augrec.stages import _champion, _repetitions
-from augrec.stages._training_set import FOLDER, read_table, with_features
+from augrec.stages._training_set import FOLDER, familiar_items, read_table, with_features
 from augrec.stages.runner import read_params, run, tell_curve
 from augrec.tuning.config import Space, TuningConfig, grid_of, space_of, starting_points
 
@@ -78,7 +78,7 @@ def main(recommender: str, policy: str) -> None:
     training_set = Path("data/augmented") / policy
     tuning = parse(TuningConfig, params.get("tuning") or {}, "tuning")
     start = _champion.start(training_set, find(recommender))
-    own, judging = _own(params, recommender, start), Judging(tuning.metric, _familiar())
+    own, judging = _own(params, recommender, start), Judging(tuning.metric, familiar_items())
     arm = _Arm(own, start, _known(), judging, f"{recommender}/{policy}")
     rows = _with_features(arm.own, pl.read_parquet(training_set / "interactions.parquet"))
     _log.info("training %s on %s: %d rows", recommender, policy, len(rows))
@@ -123,13 +123,6 @@ def _known() -> dict[str, pl.DataFrame]:
         "items": pl.read_parquet("data/prepared/items.parquet"),
         "users": read_table(FOLDER / "users.parquet", "training_set"),
     }
-
-
-def _familiar() -> pl.Series | None:
-    """The items that lists leave out, as in evaluate: where the protocol wants new ones, all that were met in training."""
-    if not read_json(Path("data/prepared/split.json"))["rules"]["new_items"]:
-        return None
-    return pl.read_parquet("data/prepared/train.parquet", columns=[C.ITEM])[C.ITEM].unique().sort()
 
 
 def _with_features(own: Recommender, rows: pl.DataFrame) -> pl.DataFrame:

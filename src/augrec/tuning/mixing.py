@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from augrec.data.ranking import Judging
 from augrec.data.slices import SLICES
 from augrec.errors import ConfigError
 from augrec.recommenders.base import Log, Recommender, find
@@ -31,12 +32,14 @@ class Judges:
         cases: of validation users.
         items, users: as `Recommender.fit` takes them.
         with_features: adds the features of the moment to rows, for recommenders that read them.
+        familiar: items that lists leave out, see `augrec.data.ranking.Judging`.
     """
 
     cases: pl.DataFrame
     items: pl.DataFrame
     users: pl.DataFrame
     with_features: Callable[[pl.DataFrame], pl.DataFrame]
+    familiar: pl.Series | None = None
 
 
 class Candidates(Protocol):
@@ -96,6 +99,10 @@ def settle(
     config = candidates.config
     kind, options = _proxy(config.recommender)
     without: list[Recommender] = []
+    judging = Judging(config.metric, judges.familiar)
+    given: dict[str, Any] = {
+        "cases": judges.cases, "items": judges.items, "users": judges.users, "judging": judging
+    }  # fmt: skip
 
     def fit(values: Mapping[str, Any], log: Log) -> Recommender:
         if not values["weight"] and without:  # whatever was not added, it is the same model
@@ -103,7 +110,7 @@ def settle(
         rows = build(candidates.step(**values))
         model = kind(options, seed=derive(seed, name, "proxy"))
         rows = judges.with_features(rows) if kind.reads_features else rows
-        model.fit(rows, cases=judges.cases, items=judges.items, users=judges.users, log=log)
+        model.fit(rows, **given, log=log)
         if not values["weight"]:
             without.append(model)
         return model
@@ -116,7 +123,7 @@ def settle(
     )  # fmt: skip
     found = search(
         fit,
-        over_users(_of_slice(judges.cases, config.slice), config.metric),
+        over_users(_of_slice(judges.cases, config.slice), config.metric, judges.familiar),
         space,
         every if len(every) == trials else every[:1],
         TuningConfig(trials=trials, seconds=config.seconds, metric=config.metric, pruning=config.pruning),
