@@ -71,10 +71,10 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
         table.write_parquet(draft, compression="zstd", statistics=True)
 
 
-def digest(folder: Path) -> str:
-    """SHA-256 over the names and bytes of all files of a directory: the identity of a model."""
+def digest(folder: Path, pattern: str = "*") -> str:
+    """SHA-256 over the names and bytes of a directory's files, at any depth, called like `pattern`: a model's identity."""
     hasher = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob(pattern) if path.is_file()):
         name, content = path.relative_to(folder).as_posix().encode(), path.read_bytes()
         hasher.update(len(name).to_bytes(8, "big") + name + len(content).to_bytes(8, "big") + content)
     return hasher.hexdigest()

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
+
 import numpy as np
 import polars as pl
 from safetensors.numpy import load_file
-from test_train_generator import KEPT, MADE, start, workspace
+from test_train_generator import KEPT, MADE, made, start, workspace
 
 from augrec.stages import train_generator
 
-SHORT = {"steps": 10, "log_every": 5}
+SHORT = {"steps": 200, "log_every": 10}
 
 
-def test_two_processes_train_one_generator_together(tmp_path, monkeypatch):
-    folder, alone = workspace(tmp_path / "two", SHORT, devices=2), workspace(tmp_path / "one", SHORT)
-    stage = start(folder)
+def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_path, monkeypatch):
+    whole, cut = (workspace(tmp_path / name, SHORT, devices=2) for name in ("whole", "cut"))
+    stage = start(whole)
     told = stage.communicate()[0]
     assert stage.returncode == 0, told
-    curve = pl.read_csv(folder / MADE / "curve.csv")
-    assert curve["step"].to_list() == [5, 10]
-    assert len((folder / "curve.jsonl").read_text().splitlines()) == 2, "one of the two tells"
-    assert not (folder / KEPT).exists()
-    monkeypatch.chdir(alone)
+    curve = pl.read_csv(whole / MADE / "curve.csv")
+    assert curve["step"].to_list() == list(range(10, 201, 10))
+    assert len((whole / "curve.jsonl").read_text().splitlines()) == 20, "one of the two tells"
+    assert not (whole / KEPT).exists()
+
+    stage = start(cut, start_new_session=True)
+    while not (cut / KEPT / "training.json").exists():
+        assert stage.poll() is None, stage.communicate()[0]
+        time.sleep(0.02)
+    os.killpg(stage.pid, signal.SIGKILL)  # both
+    stage.wait()
+    assert 10 <= json.loads((cut / KEPT / "training.json").read_text())["step"] < 200
+    stage = start(cut)
+    told = stage.communicate()[0]
+    assert stage.returncode == 0 and "goes on from its checkpoint" in told, told
+    assert made(cut) == made(whole)
+
+    monkeypatch.chdir(workspace(tmp_path / "alone", SHORT))
     train_generator.main("profile_gan")
-    together, single = (load_file(one / MADE / "arrays.safetensors") for one in (folder, alone))
+    together, single = (load_file(one / "arrays.safetensors") for one in (whole / MADE, MADE))
     weights = [name for name in single if name.startswith("network.")]
     assert all(np.isfinite(together[name]).all() for name in weights)
     assert any((together[name] != single[name]).any() for name in weights), "the other's batches count"

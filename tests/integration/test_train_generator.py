@@ -36,12 +36,11 @@ def workspace(folder: Path, gan: dict[str, Any] | None = None, **hardware: Any) 
     return folder
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "augrec.stages.train_generator", "profile_gan"]
     environment = os.environ | {"AUGREC_CURVE": str(folder / "curve.jsonl")}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, **options)  # fmt: skip
 
 
 def made(folder: Path) -> dict[str, bytes]:

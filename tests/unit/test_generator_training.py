@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from augrec.errors import RefusedError
+from augrec.generators import _checkpoints
 from augrec.generators._course import Course
+from augrec.generators._hardware import Engine, Hardware
 from augrec.generators._lesson import Lesson
 from augrec.generators._training import train
+from augrec.generators.base import find
 
 STEPS, EVERY = 40, 5
 
@@ -56,6 +59,7 @@ class Toy:
             {"module": optimizer},
             step,
             lambda: self.look(int(steps.taken), rate),
+            7,
             {"numbers": numbers, "noise": noise},
         )
 
@@ -118,6 +122,36 @@ def test_a_checkpoint_of_another_training_or_one_that_is_damaged_is_not_used(tmp
         assert weights(course) == weights(whole)
         assert len(rows) == 8
     assert caplog.text.count("cannot be read: training begins anew") == 2
+    assert caplog.text.count("another is of other code, settings or data: training begins anew") == 1
+
+
+def test_a_checkpoint_knows_the_code_it_was_made_by_and_not_what_python_compiles_of_it(tmp_path, monkeypatch):
+    code, generator = tmp_path / "augrec", find("profile_gan")()
+    (code / "data").mkdir(parents=True)
+    (code / "data/histories.py").write_text("old = 1\n")
+    monkeypatch.setattr(_checkpoints, "_CODE", code)
+    before = _checkpoints.fingerprint(generator, lesson(checkpoints=tmp_path / "kept"))
+    (code / "data/__pycache__").mkdir()
+    (code / "data/__pycache__/histories.cpython-312.pyc").write_bytes(b"compiled")
+    assert _checkpoints.fingerprint(generator, lesson(checkpoints=tmp_path / "kept")) == before
+    (code / "data/histories.py").write_text("old = 2\n")
+    assert _checkpoints.fingerprint(generator, lesson(checkpoints=tmp_path / "kept")) != before
+
+
+def test_the_second_of_two_processes_draws_by_seed_and_step_however_it_came_there(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    engine = Engine(Hardware(devices=2))
+
+    def drawn(*steps: int, seed: int = 7) -> list[float]:
+        course = replace(Toy().begin(1.0), seed=seed)
+        for step in steps:
+            engine.part(course, step)
+        numbers, noise = course.randoms["numbers"].normal(), torch.randn(1, generator=course.randoms["noise"])
+        return [numbers, noise.item(), torch.randn(1).item()]
+
+    assert drawn(5, 10) == drawn(10)
+    assert all(one != other for one, other in zip(drawn(5), drawn(10), strict=True))
+    assert all(one != other for one, other in zip(drawn(10, seed=8), drawn(10), strict=True))
 
 
 def test_on_trouble_a_gentler_course_goes_on_from_the_last_sound_state(caplog):

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import augrec
 from augrec.component import Configured
 from augrec.files import digest, read_json, whole_directory, write_json
 from augrec.generators._course import Course
@@ -24,6 +25,8 @@ from augrec.generators._lesson import Lesson
 
 _logger = logging.getLogger(__name__)
 _TENSORS, _FACTS = "tensors.safetensors", "training.json"
+_CODE = Path(augrec.__file__).parent
+"""All of it: generators train with code of `recommenders` and `data` too."""
 _SHARE_OF_TIME = 0.05
 _GLOBAL, _GLOBAL_CUDA = "global_random", "global_cuda_random"
 
@@ -113,6 +116,10 @@ class Checkpoints:
         try:
             facts = read_json(self._folder / _FACTS)
             if facts.pop("fingerprint") != self._fingerprint:
+                _logger.warning(
+                    "the checkpoint in %s is of other code, settings or data: training begins anew",
+                    self._folder,
+                )
                 return None
             facts["rows"] = [dict(row) for row in facts["rows"]]
             return State(tensors=load_file(self._folder / _TENSORS), **facts)
@@ -143,7 +150,7 @@ def fingerprint(generator: Configured, lesson: Lesson) -> str:
     """What a checkpoint must agree in: code, configuration, seed, hardware and data; empty where none is kept."""
     if lesson.checkpoints is None:
         return ""
-    hasher = hashlib.sha256(digest(Path(__file__).parent).encode())
+    hasher = hashlib.sha256(digest(_CODE, "*.py").encode())  # and not what Python compiles meanwhile
     told = [generator.name(), generator.config.model_dump(mode="json"), generator.seed, torch.__version__]
     hasher.update(json.dumps([*told, lesson.hardware.model_dump(mode="json")], sort_keys=True).encode())
     for table in (lesson.interactions, lesson.users, lesson.items):

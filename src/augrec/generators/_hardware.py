@@ -104,17 +104,21 @@ class Engine:
         self._capture = False
 
     def part(self, course: Course, step: int) -> None:
-        """Let every process draw other batches: all but the first begin anew, by their number and the step."""
+        """Let every process draw other batches: the draws of all but the first begin anew here.
+
+        They follow from the course's seed, the process's number and `step` alone, so that a training that goes on from a
+        checkpoint of this step draws what an uninterrupted one does.
+        """
         rank = _rank()
         if not self.spread or rank == 0:
             return
         for name, random in course.randoms.items():
-            seed = derive(0, name, rank, step)
+            seed = derive(course.seed, name, rank, step)
             if isinstance(random, torch.Generator):
-                random.manual_seed(derive(random.initial_seed() % 2**63, name, rank, step))
+                random.manual_seed(seed)
             else:
                 random.bit_generator.state = np.random.PCG64(seed).state
-        torch.manual_seed(derive(torch.initial_seed() % 2**63, rank, step))
+        torch.manual_seed(derive(course.seed, rank, step))
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Numbers (0-dimensional tensors), averaged over the processes."""

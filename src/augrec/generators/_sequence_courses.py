@@ -17,6 +17,7 @@ from augrec.generators._sequence_networks import Critic, Writer
 from augrec.generators._tokens import Rows, Tokens
 from augrec.recommenders._negatives import Negatives
 
+from augrec.seeds import rng
 _NEGATIVE_EXPONENT = 0.75
 """Items are drawn for the sampled loss by this power of popularity."""
 _LONGEST_GRADIENT = 5.0
@@ -32,7 +33,7 @@ def writing(
     conditions: np.ndarray,
     popularity: np.ndarray,
     factor: float,
-    random: np.random.Generator,
+    seed: int,
     look: Callable[[], dict[str, float]],
 ) -> Course:
     """Learn to write.
@@ -45,10 +46,10 @@ def writing(
         conditions: float32 (n, width), the last column 0; it becomes 1 where a history is read backwards.
         popularity: float (n_items,).
         factor: of the learning rate.
-        random: draws windows.
+        seed: of the run.
         look: measures a sample of the average.
     """
-    n, where = len(rows.lengths), writer.bias.device
+    n, where, random = len(rows.lengths), writer.bias.device, rng(seed, "windows")
     readings = Readings(rows.followed_by(rows.backwards()) if config.backward else rows, tokens, where)
     windows = readings.windows(config.length)
     of_users = torch.from_numpy(conditions).to(where)
@@ -76,11 +77,17 @@ def writing(
         return {name: loss.detach() for name, loss in losses.items()}
 
     modules: dict[str, nn.Module] = {"writer": writer, "network": network}
-    return Course(modules, {"network": optimizer}, step, look, {"windows": random})
+    return Course(modules, {"network": optimizer}, step, look, seed, {"windows": random})
 
 
 def judging(
-    config: Any, critic: Critic, real: Pieces, made: Pieces, factor: float, random: np.random.Generator
+    config: Any,
+    critic: Critic,
+    real: Pieces,
+    made: Pieces,
+    factor: float,
+    seed: int,
+    random: np.random.Generator,
 ) -> Course:
     """Learn to tell real histories from made ones; some people are held back to see how well it does.
 
@@ -92,6 +99,7 @@ def judging(
         random: draws pieces.
     """
     held_back = int(_HELD_BACK * len(real.readings.rows.lengths))
+        seed: of the run.
     learnt_from = [(part.owners >= held_back).nonzero().squeeze(1) for part in (real, made)]
     network = copy.deepcopy(critic)
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * factor, fused=True)
@@ -111,7 +119,7 @@ def judging(
         return {"critic_auc": _told_apart(*scores)}
 
     modules: dict[str, nn.Module] = {"critic": critic, "network": network}
-    return Course(modules, {"network": optimizer}, step, look, {"pieces": random})
+    return Course(modules, {"network": optimizer}, step, look, seed, {"pieces": random})
 
 
 def _descend(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -127,6 +127,7 @@ def course(
         modules={"generator": generator, "critic": critic, "average": average},
         optimizers=optimizers,
         step=step,
+        seed=seed,
         look=lambda: look(cast(VectorGenerator, average.module)),
         randoms={"training": random},
         capturable=True,

@@ -107,6 +107,7 @@ class Cfgan(Generator):
             optimizers=game.optimisers,
             step=step,
             look=lambda: self._look(met),
+            seed=self.seed,
         )
 
     def _look(self, met: np.ndarray) -> dict[str, float]:

@@ -164,6 +164,7 @@ class ProfileGan(Generator):
             optimizers=optimizers,
             step=step,
             look=lambda: self._look(popularity),
+            seed=self.seed,
             randoms={"training": random},
             capturable=True,
         )

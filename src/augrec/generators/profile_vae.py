@@ -226,6 +226,7 @@ class ProfileVae(Generator):
             optimizers={"network": optimizer},
             step=step,
             look=self._look,
+            seed=self.seed,
             randoms={"training": random, **descend.randoms},
             capturable=self.budget is None,
         )

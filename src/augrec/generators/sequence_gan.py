@@ -153,7 +153,7 @@ class SequenceGan(Generator):
         conditions = self._conditions(np.arange(len(rows.lengths)))
         return courses.writing(
             self.config, self.writer, rows, self.tokens, conditions, popularity, factor,
-            rng(self.seed, "windows"), lambda: self._look(popularity),
+            self.seed, lambda: self._look(popularity),
         )  # fmt: skip
 
     def _judging(self, rows: Rows, factor: float) -> Course:
@@ -165,7 +165,7 @@ class SequenceGan(Generator):
         people = random.permutation(len(rows.lengths))[: self.config.critic_users]
         made = self._written(self.conditions.draw(len(people), {}, random), derive(self.seed, "critic"))
         real, fake = (self._pieces(part) for part in (rows.take(people, len(rows.items)), made))
-        return courses.judging(self.config, self.critic, real, fake, factor, random)
+        return courses.judging(self.config, self.critic, real, fake, factor, self.seed, random)
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         chosen = self._people(n, condition, seed)
