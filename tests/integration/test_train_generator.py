@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from safetensors.numpy import load_file
@@ -86,4 +87,8 @@ def test_a_generator_that_breaks_is_not_published(tmp_path, monkeypatch):
     monkeypatch.chdir(workspace(tmp_path / "broken", {"learning_rate": 1e6}))
     with pytest.raises(RefusedError, match="broke 4 times"):
         train_generator.main("profile_gan")
-    assert not MADE.exists() and not KEPT.exists()
+    assert not MADE.exists()
+    assert [path.name for path in KEPT.iterdir()] == ["curve.csv"], (
+        "to see why; there is nothing to go on from"
+    )
+    assert pl.read_csv(KEPT / "curve.csv").height

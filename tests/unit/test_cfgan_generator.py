@@ -7,10 +7,15 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from torch import nn
 
 from augrec.data.columns import INTERACTIONS
 from augrec.errors import ConfigError
+from augrec.generators._watch import CRITIC_LEADS
 from augrec.generators.base import Generator, find
+from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
+from augrec.recommenders._vae import Batch
 
 N_ITEMS = 40
 
@@ -43,6 +48,16 @@ def generator() -> Generator:
         "partial_masking": 0.3,
     }
     return find("cfgan")(config, seed=2).fit(table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS)))
+
+
+@pytest.mark.parametrize(("slope", "leads"), [(9.0, 1.0), (0.0, 0.5), (-9.0, 0.0)])
+def test_the_guard_sees_how_sure_the_critic_is(slope, leads):
+    rules, x = GameConfig(partial_masking=0.0), torch.ones(4, N_ITEMS)
+    critic = Critic(N_ITEMS, 4)
+    for layer, weight in ((critic.known, 0.0), (critic.shown, 1.0), (critic.judge, slope)):
+        nn.init.constant_(layer.weight, weight)  # it adds up the profile that it is shown
+    told = Game(Writer(N_ITEMS, rules), critic, rules).step(Batch(x, x, x, x.mean(1)))
+    assert told[CRITIC_LEADS].item() == pytest.approx(leads, abs=1e-3)
 
 
 def odd_shares(sample: pl.DataFrame) -> np.ndarray:

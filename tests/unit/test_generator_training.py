@@ -197,6 +197,27 @@ def test_a_retried_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
     assert rows == all_rows
 
 
+def test_a_critic_that_wins_at_the_last_look_makes_a_gentler_course_go_on():
+    toy = Toy(look=lambda step, rate: {"critic_wins": 0.99 if step == STEPS and rate > 0.05 else 0.5})
+    _, rows = run(toy)
+    assert toy.begun == [1.0, 0.25]
+    assert [row["critic_wins"] for row in rows] == [0.5] * 8
+
+
+@pytest.mark.parametrize("loss", [0.0, np.nan])
+def test_the_curve_of_a_refused_training_holds_the_rows_that_showed_the_trouble(loss):
+    told: list[dict[str, float]] = []
+    toy = Toy(
+        look=lambda step, rate: {"duplicates": float(step > 20), "rate": rate},
+        loss=lambda step, rate: loss if step > 25 else 0.0,
+    )
+    with pytest.raises(RefusedError):
+        train(toy.begin, name="toy", steps=STEPS, log_every=EVERY, lesson=lesson(told.append))
+    assert [row["step"] for row in told][-2:] == [25, 30]
+    assert told[-2]["duplicates"] == 1.0
+    assert np.isnan(told[-1]["loss"]) == np.isnan(loss), "no look is taken where a loss is not a number"
+
+
 def test_a_training_that_always_breaks_is_refused_and_says_what_was_seen_each_time(tmp_path):
     folder, toy = tmp_path / "kept", Toy(look=lambda step, rate: {"coverage": 1.0 if step < 20 else 0.01})
     with pytest.raises(RefusedError) as refused:

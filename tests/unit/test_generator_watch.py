@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.generators._watch import CRITIC_WINS, Trouble, Watch, look, look_at_real
+from augrec.generators._watch import CRITIC_AUC, CRITIC_LEADS, CRITIC_WINS, Trouble, Watch, look, look_at_real
 
 REAL = {"coverage": 0.8, "duplicates": 0.1}
 SOUND = {"critic": 0.6, "generator": 0.8, CRITIC_WINS: 0.55, "coverage": 0.7, "duplicates": 0.0}
@@ -60,6 +60,29 @@ def test_what_has_not_learnt_to_vary_yet_has_time_until_half_of_the_training():
 def test_a_doubt_at_the_last_look_is_trouble():
     with pytest.raises(Trouble, match="near copies"):
         see({}, {}, {"duplicates": 0.9}, steps=30)
+
+
+@pytest.mark.parametrize("sign", [CRITIC_WINS, CRITIC_LEADS, CRITIC_AUC])
+def test_a_critic_that_wins_or_loses_at_the_very_last_is_trouble(sign):
+    with pytest.raises(Trouble, match="loses outright"):
+        see({}, {}, {sign: 0.01}, steps=30)
+    with pytest.raises(Trouble, match="wins outright"):
+        see({}, {}, {CRITIC_WINS: 0.99}, steps=30)
+
+
+@pytest.mark.parametrize("sign", [CRITIC_LEADS, CRITIC_AUC])
+def test_a_critic_whose_generator_can_follow_may_win_but_not_lose(sign):
+    assert see(*[{sign: 1.0}] * 10) == [True] * 10
+    assert see({sign: 0.01}, {sign: 0.01}, {}) == [False, False, True]
+    with pytest.raises(Trouble, match=r"loses outright: it is 99.0% sure that fake"):
+        see(*[{sign: 0.01}] * 3)
+
+
+def test_vectors_at_one_place_are_trouble_unless_they_have_yet_to_part():
+    one_place = {"spread": 0.02}
+    assert see(*[one_place] * 4, {"spread": 0.5}, {"spread": 0.8}) == [True] * 6
+    with pytest.raises(Trouble, match=r"collapse to one place: drawn ones lie 2.0% as far apart"):
+        see({"spread": 0.8}, one_place, one_place)
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.99, "wins outright"), (0.01, "loses outright")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -131,11 +132,22 @@ def test_a_loaded_generator_draws_the_same(fitted, tmp_path):
     assert load(tmp_path / "model").sample(50, seed=4).equals(fitted.sample(50, seed=4))
 
 
-def test_without_words_there_are_no_new_items():
+def test_without_words_there_are_no_new_items_and_that_is_said(caplog):
     table, items = shop()
     silent = items.select("item_id", title=pl.lit(None, dtype=pl.String))
     sample = find("item_gan")({**CONFIG, "steps": 5}).fit(table, items=silent).sample(50)
     assert set(sample["item_id"]) <= set(table["item_id"])
+    assert "there are no new items: no word describes any item" in caplog.text
+
+
+def test_the_curve_tells_how_far_apart_new_items_lie_and_that_all_at_one_place_do_not(fitted):
+    left_open, content = torch.randn(50, 5) * 2 + 30, torch.zeros(50, fitted.content.known.shape[1])
+    assert fitted._look_at_items(fitted.item_network, left_open, content)["spread"] > 0.02
+    with torch.no_grad():
+        one_place = copy.deepcopy(fitted.item_network)
+        one_place.layers[-1].weight.zero_()
+        one_place.layers[-1].bias.copy_(torch.linspace(-9, 9, 5))
+    assert fitted._look_at_items(one_place, left_open, content)["spread"] < 1e-3
 
 
 def test_content_keeps_what_tells_items_apart():

@@ -13,10 +13,12 @@ from torch.nn import functional
 from augrec.data.columns import INTERACTIONS
 from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.generators import base
+from augrec.generators._course import Course
+from augrec.generators._hardware import Hardware
 from augrec.generators._lesson import Lesson
 from augrec.generators._privacy import SECRET, Budget, PrivacyConfig, secret_seed
 from augrec.generators._private_counts import _WEIGHTS, Users, noisy_sums, norm_sub
-from augrec.generators._private_steps import PrivateDescent
+from augrec.generators._private_steps import PrivateDescent, train_privately
 from augrec.generators._vae import ProfileAutoencoder
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -314,6 +316,31 @@ def test_the_curve_of_a_private_training_tells_nothing_of_real_users():
     )
 
 
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ({"coverage": 0.01, "duplicates": 0.0}, "item coverage shrank"),
+        ({"coverage": 1.0, "duplicates": 1.0}, "near copies"),
+    ],
+)
+def test_a_private_training_whose_people_become_alike_is_refused(seen, said):
+    sound, rows = {"coverage": 0.9, "duplicates": 0.0}, []
+    looks = iter([sound, sound, seen])  # untrained, at step 3, at step 6
+    course = Course({"network": network()}, {}, dict, lambda: next(looks), 0)
+    table, users = shop(60)
+    with pytest.raises(
+        RefusedError, match=rf"private training of toy broke at step 6: .*{said}.*by popularity"
+    ):
+        train_privately(lambda gentler: course, name="toy", steps=6, log_every=3,
+                        lesson=Lesson(table, users, ITEMS, rows.append, None), fingerprint="")  # fmt: skip
+    assert rows == [{"step": 3, **sound}, {"step": 6, **seen}]
+
+
+def test_hardware_is_not_asked_by_a_private_training_and_that_is_said(caplog):
+    fitted(*shop(60), hardware=Hardware(devices=2))
+    assert "profile_vae trains with privacy: on one device in full precision" in caplog.text
+
+
 def test_an_interrupted_private_training_goes_on_where_it_was(tmp_path):
     table, users = shop(60)
     config = {"steps": 12, "log_every": 2}
@@ -388,5 +415,5 @@ def test_steps_in_which_nobody_takes_part_are_taken_like_any_other():
 
 
 def test_a_private_training_that_breaks_is_not_tried_again():
-    with pytest.raises(RefusedError, match="not a number at step 3"):
+    with pytest.raises(RefusedError, match="broke at step 3: a weight is not a number"):
         fitted(*shop(60), {"learning_rate": 1e30})

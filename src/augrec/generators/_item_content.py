@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from augrec.errors import InputError
 from augrec.recommenders.content import Content
 from augrec.seeds import rng
 
+_logger = logging.getLogger(__name__)
 _MORE_DIRECTIONS = 10
 _TURNS = 4
 
@@ -46,7 +48,7 @@ class ItemContent:
 
         Args:
             interactions: the training rows, whose items are `catalogue`.
-            items: see `augrec.data.columns.ITEMS`; None, or a table without a word: there is no content.
+            items: see `augrec.data.columns.ITEMS`; without a word in it, or where it is None, there is no content.
             catalogue: the items met.
             directions: d, or fewer where words or items are fewer.
             max_new_items: at most so many new ones.
@@ -57,7 +59,8 @@ class ItemContent:
         reader = Content({"max_new_items": max_new_items})
         try:
             reader.fit(interactions, items=items)
-        except InputError:
+        except InputError as error:
+            _logger.warning("there are no new items: %s", error)
             return cls._nothing(len(catalogue))
         vectors = main_directions(reader.word_vectors, directions, seed)
         met = catalogue.encode(pl.Series(reader.items.ids.tolist(), dtype=pl.String))

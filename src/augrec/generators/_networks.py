@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from augrec.generators._modules import perceptron
+from augrec.generators._watch import CRITIC_LEADS, CRITIC_WINS
 
 Loss = Literal["relativistic", "wasserstein"]
 
@@ -147,11 +148,24 @@ def judge(
     condition: Tensor,
     penalty: float,
     random: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """What the critic minimises, and how surely it tells real from fake (see `_watch.CRITIC_WINS`).
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the critic minimises, and how surely it tells real from fake.
 
     "relativistic": pairing loss with zero-centred gradient penalties on real (R1) and fake (R2), arXiv 2501.05441.
     "wasserstein": Wasserstein loss with a gradient penalty between real and fake (WGAN-GP), arXiv 1704.00028.
+
+    Args:
+        loss: of the two.
+        critic: gives (B,) scores, or fewer where it judges several rows at once.
+        real, fake: float32 (B, width), row by row under the same condition; fake ones need no gradient.
+        condition: float32 (B, c).
+        penalty: weight of the gradient penalties.
+        random: on the device; places the points at which WGAN-GP looks at the gradient.
+
+    Returns:
+        The loss, 0-dimensional, differentiable by the critic's weights; and by its name for the curve, `CRITIC_WINS` or
+        `CRITIC_LEADS` of `_watch`, the mean of sigmoid(score of the real one - score of the fake one) over the pairs,
+        0-dimensional, without gradient.
     """
     if loss == "relativistic":
         both = torch.cat([real, fake])
@@ -159,16 +173,22 @@ def judge(
         real_scores, fake_scores = scores.chunk(2)
         flatness = 2 * slopes.square().mean()  # R1 + R2
         lost = functional.softplus(fake_scores - real_scores).mean() + penalty / 2 * flatness
-        return lost, _wins(real_scores, fake_scores)
+        return lost, {CRITIC_WINS: _sure(real_scores, fake_scores)}
     share = torch.rand(len(real), 1, generator=random, device=real.device)
     _, slope = _slope(critic, share * real + (1 - share) * fake, condition)
     real_scores, fake_scores = critic(real, condition), critic(fake, condition)
     distance = fake_scores.mean() - real_scores.mean()
-    return distance + penalty * (slope - 1).square().mean(), _wins(real_scores, fake_scores)
+    lost = distance + penalty * (slope - 1).square().mean()
+    return lost, {CRITIC_LEADS: _sure(real_scores, fake_scores)}
 
 
 def generator_loss(loss: Loss, critic: Critic, real: Tensor, fake: Tensor, condition: Tensor) -> Tensor:
-    """What the generator minimises."""
+    """What the generator minimises: 0-dimensional, differentiable by `fake`.
+
+    Args:
+        loss, critic, condition: see `judge`.
+        real, fake: float32 (B, width); the Wasserstein loss does not look at the real ones.
+    """
     scores = critic(fake, condition)
     if loss == "relativistic":
         return functional.softplus(critic(real, condition) - scores).mean()
@@ -209,7 +229,7 @@ def fixed_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _wins(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+def _sure(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return torch.sigmoid(real_scores - fake_scores).mean().detach()
 
 

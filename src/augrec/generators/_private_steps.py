@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 
@@ -14,6 +15,9 @@ from augrec.generators._checkpoints import Checkpoints, put_back, state_of
 from augrec.generators._course import Course
 from augrec.generators._lesson import Lesson
 from augrec.generators._privacy import Budget, secret_seed
+from augrec.generators._watch import Trouble, Watch
+
+_logger = logging.getLogger(__name__)
 
 
 class PrivateDescent:
@@ -95,33 +99,44 @@ def train_privately(
 ) -> Course:
     """As `augrec.generators._training.train`, but every step is paid for, so that none is taken twice.
 
-    A training that breaks is not tried again, nothing is compared with real users, and the curve holds what
-    is seen in synthetic users alone. It runs on one device in full precision. A checkpoint holds the state of
-    the noise: it must be as secret as the seed.
+    A training that breaks is not tried again, and the curve holds what is seen in synthetic users alone: looking at them
+    costs no privacy. They are compared with those of the untrained course, which draws by popularity, not with real
+    users. It runs on one device in full precision. A checkpoint holds the state of the noise: it must be as secret as the
+    seed.
 
     Raises:
-        RefusedError: a weight is no number any more.
+        RefusedError: a weight is no number any more, or synthetic users became copies of each other or of few items.
     """
+    if lesson.hardware.devices > 1 or lesson.hardware.precision == "bf16":
+        _logger.warning(
+            "%s trains with privacy: on one device in full precision, whatever `hardware` says", name
+        )
     checkpoints = Checkpoints(lesson.checkpoints, fingerprint)
     course, state = begin(1.0), checkpoints.read()
+    watch = Watch(course.look(), steps, "people drawn by popularity")
     rows = [] if state is None else list(state.rows)
     if state is not None:
         put_back(course, state)
     for row in rows:
         lesson.log(row)
+        watch.see(row)
     for step in range(1 if state is None else state.step + 1, steps + 1):
         course.step()
         if step % log_every and step != steps:
             continue
-        if not all(
-            bool(p.isfinite().all()) for module in course.modules.values() for p in module.parameters()
-        ):
+        try:
+            if not all(
+                bool(p.isfinite().all()) for module in course.modules.values() for p in module.parameters()
+            ):
+                raise Trouble("a weight is not a number")
+            rows.append({"step": step, **course.look()})
+            lesson.log(rows[-1])
+            watch.see(rows[-1])
+        except Trouble as trouble:
             raise RefusedError(
-                f"a weight of {name} is not a number at step {step}",
+                f"the private training of {name} broke at step {step}: {trouble}",
                 where=f"{name}, step {step} of {steps}",
                 fix=f"lower generators.{name}.learning_rate; nothing was published",
-            )
-        rows.append({"step": step, **course.look()})
-        lesson.log(rows[-1])
+            ) from trouble
         checkpoints.write(state_of(course, step, rows, []), now=step == steps)
     return course

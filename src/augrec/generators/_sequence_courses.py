@@ -15,14 +15,17 @@ from augrec.generators._networks import move_average
 from augrec.generators._sequence_lessons import Pieces, Readings, critic_loss, writer_losses
 from augrec.generators._sequence_networks import Critic, Writer
 from augrec.generators._tokens import Rows, Tokens
+from augrec.generators._watch import CRITIC_AUC
 from augrec.recommenders._negatives import Negatives
-
 from augrec.seeds import rng
+
 _NEGATIVE_EXPONENT = 0.75
 """Items are drawn for the sampled loss by this power of popularity."""
 _LONGEST_GRADIENT = 5.0
 _HELD_BACK = 0.2
-"""Share of the people that the critic is judged by and does not learn from."""
+"""Share of the people that the critic is judged by and does not learn from …"""
+_ENOUGH = 10
+"""… if there are so many."""
 
 
 def writing(
@@ -96,10 +99,10 @@ def judging(
         critic: keeps the average of the weights in training.
         real, made: as many histories each.
         factor: of the learning rate.
+        seed: of the run.
         random: draws pieces.
     """
     held_back = int(_HELD_BACK * len(real.readings.rows.lengths))
-        seed: of the run.
     learnt_from = [(part.owners >= held_back).nonzero().squeeze(1) for part in (real, made)]
     network = copy.deepcopy(critic)
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * factor, fused=True)
@@ -116,7 +119,7 @@ def judging(
 
     def look() -> dict[str, float]:
         scores = [part.realness(critic.eval())[:held_back] for part in (real, made)]
-        return {"critic_auc": _told_apart(*scores)}
+        return {CRITIC_AUC: _told_apart(*scores)}
 
     modules: dict[str, nn.Module] = {"critic": critic, "network": network}
     return Course(modules, {"network": optimizer}, step, look, seed, {"pieces": random})
@@ -136,7 +139,7 @@ def _follow(average: nn.Module, network: nn.Module, optimizer: torch.optim.Optim
 
 
 def _told_apart(real: np.ndarray, made: np.ndarray) -> float:
-    """How often a real history scores above a made one: the area under the curve; 0.5 where there are none."""
-    if not len(real):
+    """How often a real history scores above a made one: the area under the curve; 0.5 where they are too few."""
+    if len(real) < _ENOUGH:
         return 0.5
     return float((real[:, None] > made).mean() + (real[:, None] == made).mean() / 2)

@@ -38,7 +38,8 @@ def train(
     the state to fall back on. That state is on disk too, where the lesson names a folder, and an interrupted training
     goes on from it bit for bit. On trouble a course with smaller learning rates goes on from the last sound state; if
     that breaks too, even gentler ones begin anew, since the trouble may have begun before it could be seen. Their rows
-    of the curve take the place of those before: a row stands for its step and ends what was told of later ones.
+    of the curve take the place of those before: a row stands for its step and ends what was told of later ones. Of a
+    training that is refused the curve holds the rows that showed the trouble too.
 
     Args:
         begin: makes a fresh course whose learning rates are multiplied by the factor; the same for the same factor.
@@ -77,6 +78,7 @@ class _Training:
         self._lesson, self._engine, self._checkpoints = lesson, engine, checkpoints
         self._real = look_at_real(lesson.interactions)
         self._step = 0
+        self._waiting: list[dict[str, float]] = []  # in doubt, not told yet
         self._good = checkpoints.read()
         self._seen: list[str] = [] if self._good is None else self._good.seen
         if self._good is not None:
@@ -101,26 +103,22 @@ class _Training:
                 watch.see(row)
         self._step = 0 if self._good is None else self._good.step
         self._engine.part(course, self._step)
-        waiting: list[dict[str, float]] = []
+        self._waiting = []
         began = (time.monotonic(), self._step)
         while self._step < self._steps:
             row = self._advance(course, step)
-            waiting.append(row)
+            self._waiting.append(row)
             if not watch.see(row):
                 _logger.info("%s, step %d: in doubt, the next look will tell", self._name, self._step)
                 continue
-            rows += waiting
-            for one in waiting:
-                self._lesson.log(one)
-            waiting = []
+            rows += self._waiting
+            self._tell()
             self._good = state_of(course, self._step, rows, self._seen)
             if leads():
                 self._checkpoints.write(self._good, now=self._step == self._steps)
             self._engine.part(course, self._step)
             if leads():
                 self._tell_progress(*began)
-        for one in waiting:
-            self._lesson.log(one)
         return course
 
     def give_up_or_go_back(self, trouble: Trouble) -> None:
@@ -142,6 +140,7 @@ class _Training:
                 GENTLER ** len(self._seen),
             )
             return
+        self._tell()
         self._checkpoints.remove()  # going on from it would end here again
         raise RefusedError(
             f"the training of {self._name} broke {len(self._seen)} times, each time with gentler settings: "
@@ -151,7 +150,10 @@ class _Training:
         )
 
     def _advance(self, course: Course, step: Callable[[], dict[str, Tensor]]) -> dict[str, float]:
-        """Take the steps up to the next look; gives a row of the curve: mean losses, and what the look found."""
+        """Take the steps up to the next look; gives a row of the curve: mean losses, and what the look found.
+
+        There is no look where a loss is not a number.
+        """
         sums: dict[str, Tensor] = {}
         until = min(self._steps, (self._step // self._every + 1) * self._every)
         taken = until - self._step
@@ -160,11 +162,13 @@ class _Training:
                 sums[key] = sums[key] + loss.detach() if key in sums else loss.detach()
         self._step = until
         means = self._engine.mean({key: total / taken for key, total in sums.items()})
-        if not np.isfinite(list(means.values())).all():
-            raise Trouble(
-                f"{next(key for key, mean in means.items() if not np.isfinite(mean))} is not a number"
-            )
-        return {"step": self._step, **means, **course.look()}
+        sound = np.isfinite(list(means.values())).all()
+        return {"step": self._step, **means, **(course.look() if sound else {})}
+
+    def _tell(self) -> None:
+        for row in self._waiting:
+            self._lesson.log(row)
+        self._waiting = []
 
     def _tell_progress(self, began: float, first: int) -> None:
         rate = (self._step - first) / max(time.monotonic() - began, 1e-9)

@@ -13,7 +13,6 @@ from augrec.component import ComponentConfig
 from augrec.generators import _networks as networks
 from augrec.generators._course import Course
 from augrec.generators._modules import descend, perceptron
-from augrec.generators._watch import CRITIC_WINS
 from augrec.seeds import derive
 
 
@@ -113,7 +112,7 @@ def course(
         for _ in range(config.critic_steps):
             with torch.no_grad():
                 real, fake, condition = batch()
-            critic_loss, wins = networks.judge(
+            critic_loss, sure = networks.judge(
                 config.loss, critic, real, fake, condition, config.penalty, random
             )
             descend(optimizers["critic"], critic_loss, critic)
@@ -121,14 +120,14 @@ def course(
         loss = networks.generator_loss(config.loss, critic, real, fake, condition)
         descend(optimizers["generator"], loss, generator)
         average.follow(generator)
-        return {"critic": critic_loss, "generator": loss, CRITIC_WINS: wins}
+        return {"critic": critic_loss, "generator": loss, **sure}
 
     return Course(
         modules={"generator": generator, "critic": critic, "average": average},
         optimizers=optimizers,
         step=step,
-        seed=seed,
         look=lambda: look(cast(VectorGenerator, average.module)),
+        seed=seed,
         randoms={"training": random},
         capturable=True,
     )

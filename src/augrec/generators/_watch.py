@@ -15,13 +15,23 @@ LOOK_AT_USERS = 256
 """How many users a look draws; coverage grows with their number, so every look draws as many."""
 
 CRITIC_WINS = "critic_wins"
-"""How surely the critic tells real from fake: the mean of sigmoid(score of the real one - score of the fake one) over the
-pairs of a batch. 0.5 is a critic that guesses; with gradient penalties it stays near there even where it is always right."""
+"""How surely the critic of the relativistic loss tells real from fake: the mean of sigmoid(score of the real one - score of
+the fake one) over the pairs of a batch. 0.5 is a critic that guesses; with gradient penalties it stays near there even where
+it is always right. Near 1 nothing is left for the generator to follow, near 0 the critic leads it astray."""
+CRITIC_LEADS = "critic_leads"
+"""The same of a Wasserstein critic, whose scores have no scale, or of one without gradient penalty against a loss that does
+not saturate. Such a critic is often near 1 in sound trainings and the generator still follows, so that no more than losing
+is judged."""
+CRITIC_AUC = "critic_auc"
+"""How often a discriminator that only chooses scores a real history above a made one; losing is judged alone here too."""
+_CRITICS = (CRITIC_WINS, CRITIC_LEADS, CRITIC_AUC)
+_SAMPLES = ("duplicates", "coverage", "spread")
 
 _EXPLODED = 1e6
 _GREW = 1e3
 _MORE_DUPLICATES = 0.2
 _LEAST_COVERAGE = 0.3
+_LEAST_SPREAD = 0.1
 _WON, _LOST = 0.95, 0.05
 _PATIENCE = 2
 _PATIENCE_WITH_CRITIC = 3
@@ -82,12 +92,13 @@ class Watch:
     """Follows the rows of one training curve.
 
     Args:
-        real: what `look_at_real` found.
+        usual: what `look` finds in a sample that is sound: see `look_at_real`.
         steps: of the whole training.
+        people: whose sample that is.
     """
 
-    def __init__(self, real: Mapping[str, float], steps: int) -> None:
-        self._real, self._steps = real, steps
+    def __init__(self, usual: Mapping[str, float], steps: int, people: str = "real people") -> None:
+        self._usual, self._steps, self._people = usual, steps, people
         self._sizes: dict[str, list[float]] = {}
         self._healthy: set[str] = set()
         self._strikes: dict[str, int] = {}
@@ -96,20 +107,21 @@ class Watch:
         """Whether all is well at this row; False: in doubt, the next rows will tell.
 
         Args:
-            row: "step", losses of any sign and size, and what `look` found.
+            row: "step", losses of any sign and size, and what was looked at: `look`'s signs, the critics', "spread" (how far
+                drawn vectors lie apart, 1 being those learnt from); none of them must be there.
 
         Raises:
-            Trouble: it is not, or the doubt has lasted.
+            Trouble: it is not, or the doubt has lasted, or it is the last row's.
         """
         self._check_numbers(row)
-        doubts = {sign: self._doubt(sign, row) for sign in ("duplicates", "coverage", CRITIC_WINS)}
+        doubts = {sign: self._doubt(sign, row) for sign in (*_SAMPLES, *_CRITICS)}
         last = row["step"] >= self._steps
         for sign, doubt in doubts.items():
             self._strikes[sign] = self._strikes.get(sign, 0) + 1 if doubt else 0
             if doubt is None:
                 continue
-            patience = _PATIENCE_WITH_CRITIC if sign == CRITIC_WINS else _PATIENCE
-            if self._strikes[sign] >= patience or (last and sign != CRITIC_WINS):
+            patience = _PATIENCE_WITH_CRITIC if sign in _CRITICS else _PATIENCE
+            if self._strikes[sign] >= patience or last:
                 raise Trouble(doubt)
         return not any(doubts.values())
 
@@ -132,24 +144,26 @@ class Watch:
         doubt = self._limit(sign, row[sign])
         if doubt is None:
             self._healthy.add(sign)
-        elif sign not in self._healthy and sign != CRITIC_WINS and row["step"] < self._steps / 2:
+        elif sign not in self._healthy and sign in _SAMPLES and row["step"] < self._steps / 2:
             return None  # it may not have learnt to vary yet
         return doubt
 
     def _limit(self, sign: str, value: float) -> str | None:
-        if sign == "duplicates" and value > self._real[sign] + _MORE_DUPLICATES:
+        if sign == "duplicates" and value > self._usual[sign] + _MORE_DUPLICATES:
             return (
                 f"{value:.0%} of the profiles of a sample are near copies of each other; "
-                f"of as many real people {self._real[sign]:.0%}"
+                f"of as many {self._people} {self._usual[sign]:.0%}"
             )
-        if sign == "coverage" and value < _LEAST_COVERAGE * self._real[sign]:
+        if sign == "coverage" and value < _LEAST_COVERAGE * self._usual[sign]:
             return (
                 f"item coverage shrank: {LOOK_AT_USERS} synthetic users have {value:.1%} of the items, "
-                f"as many real people {self._real[sign]:.1%}"
+                f"as many {self._people} {self._usual[sign]:.1%}"
             )
+        if sign == "spread" and value < _LEAST_SPREAD:
+            return f"vectors collapse to one place: drawn ones lie {value:.1%} as far apart as those to learn"
         if sign == CRITIC_WINS and value > _WON:
             return f"the critic wins outright: it is {value:.1%} sure which profiles are real"
-        if sign == CRITIC_WINS and value < _LOST:
+        if sign in _CRITICS and value < _LOST:
             return (
                 f"the critic loses outright: it is {1 - value:.1%} sure that fake profiles are the real ones"
             )

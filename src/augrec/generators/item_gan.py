@@ -109,10 +109,13 @@ class ItemGan(LatentGan):
     def _look_at_items(
         self, network: VectorGenerator, left_open: Tensor, content: Tensor
     ) -> dict[str, float]:
-        """How far drawn vectors spread, against 1 for those to learn."""
+        """How far drawn vectors lie apart, item from item, against 1 for those to learn."""
         random = torch.Generator(self._device()).manual_seed(derive(self.seed, "look at items"))
         drawn = vector_gan.draw(network, content, random)
-        return {"spread": (drawn.std() / left_open.std().clamp(min=1e-6)).item() if len(drawn) > 1 else 1.0}
+        if len(drawn) < 2:
+            return {"spread": 1.0}
+        apart, wanted = (vectors.var(dim=0).sum().sqrt() for vectors in (drawn, left_open))
+        return {"spread": (apart / wanted.clamp(min=1e-6)).item()}
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         rows = self._people(n, condition, seed)

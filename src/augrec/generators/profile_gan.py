@@ -23,7 +23,7 @@ from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._lesson import Lesson
 from augrec.generators._modules import Device, chosen_device, descend, from_arrays, to_arrays
 from augrec.generators._training import fingerprint, train
-from augrec.generators._watch import CRITIC_WINS, LOOK_AT_USERS, look
+from augrec.generators._watch import LOOK_AT_USERS, look
 from augrec.generators.base import Generator
 from augrec.seeds import derive, rng
 
@@ -146,7 +146,7 @@ class ProfileGan(Generator):
             for _ in range(config.critic_steps):
                 with torch.no_grad():
                     real, fake, condition = batch()
-                critic_loss, wins = networks.judge(
+                critic_loss, sure = networks.judge(
                     config.loss, critic, real, fake, condition, config.penalty, random
                 )
                 descend(optimizers["critic"], critic_loss, critic)
@@ -157,7 +157,7 @@ class ProfileGan(Generator):
                 loss = loss + config.feature_matching * distance
             descend(optimizers["generator"], loss, generator)
             average.follow(generator)
-            return {"critic": critic_loss, "generator": loss, CRITIC_WINS: wins}
+            return {"critic": critic_loss, "generator": loss, **sure}
 
         return Course(
             modules={"generator": generator, "critic": critic, "average": average},

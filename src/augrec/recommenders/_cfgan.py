@@ -134,11 +134,15 @@ class Game:
         }
 
     def step(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """One update of both; gives the means of the generator's loss, the critic's, the zeros' and the variety."""
+        """One update of both; gives the means of the generator's loss, the critic's, the zeros' and the variety.
+
+        "critic_leads" is the mean of sigmoid(D(real) - D(fake)): 1 where the critic always tells them apart, 0.5 where it guesses.
+        """
         real, shown, zeros, counts = self.roles(batch)
         written, other = self._writer.twins(batch.x).sigmoid()  # (B, n_items) each
         fake = written * shown
-        told = F.softplus(-self._critic(real, real)) + F.softplus(self._critic(real, fake.detach()))
+        scores = self._critic(real, real), self._critic(real, fake.detach())
+        told = F.softplus(-scores[0]) + F.softplus(scores[1])
         self._update("critic", self._critic, (counts * told).mean())
         nothing = (written.square() * zeros).sum(1)
         varied = (written - other).abs().sum(1) / (written + other).sum(1)
@@ -146,7 +150,14 @@ class Game:
         fooled = F.softplus(-self._critic(real, fake))
         loss = (counts * (fooled + self._config.zero_weight * nothing + dull)).mean()
         self._update("writer", self._writer, loss)
-        found = {"loss": loss, "critic": told.mean(), "zeros": nothing.mean(), "variety": varied.mean()}
+        leads = (scores[0] - scores[1]).sigmoid().mean()
+        found = {
+            "loss": loss,
+            "critic": told.mean(),
+            "critic_leads": leads,
+            "zeros": nothing.mean(),
+            "variety": varied.mean(),
+        }
         return {name: value.detach() for name, value in found.items()}
 
     def roles(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

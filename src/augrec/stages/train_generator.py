@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from augrec.data.config import parse
+from augrec.errors import RefusedError
 from augrec.files import whole_directory, write_text
 from augrec.generators import base as generators
 from augrec.generators._hardware import Hardware, leads
@@ -18,10 +20,15 @@ from augrec.stages.runner import read_params, run, tell_curve
 
 CHECKPOINTS = Path("models/.checkpoints/generators")
 """Where an interrupted training goes on from: no output of the stage, unseen by git and DVC."""
+CURVE = "curve.csv"
+log = logging.getLogger(__name__)
 
 
 def main(name: str) -> None:
-    """Train the generator called `name` on real rows, and keep its training curve beside it."""
+    """Train the generator called `name` on real rows, and keep its training curve beside it.
+
+    The curve of a training that is refused stays in the folder for checkpoints.
+    """
     params = read_params()
     config = (params.get("generators") or {}).get(name)
     generator = generators.find(name)(config, seed=derive(params["seed"], "train_generator", name))
@@ -36,25 +43,33 @@ def main(name: str) -> None:
     users_path = FOLDER / "users.parquet"
     users = read_table(users_path, "training_set") if users_path.exists() else None
     items = read_table(Path("data/prepared/items.parquet"), "prepare")
-    generator.fit(
-        interactions,
-        users=users,
-        items=items,
-        log=show,
-        checkpoints=CHECKPOINTS / name,
-        hardware=parse(Hardware, params.get("hardware") or {}, "hardware"),
-    )
+    try:
+        generator.fit(
+            interactions,
+            users=users,
+            items=items,
+            log=show,
+            checkpoints=CHECKPOINTS / name,
+            hardware=parse(Hardware, params.get("hardware") or {}, "hardware"),
+        )
+    except RefusedError:
+        if leads() and curve:
+            _write_curve(CHECKPOINTS / name, curve)
+            log.warning("the curve of the refused training is %s", CHECKPOINTS / name / CURVE)
+        raise
     if not leads():
         return  # the first of the processes that trained together publishes what all have learnt
     with whole_directory(Path("models/generators") / name) as draft:
         generator.save(draft)
-        table = (
-            pl.DataFrame(curve, infer_schema_length=None)
-            if curve
-            else pl.DataFrame(schema={"step": pl.Int64})
-        )
-        write_text(draft / "curve.csv", table.write_csv())
+        _write_curve(draft, curve)
     shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
+
+
+def _write_curve(folder: Path, curve: list[dict[str, float]]) -> None:
+    table = (
+        pl.DataFrame(curve, infer_schema_length=None) if curve else pl.DataFrame(schema={"step": pl.Int64})
+    )
+    write_text(folder / CURVE, table.write_csv())
 
 
 if __name__ == "__main__":
