@@ -6,7 +6,8 @@
 A seed deals the held-out users of the time split anew and seeds everything else. Every arm gets the same steps; its mixing
 weight and the recommender's regularisation are chosen on validation users. Measured are test users: cold ones with 5 known
 items, warm ones with more than 20, and all. A generator is compared with the arm of those without generated data that is
-best on test users, which is harder than the gate asks. Seeds are kept below var/benchmarks, so that a run can go on.
+best on test users, which is harder than the gate asks. Seeds are kept below var/benchmarks, so that a run with the same code
+and settings can go on.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from augrec.evaluation.metrics import OVERALL, evaluate
 from augrec.files import write_parquet
 from augrec.generators import base as generators
 from augrec.recommenders import base as recommenders
-from benchmarks import tables
+from benchmarks import kept, tables
 from benchmarks.environments import WHERE
 
 METRIC, K = "ndcg@10", 10
@@ -57,10 +58,11 @@ FEWEST = 5
 
 def main() -> None:
     given = _arguments()
-    kept = WHERE / "generators" / given.layout
+    asked = {key: vars(given)[key] for key in ("folder", "min_item_users", "generators", "recommenders")}
+    where = kept.folder(f"generators/{given.layout}", __file__, **asked)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
-        measured = list(pool.map(partial(one_seed, given, kept), seeds))
+        measured = list(pool.map(partial(one_seed, given, where), seeds))
     found = pl.concat(measured)
     parts = [_data(given, found)]
     for recommender in given.recommenders:
@@ -71,9 +73,9 @@ def main() -> None:
     tables.write(name, title, parts, tables.command_line("benchmarks.generators"), tables.own_versions())
 
 
-def one_seed(given: argparse.Namespace, kept: Path, seed: int) -> pl.DataFrame:
+def one_seed(given: argparse.Namespace, where: Path, seed: int) -> pl.DataFrame:
     """NDCG@10 of every test user for each recommender × arm; read where it was measured before."""
-    path = kept / f"{seed}.parquet"
+    path = where / f"{seed}.parquet"
     if path.exists():
         return pl.read_parquet(path)
     torch.set_num_threads(1)

@@ -38,7 +38,7 @@ from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import Split, SplitConfig, split
 from augrec.files import write_parquet
 from augrec.generators import base as generators
-from benchmarks import tables
+from benchmarks import kept, tables
 from benchmarks.environments import WHERE
 
 SHOP = ShopConfig(n_users=8000, n_items=300, n_interactions=300_000)
@@ -70,8 +70,7 @@ def main() -> None:
 
 def one_seed(name: str, epsilons: Sequence[float], folder: Path | None, seed: int) -> pl.DataFrame:
     """Every measure of every sample; read where it was measured before."""
-    asked = "-".join(f"{epsilon:g}" for epsilon in epsilons)
-    path = WHERE / "privacy" / f"{name}-{seed}-{asked}.parquet"
+    path = kept.folder(f"privacy/{name}", __file__, epsilons=epsilons, folder=folder) / f"{seed}.parquet"
     if path.exists():
         return pl.read_parquet(path)
     found = _read(name, folder, seed)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -31,8 +33,9 @@ def write(name: str, title: str, parts: Sequence[str], command: str, versions: M
 
 def machine() -> str:
     """Its size in words."""
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB of memory, no GPU"
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB of memory, {accelerator}"
 
 
 def own_versions() -> dict[str, str]:
