@@ -6,7 +6,8 @@
 Noise: a share of the training rows gets an item drawn at random. Attack: fake users, as many as a share of the real ones, each
 with all pushed items and fillers drawn by popularity, as many as the median user has (random popularity-push, or bandwagon,
 shilling). Both recommenders train on the same rows with the same seed, at equal gradient steps; every figure is a mean over
-seeds, first by user; intervals are paired bootstraps over users.
+seeds, first by user; intervals are paired bootstraps over users. How far the adversary moves the vectors (ε) and what its loss
+weighs (λ) are fixed, not searched for: read APR as one setting of it, not as its best.
 """
 
 from __future__ import annotations
