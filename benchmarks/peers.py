@@ -65,7 +65,7 @@ def main() -> None:
         print(sections[-1], flush=True)
     pins = [line for name in ENVIRONMENTS for line in requirements(name) if line.startswith(LIBRARIES)]
     tables.write(
-        f"peers-{given.split}-{given.folder.name}",
+        "-".join(["peers", given.split, given.folder.name, *given.models]),
         f"Beside peers: {given.folder.name}, {given.split} split",
         [_facts(split, given), *sections],
         tables.command_line("benchmarks.peers"),

@@ -105,7 +105,7 @@ TIME: Entries = RANDOM | {
     ],
     "multvae": [("augrec", "augrec", {}), *RANDOM["multvae"][1:]],
     "sasrec": [
-        ("augrec", "augrec", {}),
+        ("augrec", "augrec", {"steps": 1200, "factors": 64}),
         RANDOM["sasrec"][1],
         ("rectools", "peers", _RECTOOLS_SASREC | {"epochs": 5}),
     ],
