@@ -211,7 +211,10 @@ class Mmoe(NeuralRecommender):
 
     def _unknown(self, histories: Histories) -> np.ndarray:
         """Of whom neither a history nor anything else is known, bool (n,)."""
-        return (histories.lengths == 0) & self._users.encode(histories.known, len(histories)).empty
+        unknown = histories.lengths == 0
+        strangers = np.flatnonzero(unknown)
+        unknown[strangers] = self._users.encode(histories.take(strangers).known, len(strangers)).empty
+        return unknown
 
     @torch.inference_mode()
     def _scores(self, histories: Histories) -> np.ndarray:
