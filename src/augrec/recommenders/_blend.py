@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 
+def popularity_weight(lengths: np.ndarray, weight: float) -> np.ndarray:
+    """weight / (1 + n) for histories of n distinct items, float32 of the shape of `lengths`."""
+    return (weight / (1 + lengths)).astype(np.float32)
+
+
 def popularity_share(popularity: np.ndarray, lengths: np.ndarray, weight: float) -> np.ndarray:
     """weight / (1 + n) × popularity, the most popular item being 1, for histories of n distinct items.
 
@@ -16,5 +21,4 @@ def popularity_share(popularity: np.ndarray, lengths: np.ndarray, weight: float)
     Returns:
         A fresh float32 (B, n_items).
     """
-    shares = (weight / (1 + lengths)).astype(np.float32)
-    return np.multiply.outer(shares, popularity / popularity.max())
+    return np.multiply.outer(popularity_weight(lengths, weight), popularity / popularity.max())

@@ -20,6 +20,7 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import last_known
 from augrec.data.ranking import Judging, top_k
 from augrec.errors import InputError
+from augrec.recommenders._blend import popularity_weight
 from augrec.recommenders._explain import POPULAR, Background, explanations, leave_one_out
 from augrec.recommenders._introduced import named
 
@@ -221,9 +222,8 @@ class Recommender(Component):
         """
         encoded = Histories.from_lists(histories, self.items, known=known)
         targets = self.items.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(items.shape)
-        shares = np.zeros((len(encoded.items), items.shape[1]), np.float32)
-        if shares.size:
-            shares = self.contributions(encoded, targets)
+        nothing = np.zeros((len(encoded.items), items.shape[1]), np.float32)
+        shares = self.contributions(encoded, targets) if nothing.size else nothing
         others = self.background(encoded, targets) if targets.size else {}
         return explanations(shares, others, self.popularity, self.items, encoded, targets, top)
 
@@ -282,11 +282,10 @@ class Recommender(Component):
         that the config key `popularity_blend` gives it. Arguments as for `contributions`.
         """
         popular = self.popularity[targets]
-        blend = getattr(self.config, "popularity_blend", 0.0) / (1 + histories.matrix().getnnz(1)[:, None])
+        blend = getattr(self.config, "popularity_blend", 0.0)
+        weight = popularity_weight(histories.matrix().getnnz(1)[:, None], blend)
         stranger = (histories.lengths == 0)[:, None]
-        return {
-            POPULAR: np.where(stranger, popular, blend * popular / self.popularity.max()).astype(np.float32)
-        }
+        return {POPULAR: np.where(stranger, popular, weight * popular / self.popularity.max())}
 
     def _checked_start(self, start: Recommender | None) -> Recommender | None:
         """`start`, if training can begin there; a subclass that `continues` finds it as `self._start` in `_fit`."""

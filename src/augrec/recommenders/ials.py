@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from augrec.component import ComponentConfig
 from augrec.data.histories import Histories
 from augrec.errors import ConfigError
-from augrec.recommenders._blend import popularity_share
+from augrec.recommenders._blend import popularity_share, popularity_weight
 from augrec.recommenders._torch import device, reproducible, sparse, with_column
 from augrec.recommenders.base import Log, Recommender
 from augrec.seeds import derive
@@ -190,7 +190,7 @@ class Ials(Recommender):
 
     def user_factors(self, histories: Histories) -> np.ndarray:
         """The users' vectors, and what popularity counts for each."""
-        shares = self.config.popularity_blend / (1 + histories.matrix().getnnz(1))
+        shares = popularity_weight(histories.matrix().getnnz(1), self.config.popularity_blend)
         vectors = self.user_vectors(histories)
         return with_column(vectors, torch.from_numpy(shares).to(vectors))
 

@@ -98,23 +98,6 @@ def settle(
     """
     config = candidates.config
     kind, options = _proxy(config.recommender)
-    without: list[Recommender] = []
-    judging = Judging(config.metric, judges.familiar)
-    given: dict[str, Any] = {
-        "cases": judges.cases, "items": judges.items, "users": judges.users, "judging": judging
-    }  # fmt: skip
-
-    def fit(values: Mapping[str, Any], log: Log) -> Recommender:
-        if not values["weight"] and without:  # whatever was not added, it is the same model
-            return without[0]
-        rows = build(candidates.step(**values))
-        model = kind(options, seed=derive(seed, name, "proxy"))
-        rows = judges.with_features(rows) if kind.reads_features else rows
-        model.fit(rows, **given, log=log)
-        if not values["weight"]:
-            without.append(model)
-        return model
-
     space, every = _candidates(candidates, blocked)
     trials = min(config.trials, len(every))
     _log.info(
@@ -122,7 +105,7 @@ def settle(
         name, trials, len(every), config.seconds,
     )  # fmt: skip
     found = search(
-        fit,
+        _trainer(kind(options, seed=derive(seed, name, "proxy")), candidates, build, judges),
         over_users(_of_slice(judges.cases, config.slice), config.metric, judges.familiar),
         space,
         every if len(every) == trials else every[:1],
@@ -137,6 +120,30 @@ def settle(
         "blocked": list(blocked),
     }
     return Settled(steps, table(found.trials), _facts(found, config) | facts)
+
+
+def _trainer(
+    proxy: Recommender,
+    candidates: Candidates,
+    build: Callable[[list[dict[str, Any]]], pl.DataFrame],
+    judges: Judges,
+) -> Callable[[Mapping[str, Any], Log], Recommender]:
+    """Trains one like `proxy` on a candidate's rows; whatever is not added, it is the same model."""
+    without: list[Recommender] = []
+    judging = Judging(candidates.config.metric, judges.familiar)
+
+    def fit(values: Mapping[str, Any], log: Log) -> Recommender:
+        if not values["weight"] and without:
+            return without[0]
+        rows = build(candidates.step(**values))
+        model = type(proxy)(proxy.config.model_dump(), seed=proxy.seed)
+        rows = judges.with_features(rows) if model.reads_features else rows
+        model.fit(rows, cases=judges.cases, items=judges.items, users=judges.users, judging=judging, log=log)
+        if not values["weight"]:
+            without.append(model)
+        return model
+
+    return fit
 
 
 def _facts(found: Found, config: Any) -> dict[str, Any]:
