@@ -56,10 +56,14 @@ def up(settings: Settings, *, say: Callable[[str], None]) -> None:
         for folder in ("mlflow/artifacts", "feast", "runs"):
             (settings.var / folder).mkdir(parents=True, exist_ok=True)
         password(settings)
+        from augrec.registry import connection  # brings MLflow
+
         say("Preparing Airflow's database …")
         _airflow(settings, "db", "migrate")
         for pool, description in POOLS.items():
             _airflow(settings, "pools", "set", pool, "1", description)
+        say("Preparing MLflow's database …")
+        connection.prepare()
         say("Starting Airflow, MLflow and the service …")
         _spawn(settings)
     _wait(settings, say)

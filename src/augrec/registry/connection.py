@@ -34,6 +34,12 @@ def _client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def prepare() -> None:
+    """Create the tables of a bare database, before several processes begin that would each do so; a server has its own."""
+    if not _is_served(settings.load().mlflow_uri):
+        experiment()
+
+
 def experiment() -> str:
     """The id of the experiment all runs are logged to; made when it is not there yet.
 
@@ -45,14 +51,17 @@ def experiment() -> str:
         if found.lifecycle_stage == "deleted":
             client().restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    served = here.mlflow_uri.startswith(("http://", "https://"))
-    location = None if served else str(here.var / "mlflow" / "artifacts")
+    location = None if _is_served(here.mlflow_uri) else str(here.var / "mlflow" / "artifacts")
     try:
         return str(client().create_experiment(EXPERIMENT, artifact_location=location))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
             raise
         return experiment()
+
+
+def _is_served(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
 
 
 def absent(error: MlflowException) -> bool:
