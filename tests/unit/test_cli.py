@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from augrec.cli import data, runs, terminal
 from augrec.cli.app import app, cli
 from augrec.errors import AugrecError, ConfigError, InputError, TransientError
+from augrec.files import read_json
 
 COMMANDS = [
     "demo",
@@ -23,6 +25,7 @@ COMMANDS = [
     "run",
     "report",
     "models",
+    "cross-validate",
     "recommend",
     "promote",
     "rollback",
@@ -75,7 +78,9 @@ def test_every_help_fits_80_columns(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["run"], ["recommend"], ["promote"], ["data", "import"], ["data", "simulate"]], ids=" ".join
+    "words",
+    [["run"], ["cross-validate"], ["recommend"], ["promote"], ["data", "import"], ["data", "simulate"]],
+    ids=" ".join,
 )
 def test_commands_with_options_teach_by_example(words: list[str]) -> None:
     examples = [line for line in help_of(*words).splitlines() if line.strip().startswith("$ ")]
@@ -245,8 +250,6 @@ def test_errors_of_others_become_augrecs_own() -> None:
 def test_a_cut_off_data_file_is_no_mistake_of_augrecs(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import polars as pl
-
     whole = project / "whole.parquet"
     pl.DataFrame({"user_id": ["1"] * 1000}).write_parquet(whole)
 
@@ -270,3 +273,20 @@ def test_the_traceback_of_the_unforeseen_is_kept_in_a_file() -> None:
     kept = Path(told.where.split()[0])
     assert "upside down" in told.what and "Traceback" in kept.read_text()
     kept.unlink()
+
+
+def test_cross_validation_puts_the_best_first_and_keeps_every_users_metrics(project: Path) -> None:
+    words = ["--users", "120", "--items", "60", "--interactions", "2500"]
+    assert CliRunner().invoke(cli, ["data", "simulate", *words]).exit_code == 0
+    found = CliRunner().invoke(cli, ["cross-validate", "popularity", "item_knn", "--folds", "3"])
+    assert found.exit_code == 0, found.output
+    kept, means = project / "reports" / "cross_validation", {}
+    for name in ("popularity", "item_knn"):
+        means[name] = read_json(kept / name / "metrics.json")["overall"]["ndcg@10"]
+        assert pl.read_parquet(kept / name / "per_user.parquet")["fold"].n_unique() == 3
+    best, other = sorted(means, key=lambda name: -means[name])
+    shown = [line.split()[:2] for line in found.output.splitlines()]
+    assert [[best, f"{means[best]:.4f}"], [other, f"{means[other]:.4f}"]] == [
+        line for line in shown if line and line[0] in means
+    ]
+    assert f"{means[other] - means[best]:+.4f}" in found.output

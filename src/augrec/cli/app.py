@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from augrec.cli import data, models, runs, serving
+from augrec.cli import data, folds, models, runs, serving
 from augrec.cli.terminal import running
 
 HELP = """Retrain recommenders, and let synthetic data in only where it proves that it helps.
@@ -35,6 +35,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report, runs.prune],
     "Models": [
         models.models,
+        folds.cross_validate,
         models.recommend,
         models.promote,
         models.challenge,

@@ -1,6 +1,6 @@
 """Cross-validation over users: every user is a test user once, so a comparison rests on all of them.
 
-A pipeline run measures one fold (`prepare.split.fold`); `cross_validate` goes over all of them, called from Python.
+A pipeline run measures one fold (`prepare.split.fold`); `augrec cross-validate` goes over all of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import polars as pl
 
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
+from augrec.data.ranking import Judging
 from augrec.data.split import split
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.summary import OVERALL, metrics_of, summarise
@@ -30,6 +31,8 @@ def cross_validate(
     cutoffs: Sequence[int] = (10, 20),
     items: pl.DataFrame | None = None,
     users: pl.DataFrame | None = None,
+    judging: Judging | None = None,
+    told: Callable[[], object] | None = None,
 ) -> pl.DataFrame:
     """Train on all folds but two, choose a checkpoint on the one's users and measure on the other's; for each fold.
 
@@ -40,6 +43,8 @@ def cross_validate(
         seed: deals users to folds; the same seed gives the same folds, so that two recommenders can be paired by user.
         cutoffs: each metric is measured at each of them.
         items, users: what is known of them; see `Recommender.fit`. Attributes of test users are told when ranking.
+        judging: how a checkpoint is chosen; see `Recommender.fit`.
+        told: called after each fold.
 
     Returns:
         The columns of `augrec.evaluation.metrics.evaluate` and `fold` (Int32); users of folds in turn. Users with fewer
@@ -54,9 +59,12 @@ def cross_validate(
         asked = config.model_copy(update={"protocol": "k_fold", "fold": fold})
         parts = split(interactions, asked, seed)
         known = None if users is None else users.join(parts.held_out, on=C.USER, how="anti")
-        recommender = make().fit(parts.train, cases=_with(users, parts.cases_valid), items=items, users=known)
+        cases = _with(users, parts.cases_valid)
+        recommender = make().fit(parts.train, cases=cases, items=items, users=known, judging=judging)
         found = evaluate(recommender, _with(users, parts.cases_test), cutoffs)
         measured.append(found.with_columns(pl.lit(fold, pl.Int32).alias(FOLD)))
+        if told is not None:
+            told()
     return pl.concat(measured)
 
 
