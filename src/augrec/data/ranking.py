@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import ConfigError
+from augrec.files import read_json
 
 LIST_METRICS: Final = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
 """How well a list serves a user: what models, checkpoints and values of options can be chosen by."""
@@ -188,3 +191,14 @@ class Judging:
         hit = np.zeros((len(ranked), cutoff), np.bool_)  # a catalogue smaller than that leaves places empty
         hit[:, : ranked.shape[1]] = hits(ranked, Histories.from_lists(targets, items))
         return at_cutoff(hit, targets.list.n_unique().to_numpy())[name]
+
+
+def familiar_items(prepared: Path) -> pl.Series | None:
+    """What `Judging.familiar` is in a run: where its protocol wants new items, all that were met in training.
+
+    Args:
+        prepared: the run's data/prepared.
+    """
+    if not read_json(prepared / "split.json")["rules"]["new_items"]:
+        return None
+    return pl.read_parquet(prepared / "train.parquet", columns=[C.ITEM])[C.ITEM].unique().sort()

@@ -87,11 +87,6 @@ class Catalogue:
         )
 
     @property
-    def new(self) -> np.ndarray:
-        """Which items nobody met in training, bool (n_items,)."""
-        return self.interactions == 0
-
-    @property
     def popularity(self) -> np.ndarray:
         """Each item's share of the training interactions, float64 (n_items,)."""
         return self.interactions / max(self.total, 1)

@@ -86,8 +86,9 @@ def decide(
 
     Returns:
         decision.json: verdict, sentences, winner, every arm's numbers, every comparison, every recommender's choice. A
-        comparison's "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain, "continued". An arm's "valid" and "test" are of the model that may be promoted, its "repetitions" of all trainings; comparisons are
-        of the means over repetitions.
+        comparison's "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain, "continued". An arm's
+        "valid" and "test" are of the model that may be promoted, its "repetitions" of all trainings; comparisons are of
+        the means over repetitions.
 
     Raises:
         ConfigError: a recommender has no policy without generated data to compare with, or there is no arm.
@@ -95,15 +96,7 @@ def decide(
     """
     _check(arms, per_user, gate.metric)
     repeated = _repeated(arms, per_user, gate.metric)
-    case = Case(
-        gate=gate,
-        seed=seed,
-        measured=per_user,
-        validation={key: _value(splits[VALID][OVERALL]["mean"]) for key, splits in repeated.items()},
-        audits=audits,
-        groups=groups,
-        same_people=_same_people(next(iter(per_user.values()))[0]),
-    )
+    case = _case(per_user, repeated, audits, gate, seed, groups)
     hearings = [
         hear(arms, recommender, case) for recommender in dict.fromkeys(arm.recommender for arm in arms)
     ]
@@ -137,6 +130,25 @@ def _repeated(arms: Sequence[Arm], per_user: Measured, metric: str) -> Repeated:
         }
         for arm in arms
     }
+
+
+def _case(
+    per_user: Measured,
+    repeated: Repeated,
+    audits: Mapping[str, Mapping[str, Any]],
+    gate: GateConfig,
+    seed: int,
+    groups: pl.DataFrame | None,
+) -> Case:
+    return Case(
+        gate=gate,
+        seed=seed,
+        measured=per_user,
+        validation={key: _value(splits[VALID][OVERALL]["mean"]) for key, splits in repeated.items()},
+        audits=audits,
+        groups=groups,
+        same_people=_same_people(next(iter(per_user.values()))[0]),
+    )
 
 
 def _told_of(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from augrec.data.columns import Columns as C
+from augrec.data.ranking import Judging, familiar_items
 from augrec.errors import InputError
-from augrec.evaluation.catalogue import Catalogue
 from augrec.evaluation.compare import compare
 from augrec.evaluation.metrics import evaluate
-from augrec.files import read_json
-from augrec.recommenders.base import Recommender
 from augrec.registry import bundle, evidence, models
 from augrec.registry.connection import mlflow_errors
 from augrec.registry.models import Version
@@ -54,22 +50,16 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     params = evidence.read_params(workspace)
     cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
-    among = _new_items(workspace, recommender)
-    theirs = evaluate(recommender, cases, params["evaluation"]["cutoffs"], among=among)
+    # where only new items are wanted the champion may recommend no others either, as this run's models were judged
+    judging = Judging(familiar=familiar_items(_present(workspace / "data/prepared")))
+    theirs = evaluate(
+        recommender, cases, params["evaluation"]["cutoffs"], among=judging.among(recommender.items)
+    )
     ours = _measured(workspace, challenger)
     shared = [name for name in ours.columns if name in theirs.columns]
     return result | {
         "comparison": compare(theirs.select(shared), ours.select(shared), params["gate"], params["seed"])
     }
-
-
-def _new_items(workspace: Path, recommender: Recommender) -> np.ndarray | None:
-    """What the champion may recommend where only new items are wanted, as this run's models were judged; None: all it knows."""
-    prepared = workspace / "data/prepared"
-    if not read_json(_present(prepared / "split.json"))["rules"]["new_items"]:
-        return None
-    train = pl.read_parquet(_present(prepared / "train.parquet"), columns=[C.USER, C.ITEM])
-    return Catalogue.of(recommender.items, train).new
 
 
 def _measured(workspace: Path, version: Version) -> pl.DataFrame:

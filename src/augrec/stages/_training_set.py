@@ -9,7 +9,6 @@ import polars as pl
 from augrec.data.columns import INTERACTIONS
 from augrec.data.columns import Columns as C
 from augrec.errors import InputError
-from augrec.files import read_json
 
 FOLDER = Path("data/training_set")
 
@@ -58,10 +57,3 @@ def with_features(interactions: pl.DataFrame) -> pl.DataFrame:
         [name for name in INTERACTIONS if name not in (C.USER, C.ITEM)]
     )
     return interactions.join(features, on=[C.USER, C.ITEM], how="left", maintain_order="left")
-
-
-def familiar_items() -> pl.Series | None:
-    """The items that lists leave out, as in evaluate: where the protocol wants new ones, all that were met in training."""
-    if not read_json(Path("data/prepared/split.json"))["rules"]["new_items"]:
-        return None
-    return pl.read_parquet("data/prepared/train.parquet", columns=[C.ITEM])[C.ITEM].unique().sort()

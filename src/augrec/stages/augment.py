@@ -22,6 +22,7 @@ from augrec.augmentation.base import Ingredients, Policy, Steps
 from augrec.augmentation.search import find_search
 from augrec.data.columns import Columns as C
 from augrec.data.config import Section, parse
+from augrec.data.ranking import familiar_items
 from augrec.data.split import VALID
 from augrec.errors import ConfigError, InputError
 from augrec.evaluation.hearing import not_passed
@@ -31,7 +32,6 @@ from augrec.stages import _repetitions
 from augrec.stages._audits import read_audits, refusal
 from augrec.stages._training_set import (
     FOLDER,
-    familiar_items,
     read_table,
     read_training_interactions,
     with_features,
@@ -191,7 +191,7 @@ def _settle(
         items=read_table(Path("data/prepared/items.parquet"), "prepare"),
         users=read_table(FOLDER / "users.parquet", "training_set"),
         with_features=with_features,
-        familiar=familiar_items(),
+        familiar=familiar_items(Path("data/prepared")),
     )
 
     def around(mixed: Steps) -> Steps:

@@ -14,6 +14,7 @@ import polars as pl
 from augrec.data.columns import Columns as C
 from augrec.data.config import parse
 from augrec.data.outcomes import events_before
+from augrec.data.ranking import Judging, familiar_items
 from augrec.data.split import TEST, VALID
 from augrec.evaluation.catalogue import Catalogue, exposure
 from augrec.evaluation.config import EvaluationConfig
@@ -21,7 +22,7 @@ from augrec.evaluation.heads import evaluate_heads
 from augrec.evaluation.metrics import catalogue_metrics, per_case, rank_cases, summarise
 from augrec.evaluation.repetitions import REPETITION
 from augrec.evaluation.summary import by_group, by_time
-from augrec.files import read_json, whole_directory, write_json, write_parquet
+from augrec.files import whole_directory, write_json, write_parquet
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _repetitions
@@ -40,14 +41,12 @@ class _Yardstick:
     cases: Mapping[str, pl.DataFrame]
     train: pl.DataFrame
     items: pl.DataFrame
-    new_items: bool
+    judging: Judging
     seed: int
 
     def of(self, model: Recommender) -> tuple[Catalogue, np.ndarray | None]:
         """What is known of the model's items, and which of them are ranked; None: all."""
-        catalogue = Catalogue.of(model.items, self.train, self.items)
-        # where only new items are wanted, familiar ones would fill every place
-        return catalogue, catalogue.new if self.new_items else None
+        return Catalogue.of(model.items, self.train, self.items), self.judging.among(model.items)
 
 
 def main(recommender: str, policy: str) -> None:
@@ -89,7 +88,7 @@ def _yardstick() -> _Yardstick:
         # real rows: the same yardstick for every policy
         train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
         items=pl.read_parquet("data/prepared/items.parquet"),
-        new_items=read_json(Path("data/prepared/split.json"))["rules"]["new_items"],
+        judging=Judging(familiar=familiar_items(Path("data/prepared"))),
         seed=params["seed"],
     )
 

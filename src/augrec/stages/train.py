@@ -17,14 +17,14 @@ from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
 from augrec.data.config import parse
 from augrec.data.outcomes import last_known
-from augrec.data.ranking import Judging
+from augrec.data.ranking import Judging, familiar_items
 from augrec.data.split import VALID
 from augrec.errors import ConfigError
 from augrec.files import read_json, whole_directory, write_json
 from augrec.recommenders.base import Log, Recommender, find
 from augrec.seeds import derive
 from augrec.stages import _champion, _repetitions
-from augrec.stages._training_set import FOLDER, familiar_items, read_table, with_features
+from augrec.stages._training_set import FOLDER, read_table, with_features
 from augrec.stages.runner import read_params, run, tell_curve
 from augrec.tuning.config import Space, TuningConfig, grid_of, space_of, starting_points
 
@@ -78,7 +78,10 @@ def main(recommender: str, policy: str) -> None:
     training_set = Path("data/augmented") / policy
     tuning = parse(TuningConfig, params.get("tuning") or {}, "tuning")
     start = _champion.start(training_set, find(recommender))
-    own, judging = _own(params, recommender, start), Judging(tuning.metric, familiar_items())
+    own, judging = (
+        _own(params, recommender, start),
+        Judging(tuning.metric, familiar_items(Path("data/prepared"))),
+    )
     arm = _Arm(own, start, _known(), judging, f"{recommender}/{policy}")
     rows = _with_features(arm.own, pl.read_parquet(training_set / "interactions.parquet"))
     _log.info("training %s on %s: %d rows", recommender, policy, len(rows))
