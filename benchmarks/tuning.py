@@ -121,6 +121,12 @@ split by time: what is best in the validation period need not be best in the tes
 holds 0 nothing was gained that could be told from chance.
 """
 
+PRESETS = """## Presets
+
+Where the found config was better on validation and on test users, by however little, it stands under `tuning.presets` in
+params.yaml: a search tries it right after "own".
+"""
+
 
 def table(results: Mapping[str, Any]) -> str:
     """tuning.md."""
@@ -144,7 +150,25 @@ def table(results: Mapping[str, Any]) -> str:
                 f"{row['gain']:+.4f} ± {row['margin']:.4f} | {values} |"
             )
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(
+        [*lines, PRESETS, "```yaml", yaml.safe_dump(presets(results), sort_keys=True), "```", ""]
+    )
+
+
+def presets(results: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What was found, where it was better than "own" on validation and on test users, in two digits."""
+    return {
+        name: {
+            recommender: {key: _rounded(value) for key, value in row["found"].items()}
+            for recommender, row in sorted(data["recommenders"].items())
+            if row["valid"][1] > row["valid"][0] and row["gain"] > 0
+        }
+        for name, data in results.items()
+    }
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.2g}") if isinstance(value, float) else value
 
 
 def main() -> None:
