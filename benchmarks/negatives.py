@@ -31,10 +31,10 @@ from benchmarks.environments import WHERE
 
 K = 20
 METRIC = f"ndcg@{K}"
-SIZE = {"factors": 64, "history_exponent": 0.7, "negatives": 2}
+SIZE = {"factors": 64, "history_exponent": 0.7, "negatives": 16}
 DECAY = (0.3, 1.0, 2.0)
-MORE = "uniform, 8 negatives"
-"""As many items scored for each positive as the adversary has candidates."""
+MORE = "uniform, 64 negatives"
+"""As many items scored for each user as the adversary has candidates."""
 OPTIONS: dict[str, dict[str, tuple[float, ...]]] = {
     "uniform": {},
     MORE: {},
@@ -104,7 +104,7 @@ def _fit(
     name: str, options: dict[str, Any], train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace, number: int
 ) -> pl.DataFrame:  # fmt: skip
     """The metrics of each case of one trained model."""
-    sampler = {"negative_sampler": "uniform", "negatives": 8} if name == MORE else {"negative_sampler": name}
+    sampler = {"negative_sampler": "uniform", "negatives": 64} if name == MORE else {"negative_sampler": name}
     config = SIZE | options | sampler | {"steps": given.steps, "eval_every": given.steps}
     recommender = find("bpr")(config, seed=derive(given.seed, "model", number)).fit(train)
     return per_case(rank_cases(recommender, cases, K), cases, recommender, (K,))
@@ -135,7 +135,7 @@ def _facts(train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace) 
     return (
         f"{len(train):,} training rows of {train[C.USER].n_unique():,} users and {train[C.ITEM].n_unique():,} items; "
         f"{len(cases):,} users, ranked over the full catalogue; {given.steps} gradient steps, {given.seeds} seeds, "
-        f"{SIZE['negatives']} negatives for each positive, the adversary's from 4 candidates each. In brackets: 95 % paired bootstrap over users of what a sampler "
+        f"{SIZE['negatives']} negatives for each user of a step, the adversary's from 4 candidates each. In brackets: 95 % paired bootstrap over users of what a sampler "
         f"gains against uniform. Validated: {METRIC} of what was chosen on a fifth of the training rows. CPU seconds: "
         "training and ranking."
     )

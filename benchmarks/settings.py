@@ -10,7 +10,7 @@ from typing import Any
 Entry = tuple[str, str, dict[str, Any]]
 Entries = dict[str, list[Entry]]
 
-_BPR = {"factors": 64, "negatives": 4, "history_exponent": 0.7}
+_BPR = {"factors": 64, "history_exponent": 0.7}
 _CORNAC_BPR = {"k": 64, "max_iter": 150, "learning_rate": 0.01, "lambda_reg": 0.01}
 _CORNAC_VAE = {"k": 64, "autoencoder_structure": [200], "n_epochs": 50, "batch_size": 128, "beta": 0.2}
 _RECBOLE_VAE = {
@@ -51,7 +51,11 @@ RANDOM: Entries = {
         ("recbole", "recbole", {"k": 200, "shrink": 0.0}),
     ],
     "bpr": [
-        ("augrec", "augrec", _BPR | {"steps": 300, "learning_rate": 0.01, "weight_decay": 1.0}),
+        (
+            "augrec",
+            "augrec",
+            _BPR | {"negatives": 64, "steps": 150, "learning_rate": 0.03, "weight_decay": 0.7},
+        ),
         (
             "implicit",
             "peers",
@@ -100,7 +104,7 @@ TIME: Entries = RANDOM | {
         ("recbole", "recbole", {"k": 200, "shrink": 50.0}),
     ],
     "bpr": [
-        ("augrec", "augrec", _BPR | {"steps": 200, "positives": 8}),
+        ("augrec", "augrec", _BPR | {"steps": 100, "positives": 8}),
         *RANDOM["bpr"][1:],
     ],
     "multvae": [("augrec", "augrec", {}), *RANDOM["multvae"][1:]],

@@ -51,7 +51,8 @@ def positives() -> torch.Tensor:
 def test_items_are_drawn_by_the_power_of_popularity_that_is_asked_for(kind, power):
     drawing = sampler(kind, negative_exponent=0.5)
     expected = POPULARITY**power / (POPULARITY**power).sum()
-    each = drawing.for_each(positives(), 3000, torch.zeros(4, 5, 2), everything_is_strange)
+    each = drawing.for_users(positives(), 3000, torch.zeros(4, 5, 2), everything_is_strange)
+    assert each.items.shape == (4, 3000), "a user's five positives share them"
     for drawn in (each, drawing.for_all(positives(), 60_000)):
         np.testing.assert_allclose(shares(drawn.items), expected, rtol=0.1)
         np.testing.assert_allclose(drawn.log_chances.exp(), expected[drawn.items], rtol=1e-4)
@@ -75,10 +76,10 @@ def play(drawing: Negatives, pushes: torch.Tensor, rounds: int = 200) -> Drawn:
     users = torch.eye(2).repeat(8, 1)[:, None]  # users of either taste in turn, (16, 1, 2)
     taste = torch.arange(16) % 2
     for _ in range(rounds):
-        drawn = drawing.for_each(torch.zeros(16, 1, dtype=torch.long), 8, users, everything_is_strange)
-        (drawn.nudge * pushes[taste[:, None, None], drawn.items]).sum().backward()
+        drawn = drawing.for_users(torch.zeros(16, 1, dtype=torch.long), 8, users, everything_is_strange)
+        (drawn.nudge * pushes[taste[:, None], drawn.items]).sum().backward()
         drawing.learn(drawn)
-    return drawing.for_each(torch.zeros(16, 1, dtype=torch.long), 500, users, everything_is_strange)
+    return drawing.for_users(torch.zeros(16, 1, dtype=torch.long), 500, users, everything_is_strange)
 
 
 def test_the_adversary_finds_what_is_hard_for_whom():
@@ -113,15 +114,15 @@ def test_the_adversary_never_picks_what_the_user_is_known_to_meet():
     drawing = sampler("adversarial", width=2, negative_candidates=12)
     with torch.no_grad():
         drawing._bias[:2] = 20.0
-    drawn = drawing.for_each(torch.zeros(500, 2, dtype=torch.long), 2, torch.zeros(500, 2, 2), strange)
-    assert (drawn.items[:, :, 0] <= 1).double().mean() < 0.01, "only where all twelve candidates were met"
+    drawn = drawing.for_users(torch.zeros(500, 2, dtype=torch.long), 2, torch.zeros(500, 2, 2), strange)
+    assert (drawn.items <= 1).double().mean() < 0.01, "only where all twelve candidates were met"
     assert drawn.items.unique().tolist()[-4:] == [2, 3, 4, 5]
 
 
 def test_draws_that_were_met_after_all_teach_nothing():
     drawing = sampler("adversarial", width=2)
     before = drawing._bias.clone()
-    drawn = drawing.for_each(positives(), 3, torch.ones(4, 5, 2), everything_is_strange)
+    drawn = drawing.for_users(positives(), 3, torch.ones(4, 5, 2), everything_is_strange)
     (drawn.nudge * 0).sum().backward()
     drawing.learn(drawn)
     assert torch.equal(drawing._bias, before)
@@ -148,7 +149,7 @@ def test_negatives_of_the_batch_are_its_other_positives_and_none_of_the_users_ow
     pairs = Pairs(known, CPU)
     batch = pairs.draw(50, 2)
     drawing = negatives(NegativesConfig(negative_sampler="in_batch"), np.ones(3, np.float32), CPU)
-    drawn = drawing.for_each(batch.positives, 4, torch.zeros(50, 2, 1), everything_is_strange)
+    drawn = drawing.for_users(batch.positives, 4, torch.zeros(50, 2, 1), everything_is_strange)
     real = pairs.strange(batch.users, drawn.items)
     assert drawn.items.unique().tolist() == [0, 1, 2]
     for user, only in ((0, 2), (1, 0)):

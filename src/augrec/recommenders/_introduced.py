@@ -48,9 +48,9 @@ class Introduced:
         self._lengths = torch.from_numpy(np.diff(left.indptr).astype(np.int64)).to(where)
 
     def put(self, users: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """For users int64 (B,) the negatives int64 (B, P, N), some of them exchanged."""
-        lengths = self._lengths[users][:, None, None]
+        """For users int64 (B,) the negatives int64 (B, N), some of them exchanged."""
+        lengths = self._lengths[users][:, None]
         chance = torch.rand(drawn.shape, device=drawn.device)
         some = (torch.rand(drawn.shape, device=drawn.device) * lengths).long()
-        entry = (self._starts[users][:, None, None] + some).clamp(max=len(self._items) - 1)
+        entry = (self._starts[users][:, None] + some).clamp(max=len(self._items) - 1)
         return torch.where((chance < self._share) & (lengths > 0), self._items[entry], drawn)

@@ -74,16 +74,16 @@ class Negatives:
         self._log_chances = torch.from_numpy(logs).float().to(where)
         self._alike = bool((chances == 1).all())
 
-    def for_each(self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange) -> Drawn:
-        """n negatives for every positive.
+    def for_users(self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange) -> Drawn:
+        """n negatives for every user, (B, n), which the user's positives share.
 
         Args:
             positives: int64 (B, P).
             n: how many.
-            users: the users' vectors as each positive meets them, float32 (B, P, width).
+            users: the users' vectors as each positive meets them, float32 (B, P, width); an adversary sees their mean.
             strange: says of items, int64 (B, …), where the user never meets them.
         """
-        return self._drawn(self._at_random((*positives.shape, n)))
+        return self._drawn(self._at_random((len(positives), n)))
 
     def for_all(self, positives: torch.Tensor, n: int) -> Drawn:
         """n negatives that all positives share, (n,).
@@ -113,8 +113,8 @@ class Negatives:
 class _InBatch(Negatives):
     """The positives of the batch: as likely as their popularity says (Yi et al. 2019, sampling-bias correction)."""
 
-    def for_each(self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange) -> Drawn:
-        return self._drawn(_some(positives, (*positives.shape, n)))
+    def for_users(self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange) -> Drawn:
+        return self._drawn(_some(positives, (len(positives), n)))
 
     def for_all(self, positives: torch.Tensor, n: int) -> Drawn:
         return self._drawn(_some(positives, (n,)))
@@ -128,7 +128,7 @@ class _Adversary(Negatives):
     score of the picked item, it maximises E[hardness × ln g] + entropy(π) by REINFORCE with the batch's mean as baseline
     (IRGAN, Wang et al. 2017; KBGAN, Cai & Wang 2018), whose optimum is π ∝ g^hardness.
 
-    False negatives: what the user is known to meet is never picked for a positive; g stops growing where an item is
+    False negatives: what the user is known to meet is never picked for the user; g stops growing where an item is
     already ranked above the positive, so items that only a person who likes them would rank so high are not sought; and
     candidates come by a power of popularity, as an item many know and this user left is a negative more surely.
     """
@@ -142,10 +142,11 @@ class _Adversary(Negatives):
             [self._bias, self._vectors][: 1 + (width > 0)], config.negative_learning_rate, fused=True
         )
 
-    def for_each(self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange) -> Drawn:
-        candidates = self._at_random((*positives.shape, n, self._n))
-        vectors = take(self._vectors, candidates)  # (B, P, n, candidates, width)
-        scores = (vectors @ users.detach()[:, :, None, :, None])[..., 0] + take(self._bias, candidates)
+    def for_users(self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange) -> Drawn:
+        candidates = self._at_random((len(positives), n, self._n))
+        vectors = take(self._vectors, candidates)  # (B, n, candidates, width)
+        mean = users.detach().mean(1)[:, None, :, None]
+        scores = (vectors @ mean)[..., 0] + take(self._bias, candidates)
         return self._pick(candidates, scores.masked_fill(~strange(candidates), _NEVER))
 
     def for_all(self, positives: torch.Tensor, n: int) -> Drawn:

@@ -68,10 +68,12 @@ class Pairs:
     """
 
     def __init__(self, histories: Histories, where: torch.device) -> None:
-        wanted, seen = histories.matrix(), histories.matrix(observed_only=True)
+        wanted = histories.matrix()
+        seen = wanted if histories.observed.all() else histories.matrix(observed_only=True)
         self._n_items = histories.n_items
         self._keys = torch.from_numpy(_keys(wanted)).to(where)  # sorted
-        self._observed = torch.from_numpy(np.isin(_keys(wanted), _keys(seen))).to(where)
+        observed = np.ones(wanted.nnz, np.bool_) if seen is wanted else np.isin(_keys(wanted), _keys(seen))
+        self._observed = torch.from_numpy(observed).to(where)
         self._history = History.of(seen, where)
         sums = np.concatenate([[0.0], np.cumsum(wanted.data, dtype=np.float64)])
         self._sums = torch.from_numpy(sums).to(where)

@@ -28,8 +28,8 @@ class BprConfig(NegativesConfig):
     """Length of the vectors."""
     history_exponent: float = Field(0.5, ge=0, le=1)
     """A history of n items is the sum of its vectors divided by n to this power; 1: their mean."""
-    negatives: int = Field(1, ge=1)
-    """Negatives for each positive."""
+    negatives: int = Field(16, ge=1)
+    """Negatives drawn for each user of a step; all the user's positives are ranked above all of them."""
     introduced: float = Field(0.5, ge=0, le=1)
     """Share of the negatives of a user that are taken from those the training set names for the user, if it names any."""
     adversarial_epsilon: float = Field(0.0, ge=0)
@@ -39,7 +39,7 @@ class BprConfig(NegativesConfig):
     adversarial_from: float = Field(0.5, ge=0, lt=1)
     """Share of the steps after which the adversary comes in: it helps a model that already ranks."""
     learning_rate: float = Field(0.02, gt=0)
-    """Of Adam."""
+    """Of Adam at the first step; it falls evenly to 0."""
     weight_decay: float = Field(2.0, ge=0)
     """Decoupled, as in AdamW: a step shrinks the vectors, not the biases, by learning_rate × weight_decay."""
     batch_size: int = Field(128, ge=1)
@@ -53,8 +53,8 @@ class Bpr(NeuralRecommender):
 
     The score of item i for history H is b_i + q_i · Σ_{j in H} p_j / |H|^a with two vectors p, q for each item, as in
     FISM (Kabbur, Ning, Karypis 2013): no vector belongs to a user, so unseen users need no fitting and the model does not
-    grow with them. It minimises the mean of softplus(s_un - s_ui) over positives i and negatives n, where i is taken out
-    of H. A positive is drawn in proportion to its weight; entries that are targets only are never part of H.
+    grow with them. It minimises the mean of softplus(s_un - s_ui) over positives i and negatives n of the same user, where
+    i is taken out of H. A positive is drawn in proportion to its weight; entries that are targets only are never part of H.
 
     With an adversary (APR, He et al. 2018, arXiv 1808.03908) the loss is added once more, times adversarial_weight, with
     the user's, the positive's and the negative's vector each moved by adversarial_epsilon along its gradient.
@@ -76,11 +76,13 @@ class Bpr(NeuralRecommender):
         optimiser = torch.optim.AdamW(
             [vectors, biases], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
+        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, config.steps)
         for step in range(1, config.steps + 1):
             loss, drawn = self._loss(pairs, sampler, adversary=step > config.adversarial_from * config.steps)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            schedule.step()
             sampler.learn(drawn)
             yield loss.detach()
 
@@ -89,14 +91,13 @@ class Bpr(NeuralRecommender):
         batch = pairs.draw(config.batch_size, config.positives)
         users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
         strange = partial(pairs.strange, batch.users)
-        drawn = sampler.for_each(batch.positives, config.negatives, users, strange)
+        drawn = sampler.for_users(batch.positives, config.negatives, users, strange)
         items = drawn.items if self._introduced is None else self._introduced.put(batch.users, drawn.items)
         real = strange(items)
         offered, bias = self._network.offered.weight, self._network.bias
         vectors = [users, take(offered, batch.positives), take(offered, items)]
-        biases = (
-            take(bias, items) - take(bias, batch.positives)[:, :, None] + drawn.nudge * (items == drawn.items)
-        )
+        against = take(bias, items) + drawn.nudge * (items == drawn.items)  # (B, N)
+        biases = against[:, None] - take(bias, batch.positives)[:, :, None]
         loss = _bpr(vectors, biases, real)
         if not (adversary and config.adversarial_epsilon and config.adversarial_weight):
             return loss, drawn
@@ -162,9 +163,14 @@ class _Network(nn.Module):
 
 
 def _bpr(vectors: list[torch.Tensor], biases: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """The mean loss over real pairs of the users' (B, P, f), positives' (B, P, f) and negatives' (B, P, N, f) vectors."""
+    """The mean loss over pairs of a positive and one of the user's real negatives, bool (B, N).
+
+    Args:
+        vectors: the users', as each positive meets them (B, P, f), the positives' (B, P, f) and the negatives' (B, N, f).
+        biases: what is added to a negative's score less a positive's, (B, P, N).
+        real: the negatives that count, bool (B, N).
+    """
     users, positives, negatives = vectors
-    worse = (
-        (negatives @ users[..., None])[..., 0] - (users * positives).sum(-1, keepdim=True) + biases
-    )  # (B, P, N)
-    return (F.softplus(worse) * real).sum() / real.sum().clamp(min=1)
+    own = (users * positives).sum(-1, keepdim=True)
+    worse = torch.baddbmm(biases, users, negatives.mT) - own  # (B, P, N)
+    return (F.softplus(worse) * real[:, None]).sum() / (real.sum() * positives.shape[1]).clamp(min=1)
