@@ -64,6 +64,20 @@ def test_a_row_whose_best_stand_where_folding_hides_them_is_still_sorted_right(k
     assert np.array_equal(positions, expected[0]) and np.array_equal(values, expected[1])
 
 
+def test_a_row_with_few_candidates_beside_one_with_many_names_no_position_twice():
+    scores = np.full((2, 64), -np.inf, np.float32)
+    scores[0, 0], scores[1] = 1, np.random.default_rng(0).random(64)
+    scores[1, ::8] += 1  # folded upon one another: all of them become candidates
+    positions, values = top_k(scores, 2)
+    expected = plain_top_k(scores, 2)
+    assert positions[0].tolist() == [0, 1]
+    assert np.array_equal(positions, expected[0]) and np.array_equal(values, expected[1])
+
+
+def test_zero_and_minus_zero_are_a_tie():
+    assert top_k(np.array([[-1, -0.0, 0, -0.0]], np.float32), 3)[0].tolist() == [[1, 2, 3]]
+
+
 def test_top_k_of_equal_scores_takes_the_first_positions():
     positions, _ = top_k(np.zeros((3, 7), np.float32), 4)
     assert positions.tolist() == [[0, 1, 2, 3]] * 3

@@ -42,7 +42,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if crowded.any():
         above, row, counts = above[~crowded[row]], row[~crowded[row]], np.where(crowded, 0, counts)
     shape = n_rows, max(k, int(counts.max(initial=0)))
-    positions, values = np.zeros(shape, np.int64), np.full(shape, -np.inf, np.float32)
+    positions, values = np.full(shape, n), np.full(shape, -np.inf, np.float32)
     place = np.arange(len(above)) - np.repeat(np.cumsum(counts) - counts, counts)
     positions[row, place], values[row, place] = above - row * n, scores.ravel()[above]
     for short in np.flatnonzero((counts < k) & ~crowded):
@@ -51,8 +51,24 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     for crowd in np.flatnonzero(crowded):
         positions[crowd, :k] = _best_of(scores[crowd], k)
         values[crowd, :k] = scores[crowd, positions[crowd, :k]]
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(positions, order, axis=1), np.take_along_axis(values, order, axis=1)
+    return _sorted(positions, values, k)
+
+
+def _sorted(positions: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest of each row, largest first, ties to the smaller position.
+
+    Value and position are packed into one whole number each, which NumPy sorts ten times faster than it finds an order.
+    """
+    places = _mirrored((values + np.float32(0)).view(np.int32))  # -0 becomes 0
+    keys = (~places).astype(np.int64) << 32 | positions
+    keys.sort(axis=1)
+    best = keys[:, :k]
+    return best & 0xFFFFFFFF, _mirrored((~best >> 32).astype(np.int32)).view(np.float32)
+
+
+def _mirrored(bits: np.ndarray) -> np.ndarray:
+    """The bits of floats as whole numbers, int32, that stand in the same order; and back."""
+    return bits ^ (bits >> 31 & 0x7FFFFFFF)
 
 
 def _bound(scores: np.ndarray, k: int) -> np.ndarray:
