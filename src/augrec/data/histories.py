@@ -226,10 +226,15 @@ class Histories:
 def _order(ranks: np.ndarray, interactions: pl.DataFrame) -> np.ndarray:
     """Rows by user, within a user by time where there is one, else as they come; much faster than sorting by text."""
     if C.TIMESTAMP not in interactions.columns or interactions[C.TIMESTAMP].is_sorted():
-        return np.argsort(ranks, kind="stable")
+        return _by(ranks)
     moments = interactions[C.TIMESTAMP].to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
     by_time = np.argsort(moments, kind="stable")
-    return by_time[np.argsort(ranks[by_time], kind="stable")]
+    return by_time[_by(ranks[by_time])]
+
+
+def _by(ranks: np.ndarray) -> np.ndarray:
+    """np.argsort(ranks, kind="stable") of int32 (n,), from a sort of whole numbers that hold rank and place: faster."""
+    return np.sort(ranks.astype(np.int64) << 32 | np.arange(len(ranks))) & 0xFFFFFFFF
 
 
 def _positions(ids: pl.Series, known: pl.Series) -> np.ndarray:

@@ -66,8 +66,9 @@ class ItemKnn(Recommender):
         wanted = histories.matrix().sqrt()
         seen = wanted if histories.observed.all() else histories.matrix(observed_only=True).sqrt()
         if self.config.similarity != "cosine":
-            users = sp.diags_array(_user_importance(wanted).astype(np.float32))
-            wanted, seen = sp.csr_matrix(users @ wanted), sp.csr_matrix(users @ seen)
+            importance = _user_importance(wanted).astype(np.float32)
+            for entries in (wanted,) if seen is wanted else (wanted, seen):
+                entries.data *= np.repeat(importance, entries.getnnz(1))
         sides = (seen, wanted) if self.config.nearest_to == "met" else (wanted, seen)
         own, others = (self._divisor(entries) for entries in sides)
         kept = [self._nearest(*block, own, others) for block in _products(*sides)]
@@ -75,7 +76,9 @@ class ItemKnn(Recommender):
         if self.config.nearest_to == "recommended":
             rows, columns = columns, rows
         shape = (histories.n_items, histories.n_items)
-        self._similarity = sp.csr_matrix((values, (rows, columns)), shape=shape, dtype=np.float32)
+        pairs = sp.coo_matrix((values, (rows, columns)), shape=shape, dtype=np.float32)
+        pairs.has_canonical_format = True  # none comes twice; their order is made here, in linear time
+        self._similarity = pairs.tocsc().tocsr()
 
     def _divisor(self, entries: sp.csr_matrix) -> np.ndarray:
         """d of each item, above 0; float32 (n_items,)."""
@@ -91,9 +94,11 @@ class ItemKnn(Recommender):
         self, rows: np.ndarray, columns: np.ndarray, p: np.ndarray, own: np.ndarray, others: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(item, neighbour, similarity) of the nearest of each of `rows`; the rest as `_products` gives and `_divisor`."""
-        values = p * (p / np.maximum(p + np.float32(self.config.shrinkage), _TINY))
-        values /= own[rows][:, None] * others[columns]
-        values[columns == rows[:, None]] = 0
+        values = p + np.maximum(np.float32(self.config.shrinkage), _TINY)
+        np.divide(p, values, out=values)
+        values *= p
+        values /= own[rows][:, None]
+        values /= others[columns]
         best, similarity = top_k(values, min(self.config.neighbours, values.shape[1]))
         neighbours = np.take_along_axis(np.broadcast_to(columns, p.shape), best, axis=1)
         items = np.broadcast_to(rows[:, None], best.shape)
@@ -137,7 +142,7 @@ def _products(
     """Blocks of items, int64 (B,), with their rows of leftᵀ right; items met equally often stand together.
 
     The rows come as columns, int (B, L) or (1, L), in order within a row, and values, float32 (B, L), 0 where there is
-    nothing. L is the whole catalogue where most pairs of the block meet, else only as long as the fullest row.
+    nothing and for the item itself. L is the whole catalogue where most pairs of the block meet, else only as long as the fullest row.
     """
     items, others = sp.csr_matrix(left.T), sp.csr_matrix(right.T)
     order = np.argsort(items.getnnz(1), kind="stable")
@@ -147,10 +152,14 @@ def _products(
         rows = order[start : start + size]
         block = items[rows]
         if n_multiplications(block, right) > _FULL * len(rows) * len(order):
-            yield rows, everything, dense_product(block, right, large=large)
+            values = dense_product(block, right, large=large)
+            values[np.arange(len(rows)), rows] = 0
+            yield rows, everything, values
         else:
             # turned round as it is, so that columns come in order: of equal similarities the smaller item is kept
-            yield rows, *_packed(sp.csr_matrix((others @ block.T.tocsr()).T.tocsr()))
+            columns, values = _packed(sp.csr_matrix((others @ block.T.tocsr()).T.tocsr()))
+            values[columns == rows[:, None]] = 0
+            yield rows, columns, values
 
 
 def _packed(table: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
