@@ -1,10 +1,12 @@
-"""augrec's recommenders; the clock runs from the table of ids on, indexing included. Items and users are given where there are any."""
+"""augrec's recommenders, from the table of ids on. Items and users are given where there are any."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
-from _task import Fit, Model, Rank, Task, main
+from _task import Fit, Model, Rank, Task, data_stands, main
 
 from augrec.component import available
 from augrec.recommenders.base import find
@@ -17,7 +19,15 @@ def model(name: str) -> Model:
         known = {side: pl.read_parquet(file) for side, file in files.items() if file.exists()}
 
         def fit() -> Rank:
-            fitted = find(name)(task.settings | threads, seed=task.seed).fit(task.train, **known)
+            fitted = find(name)(task.settings | threads, seed=task.seed)
+            learn = fitted._fit
+
+            def begin(*indexed: Any) -> None:
+                data_stands()
+                learn(*indexed)
+
+            fitted._fit = begin  # type: ignore[method-assign]
+            fitted.fit(task.train, **known)
 
             def rank() -> np.ndarray:
                 met = pl.Series(
