@@ -143,3 +143,12 @@ def test_products_of_vectors_are_the_scores(fitted):
     histories = Histories.from_lists(pl.Series([["i00", "i08"], ["i01"]]), fitted.items)
     products = fitted.user_factors(histories) @ fitted.item_factors().T
     np.testing.assert_allclose(products, fitted.score(histories), rtol=1e-4, atol=1e-5)
+
+
+def test_listed_items_and_their_row_of_the_catalogue_are_read_alike():
+    torch.manual_seed(1)
+    writer = Writer(N_ITEMS, GameConfig(noise=8))
+    items = torch.tensor([[7, 3, 39, -1], [12, -1, -1, -1], [0, 1, 2, 3]])
+    row = torch.zeros(3, N_ITEMS + 1).scatter_(1, items.where(items >= 0, N_ITEMS), 1.0)[:, :N_ITEMS]
+    noise = torch.randn(3, 8)
+    torch.testing.assert_close(writer.state_of(items, noise), writer.state(row, noise))

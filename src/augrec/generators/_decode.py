@@ -20,8 +20,8 @@ def gumbel_top_k(logits: Tensor, lengths: np.ndarray, random: torch.Generator) -
     """
     if not len(lengths):
         return np.empty(0, np.int64)
-    gumbel = -torch.empty_like(logits).exponential_(generator=random).log()
-    best = torch.topk(logits + gumbel, int(lengths.max()), dim=1).indices  # (B, longest)
+    noisy = torch.empty_like(logits).exponential_(generator=random).log_().neg_().add_(logits)
+    best = torch.topk(noisy, int(lengths.max()), dim=1).indices  # (B, longest)
     wanted = (
         torch.arange(best.shape[1], device=best.device)
         < torch.as_tensor(lengths, device=best.device)[:, None]

@@ -42,9 +42,11 @@ def perceptron(width: int, hidden: int, out: int) -> nn.Sequential:
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) -> None:
     """One step of a module's weights; an adversary that the loss goes through keeps its own untouched."""
-    optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=list(module.parameters()))  # the other network's gradients would be thrown away
     optimizer.step()
+    optimizer.zero_grad(
+        set_to_none=True
+    )  # at once: gradients of a large catalogue take as much memory as its weights
 
 
 def to_arrays(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:

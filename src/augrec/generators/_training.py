@@ -113,6 +113,7 @@ class _Training:
                 continue
             rows += self._waiting
             self._tell()
+            self._good = None  # two at once would be the most memory of all
             self._good = state_of(course, self._step, rows, self._seen)
             if leads():
                 self._checkpoints.write(self._good, now=self._step == self._steps)

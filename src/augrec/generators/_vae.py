@@ -102,7 +102,7 @@ class Descent:
     def on(self, losses: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Take a step on the mean of `losses`, which gives each user's loss and KL; tells both means."""
         loss, kl = (each.mean() for each in losses(self._network))
-        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
         return {"loss": loss.detach(), "kl": kl.detach()}

@@ -17,6 +17,7 @@ from augrec.generators._conditions import WHERE, Conditions
 from augrec.generators._course import Course
 from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._lesson import Lesson
+from augrec.generators._memory import check_memory
 from augrec.generators._modules import from_arrays, to_arrays
 from augrec.generators._networks import Average
 from augrec.generators._training import fingerprint, train
@@ -29,6 +30,8 @@ from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 _CELLS = 2**24
+_NUMBERS_AT_ONCE = 18
+"""For each user and item of a batch, while a step is taken: measured."""
 ITEMS = "items"
 """The condition that names what everybody begins with."""
 
@@ -67,6 +70,14 @@ class Cfgan(Generator):
     def _fit(self, lesson: Lesson) -> None:
         interactions, config = lesson.interactions, self.config
         self.items = ItemIndex(interactions[C.ITEM])
+        check_memory(
+            self.name(),
+            device(),
+            len(self.items),
+            learnt=2 * (config.hidden + config.critic_hidden),
+            averaged=2 * config.hidden,
+            batch=_NUMBERS_AT_ONCE * config.batch_size,
+        )
         histories = Histories.from_interactions(interactions, self.items)
         matrix = histories.matrix()
         met = np.asarray((matrix > 0).sum(0)).ravel()
@@ -151,13 +162,13 @@ class Cfgan(Generator):
         for start in range(0, len(lengths), size):
             wanted = torch.from_numpy(lengths[start : start + size]).to(where)
             noise = torch.randn(len(wanted), self.config.noise, generator=random, device=where)
-            place = torch.full((len(wanted), len(self.items)), _UNWRITTEN, dtype=torch.int64, device=where)
-            _take(place, first.expand(len(wanted), -1), wanted.clamp(max=head), random)
-            while (have := (place < _UNWRITTEN).sum(1)).lt(wanted).any():
-                scores = self.network.write(self.network.state((place < _UNWRITTEN).float(), noise))
-                _take(place, scores, torch.minimum(2 * have, wanted), random)
-            order = place.argsort(dim=1, stable=True)
-            parts.append(order[torch.arange(len(self.items), device=where) < wanted[:, None]].cpu().numpy())
+            written = torch.full((len(wanted), int(wanted.max())), -1, device=where)
+            have = wanted.clamp(max=head)
+            _take(written, first.expand(len(wanted), -1), have, random)
+            while have.lt(wanted).any():
+                have = torch.minimum(2 * have, wanted)
+                _take(written, self.network.write(self.network.state_of(written, noise)), have, random)
+            parts.append(written[written >= 0].cpu().numpy())
         return np.concatenate(parts)
 
     def _state(self) -> dict[str, np.ndarray]:
@@ -176,23 +187,21 @@ class Cfgan(Generator):
         from_arrays(state, {"network": self.network})
 
 
-_UNWRITTEN = 2**31
-
-
-def _take(place: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, random: torch.Generator) -> None:
+def _take(written: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, random: torch.Generator) -> None:
     """Write items into profiles until each has `upto`, int64 (B,), by Gumbel-top-k (arXiv 1903.06059).
 
     Args:
-        place: when each item was written, int64 (B, n_items), `_UNWRITTEN` where it was not; changed.
+        written: items in the order they were written, int64 (B, longest), -1 behind them; changed.
         scores: float32 (B, n_items), not normalised.
         upto: at least as many as there are.
         random: on the device.
     """
-    have = (place < _UNWRITTEN).sum(1)
-    gumbel = -torch.empty_like(scores).exponential_(generator=random).log()
-    drawn = (scores + gumbel).masked_fill(place < _UNWRITTEN, -torch.inf)
-    most = int((upto - have).max())
-    best = drawn.topk(most, dim=1).indices  # (B, most)
-    new = torch.arange(most, device=place.device) < (upto - have)[:, None]
-    when = torch.where(new, have[:, None] + torch.arange(most, device=place.device), place.gather(1, best))
-    place.scatter_(1, best, when)
+    have = (written >= 0).sum(1)
+    noisy = torch.empty_like(scores).exponential_(generator=random).log_().neg_().add_(scores)
+    row, place = (written >= 0).nonzero(as_tuple=True)
+    noisy[row, written[row, place]] = -torch.inf
+    best = noisy.topk(int((upto - have).max()), dim=1).indices
+    row, number = (torch.arange(best.shape[1], device=best.device) < (upto - have)[:, None]).nonzero(
+        as_tuple=True
+    )
+    written[row, have[row] + number] = best[row, number]

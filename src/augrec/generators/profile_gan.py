@@ -21,6 +21,7 @@ from augrec.generators._course import Course
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._lesson import Lesson
+from augrec.generators._memory import check_memory
 from augrec.generators._modules import Device, chosen_device, descend, from_arrays, to_arrays
 from augrec.generators._training import fingerprint, train
 from augrec.generators._watch import LOOK_AT_USERS, look
@@ -30,6 +31,8 @@ from augrec.seeds import derive, rng
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
 _PACKINGS = 8
+_NUMBERS_AT_ONCE = 20
+"""For each user and item of a batch, while the critic takes a step: measured."""
 
 
 class ProfileGanConfig(ComponentConfig):
@@ -92,6 +95,7 @@ class ProfileGan(Generator):
     def _fit(self, lesson: Lesson) -> None:
         interactions, users = lesson.interactions, lesson.users
         self.items = ItemIndex(interactions[C.ITEM])
+        self._check_memory()
         histories = Histories.from_interactions(interactions, self.items)
         matrix = histories.matrix()
         self.conditions = Conditions.of(
@@ -114,6 +118,17 @@ class ProfileGan(Generator):
                 lesson=lesson,
                 fingerprint=fingerprint(self, lesson),
             )
+
+    def _check_memory(self) -> None:
+        config = self.config
+        check_memory(
+            self.name(),
+            self._device(),
+            len(self.items),
+            learnt=(1 + config.packing) * config.hidden,
+            averaged=config.hidden,
+            batch=_NUMBERS_AT_ONCE * config.batch_size,
+        )
 
     def _begin(self, matrix: sp.csr_matrix, gentler: float) -> Course:
         """A fresh training, its learning rates multiplied by `gentler`."""

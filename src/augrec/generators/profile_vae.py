@@ -23,6 +23,7 @@ from augrec.generators._course import Course
 from augrec.generators._decode import gumbel_top_k
 from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._lesson import Lesson
+from augrec.generators._memory import check_memory
 from augrec.generators._modules import Device, chosen_device, from_arrays, to_arrays
 from augrec.generators._privacy import Budget, PrivacyConfig, secret_seed
 from augrec.generators._private_counts import PUBLIC, private_counts
@@ -35,6 +36,8 @@ from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
+_NUMBERS_AT_ONCE = 10
+"""For each user and item of a batch, while a step is taken: measured."""
 _CODES = ("code_mean", "code_log_variance")
 
 
@@ -151,6 +154,14 @@ class ProfileVae(Generator):
             counts = self._count_privately(lesson, config.privacy)
         self.items, self.conditions, self.details = counts.items, counts.conditions, counts.details
         self.shares = counts.shares.astype(np.float32)
+        check_memory(
+            self.name(),
+            self._device(),
+            len(self.items),
+            learnt=2 * config.hidden,
+            averaged=2 * config.hidden,
+            batch=_NUMBERS_AT_ONCE * config.batch_size,
+        )
         _logger.info(
             "%d users, %d items, condition of width %d, on %s",
             *counts.matrix.shape,
@@ -194,7 +205,7 @@ class ProfileVae(Generator):
         network.start_at(self.shares)
         average = networks.Average(network, config.average)
         self.network = cast(ProfileAutoencoder, average.module)
-        optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * gentler)
+        optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * gentler, fused=True)
         random = self._random(derive(self.seed, "training"))
         people, conditions = (
             networks.Rows(counts.matrix, device),

@@ -81,6 +81,18 @@ class Writer(nn.Module):
         read = self.read(F.normalize(x, dim=1))
         return torch.tanh(read if noise is None else read + self.vary(noise))
 
+    def state_of(self, items: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """The same for listed items, without a table of people × catalogue.
+
+        Args:
+            items: int64 (B, longest), distinct ones in a row; -1 is none, and each row has some.
+            noise: (B, width).
+        """
+        there = items >= 0
+        n = there.sum(1)
+        sums = F.embedding_bag(items[there], self.read.weight.T, n.cumsum(0) - n, mode="sum")
+        return torch.tanh(sums / n[:, None].sqrt() + self.read.bias + self.vary(noise))
+
     def twins(self, x: torch.Tensor) -> torch.Tensor:
         """Logits for the same part of x under two draws of noise, (2, B, n_items)."""
         read = self.read(F.dropout(F.normalize(x, dim=1), self.dropout))
@@ -170,6 +182,6 @@ class Game:
         return real, real + beside, zeros.float(), counts
 
     def _update(self, name: str, network: nn.Module, loss: torch.Tensor) -> None:
-        self.optimisers[name].zero_grad()
         loss.backward(inputs=list(network.parameters()))  # the other's gradients would be thrown away
         self.optimisers[name].step()
+        self.optimisers[name].zero_grad()

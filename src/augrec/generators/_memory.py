@@ -1,0 +1,62 @@
+"""Whether a training that holds batches of users × items can fit in memory at all: told before it begins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from augrec.errors import ConfigError
+
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_BYTES = 4
+
+
+def check_memory(
+    generator: str, where: torch.device, n_items: int, *, learnt: int, averaged: int, batch: int
+) -> None:
+    """Refuse a training that is certain to run out of memory.
+
+    A weight that learns is held with Adam's two moments, and all three once more in the state that training falls back to,
+    which is kept on the CPU; an average is held twice too. Gradients, the data and what else runs are not counted, so that no
+    training is refused which might fit.
+
+    Args:
+        generator: its name.
+        where: the device.
+        n_items: size of the catalogue.
+        learnt: weights for each item, of all networks.
+        averaged: how many of them are averaged.
+        batch: numbers held at once for each item while a step is taken.
+
+    Raises:
+        ConfigError: it needs more than the device or the machine has, whatever else runs there.
+    """
+    active = 3 * learnt + averaged + batch
+    needs = {torch.device("cpu"): 3 * learnt + averaged}
+    needs[where] = needs.get(where, 0) + active
+    for device, numbers in needs.items():
+        needed, there = _BYTES * n_items * numbers, memory(device)
+        if needed > there:
+            raise ConfigError(
+                f"training {generator} for {n_items:,} items needs about {_gib(needed)}, {device} has {_gib(there)}",
+                where=f"params.yaml, generators.{generator}: hidden and batch_size",
+                fix="lower them, raise prepare.min_item_interactions, or take latent_gan, item_gan or sequence_gan, "
+                "which hold no batches of users × items",
+            )
+
+
+def memory(device: torch.device) -> int:
+    """Bytes that a device has in all; of the CPU's what this process is allowed (its cgroup, as in a container)."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in map(Path, _CGROUPS):
+        if path.exists() and (text := path.read_text(encoding="ascii").strip()).isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"

@@ -1,0 +1,25 @@
+"""What is said of a training's memory before it begins."""
+
+import pytest
+import torch
+
+from augrec.errors import ConfigError
+from augrec.generators._memory import check_memory, memory
+
+CPU = torch.device("cpu")
+
+
+def test_a_training_may_take_all_the_memory_there_is_and_no_more():
+    n_items = memory(CPU) // 4 // 100  # so many items with a hundred numbers each fill it
+    check_memory("it", CPU, n_items, learnt=12, averaged=3, batch=22)  # 6 × 12 + 2 × 3 + 22
+    with pytest.raises(ConfigError, match="training it for"):
+        check_memory("it", CPU, n_items, learnt=12, averaged=3, batch=24)
+
+
+@pytest.mark.parametrize("part", ["learnt", "averaged", "batch"])
+def test_the_error_names_what_is_needed_and_what_is_there(part):
+    numbers = {"learnt": 0, "averaged": 0, "batch": 0, part: 10**9}
+    with pytest.raises(
+        ConfigError, match=rf"1,000 items needs about .* GiB, cpu has {memory(CPU) / 2**30:,.1f} GiB"
+    ):
+        check_memory("it", CPU, 1_000, **numbers)
