@@ -42,6 +42,7 @@ KINDS = {
     "truncation": "real",
     "latent_gan": "generated",
 }
+LITTLE = {"steps": 100, "batch_size": 16, "hidden": 64}
 _POSITIVE = {"view": None}
 _ITEMS_FOR_EACH_MET = 1.15
 _DRAWN = 1000
@@ -94,11 +95,11 @@ def prepare_evidence(where: Path, wanted: int) -> Size:
     return _size(folder)
 
 
-def generator_costs(where: Path, name: str, n_items: int) -> dict[str, float]:
-    """Training and drawing, with the settings of params.yaml."""
+def generator_costs(where: Path, name: str, n_items: int, **settings: int) -> dict[str, float]:
+    """Training and drawing, with the settings of params.yaml but for those given."""
     folder = where / f"catalogue-{n_items}"
     train, items = pl.read_parquet(folder / "train.parquet"), pl.read_parquet(folder / "items.parquet")
-    config = PARAMS["generators"].get(name) or {}
+    config = (PARAMS["generators"].get(name) or {}) | settings
     find(name)({**config, "steps": 2}).fit(train.head(500)).sample(2)  # what is loaded once is not counted
     generator = find(name)(config, seed=SEED)
     curve: list[tuple[float, float]] = []
@@ -114,6 +115,11 @@ def generator_costs(where: Path, name: str, n_items: int) -> dict[str, float]:
     began = time.perf_counter()
     generator.sample(_DRAWN, seed=1)
     return costs | {"drawn_per_s": _DRAWN / (time.perf_counter() - began)}
+
+
+def costs_in_little(where: Path, name: str, n_items: int) -> dict[str, float]:
+    """The same with few steps, small batches and narrow layers, so that a million items fit."""
+    return generator_costs(where, name, n_items, **LITTLE)
 
 
 def audit_costs(where: Path, name: str, wanted: int) -> dict[str, float]:
@@ -168,7 +174,7 @@ def gate_costs(where: Path, name: str, n_users: int) -> dict[str, float]:
 
 
 CELLS: dict[str, Callable[[Path, str, int], dict[str, float]]] = {
-    "generators": generator_costs, "audit": audit_costs, "gate": gate_costs
+    "generators": generator_costs, "little": costs_in_little, "audit": audit_costs, "gate": gate_costs
 }  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
     python -m benchmarks.catalogue                                           # everything
     python -m benchmarks.catalogue --parts generators --generators latent_gan --items 1000 1000000
+    python -m benchmarks.catalogue --parts dense                             # writes a table of its own, as the first does
 
-Every cell is a process of its own, which is given data that lies ready. Slopes are those of log cost over log size since the
-size before: 1 is linear, and above 1 would grow faster than the data. Shops: a user for every five items, 20 views each. The
-profile generators hold a weight for each item and each hidden unit, and batches of users × items: they are made for
-catalogues of some ten thousand items and are measured up to there; the latent GAN is the one for more.
+Every cell is a process of its own, which is given data that lies ready; a cell that the same code has measured is not measured
+again. Slopes are those of log cost over log size since the size before: 1 is linear, and above 1 would grow faster than the
+data. Shops: a user for every five items, 20 views each. The dense generators hold a weight for each item and each hidden unit,
+and batches of users × items: with the settings of params.yaml they are made for catalogues of some ten thousand items, and
+are measured up to a hundred thousand; for a million their batches and layers are made small, at every size alike.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from augrec.component import available
-from benchmarks import _costs, tables
+from benchmarks import _costs, kept, tables
 from benchmarks.environments import WHERE
 
-MOST_ITEMS = {"latent_gan": 1_000_000, "item_gan": 1_000_000, "sequence_gan": 1_000_000}
-MOST_ITEMS_OF_OTHERS = 10_000
-PARTS = ("generators", "audit", "gate")
+DENSE = ("cfgan", "profile_gan", "profile_vae")
+MOST_ITEMS_OF_DENSE = 100_000
+FILES = {"catalogue": ("generators", "audit", "gate"), "catalogue-dense": ("dense",)}
+PARTS = [part for parts in FILES.values() for part in parts]
 
 
 def main() -> None:
@@ -35,14 +38,16 @@ def main() -> None:
         part, name, size = given.cell
         print(json.dumps(_costs.CELLS[part](given.where, name, int(size))))
         return
-    written = {"generators": _generators, "audit": _audit, "gate": _gate}
-    parts = [text for part in given.parts for text in written[part](given)]
+    written = {"generators": _generators, "audit": _audit, "gate": _gate, "dense": _dense}
     command = tables.command_line("benchmarks.catalogue")
-    note = (
-        f"One thread. Load average {os.getloadavg()[0]:.0f} at the end: CPU seconds are the cost, and profiles per second, which "
-        "are of the clock, would be more on an idle machine."
-    )
-    tables.write("catalogue", "Cost against size", [*parts, note], command, tables.own_versions())
+    for file, parts in FILES.items():
+        texts = [text for part in parts if part in given.parts for text in written[part](given)]
+        note = (
+            f"One thread. Load average {os.getloadavg()[0]:.0f} at the end: CPU seconds are the cost, and profiles per second, "
+            "which are of the clock, would be more on an idle machine."
+        )
+        if texts:
+            tables.write(file, "Cost against size", [*texts, note], command, tables.own_versions())
 
 
 def _arguments() -> argparse.Namespace:
@@ -50,7 +55,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     generators = available("augrec.generators")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--generators", nargs="+", default=generators, choices=generators)
     parser.add_argument("--items", nargs="+", type=int, default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument(
@@ -66,14 +71,34 @@ def _arguments() -> argparse.Namespace:
 
 
 def _generators(given: argparse.Namespace) -> list[str]:
+    names = [name for name in given.generators if name not in DENSE]
+    return ["## Generators", _costs_of_generators(given, "generators", names, given.items)]
+
+
+def _dense(given: argparse.Namespace) -> list[str]:
+    names = [name for name in given.generators if name in DENSE]
+    sizes = [n_items for n_items in given.items if n_items <= MOST_ITEMS_OF_DENSE]
+    told = ", ".join(f"`{key}` {value}" for key, value in _costs.LITTLE.items())
+    return [
+        "## Dense generators, in little",
+        f"With the settings of params.yaml but for {told}.",
+        _costs_of_generators(given, "little", names, given.items),
+        "## Dense generators, as params.yaml has them",
+        "Not measured at a million items, for time: CPU seconds and MiB are to be taken ten times. A training that cannot fit in "
+        "the machine's memory is refused before it begins.",
+        _costs_of_generators(given, "generators", names, sizes),
+    ]
+
+
+def _costs_of_generators(
+    given: argparse.Namespace, part: str, names: Sequence[str], sizes: Sequence[int]
+) -> str:
     rows = []
-    for name in given.generators:
+    for name in names:
         before = None
-        for n_items in given.items:
-            if n_items > MOST_ITEMS.get(name, MOST_ITEMS_OF_OTHERS):
-                continue
+        for n_items in sizes:
             size = _costs.prepare_shop(given.where, n_items)
-            found = _cell(given, "generators", name, n_items)
+            found = _cell(given, part, name, n_items)
             rows.append(
                 [
                     name,
@@ -86,7 +111,7 @@ def _generators(given: argparse.Namespace) -> list[str]:
             before = None if found is None else {**found, "size": size.interactions}
     header = ["generator", "items met", "interactions", "training, CPU s", "slope", "training, MiB", "slope",
               "profiles/s in training steps", "profiles/s drawn"]  # fmt: skip
-    return ["## Generators", tables.markdown(header, rows)]
+    return tables.markdown(header, rows)
 
 
 def _audit(given: argparse.Namespace) -> list[str]:
@@ -119,7 +144,11 @@ def _gate(given: argparse.Namespace) -> list[str]:
 
 
 def _cell(given: argparse.Namespace, part: str, name: str, size: int) -> dict[str, float] | None:
-    """The costs that a fresh process finds; None where it fails or takes too long, which is told."""
+    """The costs that a fresh process finds or has found; None where it fails or takes too long, which is told."""
+    path = kept.folder("catalogue", _costs.__file__) / f"{part}-{name}-{size}.json"
+    if path.exists():
+        known: dict[str, float] = json.loads(path.read_text())
+        return known
     command = [
         sys.executable,
         "-m",
@@ -144,6 +173,8 @@ def _cell(given: argparse.Namespace, part: str, name: str, size: int) -> dict[st
         print(f"{name} {size:,} failed: {error.stderr[-2000:]}", flush=True)
         return None
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found))
     print(part, name, f"{size:,}", {key: round(value, 2) for key, value in found.items()}, flush=True)
     return found
 
