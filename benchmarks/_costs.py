@@ -45,7 +45,6 @@ KINDS = {
 LITTLE = {"steps": 100, "batch_size": 16, "hidden": 64}
 _POSITIVE = {"view": None}
 _ITEMS_FOR_EACH_MET = 1.15
-_DRAWN = 1000
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,10 @@ def prepare_evidence(where: Path, wanted: int) -> Size:
     return _size(folder)
 
 
-def generator_costs(where: Path, name: str, n_items: int, **settings: int) -> dict[str, float]:
-    """Training and drawing, with the settings of params.yaml but for those given."""
+def generator_costs(
+    where: Path, name: str, n_items: int, drawn: int = 1000, **settings: int
+) -> dict[str, float]:
+    """Training and drawing so many, with the settings of params.yaml but for those given."""
     folder = where / f"catalogue-{n_items}"
     train, items = pl.read_parquet(folder / "train.parquet"), pl.read_parquet(folder / "items.parquet")
     config = (PARAMS["generators"].get(name) or {}) | settings
@@ -113,13 +114,13 @@ def generator_costs(where: Path, name: str, n_items: int, **settings: int) -> di
     if len(steps):
         costs["trained_per_s"] = float(np.median(steps / moments)) * generator.config.batch_size
     began = time.perf_counter()
-    generator.sample(_DRAWN, seed=1)
-    return costs | {"drawn_per_s": _DRAWN / (time.perf_counter() - began)}
+    generator.sample(drawn, seed=1)
+    return costs | {"drawn_per_s": drawn / (time.perf_counter() - began)}
 
 
 def costs_in_little(where: Path, name: str, n_items: int) -> dict[str, float]:
     """The same with few steps, small batches and narrow layers, so that a million items fit."""
-    return generator_costs(where, name, n_items, **LITTLE)
+    return generator_costs(where, name, n_items, drawn=100, **LITTLE)
 
 
 def audit_costs(where: Path, name: str, wanted: int) -> dict[str, float]:

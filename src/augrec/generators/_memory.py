@@ -11,16 +11,17 @@ from augrec.errors import ConfigError
 
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _BYTES = 4
+_USABLE = 0.9
 
 
 def check_memory(
     generator: str, where: torch.device, n_items: int, *, learnt: int, averaged: int, batch: int
 ) -> None:
-    """Refuse a training that is certain to run out of memory.
+    """Refuse a training that would run out of memory.
 
-    A weight that learns is held with Adam's two moments, and all three once more in the state that training falls back to,
-    which is kept on the CPU; an average is held twice too. Gradients, the data and what else runs are not counted, so that no
-    training is refused which might fit.
+    A weight that learns is held with its gradient and Adam's two moments; the weight and the moments once more in the state
+    that training falls back to, which is kept on the CPU. An average is held twice too. A tenth of the memory is left to the
+    data and the process itself; what else runs there is not looked at.
 
     Args:
         generator: its name.
@@ -31,14 +32,14 @@ def check_memory(
         batch: numbers held at once for each item while a step is taken.
 
     Raises:
-        ConfigError: it needs more than the device or the machine has, whatever else runs there.
+        ConfigError: it needs more than the device or the machine has.
     """
-    active = 3 * learnt + averaged + batch
+    active = 4 * learnt + averaged + batch
     needs = {torch.device("cpu"): 3 * learnt + averaged}
     needs[where] = needs.get(where, 0) + active
     for device, numbers in needs.items():
         needed, there = _BYTES * n_items * numbers, memory(device)
-        if needed > there:
+        if needed > _USABLE * there:
             raise ConfigError(
                 f"training {generator} for {n_items:,} items needs about {_gib(needed)}, {device} has {_gib(there)}",
                 where=f"params.yaml, generators.{generator}: hidden and batch_size",

@@ -30,7 +30,7 @@ from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 _CELLS = 2**24
-_NUMBERS_AT_ONCE = 18
+_NUMBERS_AT_ONCE = 19
 """For each user and item of a batch, while a step is taken: measured."""
 ITEMS = "items"
 """The condition that names what everybody begins with."""

@@ -31,7 +31,7 @@ from augrec.seeds import derive, rng
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
 _PACKINGS = 8
-_NUMBERS_AT_ONCE = 20
+_NUMBERS_AT_ONCE = 22
 """For each user and item of a batch, while the critic takes a step: measured."""
 
 

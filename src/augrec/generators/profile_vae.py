@@ -36,7 +36,7 @@ from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
-_NUMBERS_AT_ONCE = 10
+_NUMBERS_AT_ONCE = 6
 """For each user and item of a batch, while a step is taken: measured."""
 _CODES = ("code_mean", "code_log_variance")
 
