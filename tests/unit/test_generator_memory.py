@@ -1,4 +1,7 @@
-"""What is said of a training's memory before it begins."""
+"""What is said of a training's memory before it begins, and that freed memory is used again."""
+
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -23,3 +26,20 @@ def test_the_error_names_what_is_needed_and_what_is_there(part):
         ConfigError, match=rf"1,000 items needs about .* GiB, cpu has {memory(CPU) / 2**30:,.1f} GiB"
     ):
         check_memory("it", CPU, 1_000, **numbers)
+
+
+def test_freed_memory_is_taken_again_without_asking_the_kernel():
+    code = (
+        "import resource, torch\n"
+        "from augrec.generators._memory import keep_freed_memory\n"
+        "def pages():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(10): torch.ones(2**24)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "mapped = pages()\n"
+        "keep_freed_memory()\n"
+        "print(mapped, (pages(), pages())[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    mapped, kept = map(int, done.stdout.split())
+    assert kept < mapped / 10, "ten tensors of 64 MiB one after another"

@@ -14,6 +14,7 @@ from augrec.generators._checkpoints import Checkpoints, fingerprint, put_back, s
 from augrec.generators._course import Course
 from augrec.generators._hardware import CaptureError, Engine, leads
 from augrec.generators._lesson import Lesson
+from augrec.generators._memory import keep_freed_memory
 from augrec.generators._watch import Trouble, Watch, look_at_real
 
 __all__ = ["fingerprint", "train"]
@@ -55,6 +56,7 @@ def train(
     Raises:
         RefusedError: training broke at every attempt; says what was seen.
     """
+    keep_freed_memory()
     engine = Engine(lesson.hardware)
     engine.launch()
     training = _Training(name, steps, log_every, lesson, engine, Checkpoints(lesson.checkpoints, fingerprint))
