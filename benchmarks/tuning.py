@@ -196,7 +196,7 @@ def main() -> None:
             "items": train["item_id"].n_unique(),
         }
         data = results.setdefault(
-            name, {"source": spec.partition(":")[0], "counts": counts, "recommenders": {}}
+            name, {"source": Path(spec.partition(":")[2]).name, "counts": counts, "recommenders": {}}
         )
         data["budget"] = f"{words.trials} trials, {words.seconds:g} s"
         for recommender in words.recommenders or [key for key, space in config.spaces.items() if space]:
