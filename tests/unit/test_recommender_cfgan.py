@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from augrec.data.histories import Histories
-from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
+from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer, apart, together
 from augrec.recommenders._vae import Batch
 from augrec.recommenders.base import find
 from augrec.recommenders.cfgan import Cfgan
@@ -152,3 +152,31 @@ def test_listed_items_and_their_row_of_the_catalogue_are_read_alike():
     row = torch.zeros(3, N_ITEMS + 1).scatter_(1, items.where(items >= 0, N_ITEMS), 1.0)[:, :N_ITEMS]
     noise = torch.randn(3, 8)
     torch.testing.assert_close(writer.state_of(items, noise), writer.state(row, noise))
+
+
+def test_several_generators_are_one_whose_logits_are_their_means():
+    torch.manual_seed(1)
+    config, x, noise = GameConfig(hidden=6, noise=3), (torch.rand(5, 9) < 0.5).float(), torch.randn(5, 3)
+    writers = [Writer(9, config) for _ in range(3)]
+    for number, writer in enumerate(writers):
+        writer.start_at(np.full(9, 0.1 * (1 + number), np.float32))
+    one = together(writers, config)
+    logits = torch.stack([writer.write(writer.state(x, noise)) for writer in writers])
+    torch.testing.assert_close(one.write(one.state(x, noise)), logits.mean(0))
+    for part, writer in zip(apart(one, config, 3), writers, strict=True):
+        torch.testing.assert_close(part.read.weight, writer.read.weight)
+        torch.testing.assert_close(part.write.weight, writer.write.weight)
+        assert part.write.weight.requires_grad and part.write.weight is not one.write.weight
+
+
+def test_generators_learn_apart_and_the_first_of_several_is_no_copy_of_the_others():
+    several = fit(generators=3, steps=30, eval_every=30)
+    assert several.user_factors(Histories.from_lists(pl.Series([["i00"]]), several.items)).shape == (
+        1,
+        3 * 32 + 1,
+    )
+    parts = apart(several._network, several.config, 3)
+    assert not torch.allclose(parts[0].read.weight, parts[1].read.weight, atol=0.01)
+    again = find("cfgan")(QUICK | {"generators": 3, "steps": 30, "eval_every": 30}, seed=5).fit(tastes())
+    for name, array in several._model_state().items():
+        assert np.array_equal(array, again._model_state()[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from augrec.recommenders._vae import Batch
 
 _BETAS = (0.5, 0.99)
 """Of Adam: little momentum, as the two networks chase each other."""
+_HIDDEN = {"read.weight": 0, "read.bias": 0, "vary.weight": 0, "write.weight": 1}
+"""Which way a generator's hidden units lie in its weights."""
 _DULL = 10.0
 """Weight of the variety that lacks: enough to be had, as the losses are of order one."""
 
@@ -56,13 +59,13 @@ class Writer(nn.Module):
 
     ITEM_PARAMETERS: ClassVar = {"read.weight": 1, "write.weight": 0, "write.bias": 0}
 
-    def __init__(self, n_items: int, config: GameConfig) -> None:
+    def __init__(self, n_items: int, config: GameConfig, n: int = 1) -> None:
         super().__init__()
-        self.dropout = config.dropout
-        self.read = nn.Linear(n_items, config.hidden)
+        self.dropout, hidden = config.dropout, n * config.hidden
+        self.read = nn.Linear(n_items, hidden)
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a layer without inputs
-            self.vary = nn.Linear(config.noise, config.hidden, bias=False)
-        self.write = nn.Linear(config.hidden, n_items)
+            self.vary = nn.Linear(config.noise, hidden, bias=False)
+        self.write = nn.Linear(hidden, n_items)
         for layer in (self.read, self.vary, self.write) if config.noise else (self.read, self.write):
             nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(self.read.bias)
@@ -98,6 +101,33 @@ class Writer(nn.Module):
         read = self.read(F.dropout(F.normalize(x, dim=1), self.dropout))
         noise = torch.randn(2, len(x), self.vary.in_features, device=x.device)
         return self.write(torch.tanh(read + self.vary(noise)))
+
+
+def together(writers: Sequence[Writer], config: GameConfig) -> Writer:
+    """One generator, n times as wide, whose logits are the means of those of n: side by side, the last layer over n."""
+    states = [writer.state_dict() for writer in writers]
+    stacked = {name: torch.cat([state[name] for state in states], dim) for name, dim in _HIDDEN.items()}
+    stacked["write.weight"] /= len(writers)
+    stacked["write.bias"] = torch.stack([state["write.bias"] for state in states]).mean(0)
+    return _holding(stacked, config, len(writers))
+
+
+def apart(writer: Writer, config: GameConfig, n: int) -> list[Writer]:
+    """The n generators whose means `writer` gives, each of config.hidden units; copies."""
+    whole = writer.state_dict()
+    chunks = {name: whole[name].chunk(n, dim) for name, dim in _HIDDEN.items()}
+    parts = [{name: chunk[number].clone() for name, chunk in chunks.items()} for number in range(n)]
+    for part in parts:
+        part["write.weight"] *= n
+        part["write.bias"] = whole["write.bias"].clone()
+    return [_holding(part, config, 1) for part in parts]
+
+
+def _holding(weights: dict[str, torch.Tensor], config: GameConfig, n: int) -> Writer:
+    with torch.device("meta"):  # nothing is drawn for weights that are there
+        writer = Writer(len(weights["write.bias"]), config, n)
+    writer.load_state_dict(weights, assign=True)
+    return writer
 
 
 class Critic(nn.Module):

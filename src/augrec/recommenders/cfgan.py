@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from augrec.data.histories import Histories
-from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
+from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer, apart, together
 from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
 from augrec.recommenders._torch import device, with_column
 from augrec.recommenders._vae import Examples
 
 
 class CfganConfig(GameConfig, NeuralConfig):
-    """The rules of the game, and a training loop of a fixed length."""
+    """The rules of the game, how many play it, and a training loop of a fixed length."""
+
+    generators: int = Field(1, ge=1)
+    """So many learn at once, each from a beginning of its own and against a critic of its own; the means of their logits are
+    what is scored (deep ensembles, Lakshminarayanan, Pritzel, Blundell 2017). Time and memory are in proportion."""
 
 
 class Cfgan(NeuralRecommender):
@@ -27,7 +31,7 @@ class Cfgan(NeuralRecommender):
     """
 
     Config = CfganConfig
-    architecture = ("hidden", "noise")
+    architecture = ("hidden", "noise", "generators")
 
     _network: Writer
 
@@ -35,14 +39,15 @@ class Cfgan(NeuralRecommender):
         self._network.start_at(self.popularity * len(histories.items) / len(histories))
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
-        config, writer = self.config, copy.deepcopy(self._network).train()
-        critic = Critic(len(self.items), config.critic_hidden).to(device())
-        game, examples = Game(writer, critic, config), Examples(histories, device())
+        config, examples = self.config, Examples(histories, device())
+        writers = [writer.train() for writer in apart(self._network, config, config.generators)]
+        critics = [Critic(len(self.items), config.critic_hidden).to(device()) for _ in writers]
+        games = [Game(*players, config) for players in zip(writers, critics, strict=True)]
         batches = examples.batches(config.batch_size, config.steps, config.truncate)
         for step, batch in enumerate(batches, start=1):
-            losses = game.step(batch)
-            self._follow(writer, max(1 - config.average, 9 / (step + 9)))
-            yield torch.stack([losses[name] for name in self._losses()])
+            losses = [game.step(batch) for game in games]
+            self._follow(together(writers, config), max(1 - config.average, 9 / (step + 9)))
+            yield torch.stack([torch.stack([one[name] for one in losses]).mean() for name in self._losses()])
 
     def _losses(self) -> Sequence[str]:
         return ["loss", "critic", "zeros", "variety"]
@@ -68,4 +73,5 @@ class Cfgan(NeuralRecommender):
         return with_column(states, states.new_ones(len(states)))
 
     def _build(self) -> Writer:
-        return Writer(len(self.items), self.config).to(device())
+        n = self.config.generators
+        return together([Writer(len(self.items), self.config) for _ in range(n)], self.config).to(device())
