@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from augrec.orchestration.environment import USER, password
 from augrec.settings import Settings
 
 DONE = {"success", "failed"}
+_PAUSES_S = (1.0, 3.0)
+"""Before a call that Airflow failed on is made again: on SQLite its API may wait for a lock that it holds itself."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Airflow:
         """
         self.wait_for_dag(dag)
         self._call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
-        body = {"logical_date": None, "conf": dict(conf or {}), **({"dag_run_id": run_id} if run_id else {})}
+        # named here, so that a call made again cannot start a second run
+        run_id = run_id or f"manual__{datetime.now(UTC).isoformat()}"
+        body = {"logical_date": None, "conf": dict(conf or {}), "dag_run_id": run_id}
         return self._call("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"]
 
     def wait_for_dag(self, dag: str, timeout_s: float = 120.0) -> None:
@@ -183,6 +188,11 @@ class Airflow:
     def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
             answer = self._http.request(method, path, **options)
+            for pause in _PAUSES_S:
+                if answer.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+                    break
+                time.sleep(pause)
+                answer = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise TransientError(
                 f"Airflow does not answer: {error}",
