@@ -20,10 +20,15 @@ def gumbel_top_k(logits: Tensor, lengths: np.ndarray, random: torch.Generator) -
     """
     if not len(lengths):
         return np.empty(0, np.int64)
-    noisy = torch.empty_like(logits).exponential_(generator=random).log_().neg_().add_(logits)
+    noisy = with_gumbel(logits, random)
     best = torch.topk(noisy, int(lengths.max()), dim=1).indices  # (B, longest)
     wanted = (
         torch.arange(best.shape[1], device=best.device)
         < torch.as_tensor(lengths, device=best.device)[:, None]
     )
     return best[wanted].cpu().numpy()
+
+
+def with_gumbel(logits: Tensor, random: torch.Generator) -> Tensor:
+    """The logits with standard Gumbel noise, a fresh tensor of their shape; its largest are a draw without replacement."""
+    return torch.empty_like(logits).exponential_(generator=random).log_().neg_().add_(logits)

@@ -15,6 +15,7 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.errors import ConfigError
 from augrec.generators._conditions import WHERE, Conditions
 from augrec.generators._course import Course
+from augrec.generators._decode import with_gumbel
 from augrec.generators._details import RowDetails, build_interactions
 from augrec.generators._lesson import Lesson
 from augrec.generators._memory import check_memory
@@ -197,7 +198,7 @@ def _take(written: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, rando
         random: on the device.
     """
     have = (written >= 0).sum(1)
-    noisy = torch.empty_like(scores).exponential_(generator=random).log_().neg_().add_(scores)
+    noisy = with_gumbel(scores, random)
     row, place = (written >= 0).nonzero(as_tuple=True)
     noisy[row, written[row, place]] = -torch.inf
     best = noisy.topk(int((upto - have).max()), dim=1).indices

@@ -104,7 +104,12 @@ class Writer(nn.Module):
 
 
 def together(writers: Sequence[Writer], config: GameConfig) -> Writer:
-    """One generator, n times as wide, whose logits are the means of those of n: side by side, the last layer over n."""
+    """One generator, n times as wide, whose logits are the means of those of n: side by side, the last layer over n.
+
+    One alone is itself, no copy: a training step need not make one.
+    """
+    if len(writers) == 1:
+        return writers[0]
     states = [writer.state_dict() for writer in writers]
     stacked = {name: torch.cat([state[name] for state in states], dim) for name, dim in _HIDDEN.items()}
     stacked["write.weight"] /= len(writers)
