@@ -47,8 +47,8 @@ def cross_validate(
     params = yaml.safe_load((here.home / "params.yaml").read_text(encoding="utf-8"))
     gate = parse(GateConfig, params["gate"], "gate")
     names = list(dict.fromkeys(recommenders or params["run"]["recommenders"]))
-    measured = _measure(here, params, names, folds)
-    console.print(_table(measured, gate, params["seed"]))
+    measured, summaries = _measure(here, params, names, folds)
+    console.print(_table(measured, summaries, gate, params["seed"]))
     percent = f"{gate.confidence:.0%}"
     console.print(
         f"{percent} confidence in brackets, over users, paired against the first. Folds share training users: what "
@@ -61,8 +61,8 @@ def cross_validate(
 
 def _measure(
     here: Settings, params: Mapping[str, Any], names: list[str], folds: int | None
-) -> dict[str, pl.DataFrame]:
-    """What `augrec.evaluation.cross_validation.cross_validate` gives for each recommender; kept below reports."""
+) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
+    """What `augrec.evaluation.cross_validation` measures of each recommender, and its summary; kept below reports."""
     from augrec.data.clean import clean
     from augrec.data.config import PrepareConfig, parse
     from augrec.data.ranking import Judging
@@ -86,7 +86,7 @@ def _measure(
         )
         for name in names
     }
-    measured = {}
+    measured, summaries = {}, {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bars = {name: progress.add_task(name, total=split.folds, start=False) for name in names}
@@ -103,30 +103,34 @@ def _measure(
                 judging=Judging(params["tuning"]["metric"]),
                 told=partial(progress.advance, bars[name]),
             )
+            summaries[name] = summarise_folds(measured[name])
             with whole_directory(here.home / "reports" / "cross_validation" / name) as draft:
                 write_parquet(draft / "per_user.parquet", measured[name])
-                write_json(draft / "metrics.json", summarise_folds(measured[name]))
-    return measured
+                write_json(draft / "metrics.json", summaries[name])
+    return measured, summaries
 
 
-def _table(measured: Mapping[str, pl.DataFrame], gate: GateConfig, seed: int) -> Table:
+def _table(
+    measured: Mapping[str, pl.DataFrame],
+    summaries: Mapping[str, Mapping[str, Any]],
+    gate: GateConfig,
+    seed: int,
+) -> Table:
     """The recommenders, best first, with the paired difference of each to the best."""
     from augrec.evaluation.bootstrap import interval, paired_difference
-    from augrec.evaluation.cross_validation import summarise_folds
     from augrec.evaluation.summary import user_values
 
     how: Any = {"confidence": gate.confidence, "samples": gate.bootstrap_samples, "seed": seed}
     values = {name: user_values(rows, gate.metric)["value"].to_numpy() for name, rows in measured.items()}
     names = sorted(values, key=lambda name: -values[name].mean())
-    n_folds = next(iter(measured.values()))["fold"].n_unique()
-    title = f"{len(values[names[0]]):,} users in {n_folds} folds"
+    title = f"{len(values[names[0]]):,} users in {len(summaries[names[0]]['folds'])} folds"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("", gate.metric, "between folds", f"against {names[0]}"):
         table.add_column(column, no_wrap=True, justify="right" if column else "left")
     for name in names:
         low, high = interval(values[name], **how)
         gain = paired_difference(measured[name], measured[names[0]], gate.metric, **how)
-        deviation = summarise_folds(measured[name])["deviation"][gate.metric]
+        deviation = summaries[name]["deviation"][gate.metric]
         table.add_row(
             name,
             f"{values[name].mean():.4f} [{low:.4f}, {high:.4f}]",
