@@ -167,9 +167,7 @@ def _gain(pairs: Sequence[tuple[Run, Run]], metric: str) -> str:
         for ours, theirs in pairs
     )
     values = gained.group_by(C.USER, maintain_order=True).agg(pl.col("gain").mean())["gain"].to_numpy()
-    low, high = interval(values, confidence=0.95, samples=2000, seed=0)
-    text = f"{values.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
-    return f"**{text}**" if low > 0 or high < 0 else text
+    return tables.gain(values.mean(), *interval(values, confidence=0.95, samples=2000, seed=0))
 
 
 def _facts(given: argparse.Namespace, chosen: list[dict[str, Any]]) -> str:

@@ -190,9 +190,7 @@ def _mean(table: pl.DataFrame, one: str) -> float:
 
 def _gain(ours: pl.DataFrame, theirs: pl.DataFrame, one: str, seed: int) -> str:
     found = _compare(ours, theirs, one, seed)
-    assert found.difference is not None and found.ci_low is not None and found.ci_high is not None
-    text = f"{found.difference:+.4f} [{found.ci_low:+.4f}, {found.ci_high:+.4f}]"
-    return f"**{text}**" if found.ci_low > 0 or found.ci_high < 0 else text
+    return tables.gain(found.difference, found.ci_low, found.ci_high)
 
 
 def _data(given: argparse.Namespace, found: pl.DataFrame) -> str:

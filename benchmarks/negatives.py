@@ -126,9 +126,9 @@ def _table(found: dict[str, Measured]) -> str:
 
 
 def _interval(values: np.ndarray) -> str:
-    low, high = interval(values.astype(np.float64), confidence=0.95, samples=2000, seed=0)
-    text = f"{values.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
-    return f"**{text}**" if low > 0 or high < 0 else text
+    return tables.gain(
+        values.mean(), *interval(values.astype(np.float64), confidence=0.95, samples=2000, seed=0)
+    )
 
 
 def _facts(train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace) -> str:

@@ -239,9 +239,7 @@ def _seeds_ahead(ours: pl.DataFrame, theirs: pl.DataFrame) -> int:
 
 def _gain(ours: pl.DataFrame, theirs: pl.DataFrame) -> str:
     found = paired_difference(ours, theirs, METRIC, confidence=0.95, samples=2000, seed=0)
-    assert found.difference is not None and found.ci_low is not None and found.ci_high is not None
-    text = f"{found.difference:+.4f} [{found.ci_low:+.4f}, {found.ci_high:+.4f}]"
-    return f"**{text}**" if found.ci_low > 0 or found.ci_high < 0 else text
+    return tables.gain(found.difference, found.ci_low, found.ci_high)
 
 
 def _facts(measured: pl.DataFrame) -> str:

@@ -146,9 +146,7 @@ def _mean(table: pl.DataFrame, name: str, seed: int) -> str:
 
 
 def _interval(found: Difference) -> str:
-    assert found.difference is not None and found.ci_low is not None and found.ci_high is not None
-    text = f"{found.difference:+.4f} [{found.ci_low:+.4f}, {found.ci_high:+.4f}]"
-    return f"**{text}**" if found.ci_low > 0 or found.ci_high < 0 else text
+    return tables.gain(found.difference, found.ci_low, found.ci_high)
 
 
 def _chosen(router: Any, members: list[dict[str, dict[str, Any]]]) -> str:

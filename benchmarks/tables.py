@@ -21,6 +21,13 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, marks, *rows])
 
 
+def gain(mean: float | None, low: float | None, high: float | None) -> str:
+    """A difference with its interval, bold where that lies on one side of 0."""
+    assert mean is not None and low is not None and high is not None
+    text = f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
 def write(name: str, title: str, parts: Sequence[str], command: str, versions: Mapping[str, str]) -> None:
     """Write results/<name>.md: what was measured, by which command, with which versions, on how large a machine."""
     path = RESULTS / f"{name}.md"
