@@ -78,7 +78,13 @@ def _measure(
     prepare = parse(PrepareConfig, params["prepare"], "prepare")
     split = prepare.split if folds is None else prepare.split.model_copy(update={"folds": folds})
     cutoffs = parse(EvaluationConfig, params["evaluation"], "evaluation").cutoffs
-    kept = judge_snapshot(read_snapshot(here.home / "data" / "raw"), *limits.read(params)).kept
+    judged = judge_snapshot(read_snapshot(here.home / "data" / "raw"), *limits.read(params))
+    kept, refused = judged.kept, judged.counts()["interactions"]["quarantined"]
+    if refused:
+        told = (
+            f"{refused:,} interactions do not pass validation and are left out; a run's quarantine says why."
+        )
+        console.print(told, style="dim", highlight=False)
     rows = clean(kept["interactions"], prepare.positive, min_item_interactions=prepare.min_item_interactions)
     make = {
         name: partial(
