@@ -1,1 +1,2 @@
-"""Side by side with peers, growth, and robustness: scripts that measure in one run and write tables to results/."""
+"""Side by side with peers, growth, and robustness: scripts that measure in one run and write tables
+to results/."""

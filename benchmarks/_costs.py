@@ -18,19 +18,19 @@ import yaml
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
+from augrec.core.seeds import rng
 from augrec.data.clean import clean
 from augrec.data.columns import INTERACTIONS
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
 from augrec.data.histories import ItemIndex
+from augrec.data.popularity_sampling import draw_distinct
+from augrec.data.row_details import RowDetails, build_interactions
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, split
 from augrec.evaluation.gate import Arm, GateConfig, decide
 from augrec.evaluation.metrics import METRICS
-from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators._popularity import draw_distinct
 from augrec.generators.base import find
-from augrec.seeds import rng
 
 SEED = 20260
 PARAMS = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
@@ -57,7 +57,8 @@ class Size:
 
 
 def prepare_shop(where: Path, n_items: int) -> Size:
-    """Simulate a shop in which about so many items are met, 4 times each; kept below `where` for the cells."""
+    """Simulate a shop in which about so many items are met, 4 times each; kept below `where` for
+    the cells."""
     folder = where / f"catalogue-{n_items}"
     if not (folder / "size.json").exists():
         shop = simulate(
@@ -72,13 +73,17 @@ def prepare_shop(where: Path, n_items: int) -> Size:
         )
         _write(
             folder,
-            {"train": clean(shop.interactions, _POSITIVE).select(list(INTERACTIONS)), "items": shop.items},
+            {
+                "train": clean(shop.interactions, _POSITIVE).select(list(INTERACTIONS)),
+                "items": shop.items,
+            },
         )
     return _size(folder)
 
 
 def prepare_evidence(where: Path, wanted: int) -> Size:
-    """Simulate and split a shop with about so many training interactions, and draw a sample by popularity."""
+    """Simulate and split a shop with about so many training interactions, and draw a sample by
+    popularity."""
     folder = where / f"evidence-{wanted}"
     if not (folder / "size.json").exists():
         n_users = wanted // 8
@@ -86,8 +91,15 @@ def prepare_evidence(where: Path, wanted: int) -> Size:
         rows = clean(shop.interactions, _POSITIVE)
         parts = split(rows, SplitConfig(), SEED)
         train = parts.train.select(list(INTERACTIONS))
-        made = {"train": train, "sample": _by_popularity(train), "interactions": rows, "held_out": parts.held_out,
-                "items": shop.items, "users": shop.users, "cases": parts.cases_valid}  # fmt: skip
+        made = {
+            "train": train,
+            "sample": _by_popularity(train),
+            "interactions": rows,
+            "held_out": parts.held_out,
+            "items": shop.items,
+            "users": shop.users,
+            "cases": parts.cases_valid,
+        }
         _write(folder, made)
         cuts = {"valid_from": str(parts.valid_from), "test_from": str(parts.test_from)}
         (folder / "cuts.json").write_text(json.dumps(cuts))
@@ -99,9 +111,14 @@ def generator_costs(
 ) -> dict[str, float]:
     """Training and drawing so many, with the settings of params.yaml but for those given."""
     folder = where / f"catalogue-{n_items}"
-    train, items = pl.read_parquet(folder / "train.parquet"), pl.read_parquet(folder / "items.parquet")
+    train, items = (
+        pl.read_parquet(folder / "train.parquet"),
+        pl.read_parquet(folder / "items.parquet"),
+    )
     config = (PARAMS["generators"].get(name) or {}) | settings
-    find(name)({**config, "steps": 2}).fit(train.head(500)).sample(2)  # what is loaded once is not counted
+    find(name)({**config, "steps": 2}).fit(train.head(500)).sample(
+        2
+    )  # what is loaded once is not counted
     generator = find(name)(config, seed=SEED)
     curve: list[tuple[float, float]] = []
 
@@ -165,7 +182,9 @@ def gate_costs(where: Path, name: str, n_users: int) -> dict[str, float]:
         for policy, kind in KINDS.items()
     ]
     measured = {
-        (arm.recommender, arm.policy): [_measurements(arm, n_users, turn) for turn in range(REPETITIONS)]
+        (arm.recommender, arm.policy): [
+            _measurements(arm, n_users, turn) for turn in range(REPETITIONS)
+        ]
         for arm in arms
     }
     audits = {"latent_gan": {"passed": True, "failed_limits": []}}
@@ -175,8 +194,11 @@ def gate_costs(where: Path, name: str, n_users: int) -> dict[str, float]:
 
 
 CELLS: dict[str, Callable[[Path, str, int], dict[str, float]]] = {
-    "generators": generator_costs, "little": costs_in_little, "audit": audit_costs, "gate": gate_costs
-}  # fmt: skip
+    "generators": generator_costs,
+    "little": costs_in_little,
+    "audit": audit_costs,
+    "gate": gate_costs,
+}
 
 
 def _measurements(arm: Arm, n_users: int, turn: int) -> pl.DataFrame:
@@ -194,7 +216,9 @@ def _measurements(arm: Arm, n_users: int, turn: int) -> pl.DataFrame:
             for metric in METRICS
         }
         ids = [f"{role}{at}" for at in range(n_users)]
-        parts.append(pl.DataFrame({"split": [role] * n_users, C.USER: ids, "slice": slices, **values}))
+        parts.append(
+            pl.DataFrame({"split": [role] * n_users, C.USER: ids, "slice": slices, **values})
+        )
     return pl.concat(parts)
 
 
@@ -203,7 +227,9 @@ def _by_popularity(train: pl.DataFrame) -> pl.DataFrame:
     random = rng(SEED, "sample")
     rows = train.unique([C.USER, C.ITEM])
     lengths = rows.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
-    positions = draw_distinct(lengths, np.bincount(items.encode(rows[C.ITEM])).astype(float), random)
+    positions = draw_distinct(
+        lengths, np.bincount(items.encode(rows[C.ITEM])).astype(float), random
+    )
     details = RowDetails.of(train, items).draw(positions, lengths, random)
     return build_interactions("placebo", lengths, items.decode(positions), details)
 

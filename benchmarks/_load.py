@@ -1,4 +1,5 @@
-"""A load generator: many keep-alive connections over loopback, each sending its next request when it has its answer."""
+"""A load generator: many keep-alive connections over loopback, each sending its next request when
+it has its answer."""
 
 from __future__ import annotations
 
@@ -33,12 +34,20 @@ class Load:
 
 def request(path: str, body: bytes, host: str = "127.0.0.1") -> bytes:
     """A POST as it goes over the wire."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: "
+        f"application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 
 def load(
-    port: int, requests: Sequence[bytes], *, connections: int, seconds: float, rate: float | None = None
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    rate: float | None = None,
 ) -> Load:
     """Ask again and again.
 
@@ -47,8 +56,9 @@ def load(
         requests: sent in turn.
         connections: so many at once.
         seconds: for so long.
-        rate: at most so many requests a second over all connections, at times drawn beforehand: the time a request
-            waits because an earlier one is slow counts, so that a slow server is not spared; None: as fast as it goes.
+        rate: at most so many requests a second over all connections, at times drawn beforehand: the
+            time a request waits because an earlier one is slow counts, so that a slow server is not
+            spared; None: as fast as it goes.
     """
     import uvloop
 
@@ -69,7 +79,9 @@ async def _load(
 
     def client(number: int) -> _Client:
         own = requests[number % len(requests) :: connections] or requests
-        return _Client(own, begin + number / rate if rate else None, connections / rate if rate else 0.0, end)
+        return _Client(
+            own, begin + number / rate if rate else None, connections / rate if rate else 0.0, end
+        )
 
     opened = [
         await loop.create_connection(partial(client, number), "127.0.0.1", port)
@@ -97,7 +109,9 @@ class _Client(asyncio.Protocol):
         end: nothing is asked after that.
     """
 
-    def __init__(self, requests: Sequence[bytes], due: float | None, every: float, end: float) -> None:
+    def __init__(
+        self, requests: Sequence[bytes], due: float | None, every: float, end: float
+    ) -> None:
         self._requests, self._due, self._every, self._end = cycle(requests), due, every, end
         self._loop = asyncio.get_running_loop()
         self._got, self._started = b"", 0.0
@@ -107,7 +121,9 @@ class _Client(asyncio.Protocol):
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's is none of asyncio's classes
         self._next()
 
     def data_received(self, data: bytes) -> None:

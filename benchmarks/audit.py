@@ -1,11 +1,12 @@
 """How often the audit blocks what it must and lets pass what it may, over many simulated shops.
 
-    python -m benchmarks.audit                        # 24 shops of 400 users, limits and generators of params.yaml
-    python -m benchmarks.audit --seeds 100 --users 800
+    python -m benchmarks.audit                        # 24 shops of 400 users, limits and generators
+    of params.yaml python -m benchmarks.audit --seeds 100 --users 800
 
-In each shop: an honest generator; ones that republish training users with 10, 20 or 30 % of their items changed; ones that
-republish validation users, test users, what test users did in the test period, or everybody; and one that is honest but for
-every tenth person. Blocked honest samples are the audit's false alarms; everything else should be blocked.
+In each shop: an honest generator; ones that republish training users with 10, 20 or 30 % of their
+items changed; ones that republish validation users, test users, what test users did in the test
+period, or everybody; and one that is honest but for every tenth person. Blocked honest samples are
+the audit's false alarms; everything else should be blocked.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ import yaml
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
+from augrec.core.seeds import rng
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import ROLE, TEST, VALID, Split, split
 from augrec.generators.base import find
-from augrec.seeds import rng
 from benchmarks import tables
 
 PARAMS = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
@@ -69,15 +70,23 @@ def main() -> None:
         "by which limits",
     ]
     note = (
-        f"{given.seeds} shops of {given.users} users, {np.mean([v['privacy']['n_members'] for v in found[next(iter(found))]]):.0f} of them "
+        f"{given.seeds} shops of {given.users} users, "
+        f"{np.mean([v['privacy']['n_members'] for v in found[next(iter(found))]]):.0f} of them "
         f"trained on; means over shops. One audit took {np.mean(spent):.2f} s of processor time."
     )
-    tables.write("audit", "What the audit blocks", [tables.markdown(header, rows), note],
-                 tables.command_line("benchmarks.audit"), tables.own_versions())  # fmt: skip
+    tables.write(
+        "audit",
+        "What the audit blocks",
+        [tables.markdown(header, rows), note],
+        tables.command_line("benchmarks.audit"),
+        tables.own_versions(),
+    )
 
 
 def _shop(n_users: int, seed: int) -> tuple[pl.DataFrame, Split]:
-    made = simulate(ShopConfig(n_users=n_users, n_items=n_users // 2, n_interactions=30 * n_users), seed=seed)
+    made = simulate(
+        ShopConfig(n_users=n_users, n_items=n_users // 2, n_interactions=30 * n_users), seed=seed
+    )
     prepare = PrepareConfig.model_validate(PARAMS["prepare"])
     interactions = clean(made.interactions, prepare.positive, min_item_interactions=1)
     return interactions, split(interactions, prepare.split, seed=seed)
@@ -91,7 +100,11 @@ def _samples(
     users, known = train[C.USER].unique().sort(), train.select(C.ITEM).unique()
     interactions = interactions.join(known, on=C.ITEM, how="semi", maintain_order="left")
     for name in generators:
-        honest = find(name)(PARAMS["generators"][name], seed=seed).fit(train).sample(len(users), seed=seed)
+        honest = (
+            find(name)(PARAMS["generators"][name], seed=seed)
+            .fit(train)
+            .sample(len(users), seed=seed)
+        )
         yield f"honest: {name}", honest
         tenth = train.filter(pl.col(C.USER).is_in(users.gather_every(10).implode()))
         yield (
@@ -99,10 +112,16 @@ def _samples(
             pl.concat([honest, republished(tenth, known, 0.1, seed)]),
         )
     for changed in (0.1, 0.2, 0.3):
-        yield f"training users, {100 * changed:.0f} % changed", republished(train, known, changed, seed)
+        yield (
+            f"training users, {100 * changed:.0f} % changed",
+            republished(train, known, changed, seed),
+        )
     for role, words in ((VALID, "validation users"), (TEST, "test users")):
         rows = interactions.join(
-            parts.held_out.filter(pl.col(ROLE) == role), on=C.USER, how="semi", maintain_order="left"
+            parts.held_out.filter(pl.col(ROLE) == role),
+            on=C.USER,
+            how="semi",
+            maintain_order="left",
         )
         yield f"{words}, 20 % changed", republished(rows, known, 0.2, seed)
     later = rows.filter(pl.col(C.TIMESTAMP) >= parts.test_from)
@@ -111,7 +130,8 @@ def _samples(
 
 
 def republished(rows: pl.DataFrame, known: pl.DataFrame, changed: float, seed: int) -> pl.DataFrame:
-    """The people of `rows` under new names, a share of each one's items changed for others of the items `known`."""
+    """The people of `rows` under new names, a share of each one's items changed for others of the
+    items `known`."""
     random, items, parts = rng(seed, "changed"), known[C.ITEM].sort().to_numpy().astype(str), []
     for number, person in enumerate(rows.partition_by(C.USER, maintain_order=True)):
         own = person[C.ITEM].to_numpy().astype(object)
@@ -136,9 +156,13 @@ def _row(name: str, verdicts: list[dict[str, Any]]) -> list[str]:
             failed[limit] += 1
     measures = [
         np.mean([verdict[part][measure] for verdict in verdicts])
-        for part, measure in (("privacy", "attack_auc"), ("privacy", "singled_out_share"),
-                              ("leak", "leak_singled_out_share"), ("leak", "leak_auc"))
-    ]  # fmt: skip
+        for part, measure in (
+            ("privacy", "attack_auc"),
+            ("privacy", "singled_out_share"),
+            ("leak", "leak_singled_out_share"),
+            ("leak", "leak_auc"),
+        )
+    ]
     return [
         name,
         f"{sum(not verdict['passed'] for verdict in verdicts)} of {len(verdicts)}",

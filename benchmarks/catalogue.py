@@ -1,14 +1,18 @@
-"""What generators cost as the catalogue grows to a million items, and the audit and the gate as people do.
+"""What generators cost as the catalogue grows to a million items, and the audit and the gate as
+people do.
 
     python -m benchmarks.catalogue                                           # everything
     python -m benchmarks.catalogue --parts generators --generators latent_gan --items 1000 1000000
-    python -m benchmarks.catalogue --parts dense                             # writes a table of its own, as the first does
+    python -m benchmarks.catalogue --parts dense                             # writes a table of its
+    own, as the first does
 
-Every cell is a process of its own, which is given data that lies ready; a cell that the same code has measured is not measured
-again. Slopes are those of log cost over log size since the size before: 1 is linear, and above 1 would grow faster than the
-data. Shops: a user for every five items, 20 views each. The dense generators hold a weight for each item and each hidden unit,
-and batches of users × items: with the settings of params.yaml they are made for catalogues of some ten thousand items, and
-are measured up to there; on the way to a million their batches and layers are made small, at every size alike.
+Every cell is a process of its own, which is given data that lies ready; a cell that the same code
+has measured is not measured again. Slopes are those of log cost over log size since the size
+before: 1 is linear, and above 1 would grow faster than the data. Shops: a user for every five
+items, 20 views each. The dense generators hold a weight for each item and each hidden unit, and
+batches of users × items: with the settings of params.yaml they are made for catalogues of some ten
+thousand items, and are measured up to there; on the way to a million their batches and layers are
+made small, at every size alike.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from augrec.component import available
-from augrec.generators._watch import LOOK_AT_USERS
+from augrec.core.component import available
+from augrec.generators._training.monitor import LOOK_AT_USERS
 from benchmarks import _costs, kept, tables
 from benchmarks.environments import WHERE
 
@@ -44,7 +48,8 @@ def main() -> None:
     for file, parts in FILES.items():
         texts = [text for part in parts if part in given.parts for text in written[part](given)]
         note = (
-            f"One thread. Load average {os.getloadavg()[0]:.0f} at the end: CPU seconds are the cost, and profiles per second, "
+            f"One thread. Load average {os.getloadavg()[0]:.0f} at the end: CPU seconds are the "
+            "cost, and profiles per second, "
             "which are of the clock, would be more on an idle machine."
         )
         if texts:
@@ -60,12 +65,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--generators", nargs="+", default=generators, choices=generators)
     parser.add_argument("--items", nargs="+", type=int, default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument(
-        "--interactions", nargs="+", type=int, default=[10_000, 100_000, 1_000_000], help="for the audit"
+        "--interactions",
+        nargs="+",
+        type=int,
+        default=[10_000, 100_000, 1_000_000],
+        help="for the audit",
     )
     parser.add_argument(
-        "--users", nargs="+", type=int, default=[1_000, 10_000, 100_000], help="test users, for the gate"
+        "--users",
+        nargs="+",
+        type=int,
+        default=[1_000, 10_000, 100_000],
+        help="test users, for the gate",
     )
-    parser.add_argument("--deadline", type=int, default=1800, help="seconds after which a cell is given up")
+    parser.add_argument(
+        "--deadline", type=int, default=1800, help="seconds after which a cell is given up"
+    )
     parser.add_argument("--where", type=Path, default=WHERE, help="holds the simulated shops")
     parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -74,9 +89,14 @@ def _arguments() -> argparse.Namespace:
 def _generators(given: argparse.Namespace) -> list[str]:
     names = [name for name in given.generators if name not in DENSE]
     elsewhere = (
-        f"With the settings of params.yaml. Of {', '.join(DENSE)} see [their own table](catalogue-dense.md)."
+        f"With the settings of params.yaml. Of {', '.join(DENSE)} see [their own "
+        "table](catalogue-dense.md)."
     )
-    return ["## Generators", elsewhere, _costs_of_generators(given, "generators", names, given.items)]
+    return [
+        "## Generators",
+        elsewhere,
+        _costs_of_generators(given, "generators", names, given.items),
+    ]
 
 
 def _dense(given: argparse.Namespace) -> list[str]:
@@ -85,11 +105,13 @@ def _dense(given: argparse.Namespace) -> list[str]:
     told = ", ".join(f"`{key}` {value}" for key, value in _costs.LITTLE.items())
     return [
         "## Dense generators, in little",
-        f"With the settings of params.yaml but for {told}. Each look at {LOOK_AT_USERS} drawn users, every 50 steps, is part of "
+        f"With the settings of params.yaml but for {told}. Each look at {LOOK_AT_USERS} drawn "
+        "users, every 50 steps, is part of "
         "the training.",
         _costs_of_generators(given, "little", names, given.items),
         "## Dense generators, as params.yaml has them",
-        "Measured up to ten thousand items, which they are made for. Cost and memory grow on as above; a training that would not "
+        "Measured up to ten thousand items, which they are made for. Cost and memory grow on as "
+        "above; a training that would not "
         "fit in the machine's memory is refused before it begins.",
         _costs_of_generators(given, "generators", names, sizes),
     ]
@@ -114,8 +136,17 @@ def _costs_of_generators(
                 ]
             )
             before = None if found is None else {**found, "size": size.interactions}
-    header = ["generator", "items met", "interactions", "training, CPU s", "slope", "training, MiB", "slope",
-              "profiles/s in training steps", "profiles/s drawn"]  # fmt: skip
+    header = [
+        "generator",
+        "items met",
+        "interactions",
+        "training, CPU s",
+        "slope",
+        "training, MiB",
+        "slope",
+        "profiles/s in training steps",
+        "profiles/s drawn",
+    ]
     return tables.markdown(header, rows)
 
 
@@ -144,12 +175,16 @@ def _gate(given: argparse.Namespace) -> list[str]:
         rows.append([f"{n_users:,}", *_costs_of(found, before, n_users)])
         before = None if found is None else {**found, "size": n_users}
     header = ["test users", "gate, CPU s", "slope", "MiB", "slope"]
-    told = f"Of {_costs.RECOMMENDERS} recommenders × {len(_costs.KINDS)} policies, each trained {_costs.REPETITIONS} times."
+    told = (
+        f"Of {_costs.RECOMMENDERS} recommenders × {len(_costs.KINDS)} policies, each trained "
+        f"{_costs.REPETITIONS} times."
+    )
     return ["## Gate", told, tables.markdown(header, rows)]
 
 
 def _cell(given: argparse.Namespace, part: str, name: str, size: int) -> dict[str, float] | None:
-    """The costs that a fresh process finds or has found; None where it fails or takes too long, which is told."""
+    """The costs that a fresh process finds or has found; None where it fails or takes too long,
+    which is told."""
     path = kept.folder("catalogue", _costs.__file__) / f"{part}-{name}-{size}.json"
     if path.exists():
         known: dict[str, float] = json.loads(path.read_text())
@@ -169,7 +204,12 @@ def _cell(given: argparse.Namespace, part: str, name: str, size: int) -> dict[st
     one["POLARS_MAX_THREADS"] = "1"
     try:
         done = subprocess.run(
-            command, env=os.environ | one, capture_output=True, text=True, timeout=given.deadline, check=True
+            command,
+            env=os.environ | one,
+            capture_output=True,
+            text=True,
+            timeout=given.deadline,
+            check=True,
         )
     except subprocess.TimeoutExpired:
         print(f"{name} {size:,} took longer than {given.deadline} s", flush=True)
@@ -180,18 +220,24 @@ def _cell(given: argparse.Namespace, part: str, name: str, size: int) -> dict[st
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found))
-    print(part, name, f"{size:,}", {key: round(value, 2) for key, value in found.items()}, flush=True)
+    print(
+        part, name, f"{size:,}", {key: round(value, 2) for key, value in found.items()}, flush=True
+    )
     return found
 
 
-def _costs_of(found: dict[str, float] | None, before: dict[str, float] | None, size: int) -> Sequence[str]:
+def _costs_of(
+    found: dict[str, float] | None, before: dict[str, float] | None, size: int
+) -> Sequence[str]:
     """CPU seconds and memory, each with its slope since the size before."""
     cells = []
     for fact in ("cpu_s", "mib"):
         cells.append(_number(found, fact))
         known = found is not None and before is not None and found[fact] > 0 and before[fact] > 0
         cells.append(
-            f"{math.log(found[fact] / before[fact]) / math.log(size / before['size']):.2f}" if known else "–"  # type: ignore[index]
+            f"{math.log(found[fact] / before[fact]) / math.log(size / before['size']):.2f}"
+            if known
+            else "–"  # type: ignore[index]
         )
     return cells
 

@@ -1,9 +1,11 @@
-"""CFGAN as a recommender on CFGAN's protocol: a random fifth of all ratings is the test, each rating counts as 1.
+"""CFGAN as a recommender on CFGAN's protocol: a random fifth of all ratings is the test, each
+rating counts as 1.
 
     python -m benchmarks.cfgan movielens_100k FOLDER
 
-Several splits, each with a seed of its own for the models too; lists are ranked over the full catalogue. What is tried for
-CFGAN is chosen on a fifth of each split's training rows. EASE and iALS have the settings of `benchmarks.settings`.
+Several splits, each with a seed of its own for the models too; lists are ranked over the full
+catalogue. What is tried for CFGAN is chosen on a fifth of each split's training rows. EASE and iALS
+have the settings of `benchmarks.settings`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ import polars as pl
 import torch
 from torch.nn import functional as F
 
+from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
 from augrec.evaluation.bootstrap import interval
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import find
-from augrec.seeds import derive
 from benchmarks import tables
 from benchmarks.data import random_split, validation_part
 from benchmarks.environments import WHERE
@@ -33,7 +35,8 @@ from benchmarks.settings import RANDOM
 
 METRICS = ("precision@5", "precision@20", "recall@20", "ndcg@20")
 PUBLISHED = {"CFGAN": (0.444, 0.294, 0.360, 0.433), "iALS": (0.449, 0.299, 0.359, 0.444)}
-"""Chae et al. 2018, table of MovieLens 100K; recall and NDCG beside precision; on their one split."""
+"""Chae et al. 2018, table of MovieLens 100K; recall and NDCG beside precision; on their one
+split."""
 ARM, ONE, TOGETHER = "CFGAN", "CFGAN, one generator", {"generators": 4}
 SETTINGS: dict[str, Any] = {"truncate": 0.0, "hidden": 300, "steps": 1000}
 """All users are known here, so no history is cut to what a cold user has."""
@@ -49,7 +52,8 @@ WITHOUT: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One model on one split: the metrics of each case, the share of lists that noise changes, CPU seconds of training."""
+    """One model on one split: the metrics of each case, the share of lists that noise changes, CPU
+    seconds of training."""
 
     measured: pl.DataFrame
     varied: float
@@ -73,10 +77,12 @@ def main() -> None:
             runs.setdefault(label, []).append(_run(name, settings, train, cases, seed))
             print(number, label, [f"{mean:.4f}" for mean in runs[label][-1].means()], flush=True)
     tables.write(
-        "cfgan", f"CFGAN as a recommender: {given.folder.name}",
+        "cfgan",
+        f"CFGAN as a recommender: {given.folder.name}",
         [_facts(given, chosen), _table(runs), _against(runs)],
-        tables.command_line("benchmarks.cfgan"), tables.own_versions(),
-    )  # fmt: skip
+        tables.command_line("benchmarks.cfgan"),
+        tables.own_versions(),
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -86,7 +92,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("layout", help="of the raw data, e.g. movielens_100k, recbole")
     parser.add_argument("folder", type=Path, help="where the raw data lies")
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--variants", type=int, default=1, help="splits on which parts of CFGAN are left out")
+    parser.add_argument(
+        "--variants", type=int, default=1, help="splits on which parts of CFGAN are left out"
+    )
     parser.add_argument("--seed", type=int, default=20260)
     parser.add_argument("--where", type=Path, default=WHERE, help="holds the splits")
     return parser.parse_args()
@@ -112,7 +120,9 @@ def _arms(chosen: dict[str, Any], *, variants: bool) -> Iterator[tuple[str, str,
             yield label, "cfgan", SETTINGS | chosen | change
 
 
-def _run(name: str, settings: dict[str, Any], train: pl.DataFrame, cases: pl.DataFrame, seed: int) -> Run:
+def _run(
+    name: str, settings: dict[str, Any], train: pl.DataFrame, cases: pl.DataFrame, seed: int
+) -> Run:
     settings = settings | ({"eval_every": settings["steps"]} if "steps" in settings else {})
     began = time.process_time()
     recommender = find(name)(settings, seed=seed).fit(train)
@@ -136,14 +146,18 @@ def _varied(recommender: Any, cases: pl.DataFrame, seed: int) -> float:
 
 
 def _table(runs: dict[str, list[Run]]) -> str:
-    rows = [[f"{name}, as published", *(f"{value:.3f}" for value in values), "", ""]
-            for name, values in PUBLISHED.items()]  # fmt: skip
+    rows = [
+        [f"{name}, as published", *(f"{value:.3f}" for value in values), "", ""]
+        for name, values in PUBLISHED.items()
+    ]
     for label, found in runs.items():
         means = np.array([run.means() for run in found])  # (splits, metrics)
         spread = means.std(0, ddof=1) if len(found) > 1 else np.zeros(len(METRICS))
         cells = [f"{mean:.4f} ± {sd:.4f}" for mean, sd in zip(means.mean(0), spread, strict=True)]
         varied = (
-            f"{np.mean([run.varied for run in found]):.0%}" if "CFGAN" in label or label in WITHOUT else ""
+            f"{np.mean([run.varied for run in found]):.0%}"
+            if "CFGAN" in label or label in WITHOUT
+            else ""
         )
         name = f"{ONE}, {label}, {len(found)} split(s)" if label in WITHOUT else label
         rows.append([name, *cells, varied, f"{np.mean([run.seconds for run in found]):.1f}"])
@@ -151,7 +165,8 @@ def _table(runs: dict[str, list[Run]]) -> str:
 
 
 def _against(runs: dict[str, list[Run]]) -> str:
-    """What CFGAN gains, on the splits that both were trained on; of each user the mean over those. One generator over its variants."""
+    """What CFGAN gains, on the splits that both were trained on; of each user the mean over those.
+    One generator over its variants."""
     rows = []
     for label, found in runs.items():
         if label != ARM:
@@ -166,17 +181,23 @@ def _gain(pairs: Sequence[tuple[Run, Run]], metric: str) -> str:
         ours.measured.select(C.USER, gain=ours.measured[metric] - theirs.measured[metric])
         for ours, theirs in pairs
     )
-    values = gained.group_by(C.USER, maintain_order=True).agg(pl.col("gain").mean())["gain"].to_numpy()
+    values = (
+        gained.group_by(C.USER, maintain_order=True).agg(pl.col("gain").mean())["gain"].to_numpy()
+    )
     return tables.gain(values.mean(), *interval(values, confidence=0.95, samples=2000, seed=0))
 
 
 def _facts(given: argparse.Namespace, chosen: list[dict[str, Any]]) -> str:
     masks = ", ".join(f"{each['partial_masking']:g}" for each in chosen)
     return (
-        f"{given.splits} random splits with seeds of their own, means over the users of each test, ± the standard "
-        f"deviation over splits. CFGAN: {SETTINGS | TOGETHER}, the rest as in params.yaml; chosen partial masking, with one generator, split by split: {masks}. "
-        "The published figures stem from one split, which is not among these. Noise changes: the share of a list of 20 "
-        "that differs between two draws of noise; scores are taken without noise. In brackets: 95 % paired bootstrap over "
+        f"{given.splits} random splits with seeds of their own, means over the users of each test, "
+        "± the standard "
+        f"deviation over splits. CFGAN: {SETTINGS | TOGETHER}, the rest as in params.yaml; chosen "
+        f"partial masking, with one generator, split by split: {masks}. "
+        "The published figures stem from one split, which is not among these. Noise changes: the "
+        "share of a list of 20 "
+        "that differs between two draws of noise; scores are taken without noise. In brackets: 95 "
+        "% paired bootstrap over "
         "users, of each the mean over splits."
     )
 

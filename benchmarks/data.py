@@ -1,4 +1,5 @@
-"""The two prepared splits that every library reads: train.parquet and cases.parquet in a folder of their own."""
+"""The two prepared splits that every library reads: train.parquet and cases.parquet in a folder of
+their own."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.slices import slice_of
-from augrec.seeds import rng
 
 MIN_ITEM_ROWS = 5
 
@@ -27,14 +28,16 @@ def split_rows(rows: pl.DataFrame, out: Path, seed: int) -> None:
 
 
 def validation_part(train: pl.DataFrame, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The training rows without a random fifth of them, and cases that want that fifth: to choose settings by."""
+    """The training rows without a random fifth of them, and cases that want that fifth: to choose
+    settings by."""
     held_out = pl.Series(rng(seed, "validation").random(len(train)) < 0.2)
     rows = train.filter(~held_out)
     return rows, _cases(rows, train.filter(held_out))
 
 
 def time_split(layout: str, folder: Path, out: Path, seed: int) -> None:
-    """What comes after the 80 % quantile of time is the test, for users met before it; items of 5 earlier rows."""
+    """What comes after the 80 % quantile of time is the test, for users met before it; items of 5
+    earlier rows."""
     rows = _rows(layout, folder)
     cut = rows[C.TIMESTAMP].sort()[int(0.8 * len(rows))]
     train, test = rows.filter(pl.col(C.TIMESTAMP) < cut), rows.filter(pl.col(C.TIMESTAMP) >= cut)

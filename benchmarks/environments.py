@@ -1,4 +1,5 @@
-"""Environments of their own for the peers, which want older packages: `python -m benchmarks.environments`."""
+"""Environments of their own for the peers, which want older packages: `python -m
+benchmarks.environments`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ ENVIRONMENTS = ("peers", "recbole")
 
 def python_of(environment: str, where: Path = WHERE) -> Path:
     """The interpreter of an environment; "augrec" is the one that runs this."""
-    return Path(sys.executable) if environment == "augrec" else where / f"env-{environment}/bin/python"
+    return (
+        Path(sys.executable) if environment == "augrec" else where / f"env-{environment}/bin/python"
+    )
 
 
 def requirements(environment: str) -> list[str]:
@@ -41,7 +44,8 @@ def build(where: Path = WHERE) -> None:
             continue
         folder = str(python.parent.parent)
         subprocess.run(
-            [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, folder], check=True
+            [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, folder],
+            check=True,
         )
         command = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
         subprocess.run([*command, "-r", str(requirements)], check=True, env=os.environ | extra)
@@ -51,5 +55,7 @@ def build(where: Path = WHERE) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--where", type=Path, default=WHERE, help="folder that holds the environments")
+    parser.add_argument(
+        "--where", type=Path, default=WHERE, help="folder that holds the environments"
+    )
     build(parser.parse_args().where)

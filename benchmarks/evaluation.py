@@ -1,9 +1,11 @@
-"""Full-catalogue evaluation at 1 k, 10 k and 100 k users × about 50 k items, lists of 100: time and peak memory.
+"""Full-catalogue evaluation at 1 k, 10 k and 100 k users × about 50 k items, lists of 100: time and
+peak memory.
 
     python benchmarks/evaluation.py [--users 1000 10000 100000] [--recommenders item_knn ials]
 
-A simulated shop; models learn from users of their own and rank for others, whose oldest 80 % of items are the history.
-Each size runs in a process of its own, so that its peak memory is its own. The table goes to results/evaluation.md.
+A simulated shop; models learn from users of their own and rank for others, whose oldest 80 % of
+items are the history. Each size runs in a process of its own, so that its peak memory is its own.
+The table goes to results/evaluation.md.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from augrec.core.files import write_text
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
@@ -30,7 +33,6 @@ from augrec.data.protocols._users import by_digest, roles
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.evaluation.catalogue import Catalogue, catalogue_metrics, exposure
 from augrec.evaluation.metrics import per_case, rank_cases, summarise
-from augrec.files import write_text
 from augrec.recommenders.base import find, load
 
 THREADS = 2
@@ -68,19 +70,26 @@ def prepare(folder: Path, n_users: int, names: list[str]) -> dict[str, int]:
     everybody = int(1.3 * n_users) + N_TRAINING_USERS  # some do too little to be judged
     shop = simulate(
         ShopConfig(
-            n_users=everybody, n_items=N_ITEMS, n_interactions=ROWS_PER_USER * everybody, n_categories=40
+            n_users=everybody,
+            n_items=N_ITEMS,
+            n_interactions=ROWS_PER_USER * everybody,
+            n_categories=40,
         ),
         seed=1,
     )
     rows = clean(shop.interactions, {"view": None, "cart": None, "purchase": None})
-    judged = by_digest(rows[C.USER].unique(maintain_order=True), 1, "judged").head(int(1.2 * n_users))
+    judged = by_digest(rows[C.USER].unique(maintain_order=True), 1, "judged").head(
+        int(1.2 * n_users)
+    )
     parts = fold_in_parts(rows, roles({"test": judged}), SplitConfig())
     cases = parts.cases_test[:n_users]
     cases.write_parquet(folder / "cases.parquet")
     parts.train.write_parquet(folder / "train.parquet")
     shop.items.write_parquet(folder / "items.parquet")
     for name in names:
-        find(name)(CONFIGS.get(name, {}), seed=1).fit(parts.train, items=shop.items).save(folder / name)
+        find(name)(CONFIGS.get(name, {}), seed=1).fit(parts.train, items=shop.items).save(
+            folder / name
+        )
     return {
         "cases": len(cases),
         "items": parts.train[C.ITEM].n_unique(),
@@ -130,7 +139,9 @@ def in_own_process(folder: str, name: str, n_users: int) -> dict[str, float]:
     """`measure` in a fresh interpreter."""
     command = [sys.executable, __file__, "--measure", folder, name, str(n_users)]
     limits = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **limits})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **limits}
+    )
     return dict(json.loads(done.stdout))
 
 
@@ -140,18 +151,25 @@ def report(rows: list[dict[str, Any]], facts: dict[str, int]) -> str:
         "# Full-catalogue evaluation",
         "",
         f"`python benchmarks/evaluation.py`; {os.cpu_count()} CPU cores, {THREADS} threads, Python "
-        f"{platform.python_version()}, torch {torch.__version__}; load average {os.getloadavg()[0]:.0f} at the end, so on a "
-        f"machine of its own seconds come nearer to CPU seconds. Lists of {K}, metrics at {' and '.join(map(str, CUTOFFS))}, "
-        "those beyond accuracy among them. " + ", ".join(f"{n:,} {what}" for what, n in facts.items()) + ".",
+        f"{platform.python_version()}, torch {torch.__version__}; load average "
+        f"{os.getloadavg()[0]:.0f} at the end, so on a "
+        f"machine of its own seconds come nearer to CPU seconds. Lists of {K}, metrics at "
+        f"{' and '.join(map(str, CUTOFFS))}, "
+        "those beyond accuracy among them. "
+        + ", ".join(f"{n:,} {what}" for what, n in facts.items())
+        + ".",
         "",
-        "| recommender | users | rank, s | metrics, s | CPU, s | CPU, ms a user | users/s | peak memory, MiB "
+        "| recommender | users | rank, s | metrics, s | CPU, s | CPU, ms a user | users/s | peak "
+        "memory, MiB "
         "| of it model and cases |",
         "|:--|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         lines.append(
-            f"| {row['recommender']} | {row['users']:,} | {row['rank_s']:.1f} | {row['metrics_s']:.1f} | {row['cpu_s']:.1f} "
-            f"| {1000 * row['cpu_s'] / row['users']:.2f} | {row['users_per_s']:,.0f} | {row['peak_mib']:,.0f} "
+            f"| {row['recommender']} | {row['users']:,} | {row['rank_s']:.1f} | "
+            f"{row['metrics_s']:.1f} | {row['cpu_s']:.1f} "
+            f"| {1000 * row['cpu_s'] / row['users']:.2f} | {row['users_per_s']:,.0f} | "
+            f"{row['peak_mib']:,.0f} "
             f"| {row['loaded_mib']:,.0f} |"
         )
     return "\n".join(lines) + "\n"

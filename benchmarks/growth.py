@@ -1,9 +1,11 @@
-"""Time and memory as interactions grow tenfold: `python -m benchmarks.growth`, with simulated shops.
+"""Time and memory as interactions grow tenfold: `python -m benchmarks.growth`, with simulated
+shops.
 
-Each recommender trains in a process of its own and ranks the catalogue for 10,000 users, whose lists are then measured. The
-slope is that of log time over log interactions from the size before: 1 is linear, above 1 grows faster than the data. Users
-grow with the interactions, the catalogue with their square root. Neural recommenders take a fixed number of gradient steps:
-what grows is the rest. The router is left out: it trains its members.
+Each recommender trains in a process of its own and ranks the catalogue for 10,000 users, whose
+lists are then measured. The slope is that of log time over log interactions from the size before: 1
+is linear, above 1 grows faster than the data. Users grow with the interactions, the catalogue with
+their square root. Neural recommenders take a fixed number of gradient steps: what grows is the
+rest. The router is left out: it trains its members.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from augrec.component import available
+from augrec.core.component import available
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.slices import slice_of
-from augrec.seeds import rng
 from benchmarks import tables
 from benchmarks.environments import WHERE
 from benchmarks.measure import Machine, quality, train
@@ -41,7 +43,9 @@ def main() -> None:
         for model, facts in found.items():
             facts.append(_measure(model, split, machine, given.seed))
     parts = [
-        tables.markdown(("interactions", "users", "items"), [[f"{n:,}" for n in size] for size in sizes]),
+        tables.markdown(
+            ("interactions", "users", "items"), [[f"{n:,}" for n in size] for size in sizes]
+        ),
         _table(
             "cpu_seconds",
             "CPU seconds of indexing and training, and the slope since the size before",
@@ -49,11 +53,18 @@ def main() -> None:
             sizes,
         ),
         _table("seconds", "Seconds of indexing and training", found, sizes),
-        _table("evaluation_seconds", f"Seconds of ranking and measuring for {N_CASES:,} users", found, sizes),
+        _table(
+            "evaluation_seconds",
+            f"Seconds of ranking and measuring for {N_CASES:,} users",
+            found,
+            sizes,
+        ),
         _table("grown_mib", "MiB that training added", found, sizes),
         _table("rank_grown_mib", "MiB that ranking added", found, sizes),
     ]
-    tables.write("growth", "Growth", parts, tables.command_line("benchmarks.growth"), tables.own_versions())
+    tables.write(
+        "growth", "Growth", parts, tables.command_line("benchmarks.growth"), tables.own_versions()
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,10 +84,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _prepare(wanted: int, split: Path, seed: int) -> tuple[int, int, int]:
-    """Simulate and write the split, its users' later rows being what is wanted; (interactions, users, items) of training."""
+    """Simulate and write the split, its users' later rows being what is wanted; (interactions,
+    users, items) of training."""
     shop = ShopConfig(
-        n_users=wanted // 50, n_items=round(1000 * math.sqrt(wanted / 100_000)), n_interactions=round(wanted * 3.2)
-    )  # fmt: skip
+        n_users=wanted // 50,
+        n_items=round(1000 * math.sqrt(wanted / 100_000)),
+        n_interactions=round(wanted * 3.2),
+    )
     tables = simulate(shop, seed)
     events = tables.interactions.select(C.USER, C.ITEM, C.TIMESTAMP)
     rows = events.unique([C.USER, C.ITEM], keep="first", maintain_order=True)
@@ -91,14 +105,17 @@ def _prepare(wanted: int, split: Path, seed: int) -> tuple[int, int, int]:
     lengths = cases["history"].list.len().to_numpy().astype(np.int64)
     split.mkdir(parents=True, exist_ok=True)
     train_rows.write_parquet(split / "train.parquet")
-    cases.with_columns(slice=pl.Series(slice_of(lengths).tolist())).write_parquet(split / "cases.parquet")
+    cases.with_columns(slice=pl.Series(slice_of(lengths).tolist())).write_parquet(
+        split / "cases.parquet"
+    )
     tables.items.write_parquet(split / "items.parquet")
     tables.users.write_parquet(split / "users.parquet")
     return len(train_rows), train_rows[C.USER].n_unique(), train_rows[C.ITEM].n_unique()
 
 
 def _measure(model: str, split: Path, machine: Machine, seed: int) -> dict[str, float] | None:
-    """What indexing and training took together, and ranking and measuring; None where training failed."""
+    """What indexing and training took together, and ranking and measuring; None where training
+    failed."""
     facts = train("augrec", "augrec", model, {}, split, machine, seed)
     if facts is None:
         return None

@@ -1,4 +1,5 @@
-"""Where a benchmark keeps what it has measured, so that a run can go on: never beside what other code or settings gave."""
+"""Where a benchmark keeps what it has measured, so that a run can go on: never beside what other
+code or settings gave."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from benchmarks.environments import HERE, WHERE
 
 
 def folder(name: str, script: str, **arguments: object) -> Path:
-    """var/benchmarks/<name>-<digest>, the digest of arguments, params.yaml, all of src/augrec and the script itself.
+    """var/benchmarks/<name>-<digest>, the digest of arguments, params.yaml, all of src/augrec and
+    the script itself.
 
     Args:
         name: for people.
@@ -19,6 +21,10 @@ def folder(name: str, script: str, **arguments: object) -> Path:
     """
     root = HERE.parent
     hasher = hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode())
-    for path in (root / "params.yaml", Path(script).resolve(), *sorted((root / "src/augrec").rglob("*.py"))):
+    for path in (
+        root / "params.yaml",
+        Path(script).resolve(),
+        *sorted((root / "src/augrec").rglob("*.py")),
+    ):
         hasher.update(path.relative_to(root).as_posix().encode() + b"\n" + path.read_bytes())
     return WHERE / f"{name}-{hasher.hexdigest()[:12]}"

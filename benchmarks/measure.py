@@ -1,4 +1,5 @@
-"""Training one library's model in a process of its own, and measuring its lists with augrec's metrics."""
+"""Training one library's model in a process of its own, and measuring its lists with augrec's
+metrics."""
 
 from __future__ import annotations
 
@@ -44,22 +45,40 @@ class Catalogue:
 
 
 def train(
-    library: str, environment: str, model: str, settings: dict[str, Any], split: Path, machine: Machine, seed: int
-) -> dict[str, float] | None:  # fmt: skip
-    """Train and rank; the facts of runners/_task.py, or None where the library fails, which is told.
+    library: str,
+    environment: str,
+    model: str,
+    settings: dict[str, Any],
+    split: Path,
+    machine: Machine,
+    seed: int,
+) -> dict[str, float] | None:
+    """Train and rank; the facts of runners/_task.py, or None where the library fails, which is
+    told.
 
     Lists and facts lie beside the split as <library>-<model>.parquet and .json.
     """
     out = split / f"{library}-{model}"
     runner = _RUNNERS / f"run_{library}.py"
     command = [str(python_of(environment, machine.where)), str(runner), model, str(split), str(out)]
-    options = {"settings": json.dumps(settings), "threads": machine.threads, "k": max(CUTOFFS), "seed": seed}
+    options = {
+        "settings": json.dumps(settings),
+        "threads": machine.threads,
+        "k": max(CUTOFFS),
+        "seed": seed,
+    }
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     counts = {f"{name}_NUM_THREADS": str(machine.threads) for name in _COUNTS}
     counts["POLARS_MAX_THREADS"] = str(machine.threads)
     try:
-        done = subprocess.run(command, env=os.environ | counts, capture_output=True, text=True,
-                              timeout=machine.deadline_s, check=False)  # fmt: skip
+        done = subprocess.run(
+            command,
+            env=os.environ | counts,
+            capture_output=True,
+            text=True,
+            timeout=machine.deadline_s,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         print(f"{library} {model} took longer than {machine.deadline_s} s", flush=True)
         return None
@@ -82,7 +101,9 @@ def quality(library: str, model: str, split: Path) -> pl.DataFrame:
     if not lists["user_id"].equals(cases["user_id"]):
         raise ValueError(f"{library} {model} ranked other users")
     index = ItemIndex(pl.read_parquet(split / "train.parquet", columns=["item_id"])["item_id"])
-    ranked = index.encode(lists["items"].explode(empty_as_null=False)).reshape(len(cases), max(CUTOFFS))
+    ranked = index.encode(lists["items"].explode(empty_as_null=False)).reshape(
+        len(cases), max(CUTOFFS)
+    )
     if hits(ranked, Histories.from_lists(cases["history"], index)).any():
         raise ValueError(f"{library} {model} recommends what was seen")
     return per_case(ranked, cases, Catalogue(index), CUTOFFS)  # type: ignore[arg-type]

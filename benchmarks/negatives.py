@@ -1,11 +1,12 @@
-"""BPR with each way to draw negatives: all items alike, by popularity, from the batch, or from an adversary.
+"""BPR with each way to draw negatives: all items alike, by popularity, from the batch, or from an
+adversary.
 
     python -m benchmarks.negatives random movielens_100k FOLDER        # CFGAN's protocol
     python -m benchmarks.negatives time movietweetings FOLDER
 
-Weight decay and the sampler's own options are chosen for each sampler on a fifth of the training rows. Then all train on all
-of them, with the same seeds, at equal gradient steps. A user's figure is the mean over seeds; intervals are paired bootstraps
-over users.
+Weight decay and the sampler's own options are chosen for each sampler on a fifth of the training
+rows. Then all train on all of them, with the same seeds, at equal gradient steps. A user's figure
+is the mean over seeds; intervals are paired bootstraps over users.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.evaluation.bootstrap import interval
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import find
-from augrec.seeds import derive
 from benchmarks import tables
 from benchmarks.data import SPLITS, validation_part
 from benchmarks.environments import WHERE
@@ -46,7 +47,8 @@ OPTIONS: dict[str, dict[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One sampler: what was chosen, a row for each case with the mean over seeds, CPU seconds of a training."""
+    """One sampler: what was chosen, a row for each case with the mean over seeds, CPU seconds of a
+    training."""
 
     chosen: dict[str, Any]
     validated: float
@@ -64,8 +66,9 @@ def main() -> None:
         f"negatives-{given.split}-{given.folder.name}",
         f"Negatives for BPR: {given.folder.name}, {given.split} split",
         [_facts(train, cases, given), _table(found)],
-        tables.command_line("benchmarks.negatives"), tables.own_versions(),
-    )  # fmt: skip
+        tables.command_line("benchmarks.negatives"),
+        tables.own_versions(),
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,7 +76,9 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("split", choices=sorted(SPLITS))
-    parser.add_argument("layout", help="of the raw data, e.g. movielens_100k, recbole, movietweetings")
+    parser.add_argument(
+        "layout", help="of the raw data, e.g. movielens_100k, recbole, movietweetings"
+    )
     parser.add_argument("folder", type=Path, help="where the raw data lies")
     parser.add_argument("--seeds", type=int, default=3, help="trained models for each figure")
     parser.add_argument("--steps", type=int, default=300, help="gradient steps")
@@ -82,7 +87,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(name: str, train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace) -> Measured:
+def _measure(
+    name: str, train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace
+) -> Measured:
     part, wanted = validation_part(train, given.seed)
     tried = {}
     for decay, *values in product(DECAY, *OPTIONS[name].values()):
@@ -101,10 +108,19 @@ def _measure(name: str, train: pl.DataFrame, cases: pl.DataFrame, given: argpars
 
 
 def _fit(
-    name: str, options: dict[str, Any], train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace, number: int
-) -> pl.DataFrame:  # fmt: skip
+    name: str,
+    options: dict[str, Any],
+    train: pl.DataFrame,
+    cases: pl.DataFrame,
+    given: argparse.Namespace,
+    number: int,
+) -> pl.DataFrame:
     """The metrics of each case of one trained model."""
-    sampler = {"negative_sampler": "uniform", "negatives": 64} if name == MORE else {"negative_sampler": name}
+    sampler = (
+        {"negative_sampler": "uniform", "negatives": 64}
+        if name == MORE
+        else {"negative_sampler": name}
+    )
     config = SIZE | options | sampler | {"steps": given.steps, "eval_every": given.steps}
     recommender = find("bpr")(config, seed=derive(given.seed, "model", number)).fit(train)
     return per_case(rank_cases(recommender, cases, K), cases, recommender, (K,))
@@ -118,10 +134,27 @@ def _table(found: dict[str, Measured]) -> str:
             for metric in one.metrics
         ]
         means = [f"{values.mean():.4f}" for values in one.metrics.values()]
-        options = ", ".join(f"{key.removeprefix('negative_')} {value:g}" for key, value in one.chosen.items())
-        cells = [means[0], gains[0], means[1], gains[1], f"{one.validated:.4f}", f"{one.seconds:.1f}"]
+        options = ", ".join(
+            f"{key.removeprefix('negative_')} {value:g}" for key, value in one.chosen.items()
+        )
+        cells = [
+            means[0],
+            gains[0],
+            means[1],
+            gains[1],
+            f"{one.validated:.4f}",
+            f"{one.seconds:.1f}",
+        ]
         rows.append([name, *cells, options])
-    names = (METRIC, "against uniform", f"recall@{K}", "against uniform", "validated", "CPU s", "chosen")
+    names = (
+        METRIC,
+        "against uniform",
+        f"recall@{K}",
+        "against uniform",
+        "validated",
+        "CPU s",
+        "chosen",
+    )
     return tables.markdown(["negatives", *names], rows)
 
 
@@ -133,10 +166,14 @@ def _interval(values: np.ndarray) -> str:
 
 def _facts(train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace) -> str:
     return (
-        f"{len(train):,} training rows of {train[C.USER].n_unique():,} users and {train[C.ITEM].n_unique():,} items; "
-        f"{len(cases):,} users, ranked over the full catalogue; {given.steps} gradient steps, {given.seeds} seeds, "
-        f"{SIZE['negatives']} negatives for each user of a step, the adversary's from 4 candidates each. In brackets: 95 % paired bootstrap over users of what a sampler "
-        f"gains against uniform. Validated: {METRIC} of what was chosen on a fifth of the training rows. CPU seconds: "
+        f"{len(train):,} training rows of {train[C.USER].n_unique():,} users and "
+        f"{train[C.ITEM].n_unique():,} items; "
+        f"{len(cases):,} users, ranked over the full catalogue; {given.steps} gradient steps, "
+        f"{given.seeds} seeds, "
+        f"{SIZE['negatives']} negatives for each user of a step, the adversary's from 4 candidates "
+        "each. In brackets: 95 % paired bootstrap over users of what a sampler "
+        f"gains against uniform. Validated: {METRIC} of what was chosen on a fifth of the training "
+        "rows. CPU seconds: "
         "training and ranking."
     )
 

@@ -1,19 +1,25 @@
-"""Items that nobody has met yet: rows that item_gan makes up for them, beside content alone and rows that cost nothing.
+"""Items that nobody has met yet: rows that item_gan makes up for them, beside content alone and
+rows that cost nothing.
 
-    python -m benchmarks.new_items                                     # MovieLens 100k, got through pip (see its terms)
+    python -m benchmarks.new_items                                     # MovieLens 100k, got through
+    pip (see its terms)
 
-Protocol cold_items by a share: a tenth of the items is new for test, another tenth for validation; a seed draws them anew and
-seeds everything else. Users are trained on, without what they did with those items. New items are ranked among themselves.
-Content places them by their words. The other recommenders know them from added users alone, as many as there are real ones:
+Protocol cold_items by a share: a tenth of the items is new for test, another tenth for validation;
+a seed draws them anew and seeds everything else. Users are trained on, without what they did with
+those items. New items are ranked among themselves. Content places them by their words. The other
+recommenders know them from added users alone, as many as there are real ones:
 
-* item_gan's; "no GAN over items" leaves a new item where the regression on its content expects it (spread 0);
-* placebos: copies of the real users, with as large a share of new items as item_gan's users have, put in the place of rows
-  drawn at random. Which new items: drawn evenly; by the mean popularity of the items of their categories; by how content scores
-  them for that user; or by how iALS would, were their vectors what a ridge regression on their content expects.
+* item_gan's; "no GAN over items" leaves a new item where the regression on its content expects it
+    (spread 0);
+* placebos: copies of the real users, with as large a share of new items as item_gan's users have,
+    put in the place of rows
+  drawn at random. Which new items: drawn evenly; by the mean popularity of the items of their
+  categories; by how content scores them for that user; or by how iALS would, were their vectors
+  what a ridge regression on their content expects.
 
-The weight of added users, how sharply the last two placebos follow their scores, and the weight of titles in content are chosen
-on validation users; all else is as in params.yaml. MultVAE keeps the weights of its last step. Seeds are kept below
-var/benchmarks, so that a run can go on.
+The weight of added users, how sharply the last two placebos follow their scores, and the weight of
+titles in content are chosen on validation users; all else is as in params.yaml. MultVAE keeps the
+weights of its last step. Seeds are kept below var/benchmarks, so that a run can go on.
 """
 
 from __future__ import annotations
@@ -30,9 +36,12 @@ import torch
 import yaml
 
 from augrec.augmentation.base import Ingredients, Policy
+from augrec.core.config import parse
+from augrec.core.files import write_parquet
+from augrec.core.seeds import rng
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
-from augrec.data.config import PrepareConfig, parse
+from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.histories import Histories
 from augrec.data.raw import Tables
@@ -40,12 +49,10 @@ from augrec.data.split import Split, split
 from augrec.evaluation.bootstrap import paired_difference
 from augrec.evaluation.catalogue import Catalogue
 from augrec.evaluation.metrics import evaluate
-from augrec.files import write_parquet
 from augrec.generators import base as generators
-from augrec.generators._item_content import ItemContent
-from augrec.generators._ridge import Ridge
+from augrec.generators._latent.item_content import ItemContent
+from augrec.generators._latent.ridge import Ridge
 from augrec.recommenders import base as recommenders
-from augrec.seeds import rng
 from benchmarks import kept, tables
 from benchmarks.environments import WHERE
 
@@ -55,7 +62,8 @@ ALONE = "content alone"
 TITLE = (0.0, 0.5, 1.0)
 WEIGHTS = (0.3, 1.0)
 SHARPNESS = (1.0, 3.0)
-"""New items are drawn by exp(sharpness × score), the score standardised over the user's new items."""
+"""New items are drawn by exp(sharpness × score), the score standardised over the user's new
+items."""
 RECOMMENDERS = ("multvae", "ease", "item_knn")
 ARMS = {
     "item_gan": ["item_gan"],
@@ -78,12 +86,18 @@ def main() -> None:
     where = kept.folder("new-items", __file__, folder=folder, recommenders=given.recommenders)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     measured = pl.concat([one_seed(folder, given.recommenders, where, seed) for seed in seeds])
-    tables.write("new-items", "Items that nobody has met yet, MovieLens 100k", [_facts(measured), _table(measured)],
-                 tables.command_line("benchmarks.new_items"), tables.own_versions())  # fmt: skip
+    tables.write(
+        "new-items",
+        "Items that nobody has met yet, MovieLens 100k",
+        [_facts(measured), _table(measured)],
+        tables.command_line("benchmarks.new_items"),
+        tables.own_versions(),
+    )
 
 
 def one_seed(folder: Path, names: list[str], where: Path, seed: int) -> pl.DataFrame:
-    """NDCG@10 among new items of every test user for each recommender × arm; read where it was measured before."""
+    """NDCG@10 among new items of every test user for each recommender × arm; read where it was
+    measured before."""
     path = where / f"{seed}.parquet"
     if path.exists():
         return pl.read_parquet(path)
@@ -94,7 +108,9 @@ def one_seed(folder: Path, names: list[str], where: Path, seed: int) -> pl.DataF
     parts = split(clean(found.interactions, prepare.positive), cold, seed)
     content = params["recommenders"]["content"] | {"max_new_items": 1_000_000}
     samples = dict(_samples(parts, found, params, content, seed))
-    arms = {(ALONE, ""): [("content", content | {"title": weight}, parts.train) for weight in TITLE]}
+    arms = {
+        (ALONE, ""): [("content", content | {"title": weight}, parts.train) for weight in TITLE]
+    }
     for name, (arm, used) in product(names, ARMS.items()):
         config = params["recommenders"][name]
         arms[name, arm] = [
@@ -105,7 +121,9 @@ def one_seed(folder: Path, names: list[str], where: Path, seed: int) -> pl.DataF
     for (name, arm), ways in arms.items():
         best = _best(ways, parts, found.items, seed)
         told = {"recommender": name, "arm": arm, "seed": seed, "n_train": len(parts.train)}
-        measured.append(best.with_columns(pl.lit(value).alias(column) for column, value in told.items()))
+        measured.append(
+            best.with_columns(pl.lit(value).alias(column) for column, value in told.items())
+        )
         print(seed, name, arm, f"{_mean(best):.4f}", flush=True)
     where.mkdir(parents=True, exist_ok=True)
     write_parquet(path, pl.concat(measured))
@@ -113,9 +131,13 @@ def one_seed(folder: Path, names: list[str], where: Path, seed: int) -> pl.DataF
 
 
 def _best(
-    ways: list[tuple[str, dict[str, Any], pl.DataFrame]], parts: Split, items: pl.DataFrame, seed: int
+    ways: list[tuple[str, dict[str, Any], pl.DataFrame]],
+    parts: Split,
+    items: pl.DataFrame,
+    seed: int,
 ) -> pl.DataFrame:
-    """Test users' metric of the recommender, config and training set that are best on validation users."""
+    """Test users' metric of the recommender, config and training set that are best on validation
+    users."""
     best: tuple[float, Any] = (-1.0, None)
     for name, config, training in ways:
         model = recommenders.find(name)(config, seed=seed).fit(training, items=items)
@@ -125,8 +147,11 @@ def _best(
     return _measure(best[1], parts.cases_test, parts.train)
 
 
-def _measure(model: recommenders.Recommender, cases: pl.DataFrame, train: pl.DataFrame) -> pl.DataFrame:
-    """As the evaluate stage measures where new items are wanted: ranked are the items of no training row."""
+def _measure(
+    model: recommenders.Recommender, cases: pl.DataFrame, train: pl.DataFrame
+) -> pl.DataFrame:
+    """As the evaluate stage measures where new items are wanted: ranked are the items of no
+    training row."""
     among = Catalogue.of(model.items, train).new
     return evaluate(model, cases, [K], among=among).select(C.USER, "slice", METRIC)
 
@@ -143,7 +168,10 @@ def _samples(
     train, n = parts.train, parts.train[C.USER].n_unique()
     users = found.users.join(train.select(C.USER).unique(), on=C.USER, how="semi")
     generator = generators.find("item_gan")(params["generators"]["item_gan"], seed=seed)
-    yield "item_gan", (sample := generator.fit(train, users=users, items=found.items).sample(n, seed=seed))
+    yield (
+        "item_gan",
+        (sample := generator.fit(train, users=users, items=found.items).sample(n, seed=seed)),
+    )
     generator.config = generator.config.model_copy(update={"spread": 0.0})
     yield "no GAN", generator.sample(n, seed=seed)
     share = float((~sample[C.ITEM].is_in(train[C.ITEM].unique().implode())).mean())  # type: ignore[arg-type]
@@ -155,7 +183,9 @@ def _samples(
     yield "evenly", _placed(train, ids, np.zeros_like(said), share, seed)
     yield (
         "categories",
-        _placed(train, ids, _of_categories(train, found.items, ids) + np.zeros_like(said), share, seed),
+        _placed(
+            train, ids, _of_categories(train, found.items, ids) + np.zeros_like(said), share, seed
+        ),
     )
     for name, scores in {
         "content": said,
@@ -169,12 +199,21 @@ def _samples(
 def _regressed(
     train: pl.DataFrame, items: pl.DataFrame, ids: np.ndarray, params: dict[str, Any], seed: int
 ) -> np.ndarray:
-    """What iALS would say of new items at the vectors that their content leads to expect, (users in order, new items)."""
+    """What iALS would say of new items at the vectors that their content leads to expect, (users in
+    order, new items)."""
     model: Any = recommenders.find("ials")(params["recommenders"]["ials"], seed=seed).fit(train)
     config = params["generators"]["item_gan"]
-    content = ItemContent.of(train, items, model.items, directions=config["content_directions"],
-                             max_new_items=config["max_new_items"], seed=seed)  # fmt: skip
-    ridge, _ = Ridge.fit(torch.as_tensor(content.known), torch.as_tensor(model.item_factors()), seed)
+    content = ItemContent.of(
+        train,
+        items,
+        model.items,
+        directions=config["content_directions"],
+        max_new_items=config["max_new_items"],
+        seed=seed,
+    )
+    ridge, _ = Ridge.fit(
+        torch.as_tensor(content.known), torch.as_tensor(model.item_factors()), seed
+    )
     places = ridge.predict(torch.as_tensor(content.new)).numpy()
     order = {item: place for place, item in enumerate(content.new_ids.tolist())}
     users = model.user_factors(Histories.from_interactions(train, model.items))
@@ -184,7 +223,8 @@ def _regressed(
 def _placed(
     train: pl.DataFrame, ids: np.ndarray, log_chances: np.ndarray, share: float, seed: int
 ) -> pl.DataFrame:
-    """The rows, `share` of them with a new item in place of their own; log_chances float (users in order, new items).
+    """The rows, `share` of them with a new item in place of their own; log_chances float (users in
+    order, new items).
 
     A user's new items are drawn without replacement in proportion to their chances.
     """
@@ -199,14 +239,15 @@ def _placed(
 
 
 def _of_categories(train: pl.DataFrame, items: pl.DataFrame, ids: np.ndarray) -> np.ndarray:
-    """ln of the mean popularity of the known items of each new item's categories, float64 (n_new,)."""
+    """ln of the mean popularity of the known items of each new item's categories, float64
+    (n_new,)."""
     shown = items.select(C.ITEM, C.CATEGORIES).explode(C.CATEGORIES)
     known = shown.join(train.group_by(C.ITEM).len(), on=C.ITEM)
     popular = known.group_by(C.CATEGORIES).agg(pl.col("len").mean())
     means = shown.join(popular, on=C.CATEGORIES).group_by(C.ITEM).agg(pl.col("len").mean())
-    asked = pl.DataFrame({C.ITEM: ids.tolist()}).join(means, on=C.ITEM, how="left", maintain_order="left")[
-        "len"
-    ]
+    asked = pl.DataFrame({C.ITEM: ids.tolist()}).join(
+        means, on=C.ITEM, how="left", maintain_order="left"
+    )["len"]
     return np.log(asked.fill_null(strategy="mean").to_numpy())
 
 
@@ -215,14 +256,17 @@ def _table(measured: pl.DataFrame) -> str:
     lines = [[f"**{ALONE}**", f"{_mean(alone):.4f}", "", "", ""]]
     for name in measured["recommender"].unique(maintain_order=True).to_list()[1:]:
         arms = {
-            arm: measured.filter((pl.col("recommender") == name) & (pl.col("arm") == arm)) for arm in ARMS
+            arm: measured.filter((pl.col("recommender") == name) & (pl.col("arm") == arm))
+            for arm in ARMS
         }
         hardest = max(PLACEBOS, key=lambda arm: _mean(arms[arm]))
         for arm, table in arms.items():
             ahead = f"{_seeds_ahead(table, alone)} of {table['seed'].n_unique()}"
             over = "" if arm in PLACEBOS else _gain(table, arms[hardest])
             label = arm + (" (the best)" if arm == hardest else "")
-            lines.append([f"{name}, {label}", f"{_mean(table):.4f}", _gain(table, alone), ahead, over])
+            lines.append(
+                [f"{name}, {label}", f"{_mean(table):.4f}", _gain(table, alone), ahead, over]
+            )
     header = ["", "NDCG@10", "over content alone", "seeds ahead of it", "over the best placebo"]
     return tables.markdown(header, lines)
 
@@ -232,7 +276,10 @@ def _mean(table: pl.DataFrame) -> float:
 
 
 def _seeds_ahead(ours: pl.DataFrame, theirs: pl.DataFrame) -> int:
-    means = (side.group_by("seed").agg(pl.col(METRIC).mean()).sort("seed")[METRIC] for side in (ours, theirs))
+    means = (
+        side.group_by("seed").agg(pl.col(METRIC).mean()).sort("seed")[METRIC]
+        for side in (ours, theirs)
+    )
     mine, other = means
     return int((mine > other).sum())
 
@@ -246,11 +293,16 @@ def _facts(measured: pl.DataFrame) -> str:
     one = measured.filter(pl.col("recommender") == ALONE)
     rows = sorted(set(one["n_train"].to_list()))
     return (
-        f"{one['seed'].n_unique()} seeds, each with other new items; {rows[0]:,} to {rows[-1]:,} training interactions; "
-        f"{one[C.USER].n_unique():,} different test users. A tenth of the items is new for test, a tenth for validation; "
-        "NDCG@10 of new items ranked among themselves; without added users the recommenders know none of them and reach 0. In "
-        "brackets the 95 % interval of the difference paired by user, a user's cases in all seeds averaged first; bold where it "
-        "lies on one side of 0. It tells how other users would have fared with these new items, not how other items would: for "
+        f"{one['seed'].n_unique()} seeds, each with other new items; {rows[0]:,} to {rows[-1]:,} "
+        "training interactions; "
+        f"{one[C.USER].n_unique():,} different test users. A tenth of the items is new for test, a "
+        "tenth for validation; "
+        "NDCG@10 of new items ranked among themselves; without added users the recommenders know "
+        "none of them and reach 0. In "
+        "brackets the 95 % interval of the difference paired by user, a user's cases in all seeds "
+        "averaged first; bold where it "
+        "lies on one side of 0. It tells how other users would have fared with these new items, "
+        "not how other items would: for "
         "that see the seeds."
     )
 

@@ -4,9 +4,9 @@
     python -m benchmarks.peers random movielens_100k FOLDER            # CFGAN's protocol
     python -m benchmarks.peers time movietweetings FOLDER
 
-Every library trains in a process and an environment of its own, on the same rows, with the same number of threads, after
-a tiny fit, so that loading and compiling is not counted. In each round they take turns. One piece of code,
-augrec.evaluation, measures all lists.
+Every library trains in a process and an environment of its own, on the same rows, with the same
+number of threads, after a tiny fit, so that loading and compiling is not counted. In each round
+they take turns. One piece of code, augrec.evaluation, measures all lists.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def main() -> None:
         outcomes = list(_outcomes(model, chosen, split, given))
         sections.append(_table(model, outcomes, SHOWN[given.split], given.seed))
         print(sections[-1], flush=True)
-    pins = [line for name in ENVIRONMENTS for line in requirements(name) if line.startswith(LIBRARIES)]
+    pins = [
+        line for name in ENVIRONMENTS for line in requirements(name) if line.startswith(LIBRARIES)
+    ]
     tables.write(
         "-".join(["peers", given.split, given.folder.name, *given.models]),
         f"Beside peers: {given.folder.name}, {given.split} split",
@@ -78,14 +80,18 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("split", choices=sorted(SPLITS))
-    parser.add_argument("layout", help="of the raw data, e.g. movielens_100k, recbole, movietweetings")
+    parser.add_argument(
+        "layout", help="of the raw data, e.g. movielens_100k, recbole, movietweetings"
+    )
     parser.add_argument("folder", type=Path, help="where the raw data lies")
     parser.add_argument("--models", nargs="+", default=[], help="only these")
     parser.add_argument("--libraries", nargs="+", default=[], help="only these, besides augrec")
     parser.add_argument("--threads", type=int, default=1, help="for every library")
     parser.add_argument("--rounds", type=int, default=3, help="the median of so many is told")
     parser.add_argument("--seed", type=int, default=20260)
-    parser.add_argument("--where", type=Path, default=WHERE, help="holds the environments and the split")
+    parser.add_argument(
+        "--where", type=Path, default=WHERE, help="holds the environments and the split"
+    )
     return parser.parse_args()
 
 
@@ -116,8 +122,19 @@ def _table(model: str, outcomes: Sequence[Outcome], shown: Sequence[str], seed: 
         for fact, digits in (("seconds", 2), ("cpu_seconds", 2), ("peak_mib", 0)):
             cells.append(f"{one.median(fact):.{digits}f}")
             cells.append(f"{one.median(fact) / ours.median(fact):.1f}×")
-        rows.append([*cells, f"{one.median('grown_mib'):.0f}", f"{one.median('index_seconds'):.2f}"])
-    times = ("seconds", "", "CPU seconds", "", "peak MiB", "", "MiB of training", "seconds of indexing")
+        rows.append(
+            [*cells, f"{one.median('grown_mib'):.0f}", f"{one.median('index_seconds'):.2f}"]
+        )
+    times = (
+        "seconds",
+        "",
+        "CPU seconds",
+        "",
+        "peak MiB",
+        "",
+        "MiB of training",
+        "seconds of indexing",
+    )
     return tables.markdown([f"**{model}**", *shown, f"augrec's gain in {shown[-1]}", *times], rows)
 
 
@@ -132,12 +149,17 @@ def _facts(split: Path, given: argparse.Namespace) -> str:
     rows, cases = (pl.read_parquet(split / f"{name}.parquet") for name in ("train", "cases"))
     return (
         f"{len(rows):,} training rows of {rows['user_id'].n_unique():,} users and "
-        f"{rows['item_id'].n_unique():,} items; {len(cases):,} users, ranked over the full catalogue. Times and memory "
-        f"are the median of {given.rounds} rounds in which the libraries took turns (one where training took more than "
+        f"{rows['item_id'].n_unique():,} items; {len(cases):,} users, ranked over the full "
+        "catalogue. Times and memory "
+        f"are the median of {given.rounds} rounds in which the libraries took turns (one where "
+        "training took more than "
         f"{SLOW_S} s), {given.threads} thread(s) each, and, "
-        "with ×, a multiple of augrec's. They begin where a library's own data object stands; the last column is what leads "
-        "there: augrec's from the table of ids, a peer's from positions, RecBole's by way of a file. Peak memory is the "
-        "whole process, imports included; MiB of training is what training added, for augrec indexing, too. Gains in brackets: 95 % paired bootstrap over users."
+        "with ×, a multiple of augrec's. They begin where a library's own data object stands; the "
+        "last column is what leads "
+        "there: augrec's from the table of ids, a peer's from positions, RecBole's by way of a "
+        "file. Peak memory is the "
+        "whole process, imports included; MiB of training is what training added, for augrec "
+        "indexing, too. Gains in brackets: 95 % paired bootstrap over users."
     )
 
 

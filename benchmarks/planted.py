@@ -1,16 +1,19 @@
-"""Four planted truths on simulated shops: what must be caught is planted, and it is counted how often it is.
+"""Four planted truths on simulated shops: what must be caught is planted, and it is counted how
+often it is.
 
     python -m benchmarks.planted [--seeds 100] [--recommenders ease item_knn multvae]
 
-* A generator that **memorises** gives copies of its training users, as they are or a little changed: the audit must block them.
+* A generator that **memorises** gives copies of its training users, as they are or a little
+    changed: the audit must block them.
 * One that saw **test users** gives copies of those: the audit must refuse them.
 * One that **collapses** learns a single profile: training must be refused.
-* **Noise** must not pass the gate, though its audit is passed by decree: users with items drawn by popularity, which the placebo
-  has too, and users with items drawn at random, mixed into the training set; at most the nominal rate of (1 - confidence) / 2 of
-  the runs may accept anything, whichever recommender.
+* **Noise** must not pass the gate, though its audit is passed by decree: users with items drawn by
+    popularity, which the placebo
+  has too, and users with items drawn at random, mixed into the training set; at most the nominal
+  rate of (1 - confidence) / 2 of the runs may accept anything, whichever recommender.
 
-Beside each stands a sound counterpart that must not be caught: people of the same kind, a training that spreads, and for noise
-the planted gain of tests/unit/test_gate_chance.py.
+Beside each stands a sound counterpart that must not be caught: people of the same kind, a training
+that spreads, and for noise the planted gain of tests/unit/test_gate_chance.py.
 """
 
 from __future__ import annotations
@@ -33,24 +36,25 @@ from torch.nn import functional as F
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
 from augrec.augmentation.base import Ingredients, Policy
+from augrec.core.config import parse
+from augrec.core.errors import RefusedError
+from augrec.core.seeds import derive, rng
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
-from augrec.data.config import SplitConfig, parse
+from augrec.data.config import SplitConfig
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, Split, split
-from augrec.errors import RefusedError
 from augrec.evaluation.catalogue import Catalogue
 from augrec.evaluation.gate import Arm, GateConfig, decide
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.evaluation.summary import groups_of_users
-from augrec.generators._course import Course
-from augrec.generators._decode import gumbel_top_k
-from augrec.generators._lesson import Lesson
-from augrec.generators._training import train
-from augrec.generators._watch import LOOK_AT_USERS, look
+from augrec.generators._profile.decode import gumbel_top_k
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.loop import train
+from augrec.generators._training.monitor import LOOK_AT_USERS, look
+from augrec.generators._training.train_state import Course
 from augrec.recommenders.base import find
-from augrec.seeds import derive, rng
 from benchmarks import tables
 
 POSITIVE = {"view": None, "cart": None, "purchase": None}
@@ -58,8 +62,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "multvae": {"hidden": 32, "latent": 16, "steps": 60, "eval_every": 30, "batch_size": 64},
 }
 """Configs of the recommenders that need not be as large as params.yaml has them."""
-KINDS = {"none": "real", "bootstrap": "placebo", "popularity_random": "placebo", "popular_noise": "generated",
-         "uniform_noise": "generated"}  # fmt: skip
+KINDS = {
+    "none": "real",
+    "bootstrap": "placebo",
+    "popularity_random": "placebo",
+    "popular_noise": "generated",
+    "uniform_noise": "generated",
+}
 REPETITIONS = 2
 N_USERS, N_ITEMS = 1000, 150
 CUTOFF = 10
@@ -78,7 +87,11 @@ def main() -> None:
         _noise(given),
     ]
     tables.write(
-        "planted", "Planted truths", parts, tables.command_line("benchmarks.planted"), tables.own_versions()
+        "planted",
+        "Planted truths",
+        parts,
+        tables.command_line("benchmarks.planted"),
+        tables.own_versions(),
     )
 
 
@@ -98,16 +111,22 @@ def _shop(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, Split, pl.DataFr
     return rows, split(rows, SplitConfig(), seed), found.users
 
 
-# --- samples -----------------------------------------------------------------------------------------------------------
+# --- samples
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _samples(seed: int) -> str:
-    """Half of the training users are the training set; the other half are new people of the same kind."""
+    """Half of the training users are the training set; the other half are new people of the same
+    kind."""
     rows, parts, _ = _shop(ShopConfig(n_users=3000, n_items=300, n_interactions=70_000), seed)
     users = parts.train[C.USER].unique().sort()
     chosen = pl.Series(rng(seed, "halves").random(len(users)) < 0.5)
-    members = parts.train.join(users.filter(chosen).to_frame(), on=C.USER, how="semi", maintain_order="left")
-    others = parts.train.join(users.filter(~chosen).to_frame(), on=C.USER, how="semi", maintain_order="left")
+    members = parts.train.join(
+        users.filter(chosen).to_frame(), on=C.USER, how="semi", maintain_order="left"
+    )
+    others = parts.train.join(
+        users.filter(~chosen).to_frame(), on=C.USER, how="semi", maintain_order="left"
+    )
     seen = parts.held_out.filter(role=TEST).select(C.USER)
     tested = rows.join(seen, on=C.USER, how="semi", maintain_order="left")
     evidence = Evidence(members, rows, parts.held_out, parts.valid_from, parts.test_from)
@@ -132,7 +151,8 @@ def _samples(seed: int) -> str:
 
 
 def _changed(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
-    """Rows with a share of the items replaced by others, drawn by popularity; a user meets each item once."""
+    """Rows with a share of the items replaced by others, drawn by popularity; a user meets each
+    item once."""
     draw = rng(seed, "changed")
     other = rows[C.ITEM].gather(draw.integers(0, len(rows), len(rows)))
     hit = pl.Series(draw.random(len(rows)) < share)
@@ -149,7 +169,8 @@ def _as_sample(rows: pl.DataFrame, members: pl.DataFrame, seed: int) -> pl.DataF
     ).sort(C.USER, C.TIMESTAMP)
 
 
-# --- collapse ----------------------------------------------------------------------------------------------------------
+# --- collapse
+# ----------------------------------------------------------------------------------------------------------
 
 
 def _collapse(seed: int) -> str:
@@ -169,7 +190,8 @@ def _collapse(seed: int) -> str:
 
 
 def _learn(rows: pl.DataFrame, collapses: bool, seed: int) -> Course:
-    """Train a network from noise to items: towards the items' popularity, or towards ten items alone."""
+    """Train a network from noise to items: towards the items' popularity, or towards ten items
+    alone."""
     items = ItemIndex(rows[C.ITEM])
     histories = Histories.from_interactions(rows, items)
     popularity = np.bincount(histories.items, minlength=len(items)).astype(np.float64)
@@ -203,7 +225,8 @@ def _learn(rows: pl.DataFrame, collapses: bool, seed: int) -> Course:
     return train(begin, name="planted", steps=400, log_every=20, lesson=lesson)
 
 
-# --- noise -------------------------------------------------------------------------------------------------------------
+# --- noise
+# -------------------------------------------------------------------------------------------------------------
 
 
 def _noise(given: argparse.Namespace) -> str:
@@ -231,9 +254,14 @@ def _noise(given: argparse.Namespace) -> str:
         ]
         lost = sum(any(row["verdict"] == "lost" for row in choice["groups"]) for choice in choices)
         lines.append(
-            [name, *(str(beaten[name, policy]) for policy in others), str(lost),
-             f"{100 * float(np.median(visible)):.0f} %", str(sum(choice["accepted"] for choice in choices))]
-        )  # fmt: skip
+            [
+                name,
+                *(str(beaten[name, policy]) for policy in others),
+                str(lost),
+                f"{100 * float(np.median(visible)):.0f} %",
+                str(sum(choice["accepted"] for choice in choices)),
+            ]
+        )
     accepted = sum(any(choice["accepted"] for choice in one["recommenders"]) for one in outcomes)
     high = (
         float(stats.beta.ppf(0.95, accepted + 1, len(outcomes) - accepted))
@@ -242,10 +270,14 @@ def _noise(given: argparse.Namespace) -> str:
     )
     return "\n\n".join(
         [
-            f"{len(outcomes)} simulated shops of {N_USERS} users and {N_ITEMS} items; every arm whose policy or recommender draws is "
-            f"trained {REPETITIONS} times. Accepted by any recommender: **{accepted} of {len(outcomes)}** (below {high:.1%} with "
-            f"95 % confidence; nominal rate {nominal:.1%}). Of the two noises the better one on validation users stands for "
-            "election. Columns: in how many shops it beat each policy on the target slice, a group was shown to lose, the median "
+            f"{len(outcomes)} simulated shops of {N_USERS} users and {N_ITEMS} items; every arm "
+            "whose policy or recommender draws is "
+            f"trained {REPETITIONS} times. Accepted by any recommender: **{accepted} of "
+            f"{len(outcomes)}** (below {high:.1%} with "
+            f"95 % confidence; nominal rate {nominal:.1%}). Of the two noises the better one on "
+            "validation users stands for "
+            "election. Columns: in how many shops it beat each policy on the target slice, a group "
+            "was shown to lose, the median "
             "gain that could have been seen, and how often it was accepted.",
             tables.markdown(
                 [
@@ -263,14 +295,19 @@ def _noise(given: argparse.Namespace) -> str:
 
 def _decide(recommenders: Sequence[str], gate: GateConfig, seed: int) -> dict[str, Any]:
     """The decision on one shop."""
-    _, parts, users = _shop(ShopConfig(n_users=N_USERS, n_items=N_ITEMS, n_interactions=20 * N_USERS), seed)
+    _, parts, users = _shop(
+        ShopConfig(n_users=N_USERS, n_items=N_ITEMS, n_interactions=20 * N_USERS), seed
+    )
     cases = {
         name: table.join(users.unique(C.USER), on=C.USER, how="left", maintain_order="left")
         for name, table in ((VALID, parts.cases_valid), (TEST, parts.cases_test))
     }
     measured: dict[tuple[str, str], list[pl.DataFrame]] = {}
     for policy in KINDS:
-        drawn = [_rows(policy, parts.train, derive(seed, policy, number)) for number in range(REPETITIONS)]
+        drawn = [
+            _rows(policy, parts.train, derive(seed, policy, number))
+            for number in range(REPETITIONS)
+        ]
         if KINDS[policy] != "placebo":  # the sample of a generator is drawn once
             drawn = drawn[:1]
         for name in recommenders:
@@ -279,10 +316,15 @@ def _decide(recommenders: Sequence[str], gate: GateConfig, seed: int) -> dict[st
                 _measure(name, rows, cases, parts.train, derive(seed, name, number))
                 for number, rows in enumerate(several)
             ]
-    arms = [Arm(name, policy, KINDS[policy], (policy,) if KINDS[policy] == "generated" else ())
-            for name in recommenders for policy in KINDS]  # fmt: skip
+    arms = [
+        Arm(name, policy, KINDS[policy], (policy,) if KINDS[policy] == "generated" else ())
+        for name in recommenders
+        for policy in KINDS
+    ]
     passed = {
-        policy: {"passed": True, "failed_limits": []} for policy, kind in KINDS.items() if kind == "generated"
+        policy: {"passed": True, "failed_limits": []}
+        for policy, kind in KINDS.items()
+        if kind == "generated"
     }
     return decide(arms, measured, passed, gate, seed, groups_of_users(cases[TEST]))
 

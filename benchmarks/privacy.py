@@ -1,13 +1,16 @@
-"""The privacy-utility curve: what epsilon costs a profile VAE, and what it keeps an attacker from finding out.
+"""The privacy-utility curve: what epsilon costs a profile VAE, and what it keeps an attacker from
+finding out.
 
     python -m benchmarks.privacy movielens_100k simulated [--seeds 3] [--epsilons 1 2 4 8 16 64]
 
-Users are dealt at random (protocol held_out_users): half are trained on, a quarter are the non-members whom the attack must
-tell from them. **TSTR**: EASE is trained on as many synthetic users as there are real ones and asked about the latest items of
-that quarter; NDCG@10, against training on the real users and against a list by popularity. **Attack**: the audit's membership
-inference, the better of two. "promised" is what (ε, 0)-privacy allows the best attacker there could ever be: an area of
-e^ε / (1 + e^ε). All private rows have one configuration, chosen among seven at ε = 8 on another split of MovieLens 100k, so
-that the simulated shop is the fairer judge; noise, sample and split change with the seed.
+Users are dealt at random (protocol held_out_users): half are trained on, a quarter are the
+non-members whom the attack must tell from them. **TSTR**: EASE is trained on as many synthetic
+users as there are real ones and asked about the latest items of that quarter; NDCG@10, against
+training on the real users and against a list by popularity. **Attack**: the audit's membership
+inference, the better of two. "promised" is what (ε, 0)-privacy allows the best attacker there could
+ever be: an area of e^ε / (1 + e^ε). All private rows have one configuration, chosen among seven at
+ε = 8 on another split of MovieLens 100k, so that the simulated shop is the fairer judge; noise,
+sample and split change with the seed.
 """
 
 from __future__ import annotations
@@ -28,15 +31,16 @@ from augrec.audit.config import AuditConfig
 from augrec.audit.evidence import Evidence
 from augrec.audit.judge import judge
 from augrec.augmentation.base import Ingredients, Policy
+from augrec.core.config import parse
+from augrec.core.files import write_parquet
 from augrec.data.clean import clean
 from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
-from augrec.data.config import PrepareConfig, parse
+from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.raw import Tables
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import Split, SplitConfig, split
-from augrec.files import write_parquet
 from augrec.generators import base as generators
 from benchmarks import kept, tables
 from benchmarks.environments import WHERE
@@ -44,12 +48,23 @@ from benchmarks.environments import WHERE
 SHOP = ShopConfig(n_users=8000, n_items=300, n_interactions=300_000)
 SMALL = {"hidden": 32, "latent": 4, "steps": 200, "learning_rate": 0.01}
 """What the private rows have in common; an expected batch is half of the users."""
-MEASURES = ("pair_correlation", "popularity_correlation", "tstr", "trtr", "popularity", "attack_auc", "attack_auc_low",
-            "attack_auc_high", "control_auc")  # fmt: skip
+MEASURES = (
+    "pair_correlation",
+    "popularity_correlation",
+    "tstr",
+    "trtr",
+    "popularity",
+    "attack_auc",
+    "attack_auc_low",
+    "attack_auc_high",
+    "control_auc",
+)
 _NOTHING = {"epsilon": None, "noise": None, "n_users": None, "n_items": None, "n_rows": None}
-_LEVELS = (("posterior sampling, closeness 1", "tab:red", "no privacy, posterior"),
-           ("prior sampling", "tab:orange", "no privacy, prior"),
-           ("popularity alone", "tab:gray", "popularity alone"))  # fmt: skip
+_LEVELS = (
+    ("posterior sampling, closeness 1", "tab:red", "no privacy, posterior"),
+    ("prior sampling", "tab:orange", "no privacy, prior"),
+    ("popularity alone", "tab:gray", "popularity alone"),
+)
 POPULARITY = [{"popularity_random": {"ratio": 1.0}}]
 
 
@@ -58,26 +73,38 @@ def main() -> None:
     torch.set_num_threads(1)
     parts, curves = [], {}
     for name in given.data:
-        found = pl.concat([one_seed(name, given.epsilons, given.folder, seed) for seed in range(given.seeds)])
+        found = pl.concat(
+            [one_seed(name, given.epsilons, given.folder, seed) for seed in range(given.seeds)]
+        )
         parts += [f"## {name}", _sizes(found), _table(found)]
         curves[name] = found
     draw(curves, tables.RESULTS / "privacy.svg")
     parts.append("![TSTR and attack against epsilon](privacy.svg)")
     about = (__doc__ or "").split("\n\n", 2)[2]
-    tables.write("privacy", "Privacy against utility", [about, *parts], tables.command_line("benchmarks.privacy"),
-                 tables.own_versions())  # fmt: skip
+    tables.write(
+        "privacy",
+        "Privacy against utility",
+        [about, *parts],
+        tables.command_line("benchmarks.privacy"),
+        tables.own_versions(),
+    )
 
 
 def one_seed(name: str, epsilons: Sequence[float], folder: Path | None, seed: int) -> pl.DataFrame:
     """Every measure of every sample; read where it was measured before."""
-    path = kept.folder(f"privacy/{name}", __file__, epsilons=epsilons, folder=folder) / f"{seed}.parquet"
+    path = (
+        kept.folder(f"privacy/{name}", __file__, epsilons=epsilons, folder=folder)
+        / f"{seed}.parquet"
+    )
     if path.exists():
         return pl.read_parquet(path)
     found = _read(name, folder, seed)
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     rows = clean(found.interactions, parse(PrepareConfig, params["prepare"], "prepare").positive)
     parts = split(rows, SplitConfig(protocol="held_out_users"), seed)
-    evidence = Evidence(parts.train, rows, parts.held_out, None, None, found.items, cases=parts.cases_valid)
+    evidence = Evidence(
+        parts.train, rows, parts.held_out, None, None, found.items, cases=parts.cases_valid
+    )
     measured = []
     for arm, sample, facts in samples(parts, found, epsilons, seed):
         private = facts.get("epsilon") is not None
@@ -98,7 +125,11 @@ def samples(
     users = found.users.join(parts.train.select(C.USER).unique(), on=C.USER, how="semi")
     size = {"n_users": n, "n_items": parts.train[C.ITEM].n_unique(), "n_rows": len(parts.train)}
     learn = partial(_learn, parts.train, users, found.items, n, seed)
-    yield "the real users themselves", parts.train.with_columns(pl.lit("copies").alias(C.ORIGIN)), size
+    yield (
+        "the real users themselves",
+        parts.train.with_columns(pl.lit("copies").alias(C.ORIGIN)),
+        size,
+    )
     yield "posterior sampling, closeness 1", *learn({"sampling": "posterior", "closeness": 1.0})
     yield "posterior sampling, closeness 0.5", *learn({"sampling": "posterior"})
     yield "prior sampling", *learn({})
@@ -111,7 +142,9 @@ def samples(
     for epsilon in sorted(epsilons, reverse=True):
         told = {"epsilon": epsilon, "events": events}
         yield f"epsilon {epsilon:g}", *learn({**small, "privacy": told})
-    made = Policy("popularity", POPULARITY, seed=seed).apply(Ingredients(parts.train, _no_sample, 2.0))
+    made = Policy("popularity", POPULARITY, seed=seed).apply(
+        Ingredients(parts.train, _no_sample, 2.0)
+    )
     yield "popularity alone", made.filter(pl.col(C.ORIGIN) != REAL), {}
 
 
@@ -123,13 +156,19 @@ def draw(curves: dict[str, pl.DataFrame], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     plt.rcParams["svg.hashsalt"] = "augrec"
-    figure, axes = plt.subplots(2, len(curves), figsize=(4.5 * len(curves), 5.5), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(
+        2, len(curves), figsize=(4.5 * len(curves), 5.5), sharex=True, squeeze=False
+    )
     for column, (name, found) in enumerate(curves.items()):
         private = found.filter(pl.col("epsilon").is_not_null()).sort("epsilon")
-        for row, (measure, what) in enumerate((("tstr", "TSTR, NDCG@10"), ("attack_auc", "attack, AUC"))):
+        for row, (measure, what) in enumerate(
+            (("tstr", "TSTR, NDCG@10"), ("attack_auc", "attack, AUC"))
+        ):
             axis = axes[row][column]
             means = private.group_by("epsilon", maintain_order=True).agg(pl.col(measure).mean())
-            axis.plot(private["epsilon"], private[measure], "o", color="tab:blue", alpha=0.4, markersize=4)
+            axis.plot(
+                private["epsilon"], private[measure], "o", color="tab:blue", alpha=0.4, markersize=4
+            )
             axis.plot(means["epsilon"], means[measure], color="tab:blue", label="private")
             for arm, colour, label in _LEVELS:
                 level = found.filter(pl.col("arm") == arm)[measure].mean()
@@ -139,7 +178,10 @@ def draw(curves: dict[str, pl.DataFrame], path: Path) -> None:
                 axis.set_title(name)
             else:
                 axis.plot(
-                    means["epsilon"], 1 / (1 + np.exp(-means["epsilon"])), "k:", label="promised at most"
+                    means["epsilon"],
+                    1 / (1 + np.exp(-means["epsilon"])),
+                    "k:",
+                    label="promised at most",
                 )
                 axis.set_ylim(0.45, 0.8)
             axis.legend(fontsize=6)
@@ -151,16 +193,28 @@ def draw(curves: dict[str, pl.DataFrame], path: Path) -> None:
 
 
 def _learn(
-    train: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame, n: int, seed: int, config: dict[str, Any]
+    train: pl.DataFrame,
+    users: pl.DataFrame,
+    items: pl.DataFrame,
+    n: int,
+    seed: int,
+    config: dict[str, Any],
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    generator = generators.find("profile_vae")(config, seed=seed).fit(train, users=users, items=items)
+    generator = generators.find("profile_vae")(config, seed=seed).fit(
+        train, users=users, items=items
+    )
     told: Any = generator.facts().get("privacy")
-    facts = {} if told is None else {"epsilon": told["epsilon_asked"], "noise": told["noise_multiplier"]}
+    facts = (
+        {}
+        if told is None
+        else {"epsilon": told["epsilon_asked"], "noise": told["noise_multiplier"]}
+    )
     return generator.sample(n, seed=seed), facts
 
 
 def _measure(sample: pl.DataFrame, evidence: Evidence, private: bool, seed: int) -> dict[str, Any]:
-    """Fidelity, TSTR and attack, by the audit; items that nobody touched are not judged in a private sample."""
+    """Fidelity, TSTR and attack, by the audit; items that nobody touched are not judged in a
+    private sample."""
     evidence = replace(evidence, sample_facts={"privacy": {}} if private else {})
     verdict, _ = judge(sample, evidence, AuditConfig(), generator="profile_vae", seed=seed)
     told = {**verdict["fidelity"], **verdict["privacy"], **verdict["utility"]}
@@ -180,9 +234,12 @@ def _no_sample(name: str) -> pl.DataFrame:
 
 def _sizes(found: pl.DataFrame) -> str:
     first = found.drop_nulls("n_users")
-    return (f"{first['n_users'].mean():,.0f} training users, {first['n_items'].mean():,.0f} items, "
-            f"{first['n_rows'].mean():,.0f} interactions; {found['seed'].n_unique()} seeds, their mean ± standard "
-            f"deviation. NDCG@10 of a list by popularity {found['popularity'].mean():.3f}.")  # fmt: skip
+    return (
+        f"{first['n_users'].mean():,.0f} training users, {first['n_items'].mean():,.0f} items, "
+        f"{first['n_rows'].mean():,.0f} interactions; {found['seed'].n_unique()} seeds, their mean "
+        "± standard "
+        f"deviation. NDCG@10 of a list by popularity {found['popularity'].mean():.3f}."
+    )
 
 
 def _table(found: pl.DataFrame) -> str:
@@ -191,15 +248,17 @@ def _table(found: pl.DataFrame) -> str:
     for (arm,), part in found.group_by("arm", maintain_order=True):
         epsilon = part["epsilon"][0]
         noise = part["noise"].mean()
-        rows.append([
-            str(arm),
-            "" if noise is None else f"{noise:.2f}",
-            _spread(part["pair_correlation"]),
-            _spread(part["tstr"]),
-            f"{(part['tstr'] / part['trtr']).mean():.0%}",
-            _spread(part["attack_auc"]),
-            "" if epsilon is None else f"{1 / (1 + np.exp(-epsilon)):.3f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                str(arm),
+                "" if noise is None else f"{noise:.2f}",
+                _spread(part["pair_correlation"]),
+                _spread(part["tstr"]),
+                f"{(part['tstr'] / part['trtr']).mean():.0%}",
+                _spread(part["attack_auc"]),
+                "" if epsilon is None else f"{1 / (1 + np.exp(-epsilon)):.3f}",
+            ]
+        )
     return tables.markdown(header, rows)
 
 
@@ -211,9 +270,13 @@ def _spread(values: pl.Series) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", nargs="+", choices=["movielens_100k", "simulated"])
-    parser.add_argument("--folder", type=Path, help="where MovieLens 100k lies; got through pip when absent")
+    parser.add_argument(
+        "--folder", type=Path, help="where MovieLens 100k lies; got through pip when absent"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epsilons", type=float, nargs="+", default=[1.0, 2.0, 4.0, 8.0, 16.0, 64.0])
+    parser.add_argument(
+        "--epsilons", type=float, nargs="+", default=[1.0, 2.0, 4.0, 8.0, 16.0, 64.0]
+    )
     return parser.parse_args()
 
 

@@ -1,13 +1,16 @@
-"""BPR with and without adversarial training (APR), under label noise and under attacks that push items.
+"""BPR with and without adversarial training (APR), under label noise and under attacks that push
+items.
 
     python -m benchmarks.robustness                                    # a simulated shop
     python -m benchmarks.robustness --layout movielens_100k --folder FOLDER
 
-Noise: a share of the training rows gets an item drawn at random. Attack: fake users, as many as a share of the real ones, each
-with all pushed items and fillers drawn by popularity, as many as the median user has (random popularity-push, or bandwagon,
-shilling). Both recommenders train on the same rows with the same seed, at equal gradient steps; every figure is a mean over
-seeds, first by user; intervals are paired bootstraps over users. How far the adversary moves the vectors (ε) and what its loss
-weighs (λ) are fixed, not searched for: read APR as one setting of it, not as its best.
+Noise: a share of the training rows gets an item drawn at random. Attack: fake users, as many as a
+share of the real ones, each with all pushed items and fillers drawn by popularity, as many as the
+median user has (random popularity-push, or bandwagon, shilling). Both recommenders train on the
+same rows with the same seed, at equal gradient steps; every figure is a mean over seeds, first by
+user; intervals are paired bootstraps over users. How far the adversary moves the vectors (ε) and
+what its loss weighs (λ) are fixed, not searched for: read APR as one setting of it, not as its
+best.
 """
 
 from __future__ import annotations
@@ -21,12 +24,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.evaluation.bootstrap import interval
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import find
-from augrec.seeds import derive, rng
 from benchmarks import tables
 from benchmarks.data import random_split, split_rows
 from benchmarks.environments import WHERE
@@ -43,7 +46,8 @@ ARMS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One arm on one training set, a row for each case, the mean over seeds: NDCG@10, pushed items in the top 10."""
+    """One arm on one training set, a row for each case, the mean over seeds: NDCG@10, pushed items
+    in the top 10."""
 
     ndcg: np.ndarray
     pushed: np.ndarray
@@ -58,28 +62,42 @@ def main() -> None:
     else:
         shop = ShopConfig(n_users=1500, n_items=800, n_interactions=120_000)
         events = simulate(shop, given.seed).interactions.select(C.USER, C.ITEM, C.TIMESTAMP)
-        split_rows(events.unique([C.USER, C.ITEM], keep="first", maintain_order=True), split, given.seed)
+        split_rows(
+            events.unique([C.USER, C.ITEM], keep="first", maintain_order=True), split, given.seed
+        )
     train, cases = (pl.read_parquet(split / f"{name}.parquet") for name in ("train", "cases"))
     targets = _pushed(train, given.seed)
     found = {
-        "noise": [_both(_noisy(train, share, given.seed), cases, targets, given) for share in NOISE],
+        "noise": [
+            _both(_noisy(train, share, given.seed), cases, targets, given) for share in NOISE
+        ],
         "attack": [
-            _both(_attacked(train, targets, share, given.seed), cases, targets, given) for share in ATTACK
+            _both(_attacked(train, targets, share, given.seed), cases, targets, given)
+            for share in ATTACK
         ],
     }
     clean = found["noise"][0]
-    parts = [_facts(train, cases, given), _noise_table(found["noise"]), _attack_table(clean, found["attack"])]
+    parts = [
+        _facts(train, cases, given),
+        _noise_table(found["noise"]),
+        _attack_table(clean, found["attack"]),
+    ]
     tables.write(
-        f"robustness-{name}", f"Noise and attacks: {name}",
-        parts, tables.command_line("benchmarks.robustness"), tables.own_versions(),
-    )  # fmt: skip
+        f"robustness-{name}",
+        f"Noise and attacks: {name}",
+        parts,
+        tables.command_line("benchmarks.robustness"),
+        tables.own_versions(),
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--layout", help="of the raw data, e.g. movielens_100k; a simulated shop without it")
+    parser.add_argument(
+        "--layout", help="of the raw data, e.g. movielens_100k; a simulated shop without it"
+    )
     parser.add_argument("--folder", type=Path, help="where the raw data lies")
     parser.add_argument("--seeds", type=int, default=3, help="trained models for each figure")
     parser.add_argument("--steps", type=int, default=400, help="gradient steps")
@@ -108,15 +126,22 @@ def _attacked(train: pl.DataFrame, targets: np.ndarray, share: float, seed: int)
     """The rows and those of the fake users."""
     draw = rng(seed, "attack")
     lengths = train.group_by(C.USER).len()["len"]
-    n_fake, n_fillers = max(1, round(share * len(lengths))), max(1, int(lengths.median() or 1) - len(targets))
-    fillers = train[C.ITEM].gather(draw.integers(0, len(train), n_fake * n_fillers))  # by popularity
+    n_fake, n_fillers = (
+        max(1, round(share * len(lengths))),
+        max(1, int(lengths.median() or 1) - len(targets)),
+    )
+    fillers = train[C.ITEM].gather(
+        draw.integers(0, len(train), n_fake * n_fillers)
+    )  # by popularity
     names = [f"fake{number:06}" for number in range(n_fake)]
     users = np.repeat(names, len(targets) + n_fillers)
     items = np.concatenate(
         [np.tile(targets, (n_fake, 1)), fillers.to_numpy().reshape(n_fake, n_fillers)], axis=1
     )
     moments = train[C.TIMESTAMP].gather(draw.integers(0, len(train), len(users)))
-    fake = pl.DataFrame({C.USER: users.tolist(), C.ITEM: items.ravel().tolist(), C.TIMESTAMP: moments})
+    fake = pl.DataFrame(
+        {C.USER: users.tolist(), C.ITEM: items.ravel().tolist(), C.TIMESTAMP: moments}
+    )
     return pl.concat([train, fake.unique([C.USER, C.ITEM], maintain_order=True)])
 
 
@@ -133,9 +158,13 @@ def _both(
 
 
 def _one(
-    rows: pl.DataFrame, cases: pl.DataFrame, targets: np.ndarray, config: dict[str, Any], turn: int,
+    rows: pl.DataFrame,
+    cases: pl.DataFrame,
+    targets: np.ndarray,
+    config: dict[str, Any],
+    turn: int,
     given: argparse.Namespace,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:
     model = find("bpr")(config | {"steps": given.steps}, seed=derive(given.seed, turn)).fit(rows)
     ranked = rank_cases(model, cases, K)
     pushed = np.isin(ranked, model.items.encode(pl.Series(targets.tolist()))).sum(1)
@@ -160,8 +189,19 @@ def _attack_table(clean: dict[str, Measured], found: Sequence[dict[str, Measured
     for share, arms in zip((0.0, *ATTACK), (clean, *found), strict=True):
         cells = [f"{share:.0%}", *(f"{arms[arm].pushed.mean():.3f}" for arm in ARMS)]
         cells.append(_interval(arms["BPR"].pushed - arms["APR"].pushed))
-        rows.append([*cells, *(_interval(clean[arm].ndcg - arms[arm].ndcg) if share else "" for arm in ARMS)])
-    names = ("in BPR", "in APR", "APR lets in fewer by", f"BPR loses NDCG@{K}", f"APR loses NDCG@{K}")
+        rows.append(
+            [
+                *cells,
+                *(_interval(clean[arm].ndcg - arms[arm].ndcg) if share else "" for arm in ARMS),
+            ]
+        )
+    names = (
+        "in BPR",
+        "in APR",
+        "APR lets in fewer by",
+        f"BPR loses NDCG@{K}",
+        f"APR loses NDCG@{K}",
+    )
     return tables.markdown([f"Pushed items in the top {K} with so many fake users", *names], rows)
 
 
@@ -173,8 +213,10 @@ def _interval(values: np.ndarray) -> str:
 def _facts(train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace) -> str:
     epsilon, weight = ARMS["APR"]["adversarial_epsilon"], ARMS["APR"]["adversarial_weight"]
     return (
-        f"{len(train):,} clean training rows of {train[C.USER].n_unique():,} users; {len(cases):,} users, ranked over "
-        f"the full catalogue; {N_PUSHED} pushed items; {given.steps} gradient steps, {given.seeds} seeds; APR: ε {epsilon}, "
+        f"{len(train):,} clean training rows of {train[C.USER].n_unique():,} users; {len(cases):,} "
+        "users, ranked over "
+        f"the full catalogue; {N_PUSHED} pushed items; {given.steps} gradient steps, {given.seeds} "
+        f"seeds; APR: ε {epsilon}, "
         f"λ {weight}, from half of the steps on. In brackets: 95 % paired bootstrap over users."
     )
 

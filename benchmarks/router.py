@@ -1,13 +1,15 @@
 """The router against each single model, by slices of activity, on the time split of params.yaml.
 
-    python -m benchmarks.router                                        # MovieLens 100k, got through pip (see its terms)
-    python -m benchmarks.router --movietweetings FOLDER                # and MovieTweetings from a folder
+    python -m benchmarks.router                                        # MovieLens 100k, got through
+    pip (see its terms) python -m benchmarks.router --movietweetings FOLDER                # and
+    MovieTweetings from a folder
 
-A second table gives new items a share of every list, where all that is wanted are items nobody had met (protocol
-cold_items, a tenth of the items), and on the time split, where few are.
+A second table gives new items a share of every list, where all that is wanted are items nobody had
+met (protocol cold_items, a tenth of the items), and on the time split, where few are.
 
-The router holds the members of params.yaml and those of --also, with their section's config; the single models are those
-very members, so that all learn from the same rows. Everything is chosen on validation users; the tables are of test users.
+The router holds the members of params.yaml and those of --also, with their section's config; the
+single models are those very members, so that all learn from the same rows. Everything is chosen on
+validation users; the tables are of test users.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ import polars as pl
 import torch
 import yaml
 
+from augrec.core.config import parse
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
-from augrec.data.config import PrepareConfig, parse
+from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.raw import Tables
 from augrec.data.slices import SLICES
@@ -53,9 +56,14 @@ def main() -> None:
     for title, found in _datasets(given):
         parts += [f"## {title}", *_compare(found, params, config, given.seed)]
         if title == MOVIELENS:
-            parts += [f"## {title}: items that nobody has met yet", *_new_items(found, params, given.seed)]
+            parts += [
+                f"## {title}: items that nobody has met yet",
+                *_new_items(found, params, given.seed),
+            ]
     heading = "The router against each of its members, by the number of items a user had met"
-    tables.write("router", heading, parts, tables.command_line("benchmarks.router"), tables.own_versions())
+    tables.write(
+        "router", heading, parts, tables.command_line("benchmarks.router"), tables.own_versions()
+    )
 
 
 def _datasets(given: argparse.Namespace) -> Iterator[tuple[str, Tables]]:
@@ -79,16 +87,20 @@ def _compare(found: Tables, params: dict[str, Any], config: dict[str, Any], seed
     slices = [OVERALL, *(name for name in SLICES if name in set(test["slice"]))]
     counts = [str(_difference(ours, ours, name, seed).n_users) for name in slices]
     rows = [["users", *counts], ["**router**", *(_mean(ours, name, seed) for name in slices)]]
-    rows += [[label, *(_mean(table, name, seed) for name in slices)] for label, table in measured.items()]
+    rows += [
+        [label, *(_mean(table, name, seed) for name in slices)] for label, table in measured.items()
+    ]
     lead = [
         [label, *(_interval(_difference(ours, table, name, seed)) for name in slices)]
         for label, table in measured.items()
     ]
     return [
-        f"{len(parts.train):,} training interactions, {parts.train[C.USER].n_unique():,} users, {len(router.items):,} "
+        f"{len(parts.train):,} training interactions, {parts.train[C.USER].n_unique():,} users, "
+        f"{len(router.items):,} "
         "items. NDCG@10 on test users:",
         tables.markdown(["", "all", *slices[1:]], rows),
-        "The router's lead, with the 95 % interval of the difference paired by user (bold: it lies on one side of 0):",
+        "The router's lead, with the 95 % interval of the difference paired by user (bold: it lies "
+        "on one side of 0):",
         tables.markdown(["over", "all", *slices[1:]], lead),
         _chosen(router, config["members"]),
     ]
@@ -109,7 +121,9 @@ def _new_items(found: Tables, params: dict[str, Any], seed: int) -> list[str]:
         cells = []
         for parts in splits:
             router: Any = find("router")(config, seed=seed)
-            valid, test = (_known(cases, found.users) for cases in (parts.cases_valid, parts.cases_test))
+            valid, test = (
+                _known(cases, found.users) for cases in (parts.cases_valid, parts.cases_test)
+            )
             router.fit(parts.train, cases=valid, items=found.items, users=found.users)
             cells.append(_mean(evaluate(router, test, [K]), OVERALL, seed))
         chosen = "chosen by validation users" if len(shares) > 1 else f"{shares[0]:g}"
@@ -118,7 +132,8 @@ def _new_items(found: Tables, params: dict[str, Any], seed: int) -> list[str]:
 
 
 def _with_new_items(params: dict[str, Any]) -> list[dict[str, dict[str, Any]]]:
-    """The members of params.yaml that are quick to train, content's catalogue opened to all items."""
+    """The members of params.yaml that are quick to train, content's catalogue opened to all
+    items."""
     members = params["recommenders"]["router"]["members"]
     opened = {"max_new_items": 1_000_000}
     return [
@@ -132,7 +147,11 @@ def _with_new_items(params: dict[str, Any]) -> list[dict[str, dict[str, Any]]]:
 def _known(cases: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     """The cases with their users' attributes."""
     attributes = users.unique(C.USER, keep="first")
-    return cases.join(attributes, on=C.USER, how="left", maintain_order="left") if users.width > 1 else cases
+    return (
+        cases.join(attributes, on=C.USER, how="left", maintain_order="left")
+        if users.width > 1
+        else cases
+    )
 
 
 def _difference(ours: pl.DataFrame, theirs: pl.DataFrame, name: str, seed: int) -> Difference:
@@ -155,8 +174,13 @@ def _chosen(router: Any, members: list[dict[str, dict[str, Any]]]) -> str:
         f"{name}: {' + '.join(f'{weight:.2f} {label}' for label, weight in part['weights'].items())}"
         for name, part in router.choices()["slices"].items()
     ]
-    twice = [f"{name} {config}" for member in members for name, config in member.items() if config][:1]
-    return f"Chosen on validation users: {'; '.join(chosen)}. (popularity_2 is {twice[0] if twice else 'absent'}.)"
+    twice = [f"{name} {config}" for member in members for name, config in member.items() if config][
+        :1
+    ]
+    return (
+        f"Chosen on validation users: {'; '.join(chosen)}. (popularity_2 is "
+        f"{twice[0] if twice else 'absent'}.)"
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -164,9 +188,12 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--movielens-100k", type=Path, help="a folder that holds it already")
-    parser.add_argument("--movietweetings", type=Path, help="the folder of ratings.dat and movies.dat")
-    parser.add_argument("--also", nargs="*", default=[],
-                        help="further members, with their configs of params.yaml")  # fmt: skip
+    parser.add_argument(
+        "--movietweetings", type=Path, help="the folder of ratings.dat and movies.dat"
+    )
+    parser.add_argument(
+        "--also", nargs="*", default=[], help="further members, with their configs of params.yaml"
+    )
     parser.add_argument("--seed", type=int, default=20260)
     return parser.parse_args()
 

@@ -1,8 +1,10 @@
-"""`augrec serve` and `mlflow models serve`, the same bundle and the same requests, in one run: `python -m benchmarks.serving`.
+"""`augrec serve` and `mlflow models serve`, the same bundle and the same requests, in one run:
+`python -m benchmarks.serving`.
 
-For each of two models: the most that either answers, then augrec's times at half of its own most; for the first also a
-swap to another version under load, and overload for as long as is asked. The load comes from this machine and takes part
-of it: one process, connections kept alive, each sending its next request when it has its answer.
+For each of two models: the most that either answers, then augrec's times at half of its own most;
+for the first also a swap to another version under load, and overload for as long as is asked. The
+load comes from this machine and takes part of it: one process, connections kept alive, each sending
+its next request when it has its answer.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ import numpy as np
 import polars as pl
 import yaml
 
+from augrec.core.seeds import rng
 from augrec.data.columns import TIME
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.raw import Tables, canonical, write_raw
 from augrec.recommenders import base
-from augrec.seeds import rng
 from benchmarks import tables
 from benchmarks._load import Load, load, request
 from benchmarks.environments import WHERE
@@ -71,11 +73,13 @@ def compare(name: str, home: Path, bundle: Path, given: argparse.Namespace) -> l
     """One row for each server at its most, and one for augrec at half of that."""
     histories = _histories(home)
     ours = [
-        request("/v1/recommendations", json.dumps({"history": one, "k": K}).encode()) for one in histories
+        request("/v1/recommendations", json.dumps({"history": one, "k": K}).encode())
+        for one in histories
     ]
     theirs = [
         request(
-            "/invocations", json.dumps({"dataframe_records": [{"history": one}], "params": {"k": K}}).encode()
+            "/invocations",
+            json.dumps({"dataframe_records": [{"history": one}], "params": {"k": K}}).encode(),
         )
         for one in histories
     ]
@@ -84,13 +88,17 @@ def compare(name: str, home: Path, bundle: Path, given: argparse.Namespace) -> l
         set_index(home, kind)
         with augrec(home) as (port, _):
             _warm(port, ours)
-            found = httpx.get(f"http://127.0.0.1:{port}/v1/model", timeout=30).json()["champion"]["index"]
+            found = httpx.get(f"http://127.0.0.1:{port}/v1/model", timeout=30).json()["champion"][
+                "index"
+            ]
             server = "augrec serve" + (
                 f", index of recall {found['recall@10']:.3f}" if "recall@10" in found else ""
             )
             most = load(port, ours, connections=given.connections, seconds=given.seconds)
             rows.append(_row(name, server, given.connections, most))
-            half = load(port, ours, connections=given.connections, seconds=given.seconds, rate=most.rate / 2)
+            half = load(
+                port, ours, connections=given.connections, seconds=given.seconds, rate=most.rate / 2
+            )
             rows.append(_row(name, f"{server}, half of that", given.connections, half))
     with mlflow(bundle) as port:
         _warm(port, theirs)
@@ -118,7 +126,8 @@ def swap(home: Path, port: int, given: argparse.Namespace) -> str:
     asking.join()
     set_champion(home, "1")
     return (
-        f"A swap under load: {sum(found[0].statuses.values()):,} requests, by status {found[0].statuses}, "
+        f"A swap under load: {sum(found[0].statuses.values()):,} requests, by status "
+        f"{found[0].statuses}, "
         f"by version {found[0].versions}, p99 {found[0].p99:.1f} ms."
     )
 
@@ -129,12 +138,15 @@ def overload(home: Path, port: int, pid: int, given: argparse.Namespace) -> str:
         request("/v1/recommendations", json.dumps({"user_id": f"stranger {n}", "k": K}).encode())
         for n in range(20_000)
     ]
-    load(port, asked, connections=512, seconds=min(20.0, given.overload))  # what grows at first, once
+    load(
+        port, asked, connections=512, seconds=min(20.0, given.overload)
+    )  # what grows at first, once
     before = _memory_mb(pid)
     found = load(port, asked, connections=512, seconds=given.overload)
     after = _memory_mb(pid)
     return (
-        f"Overload, 512 connections for {given.overload:.0f} s: {found.rate:,.0f} answered a second, by status "
+        f"Overload, 512 connections for {given.overload:.0f} s: {found.rate:,.0f} answered a "
+        "second, by status "
         f"{found.statuses}; memory {before:,.0f} MB before, {after:,.0f} MB after."
     )
 
@@ -144,7 +156,11 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     serving = {"features": False}
-    told = {"prepare": {"positive": {}}, "validation": {"events": ["view", "rating"]}, "serving": serving}
+    told = {
+        "prepare": {"positive": {}},
+        "validation": {"events": ["view", "rating"]},
+        "serving": serving,
+    }
     (home / "params.yaml").write_text(yaml.safe_dump(told))
     (home / "dvc.yaml").write_text("stages: {}\n")
     write_raw(home / "data/raw", *shop, {"source": "benchmark"})
@@ -155,12 +171,18 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
     lookup.ensure_registered_model()
     bundles = []
     for version in (1, 2):
-        rows = shop.interactions if version == 1 else shop.interactions.head(len(shop.interactions) - 1)
+        rows = (
+            shop.interactions
+            if version == 1
+            else shop.interactions.head(len(shop.interactions) - 1)
+        )
         base.find(model)(BPR if model == "bpr" else {}, seed=version).fit(rows).save(
             home / f"model-{version}"
         )
         built = home / f"bundle-{version}"
-        items_digest = bundle.build(home / f"model-{version}", built, {"recommender": model}, shop.items)
+        items_digest = bundle.build(
+            home / f"model-{version}", built, {"recommender": model}, shop.items
+        )
         run = client.create_run(experiment)
         client.log_artifacts(run.info.run_id, str(built), "bundle")
         tags = {
@@ -190,9 +212,12 @@ def simulated(n_items: int) -> Tables:
     items = np.concatenate([np.arange(n_items), (n_items * draw.random(n_items) ** 3).astype(int)])
     times = pl.Series(np.arange(2 * n_items) * 1_000_000, dtype=pl.Datetime("us")).cast(TIME)
     rows = pl.DataFrame({"user_id": users, "item_id": items}).select(
-        pl.format("u{}", "user_id").alias("user_id"), pl.format("i{}", "item_id").alias("item_id"),
-        event=pl.lit("view"), value=pl.lit(None, pl.Float32), timestamp=times,
-    )  # fmt: skip
+        pl.format("u{}", "user_id").alias("user_id"),
+        pl.format("i{}", "item_id").alias("item_id"),
+        event=pl.lit("view"),
+        value=pl.lit(None, pl.Float32),
+        timestamp=times,
+    )
     return canonical(rows.unique(["user_id", "item_id"], keep="first", maintain_order=True))
 
 
@@ -239,9 +264,15 @@ def mlflow(bundle: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _process(command: Sequence[str], environment: dict[str, str], url: str, sign: str) -> Iterator[int]:
+def _process(
+    command: Sequence[str], environment: dict[str, str], url: str, sign: str
+) -> Iterator[int]:
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         while True:
@@ -264,9 +295,9 @@ def _warm(port: int, asked: Sequence[bytes]) -> None:
 
 
 def _histories(home: Path) -> list[list[str]]:
-    rows = pl.read_parquet(home / "data/raw/interactions.parquet", columns=["user_id", "item_id"]).head(
-        200_000
-    )
+    rows = pl.read_parquet(
+        home / "data/raw/interactions.parquet", columns=["user_id", "item_id"]
+    ).head(200_000)
     grouped = rows.group_by("user_id", maintain_order=True).agg(pl.col("item_id").head(20))
     return grouped["item_id"].head(500).to_list()
 
@@ -285,7 +316,11 @@ def _row(name: str, server: str, connections: int, found: Load) -> list[str]:
 
 
 def _memory_mb(pid: int) -> float:
-    [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS")]
+    [line] = [
+        one
+        for one in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if one.startswith("VmRSS")
+    ]
     return int(line.split()[1]) / 1024
 
 

@@ -1,6 +1,8 @@
-"""What every library is told: the same size where models are the same, the rest as was best on a validation split.
+"""What every library is told: the same size where models are the same, the rest as was best on a
+validation split.
 
-ENTRIES[split][model] lists (library, environment, settings), augrec first. A library's settings bear its own names.
+ENTRIES[split][model] lists (library, environment, settings), augrec first. A library's settings
+bear its own names.
 """
 
 from __future__ import annotations
@@ -12,10 +14,20 @@ Entries = dict[str, list[Entry]]
 
 _BPR = {"factors": 64, "history_exponent": 0.7}
 _CORNAC_BPR = {"k": 64, "max_iter": 150, "learning_rate": 0.01, "lambda_reg": 0.01}
-_CORNAC_VAE = {"k": 64, "autoencoder_structure": [200], "n_epochs": 50, "batch_size": 128, "beta": 0.2}
+_CORNAC_VAE = {
+    "k": 64,
+    "autoencoder_structure": [200],
+    "n_epochs": 50,
+    "batch_size": 128,
+    "beta": 0.2,
+}
 _RECBOLE_VAE = {
-    "mlp_hidden_size": [200], "latent_dimension": 64, "total_anneal_steps": 200, "epochs": 50, "train_batch_size": 128
-}  # fmt: skip
+    "mlp_hidden_size": [200],
+    "latent_dimension": 64,
+    "total_anneal_steps": 200,
+    "epochs": 50,
+    "train_batch_size": 128,
+}
 _RECTOOLS_SASREC = {"n_factors": 64, "n_heads": 2, "n_blocks": 2, "session_max_len": 50}
 
 RANDOM: Entries = {
@@ -30,8 +42,16 @@ RANDOM: Entries = {
                 "popularity_blend": 0.0,
             },
         ),
-        ("implicit", "peers", {"factors": 64, "iterations": 10, "alpha": 10.0, "regularization": 60.0}),
-        ("lenskit", "peers", {"embedding_size": 64, "epochs": 10, "weight": 1, "regularization": 20.0}),
+        (
+            "implicit",
+            "peers",
+            {"factors": 64, "iterations": 10, "alpha": 10.0, "regularization": 60.0},
+        ),
+        (
+            "lenskit",
+            "peers",
+            {"embedding_size": 64, "epochs": 10, "weight": 1, "regularization": 20.0},
+        ),
     ],
     "ease": [
         ("augrec", "augrec", {"l2": 200.0, "popularity_blend": 0.0, "dtype": "float32"}),
@@ -44,7 +64,12 @@ RANDOM: Entries = {
         (
             "augrec",
             "augrec",
-            {"similarity": "tfidf", "nearest_to": "recommended", "neighbours": 200, "shrinkage": 0.0},
+            {
+                "similarity": "tfidf",
+                "nearest_to": "recommended",
+                "neighbours": 200,
+                "shrinkage": 0.0,
+            },
         ),
         ("implicit", "peers", {"similarity": "bm25", "K": 200}),
         ("lenskit", "peers", {"max_nbrs": 200, "save_nbrs": 1000, "feedback": "implicit"}),
@@ -63,7 +88,11 @@ RANDOM: Entries = {
         ),
         ("cornac", "peers", _CORNAC_BPR),
         ("recbole", "recbole", {"embedding_size": 64, "epochs": 30}),
-        ("lenskit", "peers", {"preset": "bpr", "embedding_size": 64, "epochs": 10, "regularization": 0.1}),
+        (
+            "lenskit",
+            "peers",
+            {"preset": "bpr", "embedding_size": 64, "epochs": 10, "regularization": 0.1},
+        ),
     ],
     "multvae": [
         ("augrec", "augrec", {"truncate": 0.0, "beta": 1.0, "steps": 200, "learning_rate": 0.004}),
@@ -87,8 +116,16 @@ RANDOM: Entries = {
 TIME: Entries = RANDOM | {
     "ials": [
         ("augrec", "augrec", {"frequency_exponent": 0.0, "regularisation": 30.0}),
-        ("implicit", "peers", {"factors": 64, "iterations": 10, "alpha": 2.0, "regularization": 60.0}),
-        ("lenskit", "peers", {"embedding_size": 64, "epochs": 10, "weight": 1, "regularization": 60.0}),
+        (
+            "implicit",
+            "peers",
+            {"factors": 64, "iterations": 10, "alpha": 2.0, "regularization": 60.0},
+        ),
+        (
+            "lenskit",
+            "peers",
+            {"embedding_size": 64, "epochs": 10, "weight": 1, "regularization": 60.0},
+        ),
     ],
     "ease": [
         ("augrec", "augrec", {"l2": 500.0, "dtype": "float32"}),

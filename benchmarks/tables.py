@@ -28,8 +28,11 @@ def gain(mean: float | None, low: float | None, high: float | None) -> str:
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
-def write(name: str, title: str, parts: Sequence[str], command: str, versions: Mapping[str, str]) -> None:
-    """Write results/<name>.md: what was measured, by which command, with which versions, on how large a machine."""
+def write(
+    name: str, title: str, parts: Sequence[str], command: str, versions: Mapping[str, str]
+) -> None:
+    """Write results/<name>.md: what was measured, by which command, with which versions, on how
+    large a machine."""
     path = RESULTS / f"{name}.md"
     named = ", ".join(f"{name} {number}" for name, number in versions.items())
     made = f"`{command}` on {machine()}; {named}."
@@ -42,7 +45,9 @@ def machine() -> str:
     """Its size in words."""
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB of memory, {accelerator}"
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB of memory, {accelerator}"
+    )
 
 
 def own_versions() -> dict[str, str]:

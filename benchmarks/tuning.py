@@ -1,9 +1,11 @@
-"""What the search of `tuning` in params.yaml finds on small, sparse and sequential data, beside params.yaml's own values.
+"""What the search of `tuning` in params.yaml finds on small, sparse and sequential data, beside
+params.yaml's own values.
 
-    python benchmarks/tuning.py small=movielens-100k:FOLDER sparse=movietweetings:FOLDER sequential=completejourney:FOLDER
+    python benchmarks/tuning.py small=movielens-100k:FOLDER sparse=movietweetings:FOLDER
+    sequential=completejourney:FOLDER
 
-Each recommender is searched with the same budget, its config chosen on validation users, both configs judged on test
-users. Writes benchmarks/results/tuning.md and tuning.json.
+Each recommender is searched with the same budget, its config chosen on validation users, both
+configs judged on test users. Writes benchmarks/results/tuning.md and tuning.json.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ import numpy as np
 import polars as pl
 import yaml
 
+from augrec.core.config import parse
+from augrec.core.files import read_json, write_json, write_text
+from augrec.core.seeds import derive
 from augrec.data import sources
 from augrec.data.clean import clean
 from augrec.data.columns import ITEMS, TIME, USERS
-from augrec.data.config import PrepareConfig, parse
+from augrec.data.config import PrepareConfig
 from augrec.data.raw import Tables
 from augrec.data.split import Split, split
 from augrec.evaluation.metrics import evaluate, user_values
-from augrec.files import read_json, write_json, write_text
 from augrec.recommenders.base import Recommender, find
-from augrec.seeds import derive
 from augrec.tuning.config import TuningConfig, space_of, starting_points
 from augrec.tuning.metric import over_users
 from augrec.tuning.search import search
@@ -38,7 +41,8 @@ RESULTS = HOME / "benchmarks" / "results"
 
 
 def completejourney(folder: Path) -> Tables:
-    """Baskets of 84.51°'s Complete Journey, as in the R package: which kinds of product households buy over a year."""
+    """Baskets of 84.51°'s Complete Journey, as in the R package: which kinds of product households
+    buy over a year."""
     products = pl.read_csv(folder / "products.csv.gz", infer_schema=False)
     rows = pl.read_csv(folder / "transactions_sample.csv.gz", infer_schema=False).join(
         products.select("product_id", "product_type", "department"), on="product_id", how="inner"
@@ -54,12 +58,19 @@ def completejourney(folder: Path) -> Tables:
         pl.lit("real").alias("origin"),
         pl.lit(1.0, pl.Float32).alias("weight"),
     )
-    items = rows.group_by("product_type").agg(pl.col("department").mode().sort().first()).sort("product_type")
+    items = (
+        rows.group_by("product_type")
+        .agg(pl.col("department").mode().sort().first())
+        .sort("product_type")
+    )
     described = items.select(
-        pl.col("product_type").alias("item_id"), pl.col("product_type").alias("title"),
-        pl.lit(None, pl.String).alias("description"), pl.concat_list("department").alias("categories"),
-        pl.lit([], pl.List(pl.String)).alias("tags"), pl.lit(None, pl.Float64).alias("price"),
-    )  # fmt: skip
+        pl.col("product_type").alias("item_id"),
+        pl.col("product_type").alias("title"),
+        pl.lit(None, pl.String).alias("description"),
+        pl.concat_list("department").alias("categories"),
+        pl.lit([], pl.List(pl.String)).alias("tags"),
+        pl.lit(None, pl.Float64).alias("price"),
+    )
     users = interactions.select("user_id").unique().sort("user_id").cast(dict(USERS))
     return Tables(interactions, described.cast(dict(ITEMS)), users)
 
@@ -68,16 +79,25 @@ def load(spec: str, params: Mapping[str, Any]) -> tuple[Split, Tables]:
     """A data set "layout:folder", cleaned and split as params.yaml says."""
     layout, _, folder = spec.partition(":")
     tables = (
-        completejourney(Path(folder)) if layout == "completejourney" else sources.read(layout, Path(folder))
+        completejourney(Path(folder))
+        if layout == "completejourney"
+        else sources.read(layout, Path(folder))
     )
     config = parse(PrepareConfig, params["prepare"], "prepare")
-    config = config.model_copy(update={"min_item_interactions": 3})  # items met once teach nothing here
-    rows = clean(tables.interactions, config.positive, min_item_interactions=config.min_item_interactions)
+    config = config.model_copy(
+        update={"min_item_interactions": 3}
+    )  # items met once teach nothing here
+    rows = clean(
+        tables.interactions, config.positive, min_item_interactions=config.min_item_interactions
+    )
     return split(rows, config.split, params["seed"]), tables
 
 
-def compare(name: str, parts: Split, tables: Tables, params: Mapping[str, Any], config: TuningConfig) -> dict:
-    """Search one recommender; the test users' mean NDCG@10 with params.yaml's config and with the one found."""
+def compare(
+    name: str, parts: Split, tables: Tables, params: Mapping[str, Any], config: TuningConfig
+) -> dict:
+    """Search one recommender; the test users' mean NDCG@10 with params.yaml's config and with the
+    one found."""
     kind, own = find(name), params["recommenders"].get(name) or {}
     space, models = space_of(config, kind), []
 
@@ -134,19 +154,28 @@ def table(results: Mapping[str, Any]) -> str:
     for name, data in results.items():
         head = " · ".join(f"{value:,} {key}" for key, value in data["counts"].items())
         lines += [
-            f"## {name}: {data['source']}", "", f"Training data: {head}. Each search: {data['budget']}.", "",
-            "| recommender | trials (pruned) | s | valid: own → found | test: own → found | gain on test, 95 % | found |",
+            f"## {name}: {data['source']}",
+            "",
+            f"Training data: {head}. Each search: {data['budget']}.",
+            "",
+            "| recommender | trials (pruned) | s | valid: own → found | test: own → found | gain "
+            "on test, 95 % | found |",
             "|---|---|---|---|---|---|---|",
-        ]  # fmt: skip
-        for recommender, row in sorted(data["recommenders"].items(), key=lambda pair: -pair[1]["test"][1]):
+        ]
+        for recommender, row in sorted(
+            data["recommenders"].items(), key=lambda pair: -pair[1]["test"][1]
+        ):
             late = " ⏱" if row["out_of_time"] else ""
             values = ", ".join(
                 f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
                 for key, value in row["found"].items()
             )
-            valid, test = (" → ".join(f"{value:.4f}" for value in row[split]) for split in ("valid", "test"))
+            valid, test = (
+                " → ".join(f"{value:.4f}" for value in row[split]) for split in ("valid", "test")
+            )
             lines.append(
-                f"| {recommender} | {row['trials']} ({row['pruned']}){late} | {row['seconds']:.0f} | {valid} | {test} | "
+                f"| {recommender} | {row['trials']} ({row['pruned']}){late} | {row['seconds']:.0f} "
+                f"| {valid} | {test} | "
                 f"{row['gain']:+.4f} ± {row['margin']:.4f} | {values} |"
             )
         lines.append("")
@@ -156,7 +185,8 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def presets(results: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """What was found, where it was better than "own" on validation and on test users, in two digits."""
+    """What was found, where it was better than "own" on validation and on test users, in two
+    digits."""
     return {
         name: {
             recommender: {key: _rounded(value) for key, value in row["found"].items()}
@@ -173,11 +203,15 @@ def _rounded(value: Any) -> Any:
 
 def main() -> None:
     """Search everything, keep what was found after each recommender."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("data", nargs="+", help="name=layout:folder")
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=120.0, help="for each recommender")
-    parser.add_argument("--recommenders", nargs="*", help="all that have a space in params.yaml, if left out")
+    parser.add_argument(
+        "--recommenders", nargs="*", help="all that have a space in params.yaml, if left out"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "tuning")
     words = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -196,10 +230,13 @@ def main() -> None:
             "items": train["item_id"].n_unique(),
         }
         data = results.setdefault(
-            name, {"source": Path(spec.partition(":")[2]).name, "counts": counts, "recommenders": {}}
+            name,
+            {"source": Path(spec.partition(":")[2]).name, "counts": counts, "recommenders": {}},
         )
         data["budget"] = f"{words.trials} trials, {words.seconds:g} s"
-        for recommender in words.recommenders or [key for key, space in config.spaces.items() if space]:
+        for recommender in words.recommenders or [
+            key for key, space in config.spaces.items() if space
+        ]:
             data["recommenders"][recommender] = compare(recommender, parts, tables, params, config)
             write_json(kept, results)
             write_text(words.out.with_suffix(".md"), table(results))

@@ -1,4 +1,5 @@
-"""Reads the tables that `data.source` in params.yaml names into data/raw, and tells `retrain` when they changed."""
+"""Reads the tables that `data.source` in params.yaml names into data/raw, and tells `retrain` when
+they changed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ skipped. Unpause it to read every night at 01:00 UTC.
 @task(outlets=[RAW_DATA], retries=3, retry_exponential_backoff=True, doc_md=DOC)
 def ingest() -> None:
     """Read the tables; nothing follows when they are what they were."""
-    from augrec import settings
+    from augrec.core import settings
     from augrec.orchestration import importing
 
     with failing_clearly():

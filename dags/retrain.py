@@ -1,7 +1,7 @@
 """The main job: from raw interactions to a champion in the registry.
 
-The stage tasks are derived from dvc.yaml; around them stand the tasks with side effects, each keyed by the run, so that
-running one twice changes nothing the second time.
+The stage tasks are derived from dvc.yaml; around them stand the tasks with side effects, each keyed
+by the run, so that running one twice changes nothing the second time.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ task: only it and what follows run again. Until `promote` is green, the champion
 
 @task(
     multiple_outputs=True,
-    doc_md="Make the run's workspace under `var/runs`: a git worktree with this moment's raw data and the form's "
-    "parameters, and with the champion of now where a policy continues it. What is uncommitted is carried over and makes the run a dry run. Returns the members of each mapped stage.",
+    doc_md="Make the run's workspace under `var/runs`: a git worktree with this moment's raw data "
+    "and the form's "
+    "parameters, and with the champion of now where a policy continues it. What is uncommitted is "
+    "carried over and makes the run a dry run. Returns the members of each mapped stage.",
 )
 def snapshot() -> dict[str, Any]:
     """Make the workspace and plan the run."""
-    from augrec import settings
+    from augrec.core import settings
     from augrec.orchestration import continuing
     from augrec.versioning import resume, stages, workspace
 
@@ -61,13 +63,16 @@ def snapshot() -> dict[str, Any]:
         params = form.read_params(here.home)
         overrides = form.overrides(values, conf, params)
         overrides |= continuing.override(params, values["policies"])
-        run = workspace.create(here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"])
+        run = workspace.create(
+            here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"]
+        )
         run = resume.resume(here, run)
         continuing.bring(run)
         plan = stages.plan(run.path)
     if run.changed:
         print(
-            f"Dry run: uncommitted changes in {', '.join(run.changed[:10])}. Commit them to register what this run finds."
+            f"Dry run: uncommitted changes in {', '.join(run.changed[:10])}. Commit them to "
+            "register what this run finds."
         )
     members: dict[str, Any] = {}
     for stage in plan:
@@ -83,13 +88,14 @@ def list_members(members: list[str]) -> list[str]:
 
 @task(
     retries=2,
-    doc_md="Write the newest features of every user and item to the online store. Skipped in a dry run.",
+    doc_md="Write the newest features of every user and item to the online store. Skipped in a dry "
+    "run.",
 )
 def materialize(dry_run: bool) -> dict[str, Any]:
     """Bring the online store up to this run's data."""
     if dry_run:
         raise AirflowSkipException("a dry run leaves the online store as it is")
-    from augrec import settings
+    from augrec.core import settings
     from augrec.orchestration import tasks
 
     with failing_clearly():
@@ -98,14 +104,15 @@ def materialize(dry_run: bool) -> dict[str, Any]:
 
 @task(
     retries=2,
-    doc_md="Commit and tag what the run made, and copy its data to the DVC remote. Skipped in a dry run.",
+    doc_md="Commit and tag what the run made, and copy its data to the DVC remote. Skipped in a "
+    "dry run.",
     trigger_rule=NO_FAILURES,
 )
 def publish(dry_run: bool) -> dict[str, Any]:
     """Make the run permanent."""
     if dry_run:
         raise AirflowSkipException("a dry run publishes nothing; its report is in its workspace")
-    from augrec import settings
+    from augrec.core import settings
     from augrec.orchestration import tasks
 
     with failing_clearly():
@@ -114,18 +121,23 @@ def publish(dry_run: bool) -> dict[str, Any]:
 
 @task(
     retries=2,
-    doc_md="Log the run to MLflow, register the winner (once for each digest) and compare it with the champion.",
+    doc_md="Log the run to MLflow, register the winner (once for each digest) and compare it with "
+    "the champion.",
 )
 def register(published: dict[str, Any]) -> dict[str, Any]:
     """Log, register, compare."""
-    from augrec import settings
+    from augrec.core import settings
     from augrec.orchestration import tasks
 
     with failing_clearly():
-        return tasks.register(settings.load(), get_current_context()["dag_run"].run_id, published["commit"])
+        return tasks.register(
+            settings.load(), get_current_context()["dag_run"].run_id, published["commit"]
+        )
 
 
-@task.branch(doc_md="Does a person have to agree? (`run.require_approval` in params.yaml, or the form)")
+@task.branch(
+    doc_md="Does a person have to agree? (`run.require_approval` in params.yaml, or the form)"
+)
 def needs_approval(registered: dict[str, Any]) -> str:
     """Choose between asking a person and going on."""
     asked = get_current_context()["params"]["require_approval"] and registered["promotable"]
@@ -136,11 +148,12 @@ def needs_approval(registered: dict[str, Any]) -> str:
     retries=2,
     pool="promotion",
     trigger_rule="none_failed_min_one_success",
-    doc_md="Move the alias `champion` to the new version, one run at a time, and verify it. Skipped when the challenger is worse.",
+    doc_md="Move the alias `champion` to the new version, one run at a time, and verify it. "
+    "Skipped when the challenger is worse.",
 )
 def promote(registered: dict[str, Any]) -> dict[str, Any]:
     """Make the new version the champion."""
-    from augrec import settings
+    from augrec.core import settings
     from augrec.orchestration import tasks
 
     context = get_current_context()
@@ -157,7 +170,8 @@ def promote(registered: dict[str, Any]) -> dict[str, Any]:
 
 
 def stage_tasks(plan: Any) -> dict[str, Any]:
-    """One task for each stage of dvc.yaml; a matrix becomes a mapped task over the members this run has."""
+    """One task for each stage of dvc.yaml; a matrix becomes a mapped task over the members this run
+    has."""
     tasks: dict[str, Any] = {}
     members: dict[str, Any] = {}
     for spec in read_pipeline(HOME / "dvc.yaml"):
@@ -196,7 +210,8 @@ with DAG(
     params=form.fields(form.read_params(HOME)),
     doc_md=DOC,
     tags=["augrec"],
-    description="From raw interactions to a champion: validate, generate, augment, train, judge, register.",
+    description="From raw interactions to a champion: validate, generate, augment, train, judge, "
+    "register.",
 ):
     plan: Any = snapshot()
     stages = stage_tasks(plan)
@@ -211,7 +226,8 @@ with DAG(
         body="{{ ti.xcom_pull(task_ids='register')['markdown'] }}",
         defaults=[ApprovalOperator.REJECT],
         response_timeout=timedelta(days=1),
-        doc_md="A person compares challenger and champion in *Required Actions* and approves or rejects. No answer means no.",
+        doc_md="A person compares challenger and champion in *Required Actions* and approves or "
+        "rejects. No answer means no.",
     )
     promoted = promote(registered)
     needs_approval(registered) >> [approve, promoted]

@@ -19,7 +19,9 @@ def rollback() -> dict[str, str | None]:
 
     context = get_current_context()
     with failing_clearly():
-        moved = promotion.rollback(reason=context["params"]["reason"], by=f"run {context['dag_run'].run_id}")
+        moved = promotion.rollback(
+            reason=context["params"]["reason"], by=f"run {context['dag_run'].run_id}"
+        )
     return {"champion": moved.version, "replaced": moved.replaced}
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from feast import Entity, ValueType
 
-user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING, description="who interacts")
+user = Entity(
+    name="user", join_keys=["user_id"], value_type=ValueType.STRING, description="who interacts"
+)
 item = Entity(
-    name="item", join_keys=["item_id"], value_type=ValueType.STRING, description="what they interact with"
+    name="item",
+    join_keys=["item_id"],
+    value_type=ValueType.STRING,
+    description="what they interact with",
 )

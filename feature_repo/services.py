@@ -1,4 +1,5 @@
-"""Sets of features that a model is trained on and served with; a new set gets a new version, the old one stays."""
+"""Sets of features that a model is trained on and served with; a new set gets a new version, the
+old one stays."""
 
 from __future__ import annotations
 

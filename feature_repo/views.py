@@ -1,4 +1,5 @@
-"""Views of the feature tables; their columns come from data/features/schema.json, which the features stage writes."""
+"""Views of the feature tables; their columns come from data/features/schema.json, which the
+features stage writes."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def view(entity: Entity, description: str) -> FeatureView:
                 for column, feature in schema[entity.name].items()
             ],
         ],
-        source=FileSource(name=name, path=str(TABLES / f"{name}.parquet"), timestamp_field=EVENT_TIMESTAMP),
+        source=FileSource(
+            name=name, path=str(TABLES / f"{name}.parquet"), timestamp_field=EVENT_TIMESTAMP
+        ),
     )
 
 
@@ -38,5 +41,6 @@ user_features = view(
     user, "activity over windows, recency, mean value and category shares of a user's own history"
 )
 item_features = view(
-    item, "popularity over windows, age, mean value, price and categories; held-out users do not count"
+    item,
+    "popularity over windows, age, mean value, price and categories; held-out users do not count",
 )

@@ -14,5 +14,11 @@ os.environ.update(
         "MPLBACKEND": "agg",
     }
 )
-for _name in ("AUGREC_HOME", "AUGREC_VAR", "AUGREC_HOST", "MLFLOW_TRACKING_URI", "AUGREC_ONLINE_STORE"):
+for _name in (
+    "AUGREC_HOME",
+    "AUGREC_VAR",
+    "AUGREC_HOST",
+    "MLFLOW_TRACKING_URI",
+    "AUGREC_ONLINE_STORE",
+):
     os.environ.pop(_name, None)

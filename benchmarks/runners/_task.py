@@ -1,8 +1,10 @@
-"""What every library's runner shares: read the split, train on the clock, rank, write. Needs only numpy and polars.
+"""What every library's runner shares: read the split, train on the clock, rank, write. Needs only
+numpy and polars.
 
-`python run_<library>.py MODEL SPLIT OUT --settings JSON --threads N --k K --seed S` writes OUT.parquet (user_id, items) and
-OUT.json (seconds and memory of indexing, training and ranking). For every library training is what comes after its own data
-object stands, and indexing what leads there: a peer's from positions, augrec's from the table of ids.
+`python run_<library>.py MODEL SPLIT OUT --settings JSON --threads N --k K --seed S` writes
+OUT.parquet (user_id, items) and OUT.json (seconds and memory of indexing, training and ranking).
+For every library training is what comes after its own data object stands, and indexing what leads
+there: a peer's from positions, augrec's from the table of ids.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import polars as pl
 _WARM_ROWS = 2000
 
 Rank = Callable[[], np.ndarray]
-"""Gives the k best unseen items of each case, positions int (n_cases, k), -1 where a place is empty."""
+"""Gives the k best unseen items of each case, positions int (n_cases, k), -1 where a place is
+empty."""
 Fit = Callable[[], Rank]
 Model = Callable[["Task"], Fit]
 """Builds the library's data object and gives what trains."""
@@ -58,12 +61,16 @@ class Task:
     def of(cls, train: pl.DataFrame, asked: pl.Series, **rest: Any) -> Task:
         users, items = train["user_id"].unique().sort(), train["item_id"].unique().sort()
         user, item = _positions(train["user_id"], users), _positions(train["item_id"], items)
-        return cls(train, users.to_numpy(), items.to_numpy(), user, item, _positions(asked, users), **rest)
+        return cls(
+            train, users.to_numpy(), items.to_numpy(), user, item, _positions(asked, users), **rest
+        )
 
     def small(self) -> Task:
         """The first rows alone: to load and compile what is loaded and compiled at first use."""
         train = self.train.head(_WARM_ROWS)
-        rest = {name: getattr(self, name) for name in ("settings", "k", "threads", "seed", "folder")}
+        rest = {
+            name: getattr(self, name) for name in ("settings", "k", "threads", "seed", "folder")
+        }
         return Task.of(train, train["user_id"].unique().sort(), **rest)
 
     def lists(self) -> list[np.ndarray]:
@@ -73,7 +80,8 @@ class Task:
         return [self.item[order[starts[user] : starts[user + 1]]] for user in self.asked]
 
     def best(self, scores_of: Callable[[np.ndarray], np.ndarray], batch: int = 256) -> np.ndarray:
-        """Rank by scores_of(positions in `asked`), float (B, n_items), what was met in training left out."""
+        """Rank by scores_of(positions in `asked`), float (B, n_items), what was met in training
+        left out."""
         met, parts = self.lists(), []
         for start in range(0, len(self.asked), batch):
             rows = np.arange(start, min(start + batch, len(self.asked)))
@@ -86,7 +94,8 @@ class Task:
 
 
 def data_stands() -> None:
-    """Training begins here. `main` says so before it; a library that indexes as it trains says so again, and the last counts."""
+    """Training begins here. `main` says so before it; a library that indexes as it trains says so
+    again, and the last counts."""
     _stood.append(_now())
 
 
@@ -113,7 +122,10 @@ def main(models: dict[str, Model]) -> None:
     rank = fit()
     wall, cpu = _now()
     facts = {"seconds": wall - _stood[-1][0], "cpu_seconds": cpu - _stood[-1][1]}
-    facts |= {"index_seconds": _stood[-1][0] - began[0], "index_cpu_seconds": _stood[-1][1] - began[1]}
+    facts |= {
+        "index_seconds": _stood[-1][0] - began[0],
+        "index_cpu_seconds": _stood[-1][1] - began[1],
+    }
     facts |= {"peak_mib": _status("VmHWM"), "grown_mib": _status("VmHWM") - before}
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
     before, wall = _status("VmRSS"), time.perf_counter()
@@ -121,7 +133,9 @@ def main(models: dict[str, Model]) -> None:
     facts["rank_seconds"] = time.perf_counter() - wall
     facts["rank_grown_mib"] = _status("VmHWM") - before
     ids = np.append(task.items, "")[places]  # -1 is the last
-    pl.DataFrame({"user_id": asked, "items": ids.tolist()}).write_parquet(given.out.with_suffix(".parquet"))
+    pl.DataFrame({"user_id": asked, "items": ids.tolist()}).write_parquet(
+        given.out.with_suffix(".parquet")
+    )
     given.out.with_suffix(".json").write_text(json.dumps(facts))
 
 
@@ -131,7 +145,8 @@ def _now() -> tuple[float, float]:
 
 
 def _status(name: str) -> float:
-    """A figure of this process in MiB: VmRSS now, VmHWM at its peak (getrusage would count the parent's before exec)."""
+    """A figure of this process in MiB: VmRSS now, VmHWM at its peak (getrusage would count the
+    parent's before exec)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name + ":"))
 

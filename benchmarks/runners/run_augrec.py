@@ -1,4 +1,5 @@
-"""augrec's recommenders, from the table of ids on. Items and users are given where there are any."""
+"""augrec's recommenders, from the table of ids on. Items and users are given where there are
+any."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 from _task import Fit, Model, Rank, Task, data_stands, main
 
-from augrec.component import available
+from augrec.core.component import available
 from augrec.recommenders.base import find
 
 

@@ -18,7 +18,9 @@ def model(make: Any) -> Model:
     def build(task: Task) -> Fit:
         # positions as ids, in order of first appearance: Cornac numbers them so
         ones = [1.0] * len(task.user)
-        data = Dataset.from_uir(list(zip(task.user.tolist(), task.item.tolist(), ones, strict=True)))
+        data = Dataset.from_uir(
+            list(zip(task.user.tolist(), task.item.tolist(), ones, strict=True))
+        )
         threads = {"num_threads": task.threads} if make is BPR else {}
 
         def fit() -> Rank:

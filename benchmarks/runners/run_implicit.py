@@ -16,7 +16,9 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFID
 def model(make: Callable[..., Any], seeded: bool) -> Model:
     def build(task: Task) -> Fit:
         ones = np.ones(len(task.user), np.float32)
-        matrix = sp.csr_matrix((ones, (task.user, task.item)), shape=(len(task.users), len(task.items)))
+        matrix = sp.csr_matrix(
+            (ones, (task.user, task.item)), shape=(len(task.users), len(task.items))
+        )
         seed = {"random_state": task.seed} if seeded else {}
 
         def fit() -> Rank:
@@ -30,16 +32,17 @@ def model(make: Callable[..., Any], seeded: bool) -> Model:
 
 
 def rank(fitted: Any, met: sp.csr_matrix, task: Task) -> np.ndarray:
-    """Where it has fewer candidates than places it fills up with what was met or with item 0: those places are empty."""
+    """Where it has fewer candidates than places it fills up with what was met or with item 0: those
+    places are empty."""
     items, scores = fitted.recommend(task.asked, met, N=task.k, filter_already_liked_items=True)
     again = np.asarray(met[np.arange(len(items))[:, None], items].todense()) > 0
     return np.where(again | (scores == 0) | (scores < -1e30), -1, items)
 
 
 def neighbours(similarity: str, **settings: Any) -> Any:
-    return {"cosine": CosineRecommender, "tfidf": TFIDFRecommender, "bm25": BM25Recommender}[similarity](
-        **settings
-    )
+    return {"cosine": CosineRecommender, "tfidf": TFIDFRecommender, "bm25": BM25Recommender}[
+        similarity
+    ](**settings)
 
 
 if __name__ == "__main__":

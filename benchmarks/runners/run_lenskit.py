@@ -36,7 +36,8 @@ def rank(fitted: Any, task: Task) -> np.ndarray:
         found = []
         for row in rows:
             query = RecQuery(
-                user_id=task.users[task.asked[row]], user_items=ItemList(item_ids=task.items[met[row]])
+                user_id=task.users[task.asked[row]],
+                user_items=ItemList(item_ids=task.items[met[row]]),
             )
             found.append(fitted(query, everything).scores("numpy"))
         return np.nan_to_num(np.stack(found), nan=-1e9)  # no neighbour at all

@@ -1,7 +1,7 @@
 """RecBole 1.2: EASE, item-KNN, BPR, MultVAE, SASRec, GRU4Rec.
 
-RecBole leaves the last two rows of each user out of training. Two copies of the user's last row are added, so that what
-remains is the training set to the row.
+RecBole leaves the last two rows of each user out of training. Two copies of the user's last row are
+added, so that what remains is the training set to the row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from recbole.utils import get_model, get_trainer, init_seed
 NAME = "split"
 COMMON: dict[str, Any] = {
     "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+    "eval_args": {
+        "split": {"LS": "valid_and_test"},
+        "order": "TO",
+        "group_by": "user",
+        "mode": "full",
+    },
     "use_gpu": False,
     "show_progress": False,
     "reproducibility": True,
@@ -61,7 +66,9 @@ def model(name: str, sequential: bool = False) -> Model:
 
 
 @torch.no_grad()
-def rank(network: Any, dataset: Any, task: Task, sequential: bool, longest: int | None) -> np.ndarray:
+def rank(
+    network: Any, dataset: Any, task: Task, sequential: bool, longest: int | None
+) -> np.ndarray:
     network.eval()
     places = dataset.token2id(dataset.iid_field, [str(item) for item in range(len(task.items))])
     met = task.lists()

@@ -47,7 +47,11 @@ def model(make: Any) -> Model:
 def rank(fitted: Any, data: Dataset, task: Task) -> np.ndarray:
     """Users without a list (SASRec passes over those of one item) keep empty places."""
     found = fitted.recommend(
-        users=task.asked, dataset=data, k=task.k, filter_viewed=True, on_unsupported_targets="ignore"
+        users=task.asked,
+        dataset=data,
+        k=task.k,
+        filter_viewed=True,
+        on_unsupported_targets="ignore",
     )
     places = np.full((len(task.asked), task.k), -1)
     row = pd.Series(np.arange(len(task.asked)), index=task.asked)[found[Columns.User]].to_numpy()

@@ -1,4 +1,5 @@
-"""What every recommender that can begin at a fitted one keeps; a new one is picked up by saying that it `continues`."""
+"""What every recommender that can begin at a fitted one keeps; a new one is picked up by saying
+that it `continues`."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ import polars as pl
 import pytest
 from test_recommenders import ITEMS, NAMES, build, cases, files, histories, interactions, table
 
+from augrec.core.errors import InputError
 from augrec.data.columns import TIME
 from augrec.data.outcomes import with_outcomes
-from augrec.errors import InputError
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders.base import Recommender, find
 
@@ -28,9 +29,13 @@ def champion(request: pytest.FixtureRequest) -> Recommender:
 
 
 def scores(model: Recommender, items: list[str]) -> np.ndarray:
-    """Of each item for each of `ASKED`; only differences between a user's scores say anything, so their mean is 0."""
+    """Of each item for each of `ASKED`; only differences between a user's scores say anything, so
+    their mean is 0."""
     given, found = model.recommend(ASKED, len(model.items), exclude_seen=False)
-    table = [[row[list(ids).index(item)] for item in items] for ids, row in zip(given, found, strict=True)]
+    table = [
+        [row[list(ids).index(item)] for item in items]
+        for ids, row in zip(given, found, strict=True)
+    ]
     return np.array(table) - np.mean(table, axis=1, keepdims=True)
 
 
@@ -41,10 +46,16 @@ def test_the_neural_ones_can() -> None:
 def test_training_begins_with_the_answers_of_the_model_it_begins_at(champion: Recommender) -> None:
     curve: list[dict[str, float]] = []
     again = build(champion.name(), **STANDING_STILL).fit(
-        interactions(), cases=cases(), items=ITEMS, start=champion, log=lambda row: curve.append(dict(row))
+        interactions(),
+        cases=cases(),
+        items=ITEMS,
+        start=champion,
+        log=lambda row: curve.append(dict(row)),
     )
     catalogue = champion.items.ids.tolist()
-    np.testing.assert_allclose(scores(again, catalogue), scores(champion, catalogue), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        scores(again, catalogue), scores(champion, catalogue), rtol=1e-4, atol=1e-6
+    )
     assert curve[0]["step"] == 0
     assert curve[0]["ndcg@10"] == pytest.approx(curve[-1]["ndcg@10"])
 
@@ -60,9 +71,13 @@ def test_what_is_kept_validates_no_worse_than_what_it_began_with(champion: Recom
 
 def test_new_items_get_in_and_items_nobody_has_any_more_leave(champion: Recommender) -> None:
     rows = interactions().filter(pl.col("item_id") != "i03")
-    fresh = table([f"fresh{user}" for user in range(20) for _ in range(2)], ["i00", "brand-new"] * 20)
+    fresh = table(
+        [f"fresh{user}" for user in range(20) for _ in range(2)], ["i00", "brand-new"] * 20
+    )
     known = pl.concat([ITEMS, ITEMS.head(1).with_columns(item_id=pl.lit("brand-new"))])
-    model = build(champion.name()).fit(pl.concat([rows, fresh]), cases=cases(), items=known, start=champion)
+    model = build(champion.name()).fit(
+        pl.concat([rows, fresh]), cases=cases(), items=known, start=champion
+    )
     items, found = model.recommend(ASKED, len(model.items))
     assert "brand-new" in items[0] and "i03" not in items
     assert np.isfinite(found[items != ""]).all()
@@ -79,17 +94,25 @@ def test_only_users_active_since_are_learnt_from(champion: Recommender, tmp_path
     active = rows.filter(pl.col("timestamp") >= since)["user_id"].unique()
     before = ~pl.col("user_id").is_in(active.to_list())
     renamed = rows.with_columns(
-        user_id=pl.when(before).then(pl.lit("z") + pl.col("user_id").str.reverse()).otherwise("user_id")
+        user_id=pl.when(before)
+        .then(pl.lit("z") + pl.col("user_id").str.reverse())
+        .otherwise("user_id")
     )
     assert 0 < len(active) < rows["user_id"].n_unique()
     for name, data in {"as they were": rows, "renamed": renamed}.items():
-        model = build(champion.name()).fit(data, cases=cases(), items=ITEMS, start=champion, since=since)
+        model = build(champion.name()).fit(
+            data, cases=cases(), items=ITEMS, start=champion, since=since
+        )
         model.save(tmp_path / name)
     build(champion.name()).fit(rows, items=ITEMS, start=champion).save(tmp_path / "all")
-    assert files(tmp_path / "as they were") == files(tmp_path / "renamed") != files(tmp_path / "all")
+    assert (
+        files(tmp_path / "as they were") == files(tmp_path / "renamed") != files(tmp_path / "all")
+    )
 
 
-def test_only_what_was_done_since_is_learnt_and_what_was_done_before_is_read(champion: Recommender) -> None:
+def test_only_what_was_done_since_is_learnt_and_what_was_done_before_is_read(
+    champion: Recommender,
+) -> None:
     tastes = [["i01", "i03", "i20"], ["i02", "i03", "i21"]]  # the last item of each is new
     lists = tastes * 30
     rows = table(
@@ -133,7 +156,9 @@ def test_fine_tuning_twice_gives_the_same_bytes_and_leaves_the_champion_as_it_wa
 ) -> None:
     champion.save(tmp_path / "before")
     for attempt in ("first", "second"):
-        build(champion.name()).fit(interactions(), items=ITEMS, start=champion).save(tmp_path / attempt)
+        build(champion.name()).fit(interactions(), items=ITEMS, start=champion).save(
+            tmp_path / attempt
+        )
     champion.save(tmp_path / "after")
     assert files(tmp_path / "first") == files(tmp_path / "second")
     assert files(tmp_path / "before") == files(tmp_path / "after") != files(tmp_path / "first")

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec import component
+from augrec.core import component
+from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.generators import base
 
 NAMES = component.available("augrec.generators")
@@ -30,12 +30,17 @@ def shop(n_users: int = 40, seed: int = 0) -> pl.DataFrame:
     """Users with 2 to 12 distinct items; even items are viewed, odd ones are rated."""
     rng = np.random.default_rng(seed)
     rows = [
-        {"user_id": f"u{user:03}", "item_id": f"i{item:02}", "event": "rating" if item % 2 else "view",
-         "value": float(item % 5 + 1) if item % 2 else None,
-         "timestamp": START + timedelta(days=int(rng.integers(0, 60)), minutes=int(rng.integers(0, 600)))}
+        {
+            "user_id": f"u{user:03}",
+            "item_id": f"i{item:02}",
+            "event": "rating" if item % 2 else "view",
+            "value": float(item % 5 + 1) if item % 2 else None,
+            "timestamp": START
+            + timedelta(days=int(rng.integers(0, 60)), minutes=int(rng.integers(0, 600))),
+        }
         for user in range(n_users)
         for item in rng.choice(N_ITEMS, rng.integers(2, 13), replace=False)
-    ]  # fmt: skip
+    ]
     table = pl.DataFrame(rows).with_columns(origin=pl.lit("real"), weight=pl.lit(1.0))
     return table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS)).sort("user_id", "timestamp")
 
@@ -44,8 +49,15 @@ def people(table: pl.DataFrame) -> pl.DataFrame:
     """Attributes of the users of a table: a group, an age, a name, and whether they did much."""
     lengths = table.group_by("user_id").len().sort("user_id")
     ids, busy = lengths["user_id"], lengths["len"] > 6
-    return pl.DataFrame({"user_id": ids, "group": ["a" if i % 2 else "b" for i in range(len(ids))],
-                         "age": list(range(20, 20 + len(ids))), "name": ids, "busy": busy})  # fmt: skip
+    return pl.DataFrame(
+        {
+            "user_id": ids,
+            "group": ["a" if i % 2 else "b" for i in range(len(ids))],
+            "age": list(range(20, 20 + len(ids))),
+            "name": ids,
+            "busy": busy,
+        }
+    )
 
 
 def fitted(name: str, seed: int = 3) -> base.Generator:
@@ -100,7 +112,9 @@ def test_another_seed_gives_another_sample(generator):
 
 
 def test_another_training_seed_gives_another_generator(generator):
-    assert not fitted(generator.name(), seed=4).sample(9, seed=1).equals(generator.sample(9, seed=1))
+    assert (
+        not fitted(generator.name(), seed=4).sample(9, seed=1).equals(generator.sample(9, seed=1))
+    )
 
 
 def test_a_sample_is_canonical_and_names_its_origin(generator):
@@ -156,15 +170,19 @@ def test_the_users_of_a_sample_have_the_attributes_they_were_drawn_with(generato
     assert users["user_id"].equals(lengths["user_id"])
     assert users["busy"].cast(pl.String).equals((lengths["len"] > 6).cast(pl.String).alias("busy"))
     assert users["busy"].n_unique() == 2 and set(users["group"]) == {"a"}
-    assert generator.attributes(0).columns == ["user_id", "group", "age", "busy"], "names cannot be asked for"
+    assert generator.attributes(0).columns == ["user_id", "group", "age", "busy"], (
+        "names cannot be asked for"
+    )
 
 
 def test_a_number_is_given_by_its_range_and_a_condition_asks_for_it_so(generator):
     ranges = generator.attributes(1)["age"].dtype.categories.to_list()
-    assert sorted(ranges) == ["<=30", "<=40", "<=49", ">49"], "a quarter of the people aged 20 to 59 each"
-    assert generator.attributes(9, condition={"age": "<=30", "busy": True})["age"].unique().to_list() == [
-        "<=30"
-    ]
+    assert sorted(ranges) == ["<=30", "<=40", "<=49", ">49"], (
+        "a quarter of the people aged 20 to 59 each"
+    )
+    assert generator.attributes(9, condition={"age": "<=30", "busy": True})[
+        "age"
+    ].unique().to_list() == ["<=30"]
 
 
 def test_times_stay_inside_the_training_time(generator):
@@ -190,7 +208,8 @@ def test_nothing_on_disk_is_a_pickle(generator, tmp_path):
     generator.save(tmp_path / "model")
     found = contents(tmp_path / "model")
     assert {Path(name).suffix for name in found} <= {".json", ".safetensors", ".parquet"}
-    # the first bytes of safetensors are a length, and may be any; loading reads them as nothing else
+    # the first bytes of safetensors are a length, and may be any; loading reads them as nothing
+    # else
     others = [data for name, data in found.items() if not name.endswith(".safetensors")]
     assert not any(data.startswith((b"\x80", b"PK")) for data in others)
 
@@ -198,8 +217,15 @@ def test_nothing_on_disk_is_a_pickle(generator, tmp_path):
 def test_no_real_user_id_is_stored(generator, tmp_path):
     generator.save(tmp_path / "model")
     tables = [pl.read_parquet(path) for path in sorted((tmp_path / "model").glob("*.parquet"))]
-    texts = {text for table in tables for column in table.iter_columns() for text in column.cast(pl.String)}
-    rest = b"".join(path.read_bytes() for path in (tmp_path / "model").iterdir() if path.suffix != ".parquet")
+    texts = {
+        text
+        for table in tables
+        for column in table.iter_columns()
+        for text in column.cast(pl.String)
+    }
+    rest = b"".join(
+        path.read_bytes() for path in (tmp_path / "model").iterdir() if path.suffix != ".parquet"
+    )
     users = shop()["user_id"].unique()
     assert "i00" in texts, "the catalogue is stored, so the search would find a user"
     assert not texts & set(users)
@@ -209,7 +235,10 @@ def test_no_real_user_id_is_stored(generator, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_that_are_not_real_are_refused(name):
     table = shop().with_columns(
-        pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("other_gan")).otherwise("origin").alias("origin")
+        pl.when(pl.int_range(pl.len()) == 3)
+        .then(pl.lit("other_gan"))
+        .otherwise("origin")
+        .alias("origin")
     )
     with pytest.raises(RefusedError, match="other_gan"):
         base.find(name)(QUICK.get(name)).fit(table)
@@ -269,7 +298,8 @@ def test_unknown_options_are_refused_by_name(name):
 
 
 def two_tastes(n_users: int = 80) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Half the people want the first half of the catalogue, half the second; their attribute tells."""
+    """Half the people want the first half of the catalogue, half the second; their attribute
+    tells."""
     rng = np.random.default_rng(5)
     taste = np.arange(n_users) % 2
     rows = [
@@ -326,15 +356,19 @@ def test_the_profile_gan_trains_with_either_loss(loss):
 
 def test_a_profile_gan_that_explodes_is_refused_and_says_what_it_saw():
     config = {**QUICK["profile_gan"], "learning_rate": 1e6}
-    with pytest.raises(RefusedError, match=r"broke 4 times.*step 5: critic (is not a number|exploded)"):
+    with pytest.raises(
+        RefusedError, match=r"broke 4 times.*step 5: critic (is not a number|exploded)"
+    ):
         base.find("profile_gan")(config).fit(shop())
 
 
 def test_attributes_are_taken_where_they_are_usable():
     table = shop()
-    conditions = base.find("profile_gan")(QUICK["profile_gan"] | {"max_attribute_values": 5}).fit(
-        table, users=people(table).filter(pl.col("user_id") != "u000")
-    ).conditions  # fmt: skip
+    conditions = (
+        base.find("profile_gan")(QUICK["profile_gan"] | {"max_attribute_values": 5})
+        .fit(table, users=people(table).filter(pl.col("user_id") != "u000"))
+        .conditions
+    )
     assert set(conditions.labels) == {"group", "age", "busy"}, "a name is different for everybody"
     assert "unknown" in conditions.labels["group"], "a user without a row is kept"
     assert len(conditions.labels["age"]) == 5, "four quarters and unknown"

@@ -1,4 +1,5 @@
-"""What every operation and every policy promises. A new operation, or a new policy in params.yaml, is picked up by itself."""
+"""What every operation and every policy promises. A new operation, or a new policy in params.yaml,
+is picked up by itself."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,12 @@ import polars as pl
 import pytest
 import yaml
 
-from augrec import component
 from augrec.augmentation.base import Ingredients, Operation, Policy
 from augrec.augmentation.search import Search
+from augrec.core import component
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError, InputError
-from augrec.generators._popularity import draw_distinct
+from augrec.data.popularity_sampling import draw_distinct
 from augrec.stages.augment import Samples
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
@@ -29,7 +30,8 @@ EXAMPLES = {
     "search": Search(NEEDED["search"]).step("gan", 1.0, 0.5),
     "synthetic_only": [{"mix": NEEDED["mix"]}, {"synthetic_only": {}}],
 }
-"""Where an operation makes no policy by itself. What a search comes to is for the tests of `augrec.tuning.mixing`."""
+"""Where an operation makes no policy by itself. What a search comes to is for the tests of
+`augrec.tuning.mixing`."""
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CANONICAL = list(INTERACTIONS)
 
@@ -50,28 +52,47 @@ def shop(n_users: int = 30, prefix: str = "u", origin: str = "real") -> pl.DataF
     """Users with 1 to 9 of 25 items, early items the most popular."""
     rng = np.random.default_rng(1)
     chances = 1 / np.arange(1, 26)
-    return table([(f"{prefix}{user:03}", f"i{item:02}") for user in range(n_users)
-                  for item in rng.choice(25, 1 + user % 9, replace=False, p=chances / chances.sum())], origin)  # fmt: skip
+    return table(
+        [
+            (f"{prefix}{user:03}", f"i{item:02}")
+            for user in range(n_users)
+            for item in rng.choice(25, 1 + user % 9, replace=False, p=chances / chances.sum())
+        ],
+        origin,
+    )
 
 
 def extensions(real: pl.DataFrame, generator: str) -> pl.DataFrame:
-    """What a generator wrote for every real user: 3 rows a day apart on each side, and some for a stranger."""
+    """What a generator wrote for every real user: 3 rows a day apart on each side, and some for a
+    stranger."""
     people = pl.concat(
         [
             real.select("user_id", "timestamp"),
             real.select(pl.lit("stranger").alias("user_id"), "timestamp").head(1),
         ]
     )
-    ends = people.group_by("user_id").agg(left=pl.col("timestamp").min(), right=pl.col("timestamp").max())
+    ends = people.group_by("user_id").agg(
+        left=pl.col("timestamp").min(), right=pl.col("timestamp").max()
+    )
     return (
-        ends.sort("user_id").unpivot(index="user_id", variable_name="direction", value_name="end")
+        ends.sort("user_id")
+        .unpivot(index="user_id", variable_name="direction", value_name="end")
         .join(pl.DataFrame({"place": [1, 2, 3]}), how="cross")
-        .with_columns(away=pl.when(pl.col("direction") == "left").then(-pl.col("place")).otherwise("place"))
-        .with_columns(item_id="new-" + pl.col("direction") + pl.col("place").cast(pl.String), event=pl.lit("rating"),
-                      value=pl.lit(3.0), timestamp=pl.col("end") + pl.duration(days="away"), origin=pl.lit(generator),
-                      weight=pl.lit(1.0))
-        .select(*CANONICAL, "direction", "place").cast(dict(INTERACTIONS)).sort("user_id", "timestamp")
-    )  # fmt: skip
+        .with_columns(
+            away=pl.when(pl.col("direction") == "left").then(-pl.col("place")).otherwise("place")
+        )
+        .with_columns(
+            item_id="new-" + pl.col("direction") + pl.col("place").cast(pl.String),
+            event=pl.lit("rating"),
+            value=pl.lit(3.0),
+            timestamp=pl.col("end") + pl.duration(days="away"),
+            origin=pl.lit(generator),
+            weight=pl.lit(1.0),
+        )
+        .select(*CANONICAL, "direction", "place")
+        .cast(dict(INTERACTIONS))
+        .sort("user_id", "timestamp")
+    )
 
 
 def ingredients(real: pl.DataFrame, max_ratio: float = 2.0, n_sample: int = 60) -> Ingredients:
@@ -82,11 +103,15 @@ def ingredients(real: pl.DataFrame, max_ratio: float = 2.0, n_sample: int = 60) 
         realness = pl.Series("realness", np.linspace(-1, 1, len(users)), dtype=pl.Float32)
         return pl.DataFrame([users, realness]) if table == "realness" else None
 
-    return Ingredients(real, lambda name: shop(n_sample, f"synthetic:{name}:", name), max_ratio, beside)
+    return Ingredients(
+        real, lambda name: shop(n_sample, f"synthetic:{name}:", name), max_ratio, beside
+    )
 
 
 def build(steps, real: pl.DataFrame | None = None, seed: int = 7, **options) -> pl.DataFrame:
-    return Policy("test", steps, seed=seed).apply(ingredients(shop() if real is None else real, **options))
+    return Policy("test", steps, seed=seed).apply(
+        ingredients(shop() if real is None else real, **options)
+    )
 
 
 def added(training: pl.DataFrame) -> pl.DataFrame:
@@ -113,7 +138,9 @@ def steps(request):
     settled = []
     for step in PARAMS["policies"][policy] or []:
         [(name, config)] = step.items()
-        settled += Search(config).step(config["samples"][0], 1.0, 0.5) if name == "search" else [step]
+        settled += (
+            Search(config).step(config["samples"][0], 1.0, 0.5) if name == "search" else [step]
+        )
     return settled
 
 
@@ -123,7 +150,11 @@ def names(steps) -> set[str]:
 
 def test_real_rows_stay_as_they_are_and_in_order_but_for_their_weights(steps):
     real = shop().sample(fraction=1.0, shuffle=True, seed=2)
-    kept = build(steps, real).select(CANONICAL).head(0 if "synthetic_only" in names(steps) else len(real))
+    kept = (
+        build(steps, real)
+        .select(CANONICAL)
+        .head(0 if "synthetic_only" in names(steps) else len(real))
+    )
     changed = ["weight"] if "reweigh" in names(steps) else []
     assert kept.drop(changed).equals(real.head(len(kept)).drop(changed))
     assert len(kept) == (0 if "synthetic_only" in names(steps) else len(real))
@@ -132,7 +163,9 @@ def test_real_rows_stay_as_they_are_and_in_order_but_for_their_weights(steps):
 def test_a_policy_without_real_rows_has_none_and_all_others_have_all(steps):
     real = shop()
     left = build(steps, real)
-    people = left.filter((pl.col("origin") == "real") | pl.col("user_id").is_in(set(real["user_id"])))
+    people = left.filter(
+        (pl.col("origin") == "real") | pl.col("user_id").is_in(set(real["user_id"]))
+    )
     if "synthetic_only" in names(steps):
         assert people.is_empty() and len(left)
     else:
@@ -170,7 +203,9 @@ def test_the_same_seed_gives_the_same_rows(steps):
 
 
 def test_added_users_never_carry_a_real_id(steps):
-    clever = pl.col("user_id").replace({"u001": "synthetic:bootstrap:00000000", "u002": "synthetic:gan:001"})
+    clever = pl.col("user_id").replace(
+        {"u001": "synthetic:bootstrap:00000000", "u002": "synthetic:gan:001"}
+    )
     real = shop().with_columns(clever.alias("user_id"))
     if names(steps) <= {*ADDING, "reweigh", "synthetic_only", "continue_champion"}:
         assert not set(added(build(steps, real))["user_id"]) & set(real["user_id"])
@@ -221,7 +256,12 @@ def test_bootstrap_users_are_whole_copies_of_real_ones():
     training = build([{"bootstrap": {}}])
     assert set(profiles(added(training))) <= set(profiles(shop()))
     values = ["item_id", "event", "value", "timestamp"]
-    assert added(training).select(values).join(shop(), on=values, how="anti", nulls_equal=True).is_empty()
+    assert (
+        added(training)
+        .select(values)
+        .join(shop(), on=values, how="anti", nulls_equal=True)
+        .is_empty()
+    )
 
 
 def test_crossover_users_have_half_of_each_of_two_parents():
@@ -247,7 +287,10 @@ def test_truncation_cuts_every_usable_user_before_it_cuts_one_twice():
     usable = shop().filter(pl.len().over("user_id") > 1)
     new = added(build([{"truncate": {"ratio": usable["user_id"].n_unique() / 30}}]))
     assert (
-        new.group_by("item_id").len().sort("item_id").equals(usable.group_by("item_id").len().sort("item_id"))
+        new.group_by("item_id")
+        .len()
+        .sort("item_id")
+        .equals(usable.group_by("item_id").len().sort("item_id"))
     )
 
 
@@ -298,7 +341,9 @@ def test_extend_puts_what_a_generator_guessed_before_or_after_short_histories_of
         assert set(new["origin"]) == {"gan"} and set(new["weight"]) == {0.5}
         before, after = pl.col("timestamp") < pl.col("first"), pl.col("timestamp") > pl.col("last")
         assert new.select(
-            (before if direction == "left" else after if direction == "right" else before | after).all()
+            (
+                before if direction == "left" else after if direction == "right" else before | after
+            ).all()
         ).item()
         assert set(new["item_id"].str.slice(-1)) == {"1", "2"}, "those nearest to the history"
 
@@ -313,9 +358,9 @@ def test_a_policy_is_what_its_most_artificial_operation_is():
     steps = {name: EXAMPLES.get(name, [{name: NEEDED.get(name, {})}]) for name in OPERATIONS}
     kinds = {name: Policy("p", some, seed=0).kind for name, some in steps.items()}
     assert kinds["mix"] == "generated" and kinds["truncate"] == "real"
-    assert {kinds[n] for n in ("bootstrap", "crossover", "popularity_random", "noise", "expand")} == {
-        "placebo"
-    }
+    assert {
+        kinds[n] for n in ("bootstrap", "crossover", "popularity_random", "noise", "expand")
+    } == {"placebo"}
     assert {kinds[n] for n in ("split", "reweigh", "continue_champion")} == {"real"}
     assert Policy("none", [], seed=0).kind == "real"
     assert Policy("p", [{"truncate": {}}, {"bootstrap": {}}], seed=0).kind == "placebo"
@@ -342,14 +387,18 @@ def test_a_policy_with_an_unknown_operation_or_option_is_refused():
 
 def test_real_rows_that_are_not_canonical_are_refused():
     with pytest.raises(InputError, match="timestamp"):
-        Policy("none", [], seed=0).apply(replace(ingredients(shop()), real=shop().drop("timestamp")))
+        Policy("none", [], seed=0).apply(
+            replace(ingredients(shop()), real=shop().drop("timestamp"))
+        )
 
 
 def test_a_policy_reads_only_the_samples_it_names():
     def refuse(name: str) -> pl.DataFrame:
         raise AssertionError(f"nobody asked for {name}")
 
-    Policy("p", [{"bootstrap": {}}, {"truncate": {}}], seed=0).apply(Ingredients(shop(), refuse, 2.0))
+    Policy("p", [{"bootstrap": {}}, {"truncate": {}}], seed=0).apply(
+        Ingredients(shop(), refuse, 2.0)
+    )
 
 
 def test_a_generator_that_takes_no_part_in_the_run_is_named(tmp_path, monkeypatch):

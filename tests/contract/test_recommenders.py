@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.component import available
+from augrec.core.component import available
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories
-from augrec.errors import ConfigError, InputError
 from augrec.recommenders.base import Recommender, find, load
 
 NAMES = available("augrec.recommenders")
@@ -33,7 +33,14 @@ QUICK: dict[str, dict[str, Any]] = {
         "eval_every": 10,
     },
     "multvae": {"hidden": 16, "latent": 4, "steps": 30, "eval_every": 10},
-    "sasrec": {"factors": 8, "blocks": 1, "heads": 1, "batch_size": 16, "steps": 30, "eval_every": 10},
+    "sasrec": {
+        "factors": 8,
+        "blocks": 1,
+        "heads": 1,
+        "batch_size": 16,
+        "steps": 30,
+        "eval_every": 10,
+    },
     "router": {
         "members": [{"popularity": {}}, {"demographics": {}}, {"item_knn": {}}, {"ease": {}}],
         "min_users": 2,
@@ -63,7 +70,9 @@ def table(users: list[str], items: list[str], weights: list[float] | None = None
             "item_id": items,
             "event": "click",
             "value": None,
-            "timestamp": pl.Series(np.arange(len(users)) * 60_000_000, dtype=pl.Datetime("us")).cast(TIME),
+            "timestamp": pl.Series(
+                np.arange(len(users)) * 60_000_000, dtype=pl.Datetime("us")
+            ).cast(TIME),
             "origin": "real",
             "weight": weights or [1.0] * len(users),
         },
@@ -122,7 +131,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def files(path: Path) -> dict[str, bytes]:
     return {
-        str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
     }
 
 
@@ -208,7 +219,11 @@ def test_a_recommendation_is_explained_by_items_of_the_history_or_was_popular(fi
     assert not why.select("row", "item_id", "kind", "because").is_duplicated().any()
     for row, item, kind, because in why.drop("contribution").iter_rows():
         assert item in items[row]
-        assert because in asked[row].to_list() if kind == "item" else (kind, because) == ("popularity", None)
+        assert (
+            because in asked[row].to_list()
+            if kind == "item"
+            else (kind, because) == ("popularity", None)
+        )
     assert set(why.filter(pl.col("row") == 1)["item_id"]) == set(items[1])  # the most popular ones
     assert ("item" in why["kind"]) == (fitted.name() not in NO_HISTORY)
 
@@ -240,7 +255,9 @@ def test_who_took_something_of_either_kind_is_told_that_of_the_recommended_items
     fitted = build(name, **longer).fit(of_two_tastes(), items=ITEMS)
     items = np.array([[f"i{item:02}" for item in range(8, 24)]])
     why = fitted.explain(histories(["i02", "i03"]), items, top=1).filter(pl.col("kind") == "item")
-    even, because = (why[column].str.slice(1).cast(pl.Int32) % 2 for column in ("item_id", "because"))
+    even, because = (
+        why[column].str.slice(1).cast(pl.Int32) % 2 for column in ("item_id", "because")
+    )
     assert len(why) >= 0.8 * items.size
     assert (even == because).mean() >= 0.75  # of who guessed: 0.5
 
@@ -262,7 +279,9 @@ def test_what_a_network_owes_to_an_item_is_what_its_score_loses_without_it(name)
 
 
 def test_vectors_order_the_items_as_the_scores_do(fitted):
-    encoded = Histories.from_lists(histories(["i00", "i02"], ["i01"], ["i03", "i05", "i07"]), fitted.items)
+    encoded = Histories.from_lists(
+        histories(["i00", "i02"], ["i01"], ["i03", "i05", "i07"]), fitted.items
+    )
     vectors = fitted.item_factors()
     if vectors is None:
         with pytest.raises(InputError, match="no products"):
@@ -306,14 +325,18 @@ def test_an_item_met_twice_counts_once(fitted):
 
 
 def test_the_size_of_a_batch_changes_nothing(fitted):
-    asked = histories(*[[f"i{item:02}" for item in range(start, start + start % 4)] for start in range(20)])
+    asked = histories(
+        *[[f"i{item:02}" for item in range(start, start + start % 4)] for start in range(20)]
+    )
     one, scores_one = fitted.recommend(asked, 8, batch_size=1)
     all_, scores_all = fitted.recommend(asked, 8, batch_size=512)
     assert (one == all_).all()
     np.testing.assert_allclose(scores_one, scores_all, rtol=1e-4, atol=1e-6)
 
 
-def test_a_saved_model_is_loaded_with_the_same_scores_and_saved_again_with_the_same_bytes(fitted, tmp_path):
+def test_a_saved_model_is_loaded_with_the_same_scores_and_saved_again_with_the_same_bytes(
+    fitted, tmp_path
+):
     fitted.save(tmp_path / "first")
     loaded = load(tmp_path / "first")
     asked = histories(["i00", "i02"], [], ["i07"])
@@ -328,9 +351,12 @@ def test_nothing_on_disk_needs_unpickling(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     found = files(tmp_path / "model")
     assert {Path(file).suffix for file in found} <= {".json", ".safetensors", ".parquet"}
-    # the first bytes of safetensors are a length, and may be any; loading reads them as nothing else
+    # the first bytes of safetensors are a length, and may be any; loading reads them as nothing
+    # else
     others = [content for name, content in found.items() if not name.endswith(".safetensors")]
-    assert not any(content.startswith(b"\x80") or b"PK\x03\x04" in content[:8] for content in others)
+    assert not any(
+        content.startswith(b"\x80") or b"PK\x03\x04" in content[:8] for content in others
+    )
     json.loads(found["component.json"])
 
 
@@ -338,7 +364,10 @@ def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
     curves: list[list[dict[str, float]]] = [[], []]
     for attempt in (0, 1):
         build(name).fit(
-            interactions(), cases=cases(), log=lambda row, a=attempt: curves[a].append(dict(row)), items=ITEMS
+            interactions(),
+            cases=cases(),
+            log=lambda row, a=attempt: curves[a].append(dict(row)),
+            items=ITEMS,
         )
         build(name).fit(interactions(), cases=cases(), items=ITEMS).save(tmp_path / str(attempt))
     assert files(tmp_path / "0") == files(tmp_path / "1")
@@ -347,7 +376,9 @@ def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
 
 def test_what_says_that_it_draws_nothing_is_the_same_from_another_seed(name):
     kind, rows = find(name), interactions()
-    states = [kind(QUICK.get(name, {}), seed=seed).fit(rows, items=ITEMS)._state() for seed in (7, 8)]
+    states = [
+        kind(QUICK.get(name, {}), seed=seed).fit(rows, items=ITEMS)._state() for seed in (7, 8)
+    ]
     same = all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
     assert same or kind.draws
 
@@ -355,10 +386,14 @@ def test_what_says_that_it_draws_nothing_is_the_same_from_another_seed(name):
 def test_the_order_of_the_rows_does_not_matter(name, tmp_path):
     rows = interactions()
     build(name).fit(rows, items=ITEMS).save(tmp_path / "sorted")
-    build(name).fit(rows.sample(fraction=1, shuffle=True, seed=3), items=ITEMS).save(tmp_path / "shuffled")
+    build(name).fit(rows.sample(fraction=1, shuffle=True, seed=3), items=ITEMS).save(
+        tmp_path / "shuffled"
+    )
     first, second = load(tmp_path / "sorted"), load(tmp_path / "shuffled")
     asked = histories(["i00", "i02"], ["i01"])
-    np.testing.assert_allclose(first.recommend(asked, 10)[1], second.recommend(asked, 10)[1], rtol=1e-5)
+    np.testing.assert_allclose(
+        first.recommend(asked, 10)[1], second.recommend(asked, 10)[1], rtol=1e-5
+    )
 
 
 def test_a_row_of_weight_zero_counts_as_absent(name, tmp_path):
@@ -395,7 +430,9 @@ def test_a_user_of_weight_two_counts_as_two_users(exact):
     heavy = rows.with_columns(weight=pl.when(chosen).then(2.0).otherwise(1.0).cast(pl.Float32))
     twice = pl.concat([rows, rows.filter(chosen).with_columns(pl.col("user_id") + "-twin")])
     asked = histories(["i00", "i02"], ["i01"], [])
-    first, second = (build(exact).fit(data, items=ITEMS).recommend(asked, N_ITEMS) for data in (heavy, twice))
+    first, second = (
+        build(exact).fit(data, items=ITEMS).recommend(asked, N_ITEMS) for data in (heavy, twice)
+    )
     assert (first[0] == second[0]).all()
     np.testing.assert_allclose(first[1], second[1], rtol=1e-4)
 
@@ -458,10 +495,13 @@ def test_an_unknown_option_is_refused(name):
 
 
 def with_gaps(nothing: float | None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Interactions with features of users and items, users with attributes, and cases; every third value is `nothing`."""
+    """Interactions with features of users and items, users with attributes, and cases; every third
+    value is `nothing`."""
 
     def told(table: pl.DataFrame, *names: str) -> pl.DataFrame:
-        values = pl.Series([nothing if row % 3 == 0 else row % 7 + 0.5 for row in range(len(table))])
+        values = pl.Series(
+            [nothing if row % 3 == 0 else row % 7 + 0.5 for row in range(len(table))]
+        )
         return table.with_columns(values.cast(pl.Float64).alias(name) for name in names)
 
     rows = told(interactions(), "user__days_active", "item__price")
@@ -470,7 +510,8 @@ def with_gaps(nothing: float | None) -> tuple[pl.DataFrame, pl.DataFrame, pl.Dat
 
 
 def test_nan_in_what_is_known_counts_as_missing(name, tmp_path):
-    """In features and attributes, in training and when asked; for those that use none of it nothing may change either."""
+    """In features and attributes, in training and when asked; for those that use none of it nothing
+    may change either."""
     asked, found = histories(["i00", "i02"], [], ["i03"], ["i05"]), []
     for kind, nothing in (("nan", float("nan")), ("null", None)):
         rows, users, judged = with_gaps(nothing)
@@ -478,7 +519,9 @@ def test_nan_in_what_is_known_counts_as_missing(name, tmp_path):
         fitted.save(tmp_path / kind)
         known = judged.select("age", "income", "user__days_active")
         found.append(fitted.recommend(asked, 10, known=known))
-        nobody = known.with_columns(pl.lit(nothing, pl.Float64).alias(column) for column in known.columns)
+        nobody = known.with_columns(
+            pl.lit(nothing, pl.Float64).alias(column) for column in known.columns
+        )
         found.append(fitted.recommend(asked, 10, known=nobody))
     assert files(tmp_path / "nan") == files(tmp_path / "null")
     for of_nan, of_null in zip(found[:2], found[2:], strict=True):
@@ -487,7 +530,8 @@ def test_nan_in_what_is_known_counts_as_missing(name, tmp_path):
 
 
 def indifferent(fitted: Recommender) -> Recommender:
-    """The same model, or the same members of a mixture, with all that was learnt set to 0 and all items equally popular."""
+    """The same model, or the same members of a mixture, with all that was learnt set to 0 and all
+    items equally popular."""
     state = fitted._state()
     learnt = [key for key in state if key.startswith("member.")] or list(state)
     for key in ["popularity", *learnt]:
@@ -510,6 +554,7 @@ def test_items_of_equal_score_come_in_order_of_their_ids_whatever_the_history(fi
         assert np.isfinite(given).all() and len(set(given.tolist())) == 1
     everything, _ = blank.recommend(asked, N_ITEMS, exclude_seen=False)
     unmet = [
-        [item for item in row if item not in history] for row, history in zip(everything, asked, strict=True)
+        [item for item in row if item not in history]
+        for row, history in zip(everything, asked, strict=True)
     ]
     assert unmet == [[item for item in ids if item not in history] for history in asked.to_list()]

@@ -1,4 +1,5 @@
-"""The prepared tables of a simulated shop, as the prepare stage writes them to a working directory."""
+"""The prepared tables of a simulated shop, as the prepare stage writes them to a working
+directory."""
 
 from __future__ import annotations
 
@@ -21,9 +22,16 @@ from augrec.data.split import SLICES
 PROJECT = Path(__file__).parents[2]
 SHOP = ShopConfig(n_users=400, n_items=200, n_interactions=8000)
 FILES = {
-    "interactions.parquet", "events.parquet", "train.parquet", "items.parquet", "users.parquet",
-    "cases_valid.parquet", "cases_test.parquet", "held_out.parquet", "split.json",
-}  # fmt: skip
+    "interactions.parquet",
+    "events.parquet",
+    "train.parquet",
+    "items.parquet",
+    "users.parquet",
+    "cases_valid.parquet",
+    "cases_test.parquet",
+    "held_out.parquet",
+    "split.json",
+}
 
 
 def prepare(workspace: Path, shop: ShopConfig = SHOP) -> subprocess.CompletedProcess[str]:
@@ -80,7 +88,9 @@ def test_nobody_held_out_and_nothing_of_the_future_is_in_the_training_rows(prepa
 def test_the_summary_counts_what_the_tables_hold(prepared: Path) -> None:
     summary = json.loads((prepared / "split.json").read_text())
     assert summary["first"] < summary["valid_from"] < summary["test_from"] < summary["last"]
-    assert summary["counts"]["train"]["interactions"] == len(pl.read_parquet(prepared / "train.parquet"))
+    assert summary["counts"]["train"]["interactions"] == len(
+        pl.read_parquet(prepared / "train.parquet")
+    )
     for role in ("valid", "test"):
         slices = summary["counts"][role]["slices"]
         assert list(slices) == sorted(SLICES)
@@ -90,7 +100,9 @@ def test_the_summary_counts_what_the_tables_hold(prepared: Path) -> None:
 def test_running_again_gives_the_same_bytes(prepared: Path, tmp_path: Path) -> None:
     assert prepare(tmp_path).returncode == 0
     for name in FILES:
-        assert (prepared / name).read_bytes() == (tmp_path / "data" / "prepared" / name).read_bytes()
+        assert (prepared / name).read_bytes() == (
+            tmp_path / "data" / "prepared" / name
+        ).read_bytes()
 
 
 def test_one_user_only_is_refused_with_advice(tmp_path: Path) -> None:

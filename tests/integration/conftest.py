@@ -24,7 +24,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_registry(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder var of a project with an empty registry, which this process uses during the test."""
+    """The folder var of a project with an empty registry, which this process uses during the
+    test."""
     folder = tmp_path / "home" / "var"
     (folder / "mlflow").mkdir(parents=True)
     shutil.copy(empty_database, folder / "mlflow/mlflow.db")

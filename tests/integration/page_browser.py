@@ -9,8 +9,15 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, expect, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-              "--disable-component-update", "--disable-sync"]  # fmt: skip
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @contextmanager
@@ -19,7 +26,8 @@ def chromium() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     assert found, (
         f"the page is tested in Chromium, and none of {', '.join(_NAMES)} is installed: "
-        "`apt-get install -y chromium` on Debian or Ubuntu, or put any Chromium on the PATH as `chromium`"
+        "`apt-get install -y chromium` on Debian or Ubuntu, or put any Chromium on the PATH as "
+        "`chromium`"
     )
     expect.set_options(timeout=30_000)  # a machine busy with other tests is slow
     with sync_playwright() as playwright:

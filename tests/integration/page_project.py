@@ -1,4 +1,5 @@
-"""A small shop with a registry, a champion, a challenger and a retrain behind them, and its service on loopback."""
+"""A small shop with a registry, a champion, a challenger and a retrain behind them, and its service
+on loopback."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ import polars as pl
 import pytest
 import yaml
 
+from augrec.core.files import write_json, write_parquet, write_text
 from augrec.data.raw import write_raw
 from augrec.data.simulate import ShopConfig, simulate
-from augrec.files import write_json, write_parquet, write_text
 from augrec.recommenders import base
 from augrec.registry import models, promotion, tracking
 from augrec.registry.connection import MODEL, client
@@ -29,21 +30,26 @@ from augrec.reporting import report
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=document.title='pwned'> & “Sons”"
 LONG = (
-    "An uncommonly long title of a rather ordinary thing, Unabbreviatedlyspeltthroughout, with all its parts: "
-    * 2
+    "An uncommonly long title of a rather ordinary thing, Unabbreviatedlyspeltthroughout, with all "
+    "its parts: " * 2
 )
 RUN = "manual__2026-01-01"
-_SERVE = "from augrec import settings; from augrec.serving.server import serve; serve(settings.load())"
+_SERVE = (
+    "from augrec import settings; from augrec.serving.server import serve; serve(settings.load())"
+)
 _GROUPS = {"0": 40, "1-5": 60, "6-20": 50, "21+": 20}
 _ARMS = {("ease", "none"): 0.12, ("ease", "profile_gan"): 0.11, ("popularity", "none"): 0.06}
 
 
 def make_project(home: Path) -> Path:
-    """A project of a simulated shop: data/raw, a run that decided, version 1 (ease) the champion, version 2 (popularity)."""
+    """A project of a simulated shop: data/raw, a run that decided, version 1 (ease) the champion,
+    version 2 (popularity)."""
     shop = simulate(ShopConfig(n_users=300, n_items=120, n_interactions=9000), seed=5)
     popular = shop.interactions["item_id"].value_counts(sort=True)["item_id"]
     named = {popular[1]: HOSTILE, popular[2]: LONG}
-    items = shop.items.with_columns(title=pl.col("item_id").replace_strict(named, default=pl.col("title")))
+    items = shop.items.with_columns(
+        title=pl.col("item_id").replace_strict(named, default=pl.col("title"))
+    )
     write_raw(home / "data/raw", shop.interactions, items, shop.users, {"source": "simulated"})
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["serving"] = {**params.get("serving", {}), "features": False, "poll_s": 0.3}
@@ -82,15 +88,20 @@ def serving(home: Path, **variables: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AUGREC_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AUGREC_")
+    }
     environment |= {"AUGREC_HOME": str(home), "AUGREC_SERVING_PORT": str(port), **variables}
     environment.pop("MLFLOW_TRACKING_URI", None)
     log = home / "serving.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", _SERVE],
-            env=environment, cwd=home, stdout=out, stderr=out,
-        )  # fmt: skip
+            env=environment,
+            cwd=home,
+            stdout=out,
+            stderr=out,
+        )
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_until_ready(address, process, log)
@@ -120,7 +131,9 @@ def _at(environment: pytest.MonkeyPatch, home: Path) -> None:
     (home / "var/mlflow").mkdir(parents=True, exist_ok=True)
 
 
-def _ran(folder: Path, interactions: pl.DataFrame, items: pl.DataFrame, params: dict[str, Any]) -> Path:
+def _ran(
+    folder: Path, interactions: pl.DataFrame, items: pl.DataFrame, params: dict[str, Any]
+) -> Path:
     """The workspace of a run that trained, measured, audited and decided."""
     write_text(folder / "params.yaml", yaml.safe_dump(params))
     write_text(folder / "dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": {}}))
@@ -131,12 +144,15 @@ def _ran(folder: Path, interactions: pl.DataFrame, items: pl.DataFrame, params: 
             folder / f"models/recommenders/{recommender}/{policy}"
         )
         write_json(
-            folder / f"reports/evaluation/{recommender}/{policy}/metrics.json", _measured(recommender, policy)
+            folder / f"reports/evaluation/{recommender}/{policy}/metrics.json",
+            _measured(recommender, policy),
         )
     write_json(folder / "models/generators/profile_gan/component.json", {"config": {}, "seed": 1})
     write_json(folder / "reports/audit/profile_gan/audit.json", _AUDIT)
     write_json(folder / "reports/audit/profile_gan/distributions.json", _DISTRIBUTIONS)
-    write_text(folder / "reports/audit/profile_gan/index.html", "<!doctype html><title>The audit</title>")
+    write_text(
+        folder / "reports/audit/profile_gan/index.html", "<!doctype html><title>The audit</title>"
+    )
     write_json(folder / "reports/decision.json", _decision("ease"))
     report.write(folder / "reports/report.html", _decision("ease"), folder)
     return folder
@@ -145,34 +161,76 @@ def _ran(folder: Path, interactions: pl.DataFrame, items: pl.DataFrame, params: 
 def _measured(recommender: str, policy: str) -> dict[str, Any]:
     gain = _ARMS[recommender, policy]
     slices = {
-        name: {"n_users": n, "ndcg@10": gain + place / 100} for place, (name, n) in enumerate(_GROUPS.items())
+        name: {"n_users": n, "ndcg@10": gain + place / 100}
+        for place, (name, n) in enumerate(_GROUPS.items())
     }
-    side = {"overall": {"n_users": sum(_GROUPS.values()), "ndcg@10": gain}, "slices": slices, "catalogue": {}}
+    side = {
+        "overall": {"n_users": sum(_GROUPS.values()), "ndcg@10": gain},
+        "slices": slices,
+        "catalogue": {},
+    }
     return {"valid": side, "test": side}
 
 
 def _decision(winner: str) -> dict[str, Any]:
     kinds = {"none": "real", "profile_gan": "generated"}
     return {
-        "schema": 1, "verdict": "no_generated", "seed": 1,
+        "schema": 1,
+        "verdict": "no_generated",
+        "seed": 1,
         "sentences": ["Serve ease trained on real data: no generated data has earned its place."],
-        "gate": {"target_slice": "1-5", "metric": "ndcg@10", "confidence": 0.95, "bootstrap_samples": 200,
-                 "non_inferiority_margin": 0.01, "min_users": 20, "power": 0.8},
-        "winner": {"recommender": winner, "policy": "none", "kind": "real", "model": f"models/recommenders/{winner}/none"},
-        "arms": [{"recommender": r, "policy": p, "kind": kinds[p], "repetitions": {"test": {}}, "regularisation": {}, **_measured(r, p)}
-                 for r, p in _ARMS],
+        "gate": {
+            "target_slice": "1-5",
+            "metric": "ndcg@10",
+            "confidence": 0.95,
+            "bootstrap_samples": 200,
+            "non_inferiority_margin": 0.01,
+            "min_users": 20,
+            "power": 0.8,
+        },
+        "winner": {
+            "recommender": winner,
+            "policy": "none",
+            "kind": "real",
+            "model": f"models/recommenders/{winner}/none",
+        },
+        "arms": [
+            {
+                "recommender": r,
+                "policy": p,
+                "kind": kinds[p],
+                "repetitions": {"test": {}},
+                "regularisation": {},
+                **_measured(r, p),
+            }
+            for r, p in _ARMS
+        ],
         "comparisons": [],
-        "recommenders": [{"recommender": "ease", "best_without_generated": "none", "candidate": "profile_gan",
-                          "accepted": False, "chosen": "none", "reason": "not shown to be better than none", "groups": [], "power": None}],
+        "recommenders": [
+            {
+                "recommender": "ease",
+                "best_without_generated": "none",
+                "candidate": "profile_gan",
+                "accepted": False,
+                "chosen": "none",
+                "reason": "not shown to be better than none",
+                "groups": [],
+                "power": None,
+            }
+        ],
         "audits": {"profile_gan": {"passed": True, "failed_limits": []}},
-    }  # fmt: skip
+    }
 
 
 _AUDIT = {
-    "generator": "profile_gan", "passed": True, "failed_limits": [], "fidelity": {"popularity_correlation": 0.95},
-    "diversity": {"duplicate_share": 0.0, "item_coverage": 0.9}, "privacy": {"attack_auc": 0.52, "copy_share": 0.0},
+    "generator": "profile_gan",
+    "passed": True,
+    "failed_limits": [],
+    "fidelity": {"popularity_correlation": 0.95},
+    "diversity": {"duplicate_share": 0.0, "item_coverage": 0.9},
+    "privacy": {"attack_auc": 0.52, "copy_share": 0.0},
     "limits": {"max_attack_auc": 0.65, "max_copy_share": 0.01, "min_item_coverage": 0.3},
-}  # fmt: skip
+}
 _DISTRIBUTIONS = {
     "lengths": {"edges": [0, 10, 20, 30], "real": [5, 3, 1], "synthetic": [4, 4, 1]},
     "categories": {"names": ["books", "toys"], "real": [0.6, 0.4], "synthetic": [0.5, 0.5]},

@@ -1,4 +1,5 @@
-"""A project of its own with a real platform: the checkout under test, copied and committed elsewhere, and a small shop."""
+"""A project of its own with a real platform: the checkout under test, copied and committed
+elsewhere, and a small shop."""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ from typing import Any, TypeVar
 import psutil
 import yaml
 
-from augrec import settings as settings_
+from augrec.core import settings as settings_
+from augrec.core.settings import Settings
 from augrec.orchestration.client import DONE, Airflow, TaskState
 from augrec.orchestration.platform import log_file
-from augrec.settings import Settings
 from augrec.versioning import git, workspace
 
 CHECKOUT = Path(__file__).parents[2]
@@ -105,13 +106,22 @@ class Project:
 
     @contextmanager
     def platform(self) -> Iterator[None]:
-        """The platform, up for as long as this lasts, or until this process is gone, even if it was killed."""
-        stopping = "import sys; sys.stdin.read(); from augrec.cli import app; sys.argv[1:] = ['down']; app()"
+        """The platform, up for as long as this lasts, or until this process is gone, even if it was
+        killed."""
+        stopping = (
+            "import sys; sys.stdin.read(); from augrec.cli import app; sys.argv[1:] = "
+            "['down']; app()"
+        )
         with (self.home.parent / "down.log").open("ab") as log:
             keeper = subprocess.Popen(
-                [sys.executable, "-c", stopping], cwd=self.home, env=environment(self.home, self.variables),
-                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-c", stopping],
+                cwd=self.home,
+                env=environment(self.home, self.variables),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         try:
             self.augrec("up")
             yield
@@ -136,8 +146,11 @@ class Project:
         """Run the `augrec` command in the project; returns what it says."""
         done = subprocess.run(
             [sys.executable, "-c", "from augrec.cli import app; app()", *words],
-            cwd=self.home, env=environment(self.home, self.variables), capture_output=True, text=True,
-        )  # fmt: skip
+            cwd=self.home,
+            env=environment(self.home, self.variables),
+            capture_output=True,
+            text=True,
+        )
         assert not check or done.returncode == 0, (
             f"augrec {' '.join(words)}:\n{done.stdout}{done.stderr}{self.log()}"
         )
@@ -164,14 +177,20 @@ class Project:
 
     def ended(self, run_id: str) -> Run:
         """Wait until a run has ended."""
-        self.wait(lambda: self.airflow.run_state("retrain", run_id) in DONE, f"the end of {run_id}", run_id)
+        self.wait(
+            lambda: self.airflow.run_state("retrain", run_id) in DONE,
+            f"the end of {run_id}",
+            run_id,
+        )
         return self.look(run_id)
 
     def reached(self, run_id: str, task: str, *states: str) -> None:
         """Wait until a task that is not mapped is in one of some states."""
 
         def there() -> bool:
-            found = {one.state for one in self.airflow.task_states("retrain", run_id) if one.task == task}
+            found = {
+                one.state for one in self.airflow.task_states("retrain", run_id) if one.task == task
+            }
             assert not (found & {"failed", "upstream_failed"} - set(states)), self._why(run_id)
             return bool(found & set(states))
 
@@ -186,7 +205,9 @@ class Project:
         path = workspace.path_of(self.settings, run_id)
         return Run(run_id, state, tasks, path, self._why(run_id), hashes(path))
 
-    def wait(self, ready: Callable[[], Found], what: str, run_id: str, every_s: float = 0.3) -> Found:
+    def wait(
+        self, ready: Callable[[], Found], what: str, run_id: str, every_s: float = 0.3
+    ) -> Found:
         """Ask again and again until there is an answer."""
         deadline = time.monotonic() + RUN_TIMEOUT_S
         while not (answer := ready()):
@@ -197,7 +218,8 @@ class Project:
         return answer
 
     def stage_process(self, run_id: str, stage: str, *, worked_s: float) -> psutil.Process:
-        """Wait for the process of a stage of a run, in the midst of its work: it has used so many seconds of CPU time."""
+        """Wait for the process of a stage of a run, in the midst of its work: it has used so many
+        seconds of CPU time."""
         path = workspace.path_of(self.settings, run_id).resolve()
 
         def found() -> psutil.Process | None:
@@ -219,7 +241,10 @@ class Project:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("AUGREC_HOME") == str(self.home) and process.pid != os.getpid():
+                if (
+                    process.environ().get("AUGREC_HOME") == str(self.home)
+                    and process.pid != os.getpid()
+                ):
                     found.append(f"{process.pid} {' '.join(process.cmdline())[:150]}")
             except psutil.Error:
                 continue
@@ -253,7 +278,8 @@ class Repro:
         git.git(project.home, "clone", "--quiet", str(project.home), str(home))
 
     def begin(self, commit: str) -> None:
-        """Start it at a commit's parameters, when it has ended the work before; only raw data and cache are there."""
+        """Start it at a commit's parameters, when it has ended the work before; only raw data and
+        cache are there."""
         self._wait()
         for folder in ("data", "models", "reports"):
             shutil.rmtree(self.home / folder, ignore_errors=True)
@@ -263,9 +289,14 @@ class Repro:
         git.git(self.home, "checkout", "--quiet", "FETCH_HEAD", "--", "params.yaml")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dvc", "repro"], cwd=self.home, env=environment(self.home, {}),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-m", "dvc", "repro"],
+                cwd=self.home,
+                env=environment(self.home, {}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def finish(self) -> dict[str, str]:
         """Wait for it; content hashes of all that was read and made."""
@@ -284,7 +315,8 @@ class Repro:
 
 
 def hashes(home: Path) -> dict[str, str]:
-    """What every stage read and made, as its dvc.lock records it: "stage, deps or outs, path" and content hash."""
+    """What every stage read and made, as its dvc.lock records it: "stage, deps or outs, path" and
+    content hash."""
     path = home / "dvc.lock"
     lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
     return {
@@ -296,7 +328,8 @@ def hashes(home: Path) -> dict[str, str]:
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy what git tracks or would track: the same from a clean clone and from a tree somebody works in."""
+    """Copy what git tracks or would track: the same from a clean clone and from a tree somebody
+    works in."""
     listing = git.git(CHECKOUT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     for name in filter(None, listing.split("\0")):
         if (CHECKOUT / name).is_file() and name not in git.RECORDS:
@@ -305,13 +338,17 @@ def copy_checkout(target: Path) -> None:
 
 
 def environment(home: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without what other tests or the developer's own platform left in it."""
+    """This process's environment without what other tests or the developer's own platform left in
+    it."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AUGREC_", "AIRFLOW_", "_AIRFLOW_", "MLFLOW_"))
     }
-    places = {"PYTHONPATH": str(home / "src"), "PATH": f"{PROGRAMS}{os.pathsep}{inherited.get('PATH', '')}"}
+    places = {
+        "PYTHONPATH": str(home / "src"),
+        "PATH": f"{PROGRAMS}{os.pathsep}{inherited.get('PATH', '')}",
+    }
     return {**inherited, **places, **variables}
 
 

@@ -57,7 +57,8 @@ def hang_together(state: State) -> None:
 
 
 def kill_two_stages(project: Project) -> str:
-    """A run two of whose stages are killed in the midst of their work; returns when it waits for approval."""
+    """A run two of whose stages are killed in the midst of their work; returns when it waits for
+    approval."""
     project.commit(SLOWER)
     run_id = project.start(
         "killed", policies=["none", "profile_gan"], recommenders=["multvae"], require_approval=True
@@ -77,7 +78,8 @@ def kill_two_stages(project: Project) -> str:
 
 
 def refuse(project: Project, *, cleared: str) -> Together:
-    """Runs on data that cannot be used, one with an uncommitted change, and an old one of which tasks are cleared."""
+    """Runs on data that cannot be used, one with an uncommitted change, and an old one of which
+    tasks are cleared."""
     raw, kept = project.home / "data" / "raw", project.home / "var" / "kept"
     shutil.copytree(raw, kept)
     before = State.of(project)

@@ -11,26 +11,35 @@ from typing import Any
 import polars as pl
 import yaml
 
+from augrec.core.files import read_json, write_json, write_parquet, write_text
+from augrec.core.seeds import rng
 from augrec.evaluation.metrics import evaluate, summarise
-from augrec.files import read_json, write_json, write_parquet, write_text
 from augrec.recommenders import base
-from augrec.seeds import rng
 
 PARAMS = {
     "seed": 7,
     "run": {"recommenders": ["popularity"], "policies": ["none", "truncation"], "generators": []},
-    "data": {"window": {"start": None, "end": None}, "import": {"url": "postgresql://shop:hunter2@db/shop"}},
+    "data": {
+        "window": {"start": None, "end": None},
+        "import": {"url": "postgresql://shop:hunter2@db/shop"},
+    },
     "recommenders": {"popularity": {"half_life_days": None}, "ease": {}},
     "policies": {"none": [], "truncation": [{"truncate": {"ratio": 1.0}}]},
     "evaluation": {"cutoffs": [5, 10]},
     "gate": {
-        "target_slice": "1-5", "metric": "ndcg@10", "confidence": 0.95, "bootstrap_samples": 200,
-        "non_inferiority_margin": 0.01, "min_users": 5,
+        "target_slice": "1-5",
+        "metric": "ndcg@10",
+        "confidence": 0.95,
+        "bootstrap_samples": 200,
+        "non_inferiority_margin": 0.01,
+        "min_users": 5,
     },
-}  # fmt: skip
+}
 
 
-def interactions(n_users: int = 60, n_items: int = 40, seed: int = 1, prefix: str = "i") -> pl.DataFrame:
+def interactions(
+    n_users: int = 60, n_items: int = 40, seed: int = 1, prefix: str = "i"
+) -> pl.DataFrame:
     """Canonical interactions whose popularity falls with the item number."""
     draw = rng(seed, "interactions")
     items = (n_items * draw.random((n_users, 8)) ** 2).astype(int).ravel()
@@ -50,17 +59,24 @@ def interactions(n_users: int = 60, n_items: int = 40, seed: int = 1, prefix: st
 
 
 def items(train: pl.DataFrame) -> pl.DataFrame:
-    """An items table with titles and categories for what was interacted with, and an item that nobody has met."""
+    """An items table with titles and categories for what was interacted with, and an item that
+    nobody has met."""
     ids = [*train["item_id"].unique().sort(), "unmet"]
     shelves = [[f"shelf {len(name)}"] for name in ids]
     titles = [f"Title of {name}" for name in ids]
-    return pl.DataFrame({"item_id": ids, "title": titles, "categories": shelves, "price": [9.5] * len(ids)})
+    return pl.DataFrame(
+        {"item_id": ids, "title": titles, "categories": shelves, "price": [9.5] * len(ids)}
+    )
 
 
 def make_workspace(
-    folder: Path, *, winner: tuple[str, str] = ("popularity", "none"), seed: int = 1, prefix: str = "i",
+    folder: Path,
+    *,
+    winner: tuple[str, str] = ("popularity", "none"),
+    seed: int = 1,
+    prefix: str = "i",
     configs: Mapping[str, Any] | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Fit, evaluate and decide on a small scale; returns the workspace."""
     train = interactions(seed=seed, prefix=prefix)
     write_parquet(folder / "data/prepared/items.parquet", items(train))
@@ -72,17 +88,27 @@ def make_workspace(
         write_parquet(folder / f"data/training_set/cases_{split}.parquet", table)
     arms = [
         _arm(
-            folder, winner[0], policy, train if policy == "none" else train.head(200), cases, (configs or {})
+            folder,
+            winner[0],
+            policy,
+            train if policy == "none" else train.head(200),
+            cases,
+            (configs or {}),
         )
         for policy in sorted({"none", "truncation", winner[1]})
     ]
     decision = {
-        "schema": 1, "verdict": "no_generated", "sentences": ["Nothing generated helped."], "arms": arms,
+        "schema": 1,
+        "verdict": "no_generated",
+        "sentences": ["Nothing generated helped."],
+        "arms": arms,
         "winner": {
-            "recommender": winner[0], "policy": winner[1], "kind": "real",
+            "recommender": winner[0],
+            "policy": winner[1],
+            "kind": "real",
             "model": f"models/recommenders/{winner[0]}/{winner[1]}",
         },
-    }  # fmt: skip
+    }
     write_json(folder / "reports/decision.json", decision)
     write_text(folder / "reports/report.html", "<h1>report</h1>")
     write_text(folder / "reports/validation/index.html", "<h1>validation</h1>")
@@ -96,15 +122,20 @@ def decision_of(workspace: Path) -> dict[str, Any]:
 
 
 def _arm(
-    folder: Path, recommender: str, policy: str, train: pl.DataFrame, cases: Mapping[str, pl.DataFrame],
+    folder: Path,
+    recommender: str,
+    policy: str,
+    train: pl.DataFrame,
+    cases: Mapping[str, pl.DataFrame],
     config: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     model = base.find(recommender)(config, seed=3)
     model.fit(train)
     model.save(folder / "models/recommenders" / recommender / policy)
     rows = [f"{step},{1 / (step + 1)}" for step in range(50)]
     write_text(
-        folder / "models/recommenders" / recommender / policy / "curve.csv", "\n".join(["step,loss", *rows])
+        folder / "models/recommenders" / recommender / policy / "curve.csv",
+        "\n".join(["step,loss", *rows]),
     )
     measured = {split: evaluate(model, table, [5, 10]) for split, table in cases.items()}
     found = {split: {**summarise(table), "catalogue": {}} for split, table in measured.items()}
@@ -136,7 +167,8 @@ def _lock(folder: Path, recommender: str, arms: list[dict[str, Any]], seed: int)
     def entry(path: str) -> dict[str, str]:
         return {
             "path": path,
-            "md5": hashlib.md5(f"{path}{seed}".encode(), usedforsecurity=False).hexdigest() + ".dir",
+            "md5": hashlib.md5(f"{path}{seed}".encode(), usedforsecurity=False).hexdigest()
+            + ".dir",
         }
 
     stages: dict[str, Any] = {

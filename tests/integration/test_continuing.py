@@ -1,4 +1,5 @@
-"""The champion as an input of a run: with a real registry, real git and real DVC, on a pipeline of one tiny stage."""
+"""The champion as an input of a run: with a real registry, real git and real DVC, on a pipeline of
+one tiny stage."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ import pytest
 import yaml
 from registry_workspace import decision_of, make_workspace
 
-from augrec.errors import RefusedError
-from augrec.files import digest
+from augrec.core.errors import RefusedError
+from augrec.core.files import digest
+from augrec.core.settings import Settings
 from augrec.orchestration import continuing
 from augrec.registry import lookup, models, promotion, tracking
-from augrec.settings import Settings
 from augrec.versioning import git, publish, rebuild, resume, stages, workspace
 
 PIPELINE = """
@@ -60,7 +61,9 @@ def project(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatc
     git.git(home, "config", "user.name", "t")
     git.git(home, "config", "user.email", "t@t")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=home, check=True)
-    (home / ".dvc" / "config").write_text("[core]\n    remote = local\n['remote \"local\"']\n    url = x\n")
+    (home / ".dvc" / "config").write_text(
+        "[core]\n    remote = local\n['remote \"local\"']\n    url = x\n"
+    )
     git.git(home, "add", ".")
     git.git(home, "commit", "--quiet", "-m", "start")
     (home / "data/raw").mkdir(parents=True)
@@ -81,13 +84,17 @@ def crown(folder: Path, seed: int) -> models.Version:
     run, before = make_workspace(folder / f"made-{seed}", seed=seed), models.champion()
     tracking.log_run(run, f"made-{seed}", commit="c" * 40)
     version = models.register(run, f"made-{seed}", "c" * 40, decision_of(run))
-    promotion.promote(version.version, reason="r", by="t", expected_champion=before and before.version)
+    promotion.promote(
+        version.version, reason="r", by="t", expected_champion=before and before.version
+    )
     return version
 
 
 def start(project: Settings, run_id: str, policies: list[str] = ALL) -> workspace.Workspace:
     """What `retrain` does when it begins."""
-    overrides = continuing.override(yaml.safe_load((project.home / "params.yaml").read_text()), policies)
+    overrides = continuing.override(
+        yaml.safe_load((project.home / "params.yaml").read_text()), policies
+    )
     run = resume.resume(project, workspace.create(project, run_id, overrides))
     continuing.bring(run)
     return run
@@ -99,7 +106,9 @@ def finish(project: Settings, run: workspace.Workspace) -> publish.Publication:
     return publish.publish(project, run)
 
 
-def test_a_run_names_the_champion_only_where_a_policy_continues_it(project: Settings, tmp_path: Path) -> None:
+def test_a_run_names_the_champion_only_where_a_policy_continues_it(
+    project: Settings, tmp_path: Path
+) -> None:
     params = yaml.safe_load(PARAMS)
     assert continuing.override(params, ALL) == {}  # there is none yet
     champion = crown(tmp_path, 1)
@@ -108,16 +117,22 @@ def test_a_run_names_the_champion_only_where_a_policy_continues_it(project: Sett
     assert continuing.override(params, ["none", "truncation"]) == {}
 
 
-def test_without_a_champion_a_run_has_none_and_its_parameters_keep_every_byte(project: Settings) -> None:
+def test_without_a_champion_a_run_has_none_and_its_parameters_keep_every_byte(
+    project: Settings,
+) -> None:
     run = start(project, "first")
     assert not (run.path / "models").exists()
     assert (run.path / "params.yaml").read_text() == PARAMS
     commit = finish(project, run).commit
-    assert "models/champion.dvc" not in git.git(project.home, "ls-tree", "-r", "--name-only", commit)
+    assert "models/champion.dvc" not in git.git(
+        project.home, "ls-tree", "-r", "--name-only", commit
+    )
     assert list((run.path / "data/augmented").iterdir()) == []
 
 
-def test_the_champion_takes_part_in_the_run_and_in_its_commit(project: Settings, tmp_path: Path) -> None:
+def test_the_champion_takes_part_in_the_run_and_in_its_commit(
+    project: Settings, tmp_path: Path
+) -> None:
     champion = crown(tmp_path, 1)
     run = start(project, "first")
     assert digest(run.path / "models/champion") == champion.digest
@@ -128,7 +143,9 @@ def test_the_champion_takes_part_in_the_run_and_in_its_commit(project: Settings,
     assert git.changes(project.home) == [] and stages.unfinished(run.path) == []
 
 
-def test_beginning_twice_keeps_the_champion_it_began_with(project: Settings, tmp_path: Path) -> None:
+def test_beginning_twice_keeps_the_champion_it_began_with(
+    project: Settings, tmp_path: Path
+) -> None:
     first = crown(tmp_path, 1)
     run = start(project, "run")
     pointer = (run.path / "models/champion.dvc").read_text()
@@ -138,7 +155,9 @@ def test_beginning_twice_keeps_the_champion_it_began_with(project: Settings, tmp
     assert (again.path / "models/champion.dvc").read_text() == pointer
 
 
-def test_the_same_champion_changes_nothing_and_another_one_does(project: Settings, tmp_path: Path) -> None:
+def test_the_same_champion_changes_nothing_and_another_one_does(
+    project: Settings, tmp_path: Path
+) -> None:
     crown(tmp_path, 1)
     finish(project, start(project, "first"))
     same = start(project, "second")

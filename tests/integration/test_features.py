@@ -19,9 +19,9 @@ import yaml
 from feast.infra.online_stores.sqlite import SqliteOnlineStore
 from polars.testing import assert_frame_equal
 
+from augrec.core.errors import ConfigError
 from augrec.data.cases import CASES
 from augrec.data.columns import INTERACTIONS, TIME
-from augrec.errors import ConfigError
 from augrec.features import feature_service_name, store
 from augrec.features.schema import data_period
 from augrec.stages import features, training_set
@@ -92,26 +92,45 @@ def _write_prepared(folder: Path) -> None:
     folder.mkdir(parents=True)
     # A shuffled training table with repeated rows: neither order nor repetition may get lost.
     tables = {
-        "interactions": table, "held_out": held_out, "users": users, "items": items,
-        "cases_valid": _cases("u1"), "cases_test": _cases("u2"),
+        "interactions": table,
+        "held_out": held_out,
+        "users": users,
+        "items": items,
+        "cases_valid": _cases("u1"),
+        "cases_test": _cases("u2"),
         "train": pl.concat([train.sample(fraction=1.0, shuffle=True, seed=5), train.head(7)]),
-        "events": pl.concat([table, *(table.with_columns(event=pl.lit(name), timestamp=pl.lit(when, TIME))
-                                      .unique(["user_id", "item_id"]) for name, when in OUTCOMES.items())]),
-    }  # fmt: skip
+        "events": pl.concat(
+            [
+                table,
+                *(
+                    table.with_columns(event=pl.lit(name), timestamp=pl.lit(when, TIME)).unique(
+                        ["user_id", "item_id"]
+                    )
+                    for name, when in OUTCOMES.items()
+                ),
+            ]
+        ),
+    }
     for name, rows in tables.items():
         rows.write_parquet(folder / f"{name}.parquet")
     (folder / "split.json").write_text(
-        '{"rules": {"order": "global", "strangers": true, "new_items": false}, "valid_from": "2024-05-20T00:00:00+00:00"}'
+        '{"rules": {"order": "global", "strangers": true, "new_items": false}, "valid_from": '
+        '"2024-05-20T00:00:00+00:00"}'
     )
 
 
 def _cases(user: str) -> pl.DataFrame:
     moments = [datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 5, 20, tzinfo=UTC)]
     return pl.DataFrame(
-        {"user_id": [user, user], "slice": ["0", "6-20"], "moment": moments, "history": [[], ["i1"]],
-         "targets": [["i2"], ["i3"]]},
+        {
+            "user_id": [user, user],
+            "slice": ["0", "6-20"],
+            "moment": moments,
+            "history": [[], ["i1"]],
+            "targets": [["i2"], ["i3"]],
+        },
         schema=dict(CASES),
-    )  # fmt: skip
+    )
 
 
 def _table(workspace: Path, kind: str) -> pl.DataFrame:
@@ -150,7 +169,8 @@ def test_every_training_row_comes_back_in_order_even_repeated_or_older_than_any_
     assert_frame_equal(joined.select(train.columns), train)
     assert train.is_duplicated().sum() >= 14
     before_any = joined.join(
-        _table(workspace, "user").group_by("user_id").agg(pl.col("event_timestamp").min()), on="user_id"
+        _table(workspace, "user").group_by("user_id").agg(pl.col("event_timestamp").min()),
+        on="user_id",
     )
     before_any = before_any.filter(pl.col("timestamp") < pl.col("event_timestamp"))
     assert len(before_any) > 0
@@ -164,12 +184,24 @@ def test_the_join_gives_each_row_the_latest_snapshot_not_after_it(workspace):
     joined = _training_set(workspace).with_row_index("row")
     for kind, key in TABLES.items():
         snapshots = _table(workspace, kind).sort("event_timestamp")
-        expected = joined.select("row", key, "timestamp").sort("timestamp").join_asof(
-            snapshots, left_on="timestamp", right_on="event_timestamp", by=key, strategy="backward", check_sortedness=False
-        ).sort("row")  # fmt: skip
+        expected = (
+            joined.select("row", key, "timestamp")
+            .sort("timestamp")
+            .join_asof(
+                snapshots,
+                left_on="timestamp",
+                right_on="event_timestamp",
+                by=key,
+                strategy="backward",
+                check_sortedness=False,
+            )
+            .sort("row")
+        )
         known = expected["event_timestamp"].is_not_null()
         for name in snapshots.columns[2:]:
-            assert joined[f"{kind}__{name}"].filter(known).equals(expected[name].filter(known)), name
+            assert joined[f"{kind}__{name}"].filter(known).equals(expected[name].filter(known)), (
+                name
+            )
 
 
 def test_the_result_does_not_depend_on_how_the_join_is_batched(workspace):
@@ -186,14 +218,24 @@ def test_a_planted_future_value_cannot_leak_into_the_training_set(workspace, tmp
         planted = _copy(workspace, tmp_path / name)
         for kind, key in TABLES.items():
             table = _table(workspace, kind)
-            lie = table.filter(pl.col(key) == row[key]).head(1).with_columns(
-                pl.lit(row["timestamp"] + shift).cast(table.schema["event_timestamp"]).alias("event_timestamp"),
-                pl.lit(666_666).cast(pl.Int64).alias("interactions_total"),
-            )  # fmt: skip
-            pl.concat([table, lie]).write_parquet(planted / f"data/features/{kind}_features.parquet")
+            lie = (
+                table.filter(pl.col(key) == row[key])
+                .head(1)
+                .with_columns(
+                    pl.lit(row["timestamp"] + shift)
+                    .cast(table.schema["event_timestamp"])
+                    .alias("event_timestamp"),
+                    pl.lit(666_666).cast(pl.Int64).alias("interactions_total"),
+                )
+            )
+            pl.concat([table, lie]).write_parquet(
+                planted / f"data/features/{kind}_features.parquet"
+            )
         seen[name] = store.point_in_time(planted, train)
     assert_frame_equal(seen["future"], _training_set(workspace))
-    for kind in TABLES:  # the same value at the row's own moment is seen, so the test looks where it should
+    for kind in (
+        TABLES
+    ):  # the same value at the row's own moment is seen, so the test looks where it should
         assert 666_666 in seen["present"][f"{kind}__interactions_total"]
 
 
@@ -247,12 +289,16 @@ def test_offline_and_online_agree_on_the_last_snapshot(workspace, online_store):
     pairs = pl.DataFrame({"user_id": ["u3", "u1"], "item_id": ["i12", "i0"]})
     moment = pl.lit(data_period(workspace)[1]).alias("timestamp")
     offline = store.point_in_time(workspace, pairs.with_columns(moment)).drop("timestamp")
-    served = store.online(opened, users=pairs["user_id"].to_list(), items=pairs["item_id"].to_list())
+    served = store.online(
+        opened, users=pairs["user_id"].to_list(), items=pairs["item_id"].to_list()
+    )
     assert_frame_equal(served, offline, check_column_order=False)
 
 
 def test_an_unknown_user_is_served_the_stand_ins_that_training_used(workspace, online_store):
-    served = store.online(store.open_store(workspace, online_store=online_store), users=["u3", "nobody"])
+    served = store.online(
+        store.open_store(workspace, online_store=online_store), users=["u3", "nobody"]
+    )
     assert served["user_id"].to_list() == ["u3", "nobody"]
     assert served["user__interactions_total"][1] == 0
     assert served["user__category_shares"][1].to_list() == [0.0, 0.0, 0.0]
@@ -265,7 +311,9 @@ def test_the_service_a_model_is_tagged_with_exists_and_holds_every_feature(works
         feature_service_name()
     )
     names = {
-        f"{view.name}:{field.name}" for view in service.feature_view_projections for field in view.features
+        f"{view.name}:{field.name}"
+        for view in service.feature_view_projections
+        for field in view.features
     }
     assert names == {
         f"{kind}_features:{name}" for kind in TABLES for name in _table(workspace, kind).columns[2:]
@@ -295,7 +343,10 @@ def test_only_the_interval_is_materialized(workspace, tmp_path):
     past = _table(workspace, "item").filter(
         (pl.col("item_id") == "i0") & (pl.col("event_timestamp") <= until)
     )
-    assert served["item__interactions_total"][0] == past.sort("event_timestamp")["interactions_total"][-1]
+    assert (
+        served["item__interactions_total"][0]
+        == past.sort("event_timestamp")["interactions_total"][-1]
+    )
     assert counts["item"] == 13
 
 
@@ -337,7 +388,8 @@ def test_two_workspaces_materialize_into_one_store_at_once_though_one_is_killed(
 
 
 def _materialize_elsewhere(workspace: Path, path: str, kill: bool) -> subprocess.Popen:
-    """Materialize in a process of its own; one to be killed dies half-way, after the first of the two views."""
+    """Materialize in a process of its own; one to be killed dies half-way, after the first of the
+    two views."""
     script = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path

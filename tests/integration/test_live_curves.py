@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from registry_workspace import make_workspace
 
-from augrec.files import write_json
+from augrec.core.files import write_json
 from augrec.registry import tracking
 from augrec.registry.connection import client, experiment
 from augrec.registry.live import LiveCurves
@@ -67,7 +67,9 @@ def test_logging_the_run_completes_the_curve_and_doubles_nothing(workspace):
     assert {"gan", "popularity/none", "popularity/truncation"} == set(children())
     for run in (client().get_run(parent), children()["gan"]):
         assert run.info.status == "FINISHED"
-        assert run.data.tags["mlflow.source.git.commit"] == END, "the run's own commit was made last"
+        assert run.data.tags["mlflow.source.git.commit"] == END, (
+            "the run's own commit was made last"
+        )
     assert tracking.LIVE not in children()["gan"].data.tags
 
 

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 import yaml
 
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
-from augrec.errors import ConfigError, InputError
 from augrec.evaluation.heads import evaluate_heads
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import load
@@ -25,7 +25,14 @@ RECOMMENDERS = {
     "popularity": {},
     "ease": {"l2": 10.0},
     "multvae": {"hidden": 8, "latent": 4, "steps": 12, "eval_every": 4},
-    "mmoe": {"factors": 4, "experts": 2, "hidden": 4, "steps": 6, "eval_every": 3, "batch_size": 16},
+    "mmoe": {
+        "factors": 4,
+        "experts": 2,
+        "hidden": 4,
+        "steps": 6,
+        "eval_every": 3,
+        "batch_size": 16,
+    },
 }
 RULES = {"order": "global", "strangers": True, "new_items": False}
 TEST_FROM = "2024-01-20T00:00:00+00:00"
@@ -58,9 +65,12 @@ def interactions(seed: int, n_users: int = 40) -> pl.DataFrame:
 
 
 def cases(seed: int) -> pl.DataFrame:
-    lists = interactions(seed, 30).group_by("user_id", maintain_order=True).agg("item_id").filter(
-        pl.col("item_id").list.len() > 3
-    )  # fmt: skip
+    lists = (
+        interactions(seed, 30)
+        .group_by("user_id", maintain_order=True)
+        .agg("item_id")
+        .filter(pl.col("item_id").list.len() > 3)
+    )
     return lists.select(
         "user_id",
         slice=pl.lit("1-5"),
@@ -83,20 +93,28 @@ def write_workspace(folder: Path) -> None:
     pl.DataFrame({"item_id": items, "title": items}).write_parquet(prepared / "items.parquet")
     known = folder / "data/training_set"
     known.mkdir()
-    interactions(1).select("user_id").unique(maintain_order=True).write_parquet(known / "users.parquet")
-    interactions(1).with_columns(user__n=1.0, item__n=2.0).write_parquet(known / "interactions.parquet")
+    interactions(1).select("user_id").unique(maintain_order=True).write_parquet(
+        known / "users.parquet"
+    )
+    interactions(1).with_columns(user__n=1.0, item__n=2.0).write_parquet(
+        known / "interactions.parquet"
+    )
     for split, seed in (("valid", 2), ("test", 3)):
         cases(seed).write_parquet(known / f"cases_{split}.parquet")
     for policy, (kind, samples) in POLICIES.items():
         target = folder / "data/augmented" / policy
         target.mkdir(parents=True)
-        rows = interactions(1) if policy == "none" else pl.concat([interactions(1), interactions(9)])
+        rows = (
+            interactions(1) if policy == "none" else pl.concat([interactions(1), interactions(9)])
+        )
         rows.write_parquet(target / "interactions.parquet")
         facts = {"policy": policy, "kind": kind, "samples": samples, "n_rows": len(rows)}
         (target / "policy.json").write_text(json.dumps(facts))
     audit = folder / "reports/audit/gan"
     audit.mkdir(parents=True)
-    (audit / "audit.json").write_text(json.dumps({"generator": "gan", "passed": True, "failed_limits": []}))
+    (audit / "audit.json").write_text(
+        json.dumps({"generator": "gan", "passed": True, "failed_limits": []})
+    )
 
 
 def run_stages() -> None:
@@ -144,7 +162,11 @@ def test_training_leaves_a_model_a_curve_and_its_facts(finished):
         assert "step" in pl.read_csv(folder / "curve.csv").columns
     curve = pl.read_csv(finished / "models/recommenders/multvae/none/curve.csv")
     assert curve["step"].to_list() == [4, 8, 12]
-    assert read(finished, "models/recommenders/multvae/none/training.json")["best_step"] in (4, 8, 12)
+    assert read(finished, "models/recommenders/multvae/none/training.json")["best_step"] in (
+        4,
+        8,
+        12,
+    )
 
 
 def test_evaluation_keeps_a_row_for_each_case_and_the_means_over_users(finished):
@@ -154,7 +176,11 @@ def test_evaluation_keeps_a_row_for_each_case_and_the_means_over_users(finished)
     test = table.filter(pl.col("split") == "test")
     assert len(test) == len(cases(3))
     assert metrics["test"]["overall"]["ndcg@5"] == pytest.approx(test["ndcg@5"].mean())
-    assert metrics["test"]["overall"]["n_users"] == metrics["test"]["slices"]["1-5"]["n_users"] == len(test)
+    assert (
+        metrics["test"]["overall"]["n_users"]
+        == metrics["test"]["slices"]["1-5"]["n_users"]
+        == len(test)
+    )
     assert 0 < metrics["valid"]["catalogue"]["coverage@5"] <= 1
 
 
@@ -167,7 +193,8 @@ def test_of_a_recommender_with_heads_it_is_kept_how_good_they_are(finished):
         assert own["n"].sum() == numbers["n"] == cases(seed)["targets"].list.len().sum()
         assert 0 < numbers["auc"] < 1
         assert numbers["log_loss"] > 0
-    # the draws follow from the run's seed and not from a model's, so that models are asked about the same items
+    # the draws follow from the run's seed and not from a model's, so that models are asked about
+    # the same items
     model = load(finished / "models/recommenders/mmoe/none")
     assert isinstance(model, HasHeads) and model.seed != PARAMS["seed"]
     asked = (
@@ -187,7 +214,9 @@ def test_the_decision_rests_on_every_arm_of_the_run(finished):
     assert decision["audits"] == {"gan": {"passed": True, "failed_limits": []}}
     assert (finished / decision["winner"]["model"] / "component.json").exists()
     assert (finished / "reports/report.html").stat().st_size > 1000
-    arm = next(arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("ease", "gan"))
+    arm = next(
+        arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("ease", "gan")
+    )
     metrics = read(finished, "reports/evaluation/ease/gan/metrics.json")
     told = {part: metrics["valid"][part] for part in ("overall", "slices", "catalogue")}
     assert {"valid": arm["valid"], "test": arm["test"]} == {"valid": told, "test": metrics["test"]}
@@ -199,12 +228,14 @@ def test_where_only_new_items_are_wanted_no_other_takes_a_place(finished, tmp_pa
     monkeypatch.chdir(tmp_path / "workspace")
     prepared = Path("data/prepared")
     (prepared / "split.json").write_text(json.dumps({"rules": RULES | {"new_items": True}}))
-    train_rows = pl.read_parquet(prepared / "train.parquet").filter(~pl.col("item_id").is_in(["i03", "i07"]))
+    train_rows = pl.read_parquet(prepared / "train.parquet").filter(
+        ~pl.col("item_id").is_in(["i03", "i07"])
+    )
     train_rows.write_parquet(prepared / "train.parquet")
     evaluate.main("popularity", "none")
-    groups = read(Path(), "reports/evaluation/popularity/none/metrics.json")["test"]["items"]["popularity"][
-        "groups"
-    ]
+    groups = read(Path(), "reports/evaluation/popularity/none/metrics.json")["test"]["items"][
+        "popularity"
+    ]["groups"]
     assert groups["new"]["items"] == 2
     assert groups["new"]["exposure@5"] == 1.0
 
@@ -221,7 +252,9 @@ def test_checkpoints_are_chosen_as_the_model_is_judged(finished, tmp_path, monke
     train.main("multvae", "none")
     evaluate.main("multvae", "none")
     curve = pl.read_csv("models/recommenders/multvae/none/curve.csv")["recall@5"]
-    judged = read(Path(), "reports/evaluation/multvae/none/metrics.json")["valid"]["overall"]["recall@5"]
+    judged = read(Path(), "reports/evaluation/multvae/none/metrics.json")["valid"]["overall"][
+        "recall@5"
+    ]
     assert 0 < judged == pytest.approx(curve.max())
 
 
@@ -229,7 +262,9 @@ def test_the_same_rows_under_two_names_give_equal_models_and_no_win(finished):
     """`bootstrap` and `gan` were given the same rows here."""
     for recommender in RECOMMENDERS:
         files = [
-            (finished / "models/recommenders" / recommender / policy / "arrays.safetensors").read_bytes()
+            (
+                finished / "models/recommenders" / recommender / policy / "arrays.safetensors"
+            ).read_bytes()
             for policy in ("bootstrap", "gan")
         ]
         assert files[0] == files[1]
@@ -247,7 +282,9 @@ def test_running_all_again_gives_the_same_bytes(finished, tmp_path, monkeypatch)
 def test_only_what_takes_part_in_the_run_is_read(finished, tmp_path, monkeypatch):
     write_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
-    params = PARAMS | {"run": {"generators": [], "policies": ["none"], "recommenders": ["popularity"]}}
+    params = PARAMS | {
+        "run": {"generators": [], "policies": ["none"], "recommenders": ["popularity"]}
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     train.main("popularity", "none")
     evaluate.main("popularity", "none")
@@ -256,7 +293,9 @@ def test_only_what_takes_part_in_the_run_is_read(finished, tmp_path, monkeypatch
     (broken / "metrics.json").write_text("left by another run")
     decide.main()
     decision = read(tmp_path, "reports/decision.json")
-    assert [(arm["recommender"], arm["policy"]) for arm in decision["arms"]] == [("popularity", "none")]
+    assert [(arm["recommender"], arm["policy"]) for arm in decision["arms"]] == [
+        ("popularity", "none")
+    ]
     assert decision["audits"] == {}
 
 

@@ -44,7 +44,10 @@ def open_page(browser: Browser, service: str) -> Iterator[Open]:
     def told(page: Page) -> None:
         page.on("console", lambda line: complaints.append(f"{line.type}: {line.text}"))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda one: one.url.startswith((service, "blob:")) or complaints.append(one.url))
+        page.on(
+            "request",
+            lambda one: one.url.startswith((service, "blob:")) or complaints.append(one.url),
+        )
 
     def opened(view: str = "", **options: object) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
@@ -64,7 +67,9 @@ def open_page(browser: Browser, service: str) -> Iterator[Open]:
 
 
 def ranked(page: Page, side: str = "champion") -> list[str]:
-    return page.locator(f"#{side} [data-item]").evaluate_all("rows => rows.map(row => row.dataset.item)")
+    return page.locator(f"#{side} [data-item]").evaluate_all(
+        "rows => rows.map(row => row.dataset.item)"
+    )
 
 
 def like(page: Page, words: str) -> None:
@@ -157,10 +162,14 @@ def test_a_category_narrows_the_list(open_page: Open, service: str) -> None:
     page = open_page()
     name = httpx.get(f"{service}/v1/categories").json()["categories"][0]["name"]
     page.get_by_label("Category").select_option(name)
-    expect(page.locator(f"{ROWS} .about:has-text('{name}')")).to_have_count(page.locator(ROWS).count())
+    expect(page.locator(f"{ROWS} .about:has-text('{name}')")).to_have_count(
+        page.locator(ROWS).count()
+    )
 
 
-def test_a_challenger_is_shown_beside_the_champion(open_page: Open, home: Path, service: str) -> None:
+def test_a_challenger_is_shown_beside_the_champion(
+    open_page: Open, home: Path, service: str
+) -> None:
     challenge(home, "2")
     try:
         _until(lambda: httpx.get(f"{service}/v1/model").json()["challenger"] is not None)
@@ -186,7 +195,9 @@ def test_a_new_champion_takes_over_the_open_page(open_page: Open, home: Path, se
     page = open_page()
     promote(home, "2", instead_of="1")
     try:
-        expect(page.locator("#serving")).to_have_text("Champion: version 2popularity, trained on real data")
+        expect(page.locator("#serving")).to_have_text(
+            "Champion: version 2popularity, trained on real data"
+        )
         expect(page.locator(ROWS)).to_have_count(12)
     finally:
         promote(home, "1", instead_of="2")
@@ -218,7 +229,9 @@ def test_everything_can_be_done_with_the_keyboard(open_page: Open) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#liked li")).to_have_count(2)
     expect(page.locator("#status")).to_contain_text("with 2 known titles")
-    assert page.evaluate("document.activeElement.matches('.like')")  # the next one, the focus is not lost
+    assert page.evaluate(
+        "document.activeElement.matches('.like')"
+    )  # the next one, the focus is not lost
     page.get_by_role("tab", name="Try it").focus()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Last retrain")).to_be_focused()
@@ -234,7 +247,9 @@ def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) 
     expect(scores.locator("tbody tr")).to_have_count(3)
     expect(scores.locator("tr.won")).to_contain_text("ease")
     expect(scores.locator("tr.won")).to_contain_text("0.120")
-    expect(page.get_by_role("region", name="profile gan: passed").locator("tbody tr")).to_have_count(3)
+    expect(
+        page.get_by_role("region", name="profile gan: passed").locator("tbody tr")
+    ).to_have_count(3)
     expect(page.locator("#retrain .moves")).to_contain_text("Version 1 became champion.")
     drawn = page.locator("#retrain .figures img")
     expect(drawn.first).to_be_visible()
@@ -242,7 +257,9 @@ def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) 
         "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))"
     )
     assert len(widths) == 2 and min(widths) > 200
-    report = httpx.get(page.get_by_role("link", name="The whole report").evaluate("link => link.href"))
+    report = httpx.get(
+        page.get_by_role("link", name="The whole report").evaluate("link => link.href")
+    )
     assert report.text.startswith("<!doctype html>")
     assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert '<a href="audit/profile_gan/index.html">' in report.text
@@ -253,7 +270,9 @@ def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_can_be_read_and_makes_sense_to_a_screen_reader(open_page: Open, scheme: str) -> None:
+def test_it_fits_a_phone_can_be_read_and_makes_sense_to_a_screen_reader(
+    open_page: Open, scheme: str
+) -> None:
     page = open_page(viewport=PHONE, color_scheme=scheme)
     like(page, "uncommonly")
     expect(page.locator("#status")).to_contain_text("with 1 known title")
@@ -270,7 +289,9 @@ def test_it_fits_a_phone_can_be_read_and_makes_sense_to_a_screen_reader(open_pag
     assert min(sizes) >= 24  # WCAG 2.2, target size
 
 
-def test_a_service_that_cannot_be_reached_is_said_and_tried_again(browser: Browser, service: str) -> None:
+def test_a_service_that_cannot_be_reached_is_said_and_tried_again(
+    browser: Browser, service: str
+) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.goto(service)
@@ -328,7 +349,9 @@ def _until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it never came to hold")
 
 
-def test_the_documentation_shows_every_call_and_sends_its_examples(open_page: Open, service: str) -> None:
+def test_the_documentation_shows_every_call_and_sends_its_examples(
+    open_page: Open, service: str
+) -> None:
     paths = httpx.get(f"{service}/openapi.json").json()["paths"]
     page = open_page("docs")
     calls = page.locator("details.call")

@@ -1,6 +1,8 @@
-"""The main job end to end, under a real Airflow with real MLflow, Feast, DVC and Great Expectations, on a small shop.
+"""The main job end to end, under a real Airflow with real MLflow, Feast, DVC and Great
+Expectations, on a small shop.
 
-One project and one platform serve all tests of this file; runs that do not depend on each other are started together.
+One project and one platform serve all tests of this file; runs that do not depend on each other are
+started together.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ import pytest
 from platform_project import SHOP, Project, Repro, Run
 from platform_runs import State, Together, hang_together
 
-from augrec.errors import ConfigError
-from augrec.files import read_json
+from augrec.core.errors import ConfigError
+from augrec.core.files import read_json
 from augrec.orchestration.links import report_url
 from augrec.registry import models, promotion
 from augrec.versioning import git
@@ -109,7 +111,9 @@ def test_the_online_store_answers_with_the_runs_features(project: Project, first
         name for name, kind in newest.schema.items() if kind.is_numeric()
     ]
     for name in counts:
-        assert found[f"user__{name}"].to_list() == pytest.approx(newest[name].to_list(), nan_ok=True)
+        assert found[f"user__{name}"].to_list() == pytest.approx(
+            newest[name].to_list(), nan_ok=True
+        )
 
 
 def test_reports_are_served_and_nothing_else(project: Project, first: Run) -> None:
@@ -173,7 +177,9 @@ def test_a_second_run_with_nothing_changed_registers_no_second_version(unchanged
     assert unchanged.after.promotions == unchanged.before.promotions
 
 
-def test_a_dry_run_reports_everything_and_registers_nothing(first: Run, unchanged: Together) -> None:
+def test_a_dry_run_reports_everything_and_registers_nothing(
+    first: Run, unchanged: Together
+) -> None:
     dry = unchanged.runs["dry"]
     assert dry.state == "success", dry.why
     assert dry.hashes == first.hashes
@@ -192,14 +198,21 @@ def test_an_unknown_parameter_fails_at_once_and_says_what_is_known(unchanged: To
     assert not unknown.path.exists()
 
 
-def test_a_value_the_form_does_not_offer_is_refused_by_the_api(project: Project, first: Run) -> None:
+def test_a_value_the_form_does_not_offer_is_refused_by_the_api(
+    project: Project, first: Run
+) -> None:
     choices: list[dict[str, Any]] = [
-        {"policies": ["magic"]}, {"policies": []}, {"max_synthetic_ratio": -1}, {"dry_run": "perhaps"},
-    ]  # fmt: skip
+        {"policies": ["magic"]},
+        {"policies": []},
+        {"max_synthetic_ratio": -1},
+        {"dry_run": "perhaps"},
+    ]
     for wrong in choices:
         with pytest.raises(ConfigError, match=f"Airflow refused: .*{next(iter(wrong))}"):
             project.start("wrong", **wrong)
-    assert "wrong" not in {run["dag_run_id"] for run in project.airflow.latest_runs("retrain", limit=50)}
+    assert "wrong" not in {
+        run["dag_run_id"] for run in project.airflow.latest_runs("retrain", limit=50)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -220,11 +233,17 @@ def test_two_runs_at_once_do_not_disturb_each_other(at_once: Together) -> None:
         assert augmented["n_added_users"] == pytest.approx(ratio * augmented["n_real_users"], abs=1)
         decision = read_json(run.path / "reports" / "decision.json")
         assert {arm["recommender"] for arm in decision["arms"]} == {recommender}
-        assert [path.name for path in (run.path / "models" / "recommenders").iterdir()] == [recommender]
+        assert [path.name for path in (run.path / "models" / "recommenders").iterdir()] == [
+            recommender
+        ]
 
 
 def test_runs_at_once_leave_one_champion_and_a_log_without_gaps(at_once: Together) -> None:
-    new = {version.run_id: version for version in at_once.after.versions if version.run_id in at_once.runs}
+    new = {
+        version.run_id: version
+        for version in at_once.after.versions
+        if version.run_id in at_once.runs
+    }
     assert set(new) == set(at_once.runs)
     hang_together(at_once.after)
 
@@ -240,7 +259,9 @@ def test_a_killed_stage_and_a_killed_task_are_tried_again(project: Project, kill
     tasks = project.look(killed).tasks
     assert [task.try_number for task in tasks if task.task == "train_generator"] == [2]
     assert sorted(task.try_number for task in tasks if task.task == "train") == [1, 2]
-    assert {task.try_number for task in tasks if task.task in {"synthesize", "evaluate", "decide"}} == {1}
+    assert {
+        task.try_number for task in tasks if task.task in {"synthesize", "evaluate", "decide"}
+    } == {1}
 
 
 @pytest.fixture(scope="module")
@@ -258,18 +279,25 @@ def test_a_person_is_shown_the_comparison(project: Project, killed: str) -> None
     assert "ndcg@10" in asked.lower() and f"{registered['version']}" in asked
 
 
-def test_a_rejected_version_is_registered_but_does_not_serve(killed: str, rejected: Together) -> None:
+def test_a_rejected_version_is_registered_but_does_not_serve(
+    killed: str, rejected: Together
+) -> None:
     run = rejected.runs["killed"]
     assert run.state == "success", run.why
     assert run.states("promote") == {"skipped"}
     assert rejected.after == rejected.before
-    assert [version.run_id for version in rejected.after.versions if not version.aliases][:1] == [killed]
+    assert [version.run_id for version in rejected.after.versions if not version.aliases][:1] == [
+        killed
+    ]
 
 
 def test_an_approved_version_serves(project: Project, rejected: Together) -> None:
     before = rejected.after
     run_id = project.start(
-        "approved", policies=["none", "profile_gan"], recommenders=["multvae"], require_approval=True
+        "approved",
+        policies=["none", "profile_gan"],
+        recommenders=["multvae"],
+        require_approval=True,
     )
     project.reached(run_id, "approve", "awaiting_input")
     assert promotion.log() == before.promotions
@@ -277,7 +305,9 @@ def test_an_approved_version_serves(project: Project, rejected: Together) -> Non
     run, after = project.ended(run_id), State.of(project)
     assert run.state == "success" and run.states("promote") == {"success"}, run.why
     champion = models.champion()
-    assert champion is not None and champion.run_id == "killed"  # the same files are the same version
+    assert (
+        champion is not None and champion.run_id == "killed"
+    )  # the same files are the same version
     assert len(after.versions) == len(before.versions)
     assert after.promotions[:-1] == before.promotions and after.promotions[-1].by == f"run {run_id}"
     hang_together(after)
@@ -304,14 +334,18 @@ def test_data_that_cannot_be_used_is_refused_at_once_with_the_cause(unusable: To
         assert limit in run.why and "fix:" in run.why and "stage validate" in run.why, run.why
 
 
-def test_the_data_docs_of_a_refused_run_are_linked_and_served(project: Project, unusable: Together) -> None:
+def test_the_data_docs_of_a_refused_run_are_linked_and_served(
+    project: Project, unusable: Together
+) -> None:
     for name in ("few", "bad"):
         run = unusable.runs[name]
         link = project.airflow.links("retrain", name, "validate")["Data Docs"]
         answer = httpx.get(link)
         assert answer.status_code == 200
         assert answer.text == (run.path / "reports" / "validation" / "index.html").read_text()
-    quarantined = pl.read_parquet(unusable.runs["bad"].path / "data" / "quarantine" / "interactions.parquet")
+    quarantined = pl.read_parquet(
+        unusable.runs["bad"].path / "data" / "quarantine" / "interactions.parquet"
+    )
     nameless = quarantined.filter(pl.col("item_id").is_null())
     assert len(nameless) > 0 and nameless["reason"].str.contains("item_id is missing").all()
 
@@ -320,7 +354,9 @@ def test_cleared_tasks_run_again_and_change_nothing(at_once: Together, unusable:
     before, after = at_once.runs["half"], unusable.runs["half"]
     assert after.state == "success", after.why
     assert after.hashes == before.hashes
-    assert {task.try_number for task in after.tasks if task.task in {"evaluate", "decide", "publish"}} == {2}
+    assert {
+        task.try_number for task in after.tasks if task.task in {"evaluate", "decide", "publish"}
+    } == {2}
     assert {task.try_number for task in after.tasks if task.task in {"train", "snapshot"}} == {1}
 
 

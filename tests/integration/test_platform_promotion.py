@@ -1,4 +1,5 @@
-"""Two runs that finish at once: both were compared with the champion of before, and one of them is promoted first."""
+"""Two runs that finish at once: both were compared with the champion of before, and one of them is
+promoted first."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 from registry_workspace import PARAMS, decision_of, make_workspace
 
-from augrec import settings
-from augrec.errors import RefusedError
-from augrec.files import write_json
+from augrec.core import settings
+from augrec.core.errors import RefusedError
+from augrec.core.files import write_json
 from augrec.orchestration import tasks
 from augrec.registry import models, promotion
 from augrec.versioning import workspace
@@ -23,7 +24,8 @@ COMMIT = "c0ffee" * 6 + "c0ff"
 def registered(
     tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, dict[str, Any]]:
-    """What `register` said of a good model, and of one that knows nothing of the shop's catalogue; no champion yet."""
+    """What `register` said of a good model, and of one that knows nothing of the shop's catalogue;
+    no champion yet."""
     monkeypatch.setenv("AUGREC_HOME", str(tmp_path))
     for name in ("AUGREC_VAR", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
@@ -39,7 +41,9 @@ def registered(
     return said
 
 
-def promote(registered: dict[str, dict[str, Any]], name: str, *, approved: bool = False) -> dict[str, Any]:
+def promote(
+    registered: dict[str, dict[str, Any]], name: str, *, approved: bool = False
+) -> dict[str, Any]:
     return tasks.promote(settings.load(), name, registered[name], approved=approved)
 
 
@@ -53,7 +57,9 @@ def test_a_run_overtaken_by_a_better_one_is_compared_again_and_does_not_replace_
     assert [move.version for move in promotion.log()] == [registered["good"]["version"]]
 
 
-def test_a_run_overtaken_by_a_worse_one_still_becomes_champion(registered: dict[str, dict[str, Any]]) -> None:
+def test_a_run_overtaken_by_a_worse_one_still_becomes_champion(
+    registered: dict[str, dict[str, Any]],
+) -> None:
     promote(registered, "useless")
     late = promote(registered, "good")
     assert late["promoted"] and late["replaced"] == registered["useless"]["version"]
@@ -68,7 +74,9 @@ def test_promoting_twice_changes_nothing(registered: dict[str, dict[str, Any]]) 
     assert len(promotion.log()) == 1
 
 
-def test_a_run_that_is_cleared_later_does_not_undo_a_rollback(registered: dict[str, dict[str, Any]]) -> None:
+def test_a_run_that_is_cleared_later_does_not_undo_a_rollback(
+    registered: dict[str, dict[str, Any]],
+) -> None:
     promote(registered, "good")
     promotion.promote(
         registered["useless"]["version"],
@@ -83,7 +91,9 @@ def test_a_run_that_is_cleared_later_does_not_undo_a_rollback(registered: dict[s
     assert len(promotion.log()) == 4
 
 
-def test_an_approval_does_not_reach_beyond_what_was_shown(registered: dict[str, dict[str, Any]]) -> None:
+def test_an_approval_does_not_reach_beyond_what_was_shown(
+    registered: dict[str, dict[str, Any]],
+) -> None:
     promote(registered, "useless")
     with pytest.raises(RefusedError, match="was compared with none"):
         promote(registered, "good", approved=True)

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from registry_workspace import decision_of, make_workspace
 
-from augrec.errors import InputError, RefusedError
+from augrec.core.errors import InputError, RefusedError
+from augrec.core.files import read_json, write_json, write_parquet, write_text
 from augrec.evaluation.metrics import evaluate
-from augrec.files import read_json, write_json, write_parquet, write_text
 from augrec.recommenders import base
 from augrec.registry import bundle, lookup, models, promotion, reproduce, runs, tracking
 from augrec.registry.comparison import compare_with_champion
@@ -72,8 +72,13 @@ def test_a_run_is_logged_with_a_child_for_each_model(workspaces: dict[str, Path]
         "decision.json",
         "validation",
     }
-    children = [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert {run.data.tags["augrec.name"] for run in children} == {"popularity/none", "popularity/truncation"}
+    children = [
+        run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    ]
+    assert {run.data.tags["augrec.name"] for run in children} == {
+        "popularity/none",
+        "popularity/truncation",
+    }
     child = tracking.find_child("run+1", "recommender", "popularity/none")
     expected = read_json(workspaces["first"] / "reports/evaluation/popularity/none/metrics.json")
     assert child.data.metrics["test/overall/ndcg_at_10"] == expected["test"]["overall"]["ndcg@10"]
@@ -101,7 +106,9 @@ def test_nothing_secret_is_logged(workspaces: dict[str, Path], own_registry: Pat
     )
     kept = [path for path in own_registry.rglob("*") if path.is_file()]
     assert any(path.name == "decision.json" for path in kept)
-    assert [path.name for path in kept if b"hunter2" in path.read_bytes()] == []  # the database among them
+    assert [
+        path.name for path in kept if b"hunter2" in path.read_bytes()
+    ] == []  # the database among them
 
 
 def test_logging_a_run_twice_changes_nothing(workspaces: dict[str, Path]) -> None:
@@ -111,7 +118,9 @@ def test_logging_a_run_twice_changes_nothing(workspaces: dict[str, Path]) -> Non
     assert {run.info.run_id: run.to_dictionary() for run in all_runs()} == before
 
 
-def test_a_run_half_logged_by_a_killed_task_is_completed_without_doubles(workspaces: dict[str, Path]) -> None:
+def test_a_run_half_logged_by_a_killed_task_is_completed_without_doubles(
+    workspaces: dict[str, Path],
+) -> None:
     parent = tracking.log_run(workspaces["first"], "run", commit=COMMIT)
     whole = tracking.find_child("run", "recommender", "popularity/none")
     lost = tracking.find_child("run", "recommender", "popularity/truncation")
@@ -147,13 +156,17 @@ def searched(tmp_path: Path) -> Path:
         f"{n},pruned,,{n + 1}" for n in range(60, 70)
     ]
     write_text(folder / "trials.csv", "\n".join(["trial,state,value,half_life_days", *rows]))
-    write_json(folder / "training.json", {"n_trials": 70, "tuning": {"metric": "ndcg@10", "value": 0.59}})
+    write_json(
+        folder / "training.json", {"n_trials": 70, "tuning": {"metric": "ndcg@10", "value": 0.59}}
+    )
     return run
 
 
 def trials_of(name: str) -> list:
     child = tracking.find_child("run", "recommender", name)
-    return [run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == child.info.run_id]
+    return [
+        run for run in all_runs() if run.data.tags.get("mlflow.parentRunId") == child.info.run_id
+    ]
 
 
 def test_the_best_trials_of_a_search_are_runs_below_the_models(searched: Path) -> None:
@@ -193,12 +206,16 @@ def test_the_same_model_is_registered_once(workspaces: dict[str, Path]) -> None:
     version = register(workspaces, "first")
     again = register(workspaces, "first")
     tracking.log_run(workspaces["first"], "a later run", commit="d" * 40)
-    later = models.register(workspaces["first"], "a later run", "d" * 40, decision_of(workspaces["first"]))
+    later = models.register(
+        workspaces["first"], "a later run", "d" * 40, decision_of(workspaces["first"])
+    )
     assert again == version and later == version
     assert [found.version for found in models.versions()] == ["1"]
 
 
-def test_registering_the_champion_again_says_that_it_is_champion(workspaces: dict[str, Path]) -> None:
+def test_registering_the_champion_again_says_that_it_is_champion(
+    workspaces: dict[str, Path],
+) -> None:
     promote(register(workspaces, "first"), None)
     assert register(workspaces, "first").aliases == (CHAMPION,)
 
@@ -206,7 +223,11 @@ def test_registering_the_champion_again_says_that_it_is_champion(workspaces: dic
 def test_a_version_says_where_it_came_from(workspaces: dict[str, Path]) -> None:
     version = register(workspaces, "first")
     assert (version.commit, version.run_id, version.feature_service) == (COMMIT, "first", "shop_v1")
-    assert (version.recommender, version.policy, version.verdict) == ("popularity", "none", "no_generated")
+    assert (version.recommender, version.policy, version.verdict) == (
+        "popularity",
+        "none",
+        "no_generated",
+    )
     assert version.dvc.keys() >= {"data/raw", "data/prepared", "data/augmented/none"}
     assert version.metrics["test"] == decision_of(workspaces["first"])["arms"][0]["test"]
 
@@ -232,19 +253,33 @@ print(sys.modules["augrec"].__file__)
     environment = {
         key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "AUGREC_HOME")
     }
-    environment |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment |= {
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     # the interpreter's own packages without the project: what `mlflow models serve` has elsewhere
-    hide = "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in str(f).lower()]; "
-    hide += f"sys.path = [p for p in sys.path if p and p != {str(Path(base.__file__).parents[2])!r}]\n"
+    hide = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in "
+        "str(f).lower()]; "
+    )
+    hide += (
+        f"sys.path = [p for p in sys.path if p and p != {str(Path(base.__file__).parents[2])!r}]\n"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", hide + script, str(folder)], env=environment, cwd=folder.parent, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", hide + script, str(folder)],
+        env=environment,
+        cwd=folder.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "artifacts/core/augrec" in done.stdout  # it ran on the code it carries
 
 
-def test_a_bundle_in_this_process_recommends_what_the_model_does(workspaces: dict[str, Path]) -> None:
+def test_a_bundle_in_this_process_recommends_what_the_model_does(
+    workspaces: dict[str, Path],
+) -> None:
     import mlflow.pyfunc
 
     version = register(workspaces, "first")
@@ -252,7 +287,9 @@ def test_a_bundle_in_this_process_recommends_what_the_model_does(workspaces: dic
     told = served.predict(
         pd.DataFrame({"history": [["i003", "i001"]]}), params={"k": 5, "exclude_seen": False}
     )
-    items, _ = bundle.load(version.version).recommend(pl.Series([["i003", "i001"]]), 5, exclude_seen=False)
+    items, _ = bundle.load(version.version).recommend(
+        pl.Series([["i003", "i001"]]), 5, exclude_seen=False
+    )
     original, _ = base.load(workspaces["first"] / "models/recommenders/popularity/none").recommend(
         pl.Series([["i003", "i001"]]), 5, exclude_seen=False
     )
@@ -274,7 +311,9 @@ def test_a_bundle_holds_no_pickle_and_states_its_requirements(workspaces: dict[s
         ".typed",
     }
     # the first bytes of safetensors are a length, and may be any
-    assert not [path for path in files if path.suffix != ".safetensors" and path.read_bytes()[:1] == b"\x80"]
+    assert not [
+        path for path in files if path.suffix != ".safetensors" and path.read_bytes()[:1] == b"\x80"
+    ]
     stated = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert [line.partition("==")[0] for line in stated] == list(bundle._REQUIRED)
 
@@ -300,7 +339,9 @@ def test_a_fetched_copy_answers_without_the_registry(
 
 
 @pytest.mark.parametrize("file", ["model/arrays.safetensors", "items.parquet"])
-def test_a_copy_that_was_changed_is_refused(workspaces: dict[str, Path], tmp_path: Path, file: str) -> None:
+def test_a_copy_that_was_changed_is_refused(
+    workspaces: dict[str, Path], tmp_path: Path, file: str
+) -> None:
     bundle.fetch(register(workspaces, "first").version, tmp_path / "copy")
     path = tmp_path / "copy/artifacts" / file
     path.write_bytes(path.read_bytes() + b" ")
@@ -311,7 +352,9 @@ def test_a_copy_that_was_changed_is_refused(workspaces: dict[str, Path], tmp_pat
 @pytest.mark.parametrize(
     "damage", ["changed bytes", "planted pickle", "lost file", "hidden change", "other titles"]
 )
-def test_a_damaged_bundle_is_refused_and_the_champion_stays(workspaces: dict[str, Path], damage: str) -> None:
+def test_a_damaged_bundle_is_refused_and_the_champion_stays(
+    workspaces: dict[str, Path], damage: str
+) -> None:
     champion = register(workspaces, "first")
     promote(champion, None)
     version = register(workspaces, "second")
@@ -351,8 +394,16 @@ def test_promotion_moves_the_champion_and_keeps_the_one_before(
     promote(first, None)
     promote(second, first)
     champion, previous = models.champion(), models.previous_champion()
-    assert champion is not None and champion.version == second.version and champion.aliases == (CHAMPION,)
-    assert previous is not None and previous.version == first.version and previous.aliases == (PREVIOUS,)
+    assert (
+        champion is not None
+        and champion.version == second.version
+        and champion.aliases == (CHAMPION,)
+    )
+    assert (
+        previous is not None
+        and previous.version == first.version
+        and previous.aliases == (PREVIOUS,)
+    )
     assert [(move.version, move.replaced, move.by) for move in promotion.log()] == [
         (first.version, None, "test"),
         (second.version, first.version, "test"),
@@ -369,7 +420,9 @@ def test_promoting_the_champion_again_does_nothing(workspaces: dict[str, Path]) 
     assert promotion.log() == [done]
 
 
-def test_a_version_compared_with_another_champion_is_not_promoted(workspaces: dict[str, Path]) -> None:
+def test_a_version_compared_with_another_champion_is_not_promoted(
+    workspaces: dict[str, Path],
+) -> None:
     first, second = register(workspaces, "first"), register(workspaces, "second")
     promote(first, None)
     with pytest.raises(RefusedError, match="compared with none"):
@@ -398,7 +451,14 @@ def test_rollback_returns_to_the_previous_champion_and_back(workspaces: dict[str
 def plant_move(first: Version, second: Version) -> None:
     """What promoting `second` over `first` writes before it touches an alias."""
     move = promotion.Promotion(
-        2, "promote", second.version, first.version, None, "better", "killed", "2026-01-01T00:00:00+00:00"
+        2,
+        "promote",
+        second.version,
+        first.version,
+        None,
+        "better",
+        "killed",
+        "2026-01-01T00:00:00+00:00",
     )
     client().set_registered_model_tag(MODEL, "pending_promotion", json.dumps(vars(move)))
 
@@ -427,7 +487,9 @@ def test_a_move_killed_after_the_champion_changed_is_finished(workspaces: dict[s
     assert promotion.rollback(reason="bad", by="test").version == first.version
 
 
-def test_a_version_is_tried_out_until_it_is_champion_or_withdrawn(workspaces: dict[str, Path]) -> None:
+def test_a_version_is_tried_out_until_it_is_champion_or_withdrawn(
+    workspaces: dict[str, Path],
+) -> None:
     first, second = register(workspaces, "first"), register(workspaces, "second")
     promote(first, None)
     assert promotion.challenge(second.version) is None
@@ -443,12 +505,14 @@ def test_a_version_is_tried_out_until_it_is_champion_or_withdrawn(workspaces: di
     assert lookup.aliases() == {CHAMPION: second.version, PREVIOUS: first.version}
 
 
-def test_two_processes_promoting_at_once_leave_one_valid_history(workspaces: dict[str, Path]) -> None:
+def test_two_processes_promoting_at_once_leave_one_valid_history(
+    workspaces: dict[str, Path],
+) -> None:
     first, second, third = (register(workspaces, name) for name in ("first", "second", "other"))
     promote(first, None)
     script = """
 import sys
-from augrec.errors import RefusedError
+from augrec.core.errors import RefusedError
 from augrec.registry import promotion
 try:
     promotion.promote(sys.argv[1], reason="race", by="process", expected_champion=sys.argv[2])
@@ -456,7 +520,9 @@ except RefusedError:
     sys.exit(7)
 """
     racers = [
-        subprocess.Popen([sys.executable, "-c", script, version.version, first.version], env=dict(os.environ))
+        subprocess.Popen(
+            [sys.executable, "-c", script, version.version, first.version], env=dict(os.environ)
+        )
         for version in (second, third)
     ]
     assert sorted(racer.wait() for racer in racers) == [0, 7]
@@ -471,12 +537,18 @@ def test_a_new_version_is_compared_with_a_champion_of_another_kind_and_catalogue
     workspaces: dict[str, Path],
 ) -> None:
     champion, version = register(workspaces, "other"), register(workspaces, "first")
-    assert compare_with_champion(workspaces["other"], champion.version)["outcome"] == "first_champion"
+    assert (
+        compare_with_champion(workspaces["other"], champion.version)["outcome"] == "first_champion"
+    )
     promote(champion, None)
     assert compare_with_champion(workspaces["other"], champion.version)["outcome"] == "same_version"
     found = compare_with_champion(workspaces["first"], version.version)
     assert found["outcome"] == "compared"
-    assert found["champion"] == {"version": champion.version, "recommender": "ease", "policy": "none"}
+    assert found["champion"] == {
+        "version": champion.version,
+        "recommender": "ease",
+        "policy": "none",
+    }
     assert found["comparison"]["n_users"] == 40
     assert found["comparison"]["better"]  # the champion knows none of this shop's items
     json.dumps(found, allow_nan=False)

@@ -1,4 +1,5 @@
-"""Arms trained more than once, with a regularisation of their own: the stages augment, train, evaluate and decide."""
+"""Arms trained more than once, with a regularisation of their own: the stages augment, train,
+evaluate and decide."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ import pytest
 import yaml
 from test_model_stages import PARAMS, interactions, read, write_workspace
 
-from augrec.errors import ConfigError
-from augrec.files import write_json
+from augrec.core.errors import ConfigError
+from augrec.core.files import write_json
 from augrec.recommenders.base import load
 from augrec.stages import augment, decide, evaluate, train
 
@@ -52,7 +53,9 @@ def prepare(folder: Path, repetitions: int) -> None:
         pl.lit("synthetic:gan:").add(users).alias("user_id"), origin=pl.lit("gan")
     )
     made.write_parquet(sample / "interactions.parquet")
-    write_json(sample / "sample.json", {"n_users": made["user_id"].n_unique(), "n_interactions": len(made)})
+    write_json(
+        sample / "sample.json", {"n_users": made["user_id"].n_unique(), "n_interactions": len(made)}
+    )
     say(folder, repetitions)
 
 
@@ -82,7 +85,8 @@ def arms(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 def test_only_what_draws_is_trained_again(finished: Path) -> None:
     trained = {
-        pair: len(arm["repetitions"]["test"]["overall"]["values"]) for pair, arm in arms(finished).items()
+        pair: len(arm["repetitions"]["test"]["overall"]["values"])
+        for pair, arm in arms(finished).items()
     }
     assert trained == {
         (recommender, policy): 3 if recommender == "multvae" or policy == "bootstrap" else 1
@@ -96,12 +100,15 @@ def test_only_what_draws_is_trained_again(finished: Path) -> None:
 
 def test_each_repetition_redraws_the_policy_and_the_training(finished: Path) -> None:
     folder = finished / "data/augmented/bootstrap"
-    rows = [pl.read_parquet(folder / name) for name in ("interactions.parquet", "repetitions/1.parquet")]
+    rows = [
+        pl.read_parquet(folder / name) for name in ("interactions.parquet", "repetitions/1.parquet")
+    ]
     assert rows[0].height > len(interactions(1)) and not rows[0].equals(rows[1])
     assert rows[0].filter(origin="real").equals(rows[1].filter(origin="real"))
     again = finished / "models/repetitions/multvae/none"
     seeds = {
-        load(path).seed for path in (again / "1", again / "2", finished / "models/recommenders/multvae/none")
+        load(path).seed
+        for path in (again / "1", again / "2", finished / "models/recommenders/multvae/none")
     }
     assert len(seeds) == 3
 
@@ -144,7 +151,9 @@ def test_every_arm_takes_the_same_gradient_steps_however_many_rows_it_has(finish
     assert {load(path).describe()["steps"] for path in again} == {one["steps"] for one in told}
 
 
-def test_each_arm_gets_the_regularisation_that_validation_users_want_from_one_grid(finished: Path) -> None:
+def test_each_arm_gets_the_regularisation_that_validation_users_want_from_one_grid(
+    finished: Path,
+) -> None:
     for recommender, key in (("ease", "l2"), ("multvae", "beta")):
         own = PARAMS["recommenders"][recommender].get(key, 0.2)
         for policy in POLICIES:
@@ -183,7 +192,9 @@ def test_a_number_of_trainings_that_is_none_is_refused(
         augment.main("bootstrap")
 
 
-def test_a_grid_with_a_key_nobody_knows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_with_a_key_nobody_knows_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare(tmp_path, 1)
     say(tmp_path, 1, tuning={"regularisation": {"ease": {"lambda": [1.0]}}})
     monkeypatch.chdir(tmp_path)

@@ -21,9 +21,9 @@ import pytest
 import yaml
 from registry_workspace import decision_of, interactions, make_workspace
 
-from augrec import settings as settings_
+from augrec.core import settings as settings_
+from augrec.core.files import read_json, write_json
 from augrec.data.raw import canonical, write_raw
-from augrec.files import read_json, write_json
 from augrec.registry import bundle, lookup, models, promotion, tracking
 from augrec.registry.connection import MODEL, client, experiment
 from augrec.serving.app import create_app
@@ -40,7 +40,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose registry holds versions 1 to 3 of different recommenders; the first is champion."""
+    """A project whose registry holds versions 1 to 3 of different recommenders; the first is
+    champion."""
     home = tmp_path_factory.mktemp("shop")
     # a busy machine must not make an answer late, for then it would be popular items
     serving = {
@@ -50,7 +51,11 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "max_in_flight": 1000,
         "timeout_s": 60.0,
     }
-    told = {"prepare": {"positive": {"view": None}}, "validation": {"events": ["view"]}, "serving": serving}
+    told = {
+        "prepare": {"positive": {"view": None}},
+        "validation": {"events": ["view"]},
+        "serving": serving,
+    }
     (home / "params.yaml").write_text(yaml.safe_dump(told))
     (home / "dvc.yaml").write_text("stages: {}\n")
     write_raw(home / "data/raw", *canonical(interactions()), {"source": "test"})
@@ -60,14 +65,17 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, winner in enumerate(["popularity", "ease", "item_knn"], start=1):
             workspace = make_workspace(home / f"run{number}", winner=(winner, "none"), seed=number)
             tracking.log_run(workspace, f"run{number}", commit=COMMIT)
-            models.register(workspace, f"run{number}", COMMIT, decision_of(workspace), feature_service="v1")
+            models.register(
+                workspace, f"run{number}", COMMIT, decision_of(workspace), feature_service="v1"
+            )
         promotion.promote("1", reason="first", by="test", expected_champion=None)
     return home
 
 
 @pytest.fixture
 def home(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """That project as it was: version 1 is champion, the service has not been started, no bundle is damaged."""
+    """That project as it was: version 1 is champion, the service has not been started, no bundle is
+    damaged."""
     monkeypatch.setenv("AUGREC_HOME", str(registered))
     shutil.rmtree(registered / "var/serving", ignore_errors=True)
     set_alias("champion", "1")
@@ -133,7 +141,12 @@ async def test_a_swap_under_load_loses_no_request_and_mixes_no_versions(home: Pa
             told = answer.json()
             items = [one["item_id"] for one in told["items"]]
             seen.append(
-                (answer.status_code, answer.headers["x-augrec-model"], told["model"]["version"], items)
+                (
+                    answer.status_code,
+                    answer.headers["x-augrec-model"],
+                    told["model"]["version"],
+                    items,
+                )
             )
 
     async with running() as asking:
@@ -149,7 +162,9 @@ async def test_a_swap_under_load_loses_no_request_and_mixes_no_versions(home: Pa
     assert {status for status, *_ in seen} == {200}
     assert all(header == named and items == lists[named] for _, header, named, items in seen)
     changes = [
-        named for place, (_, _, named, _) in enumerate(seen) if place == 0 or seen[place - 1][2] != named
+        named
+        for place, (_, _, named, _) in enumerate(seen)
+        if place == 0 or seen[place - 1][2] != named
     ]
     assert Counter(changes).keys() == {"1", "2", "3"} and len(seen) > 50
 
@@ -165,7 +180,10 @@ async def test_a_damaged_bundle_is_kept_out_and_comes_in_when_mended(home: Path)
             assert "changed after it was registered" in await refused(asking, "2")
             answer = await asking.post("/v1/recommendations", json={"history": HISTORY, "k": 8})
             assert answer.headers["x-augrec-model"] == "1"
-            assert 'augrec_model_refused_total{alias="champion"}' in (await asking.get("/metrics")).text
+            assert (
+                'augrec_model_refused_total{alias="champion"}'
+                in (await asking.get("/metrics")).text
+            )
         finally:
             arrays.write_bytes(whole)
         told = await version_serving(asking, "2")
@@ -177,7 +195,9 @@ async def test_a_bundle_that_answers_otherwise_than_recorded_is_kept_out(home: P
     facts = read_json(path)
     async with running() as asking:
         await version_serving(asking, "1")
-        wrong = [{**one, "scores": [score + 1 for score in one["scores"]]} for one in facts["golden"]]
+        wrong = [
+            {**one, "scores": [score + 1 for score in one["scores"]]} for one in facts["golden"]
+        ]
         write_json(path, facts | {"golden": wrong})
         try:
             set_alias("champion", "3")
@@ -209,7 +229,9 @@ async def test_it_goes_on_and_starts_again_without_the_registry(home: Path) -> N
 
 def expected_offline(home: Path) -> list[str]:
     [copy] = (home / "var/serving/models").glob("1-*")
-    items, _ = bundle.open_copy(copy)[0].recommend(pl.Series([HISTORY], dtype=pl.List(pl.String)), 8)
+    items, _ = bundle.open_copy(copy)[0].recommend(
+        pl.Series([HISTORY], dtype=pl.List(pl.String)), 8
+    )
     return items[0].tolist()
 
 
@@ -228,7 +250,8 @@ async def test_a_challenger_answers_its_share_of_the_users_always_the_same(home:
             rounds = []
             for _ in range(2):
                 answers = [
-                    await asking.post("/v1/recommendations", json={"user_id": f"n{n}"}) for n in range(200)
+                    await asking.post("/v1/recommendations", json={"user_id": f"n{n}"})
+                    for n in range(200)
                 ]
                 rounds.append([answer.json()["model"]["role"] for answer in answers])
             assert rounds[0] == rounds[1]
@@ -245,7 +268,9 @@ def test_what_was_acknowledged_survives_kill_9(home: Path) -> None:
         port = probe.getsockname()[1]
     environment = {**os.environ, "AUGREC_HOME": str(home), "AUGREC_SERVING_PORT": str(port)}
     command = [sys.executable, "-c", "from augrec.cli import app; app()", "serve"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     acknowledged = 0
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as asking:
@@ -260,7 +285,9 @@ def test_what_was_acknowledged_survives_kill_9(home: Path) -> None:
                 time.sleep(0.1)
             for number in range(20):
                 event = {"event_id": f"{number}", "user_id": "kim", "item_id": f"i{number:03}"}
-                acknowledged += asking.post("/v1/events", json={"events": [event]}).json()["accepted"]
+                acknowledged += asking.post("/v1/events", json={"events": [event]}).json()[
+                    "accepted"
+                ]
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -271,4 +298,6 @@ def test_what_was_acknowledged_survives_kill_9(home: Path) -> None:
 
     told = asyncio.run(after())
     assert acknowledged == told["history_length"] == 20
-    assert [one["item_id"] for one in told["history"]][::-1] == [f"i{number:03}" for number in range(20)]
+    assert [one["item_id"] for one in told["history"]][::-1] == [
+        f"i{number:03}" for number in range(20)
+    ]

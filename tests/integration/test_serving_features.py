@@ -1,4 +1,5 @@
-"""User features while serving: read from a real Feast online store, moved on by events, written back, and missed."""
+"""User features while serving: read from a real Feast online store, moved on by events, written
+back, and missed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import polars as pl
 import pytest
 import yaml
 
-from augrec import settings as settings_
+from augrec.core import settings as settings_
 from augrec.data.columns import INTERACTIONS
 from augrec.data.raw import canonical, write_raw
 from augrec.features import store
@@ -46,7 +47,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     shutil.copytree(
-        ROOT / "feature_repo", tmp_path / "feature_repo", ignore=shutil.ignore_patterns("__pycache__")
+        ROOT / "feature_repo",
+        tmp_path / "feature_repo",
+        ignore=shutil.ignore_patterns("__pycache__"),
     )
     rows = pl.DataFrame(
         {
@@ -60,7 +63,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         },
         schema_overrides=dict(INTERACTIONS),
     )
-    items = pl.DataFrame({"item_id": [f"i{n}" for n in range(9)], "categories": [["a"]] * 8 + [["b"]]})
+    items = pl.DataFrame(
+        {"item_id": [f"i{n}" for n in range(9)], "categories": [["a"]] * 8 + [["b"]]}
+    )
     tables = canonical(rows, items)
     write_raw(tmp_path / "data/raw", *tables, {"source": "test"})
     prepared = tmp_path / "data/prepared"
@@ -83,7 +88,9 @@ async def running() -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(settings_.load())
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1"
+        ) as client,
     ):
         end = time.monotonic() + 60
         while app.state.service.features.state == "starting" or not app.state.parts.ready:

@@ -1,4 +1,5 @@
-"""The stage train_generator on two processes that train one generator together, through Lightning Fabric."""
+"""The stage train_generator on two processes that train one generator together, through Lightning
+Fabric."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_pa
     while not (cut / KEPT / "training.json").exists():
         assert stage.poll() is None, stage.communicate()[0]
         time.sleep(0.02)
-    os.killpg(stage.pid, signal.SIGKILL)  # both, while they wait for somebody to read the second row
+    os.killpg(
+        stage.pid, signal.SIGKILL
+    )  # both, while they wait for somebody to read the second row
     stage.wait()
     assert json.loads((cut / KEPT / "training.json").read_text())["step"] == 5
     (cut / "curve.jsonl").unlink()
@@ -48,4 +51,6 @@ def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_pa
     together, single = (load_file(one / "arrays.safetensors") for one in (whole / MADE, MADE))
     weights = [name for name in single if name.startswith("network.")]
     assert all(np.isfinite(together[name]).all() for name in weights)
-    assert any((together[name] != single[name]).any() for name in weights), "the other's batches count"
+    assert any((together[name] != single[name]).any() for name in weights), (
+        "the other's batches count"
+    )

@@ -1,4 +1,5 @@
-"""The stage train_generator: killed and started again, in half precision, with a generator that breaks."""
+"""The stage train_generator: killed and started again, in half precision, with a generator that
+breaks."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import yaml
 from safetensors.numpy import load_file
 from test_model_stages import interactions
 
-from augrec.errors import RefusedError
+from augrec.core.errors import RefusedError
 from augrec.stages import train_generator
 
 GAN = {"steps": 60, "batch_size": 16, "hidden": 16, "noise": 8, "log_every": 10}
@@ -33,15 +34,24 @@ def workspace(folder: Path, gan: dict[str, Any] | None = None, **hardware: Any) 
     (folder / "params.yaml").write_text(yaml.safe_dump(sections))
     rows = interactions(1, 80)
     rows.write_parquet(folder / "data/training_set/interactions.parquet")
-    rows.select("item_id").unique(maintain_order=True).write_parquet(folder / "data/prepared/items.parquet")
+    rows.select("item_id").unique(maintain_order=True).write_parquet(
+        folder / "data/prepared/items.parquet"
+    )
     return folder
 
 
 def start(folder: Path, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "augrec.stages.train_generator", "profile_gan"]
     environment = os.environ | {"AUGREC_CURVE": str(folder / "curve.jsonl")}
-    return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, **options)  # fmt: skip
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **options,
+    )
 
 
 def made(folder: Path) -> dict[str, bytes]:

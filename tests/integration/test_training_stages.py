@@ -1,4 +1,5 @@
-"""The train stage with a search, and under a policy that continues the champion, in a workspace of its own."""
+"""The train stage with a search, and under a policy that continues the champion, in a workspace of
+its own."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ import pytest
 import yaml
 from test_model_stages import PARAMS, interactions, outputs, read, write_workspace
 
-from augrec.errors import ConfigError, InputError
-from augrec.files import digest, write_json
+from augrec.core.errors import ConfigError, InputError
+from augrec.core.files import digest, write_json
 from augrec.recommenders.base import Recommender, find, load
 from augrec.stages import augment, train
 
@@ -51,7 +52,9 @@ def facts(folder: Path, recommender: str, policy: str) -> dict[str, Any]:
 
 def test_a_search_leaves_its_trials_and_the_best_config_with_the_model(workspace: Path) -> None:
     say(workspace, tuning=SEARCH)
-    (workspace / "data/training_set/cases_test.parquet").unlink()  # nothing of the test period is read
+    (
+        workspace / "data/training_set/cases_test.parquet"
+    ).unlink()  # nothing of the test period is read
     for recommender in ("ease", "multvae"):
         train.main(recommender, "none")
         folder = workspace / "models/recommenders" / recommender / "none"
@@ -68,11 +71,15 @@ def test_a_search_leaves_its_trials_and_the_best_config_with_the_model(workspace
             assert trials[key][0] == pytest.approx(getattr(own, key))
 
 
-def test_equal_training_sets_are_searched_alike_and_twice_gives_the_same_bytes(workspace: Path) -> None:
+def test_equal_training_sets_are_searched_alike_and_twice_gives_the_same_bytes(
+    workspace: Path,
+) -> None:
     say(workspace, tuning=SEARCH)
     for policy in ("bootstrap", "gan"):
         train.main("multvae", policy)
-    folders = [workspace / "models/recommenders/multvae" / policy for policy in ("bootstrap", "gan")]
+    folders = [
+        workspace / "models/recommenders/multvae" / policy for policy in ("bootstrap", "gan")
+    ]
     for name in ("trials.csv", "curve.csv", "arrays.safetensors"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     before = outputs(workspace)
@@ -84,7 +91,10 @@ def test_without_trials_there_is_no_search(workspace: Path) -> None:
     say(workspace, tuning=SEARCH | {"trials": 0})
     train.main("ease", "none")
     assert not (workspace / "models/recommenders/ease/none/trials.csv").exists()
-    assert (facts(workspace, "ease", "none")["n_trials"], facts(workspace, "ease", "none")["tuning"]) == (
+    assert (
+        facts(workspace, "ease", "none")["n_trials"],
+        facts(workspace, "ease", "none")["tuning"],
+    ) == (
         0,
         None,
     )
@@ -119,7 +129,9 @@ def champion(workspace: Path) -> dict[str, str]:
     return {"version": "3", "digest": digest(workspace / "models/champion")}
 
 
-def continue_(folder: Path, champion: dict[str, str] | None, older: float = 0.0, **sections: Any) -> None:
+def continue_(
+    folder: Path, champion: dict[str, str] | None, older: float = 0.0, **sections: Any
+) -> None:
     say(
         folder,
         policies=PARAMS["policies"] | {"fine_tune": [{"continue_champion": {"older": older}}]},
@@ -137,8 +149,13 @@ def test_a_policy_that_continues_the_champion_begins_at_its_weights(
     assert digest(workspace / "data/augmented/fine_tune/champion") == champion["digest"]
     train.main("multvae", "none")
     train.main("multvae", "fine_tune")
-    told, before = facts(workspace, "multvae", "fine_tune"), read(workspace, "models/champion/training.json")
-    assert told["start"]["reason"].startswith("continues the champion, version 3, on what users did since ")
+    told, before = (
+        facts(workspace, "multvae", "fine_tune"),
+        read(workspace, "models/champion/training.json"),
+    )
+    assert told["start"]["reason"].startswith(
+        "continues the champion, version 3, on what users did since "
+    )
     assert told["start"]["version"] == "3" and told["start"]["since"] == before["trained_until"]
     assert told["trained_until"] == LAST_ROW.isoformat() > before["trained_until"]
     assert facts(workspace, "multvae", "none")["start"] is None
@@ -158,7 +175,9 @@ def test_what_came_before_counts_as_much_as_the_policy_says(
         assert read(workspace, "data/augmented/fine_tune/policy.json")["older"] == older
         train.main("multvae", "fine_tune")
         curves.append(
-            pl.read_csv(workspace / "models/recommenders/multvae/fine_tune/curve.csv")["loss"].to_list()
+            pl.read_csv(workspace / "models/recommenders/multvae/fine_tune/curve.csv")[
+                "loss"
+            ].to_list()
         )
     assert curves[0] != curves[1] == curves[2]
 
@@ -188,8 +207,10 @@ def test_what_cannot_continue_the_champion_trains_in_full_and_says_why(
 
     continue_(workspace, champion)
     assert reason("ease") == "trained in full: the champion, version 3, is a multvae"
-    for cut, order in ((read(workspace, "models/champion/training.json")["trained_until"], "global"),
-                       ("2024-01-20T00:00:00+00:00", "user")):  # fmt: skip
+    for cut, order in (
+        (read(workspace, "models/champion/training.json")["trained_until"], "global"),
+        ("2024-01-20T00:00:00+00:00", "user"),
+    ):
         cut_time(workspace, cut, order)
         assert "may have been trained on what this run judges by" in reason()
     arrays = workspace / "models/recommenders/multvae/fine_tune/arrays.safetensors"

@@ -16,9 +16,9 @@ import polars as pl
 import pytest
 import yaml
 
+from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.data.raw import Tables, canonical
-from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.stages import validate
 from augrec.validation import expectations, limits
 from augrec.validation.suites import rules_of, snapshot_suites
@@ -38,14 +38,19 @@ def shop(n_users: int = 20, n_items: int = 15) -> Tables:
     )
     hours = pl.int_range(len(pairs), dtype=pl.Int64) * pl.duration(hours=1)
     start = pl.lit(datetime(2023, 1, 1, tzinfo=UTC), dtype=TIME)
-    return canonical(pairs.with_columns(pl.lit("view").alias("event"), (start + hours).alias("timestamp")))
+    return canonical(
+        pairs.with_columns(pl.lit("view").alias("event"), (start + hours).alias("timestamp"))
+    )
 
 
 def changed(table: pl.DataFrame, rows: list[int], **values: Any) -> pl.DataFrame:
     """The table with some rows' values replaced."""
     chosen = pl.int_range(pl.len()).is_in(rows)
     return table.with_columns(
-        pl.when(chosen).then(pl.lit(value, dtype=table.schema[name])).otherwise(pl.col(name)).alias(name)
+        pl.when(chosen)
+        .then(pl.lit(value, dtype=table.schema[name]))
+        .otherwise(pl.col(name))
+        .alias(name)
         for name, value in values.items()
     )
 
@@ -60,7 +65,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         raw.mkdir(parents=True)
         for name, table in tables._asdict().items():
             table.write_parquet(raw / f"{name}.parquet")
-        (raw / "source.json").write_text(json.dumps({"source": "test", "taken_at": TAKEN_AT.isoformat()}))
+        (raw / "source.json").write_text(
+            json.dumps({"source": "test", "taken_at": TAKEN_AT.isoformat()})
+        )
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
         monkeypatch.chdir(tmp_path)
         return tmp_path
@@ -73,7 +80,8 @@ def results(place: Path) -> dict[str, Any]:
 
 
 def refusal(place: Path) -> str:
-    """Run the stage, which must refuse: what it says. What a person wants to look at must be there."""
+    """Run the stage, which must refuse: what it says. What a person wants to look at must be
+    there."""
     with pytest.raises(RefusedError) as refused:
         validate.main()
     assert not (place / "data/validated").exists()
@@ -100,9 +108,13 @@ def test_good_data_passes_with_every_row_kept(workspace: Workspace) -> None:
     found = results(place)
     assert found["success"]
     assert found["critical_failures"] == []
-    assert {name: (t["rows"], t["good"], t["quarantined"]) for name, t in found["tables"].items()} == {
-        "interactions": (300, 300, 0), "items": (15, 15, 0), "users": (20, 20, 0),
-    }  # fmt: skip
+    assert {
+        name: (t["rows"], t["good"], t["quarantined"]) for name, t in found["tables"].items()
+    } == {
+        "interactions": (300, 300, 0),
+        "items": (15, 15, 0),
+        "users": (20, 20, 0),
+    }
     assert all(e["success"] for table in found["tables"].values() for e in table["expectations"])
     declared = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["validate"]["outs"]
     assert declared == list(OUTPUTS)
@@ -120,15 +132,20 @@ def test_bad_rows_are_quarantined_with_the_reason_and_none_is_lost(workspace: Wo
     bad = pl.read_parquet(place / "data/quarantine/interactions.parquet")
     good = pl.read_parquet(place / "data/validated/interactions.parquet")
     assert bad["reason"].to_list() == [
-        "user_id is missing", "user_id is missing", "item_id is empty", "timestamp is in the future",
+        "user_id is missing",
+        "user_id is missing",
+        "item_id is empty",
+        "timestamp is in the future",
         "row is an exact copy of an earlier one",
-    ]  # fmt: skip
+    ]
     together = pl.concat([good, bad.drop("reason")]).sort(pl.all())
     assert together.equals(rows.sort(pl.all()))
     counts = json.loads((place / "data/quarantine/counts.json").read_text())
     assert counts["interactions"]["user_id is missing"] == 2
     assert (
-        sum(counts["interactions"].values()) == results(place)["tables"]["interactions"]["quarantined"] == 5
+        sum(counts["interactions"].values())
+        == results(place)["tables"]["interactions"]["quarantined"]
+        == 5
     )
 
 
@@ -136,12 +153,30 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
     tables = shop()
     rows = changed(tables.interactions, [0, 1], user_id=None)
     faults: list[dict[str, Any]] = [
-        {"user_id": ""}, {"user_id": " \t"}, {"user_id": "NaN"}, {"item_id": "None"}, {"item_id": "<na>"},
-        {"item_id": None}, {"event": None}, {"event": "stare"}, {"event": ""}, {"value": -0.5}, {"value": 0.1},
-        {"value": 0.3}, {"value": 1e30}, {"timestamp": None}, {"timestamp": datetime(1969, 1, 1, tzinfo=UTC)},
-        {"timestamp": TAKEN_AT}, {"timestamp": TAKEN_AT + timedelta(microseconds=1)}, {"origin": None},
-        {"origin": "profile_gan"}, {"weight": None}, {"weight": 0.0}, {"weight": -1.0}, {"weight": 1e7},
-    ]  # fmt: skip
+        {"user_id": ""},
+        {"user_id": " \t"},
+        {"user_id": "NaN"},
+        {"item_id": "None"},
+        {"item_id": "<na>"},
+        {"item_id": None},
+        {"event": None},
+        {"event": "stare"},
+        {"event": ""},
+        {"value": -0.5},
+        {"value": 0.1},
+        {"value": 0.3},
+        {"value": 1e30},
+        {"timestamp": None},
+        {"timestamp": datetime(1969, 1, 1, tzinfo=UTC)},
+        {"timestamp": TAKEN_AT},
+        {"timestamp": TAKEN_AT + timedelta(microseconds=1)},
+        {"origin": None},
+        {"origin": "profile_gan"},
+        {"weight": None},
+        {"weight": 0.0},
+        {"weight": -1.0},
+        {"weight": 1e7},
+    ]
     for position, fault in enumerate(faults):
         rows = changed(rows, [10 + position], **fault)
     far = pl.concat([rows.slice(50, 1)] * 2).with_columns(
@@ -151,7 +186,9 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
     prices = pl.Series("price", [-1.0, 0.0, 1e12] + [None] * 12, dtype=pl.Float64)
     nameless = changed(changed(tables.items.head(2), [0], item_id=None), [1], item_id="")
     items = pl.concat([tables.items.with_columns(prices), tables.items.head(2), nameless])
-    users = pl.concat([tables.users, tables.users.head(1), pl.DataFrame({"user_id": [None, None, "null"]})])
+    users = pl.concat(
+        [tables.users, tables.users.head(1), pl.DataFrame({"user_id": [None, None, "null"]})]
+    )
     allowed, window = limits.read(
         PARAMS | {"validation": PARAMS["validation"] | {"value": {"min": 0.1, "max": 1e6}}}
     )
@@ -195,7 +232,9 @@ def test_too_many_bad_rows_are_refused(workspace: Workspace) -> None:
 
 def test_bad_rows_up_to_the_limit_are_tolerated(workspace: Workspace) -> None:
     tables = shop()
-    workspace(tables._replace(interactions=changed(tables.interactions, list(range(15)), user_id=None)))
+    workspace(
+        tables._replace(interactions=changed(tables.interactions, list(range(15)), user_id=None))
+    )
     validate.main()
 
 
@@ -225,7 +264,12 @@ def test_rows_outside_the_window_are_counted_and_not_quarantined(workspace: Work
         datetime(2023, 1, 11, 23, tzinfo=UTC),
     )
     found = results(place)["tables"]["interactions"]
-    assert (found["rows"], found["good"], found["quarantined"], found["out_of_window"]) == (300, 240, 0, 60)
+    assert (found["rows"], found["good"], found["quarantined"], found["out_of_window"]) == (
+        300,
+        240,
+        0,
+        60,
+    )
     assert pl.read_parquet(place / "data/quarantine/interactions.parquet").is_empty()
 
 

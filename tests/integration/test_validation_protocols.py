@@ -1,4 +1,5 @@
-"""What must hold of the splits under each protocol, with Great Expectations itself; its own leaks are planted in each."""
+"""What must hold of the splits under each protocol, with Great Expectations itself; its own leaks
+are planted in each."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from augrec.core.errors import RefusedError
 from augrec.data.config import SplitConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import split
-from augrec.errors import RefusedError
 from augrec.stages import prepare
 from augrec.validation import splits
 
@@ -36,7 +37,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows = rows.sort(["user_id", "timestamp", "item_id"])
     folders = {name: root / name / "prepared" for name in SETTINGS}
     for name, settings in SETTINGS.items():
-        prepare.write_prepared(folders[name], tables, rows, rows, split(rows, SplitConfig(**settings), 1))
+        prepare.write_prepared(
+            folders[name], tables, rows, rows, split(rows, SplitConfig(**settings), 1)
+        )
     return folders
 
 
@@ -56,7 +59,9 @@ def refusal(
     prepared.mkdir()
     for file in good[name].iterdir():
         (prepared / file.name).write_bytes(file.read_bytes())
-    change(pl.read_parquet(prepared / f"{table}.parquet")).write_parquet(prepared / f"{table}.parquet")
+    change(pl.read_parquet(prepared / f"{table}.parquet")).write_parquet(
+        prepared / f"{table}.parquet"
+    )
     with pytest.raises(RefusedError) as refused:
         check(prepared, name, tmp_path / "report")
     return str(refused.value)
@@ -93,9 +98,9 @@ def test_a_training_row_later_than_the_users_last_item_is_refused(
     good: dict[str, Path], tmp_path: Path
 ) -> None:
     user = read(good, "leave_last_out", "cases_test")["user_id"][0]
-    late = pl.col("timestamp") + pl.when(pl.col("user_id") == user).then(timedelta(days=4000)).otherwise(
-        timedelta()
-    )
+    late = pl.col("timestamp") + pl.when(pl.col("user_id") == user).then(
+        timedelta(days=4000)
+    ).otherwise(timedelta())
     message = refusal(good, tmp_path, "leave_last_out", "train", lambda t: t.with_columns(late))
     assert "no training row of the user is from after the moment" in message
 
@@ -113,7 +118,9 @@ def test_a_history_that_holds_what_came_later_is_refused_where_users_have_an_ord
     assert "cases_test: histories hold nothing from after the moment" in message
 
 
-def test_a_test_target_that_validation_could_see_is_refused(good: dict[str, Path], tmp_path: Path) -> None:
+def test_a_test_target_that_validation_could_see_is_refused(
+    good: dict[str, Path], tmp_path: Path
+) -> None:
     seen = read(good, "random", "cases_test").select("user_id", seen=pl.col("targets").list.head(1))
 
     def plant(cases: pl.DataFrame) -> pl.DataFrame:
@@ -124,13 +131,17 @@ def test_a_test_target_that_validation_could_see_is_refused(good: dict[str, Path
     assert "no target is in a validation case of the user" in message
 
 
-def test_a_training_row_of_a_held_out_user_is_refused(good: dict[str, Path], tmp_path: Path) -> None:
+def test_a_training_row_of_a_held_out_user_is_refused(
+    good: dict[str, Path], tmp_path: Path
+) -> None:
     leak = rows_of_targets(good, "k_fold", "valid").head(1)
     message = refusal(good, tmp_path, "k_fold", "train", lambda t: pl.concat([t, leak]))
     assert "no row of a held-out user" in message
 
 
-def test_held_out_users_where_nobody_is_held_out_are_refused(good: dict[str, Path], tmp_path: Path) -> None:
+def test_held_out_users_where_nobody_is_held_out_are_refused(
+    good: dict[str, Path], tmp_path: Path
+) -> None:
     user = pl.DataFrame({"user_id": ["stranger"], "role": ["test"]})
     message = refusal(good, tmp_path, "leave_last_out", "held_out", lambda t: pl.concat([t, user]))
     assert "nobody is held out" in message

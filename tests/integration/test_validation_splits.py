@@ -1,4 +1,5 @@
-"""The check of the prepared splits, with Great Expectations itself: every leak we can think of is planted."""
+"""The check of the prepared splits, with Great Expectations itself: every leak we can think of is
+planted."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ import polars as pl
 import pytest
 import yaml
 
+from augrec.core.errors import InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import SplitConfig, split
-from augrec.errors import InputError, RefusedError
 from augrec.stages import prepare
 from augrec.validation import splits
 
@@ -26,7 +27,10 @@ def changed(table: pl.DataFrame, rows: list[int], **values: Any) -> pl.DataFrame
     """The table with some rows' values replaced."""
     chosen = pl.int_range(pl.len()).is_in(rows)
     return table.with_columns(
-        pl.when(chosen).then(pl.lit(value, dtype=table.schema[name])).otherwise(pl.col(name)).alias(name)
+        pl.when(chosen)
+        .then(pl.lit(value, dtype=table.schema[name]))
+        .otherwise(pl.col(name))
+        .alias(name)
         for name, value in values.items()
     )
 
@@ -68,7 +72,9 @@ def split_refusal(prepared: Path) -> str:
 def test_good_splits_pass_and_give_the_same_bytes_twice(good_splits: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         splits.check(good_splits, PARAMS, tmp_path / name)
-    one, two = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    one, two = (
+        {f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("one", "two")
+    )
     assert one == two
     found = json.loads(one["results.json"])
     assert found["success"]
@@ -76,7 +82,9 @@ def test_good_splits_pass_and_give_the_same_bytes_twice(good_splits: Path, tmp_p
 
 
 def test_a_training_row_from_the_future_is_refused(prepared: Path) -> None:
-    valid_from = datetime.fromisoformat(json.loads((prepared / "split.json").read_text())["valid_from"])
+    valid_from = datetime.fromisoformat(
+        json.loads((prepared / "split.json").read_text())["valid_from"]
+    )
     rewrite(prepared, "train", lambda t: changed(t, [0], timestamp=valid_from))
     assert "no row from the future" in split_refusal(prepared)
 
@@ -113,14 +121,18 @@ def test_a_history_that_knows_the_future_is_refused(prepared: Path) -> None:
 
 
 def test_targets_that_are_in_the_history_are_refused(prepared: Path) -> None:
-    rewrite(prepared, "cases_test", lambda t: t.with_columns(pl.col("targets").list.concat("history")))
+    rewrite(
+        prepared, "cases_test", lambda t: t.with_columns(pl.col("targets").list.concat("history"))
+    )
     message = split_refusal(prepared)
     assert "cases_test: no target is in the history" in message
     assert "cases_test: targets were met after the moment" in message
 
 
 def test_validation_moments_in_the_test_period_are_refused(prepared: Path) -> None:
-    test_from = datetime.fromisoformat(json.loads((prepared / "split.json").read_text())["test_from"])
+    test_from = datetime.fromisoformat(
+        json.loads((prepared / "split.json").read_text())["test_from"]
+    )
     rewrite(prepared, "cases_valid", lambda t: changed(t, [0], moment=test_from))
     assert "cases_valid: moments lie in the valid period" in split_refusal(prepared)
 
@@ -134,7 +146,9 @@ def test_validation_targets_from_the_test_period_are_refused(prepared: Path) -> 
         pl.lit(start, dtype=TIME).alias("moment"), pl.lit([], pl.List(pl.String)).alias("history")
     )
     rewrite(prepared, "cases_valid", lambda t: pl.concat([t, moved]).unique(["user_id", "slice"]))
-    assert "cases_valid: targets were met after the moment and inside the period" in split_refusal(prepared)
+    assert "cases_valid: targets were met after the moment and inside the period" in split_refusal(
+        prepared
+    )
 
 
 def test_a_user_with_two_roles_is_refused(prepared: Path) -> None:

@@ -1,4 +1,5 @@
-"""Workspaces, stages and publishing, with real git and real DVC on a pipeline of three tiny stages."""
+"""Workspaces, stages and publishing, with real git and real DVC on a pipeline of three tiny
+stages."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from pathlib import Path
 import pytest
 import zc.lockfile
 
-from augrec.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
-from augrec.settings import Settings
+from augrec.core.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
+from augrec.core.settings import Settings
 from augrec.versioning import git, lineage, prune, publish, rebuild, resume, stages, workspace
 
 PIPELINE = """
@@ -42,7 +43,7 @@ STAGE = """
 import os, shutil, sys, time
 from pathlib import Path
 
-from augrec.errors import RefusedError
+from augrec.core.errors import RefusedError
 from augrec.stages.runner import read_params, run, tell_curve
 
 
@@ -71,7 +72,8 @@ if __name__ == "__main__":
 def project(tmp_path: Path) -> Settings:
     home = tmp_path / "project"
     package = home / "src" / "augrec"
-    # the workspace's own src is what its stages import: the runner they need, and the stage of this test
+    # the workspace's own src is what its stages import: the runner they need, and the stage of this
+    # test
     source = Path(__file__).parents[2] / "src" / "augrec"
     (package / "stages").mkdir(parents=True)
     for name in ("__init__.py", "errors.py", "files.py", "stages/__init__.py", "stages/runner.py"):
@@ -80,10 +82,14 @@ def project(tmp_path: Path) -> Settings:
     (home / "dvc.yaml").write_text(PIPELINE)
     (home / "params.yaml").write_text(PARAMS)
     (home / ".dvcignore").write_text("__pycache__\nstarted\nruns\n")
-    (home / ".gitignore").write_text("/data/*\n!/data/raw.dvc\n/var/\n__pycache__/\nstarted\nruns\n")
+    (home / ".gitignore").write_text(
+        "/data/*\n!/data/raw.dvc\n/var/\n__pycache__/\nstarted\nruns\n"
+    )
     git.git(home, "init", "--quiet")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=home, check=True)
-    (home / ".dvc" / "config").write_text("[core]\n    remote = local\n['remote \"local\"']\n    url = x\n")
+    (home / ".dvc" / "config").write_text(
+        "[core]\n    remote = local\n['remote \"local\"']\n    url = x\n"
+    )
     git.git(home, "-c", "user.name=t", "-c", "user.email=t@t", "add", ".")
     git.git(home, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "-m", "start")
     write_raw(home, "a b")
@@ -96,7 +102,9 @@ def write_raw(home: Path, words: str) -> None:
     (home / "data" / "raw" / "interactions.parquet").write_text(words)
 
 
-def start(project: Settings, run_id: str, overrides: dict[str, object] | None = None) -> workspace.Workspace:
+def start(
+    project: Settings, run_id: str, overrides: dict[str, object] | None = None
+) -> workspace.Workspace:
     return resume.resume(project, workspace.create(project, run_id, overrides or {}))
 
 
@@ -109,7 +117,9 @@ def test_a_second_run_with_nothing_changed_restores_every_stage(project: Setting
     second = run_all(start(project, "second"))
     assert first == {"validate": "ran", "synthesize@one": "ran", "synthesize@two": "ran"}
     assert second == dict.fromkeys(first, "restored")
-    assert (project.runs / "second" / "data/synthetic/two/interactions.parquet").read_text() == "a b"
+    assert (
+        project.runs / "second" / "data/synthetic/two/interactions.parquet"
+    ).read_text() == "a b"
 
 
 def test_whoever_starts_a_stage_sees_its_training_curve_unless_the_stage_is_restored(
@@ -145,7 +155,9 @@ def test_a_run_begins_where_the_latest_published_one_ended(project: Settings) ->
     assert run_all(other)["synthesize@one"] == "ran"
 
 
-def test_pruning_leaves_reports_the_latest_runs_and_whatever_is_not_published(project: Settings) -> None:
+def test_pruning_leaves_reports_the_latest_runs_and_whatever_is_not_published(
+    project: Settings,
+) -> None:
     for name in ("first", "second", "third"):
         run = start(project, name)
         run_all(run)
@@ -157,15 +169,23 @@ def test_pruning_leaves_reports_the_latest_runs_and_whatever_is_not_published(pr
     freed = prune.prune(project, keep=1)
     assert list(freed) == ["first", "second"] and freed["first"] >= 10_000
     for name in freed:
-        assert [path.name for path in (project.runs / name).rglob("*")] == ["reports", "report.html"]
+        assert [path.name for path in (project.runs / name).rglob("*")] == [
+            "reports",
+            "report.html",
+        ]
         with pytest.raises(InputError, match="no workspace"):
             workspace.open_(project, name)
     for name in ("third", "failed"):
         assert stages.unfinished(project.runs / name) == []
     assert prune.prune(project, keep=1) == {}
     assert sorted(path.name for path in project.runs.glob("*")) == [
-        "failed", "failed.json", "first", "second", "third", "third.json",
-    ]  # fmt: skip
+        "failed",
+        "failed.json",
+        "first",
+        "second",
+        "third",
+        "third.json",
+    ]
     assert str(project.runs / "first") not in git.git(project.home, "worktree", "list")
     # what was published is still there to begin the next run with
     assert start(project, "next").restored == ["validate", "synthesize@one", "synthesize@two"]
@@ -232,7 +252,10 @@ def test_a_killed_stage_is_transient_and_can_run_again(project: Settings) -> Non
 def test_a_stage_ends_when_whoever_started_it_is_gone(project: Settings) -> None:
     write_raw(project.home, "slow")
     run = start(project, "orphan")
-    call = f"from pathlib import Path; from augrec.versioning import stages; stages.run_stage(Path({str(run.path)!r}), 'validate')"
+    call = (
+        "from pathlib import Path; from augrec.versioning import stages; "
+        f"stages.run_stage(Path({str(run.path)!r}), 'validate')"
+    )
     parent = subprocess.Popen([sys.executable, "-c", call])
     started = run.path / "started"
     while not started.exists() or not started.read_text():
@@ -268,11 +291,16 @@ def test_two_runs_at_once_do_not_meet(project: Settings) -> None:
     two = start(project, "two", {"run.generators": ["two"]})
     threads = [
         subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=run.path,
-            env={**os.environ, "PYTHONPATH": str(run.path / "src"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            [sys.executable, "-m", "dvc", "repro", "--quiet"],
+            cwd=run.path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(run.path / "src"),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
         )
         for run in (one, two)
-    ]  # fmt: skip
+    ]
     assert [thread.wait() for thread in threads] == [0, 0]
     assert (one.path / "data/synthetic/one/interactions.parquet").read_text() == "a b"
     assert (two.path / "data/synthetic/two/interactions.parquet").read_text() == "c d"
@@ -325,7 +353,11 @@ def test_every_synthetic_dataset_is_listed_with_what_made_it(project: Settings) 
         run_all(run)
         publish.publish(project, run)
     [dataset] = lineage.synthetic_datasets(project)
-    assert (dataset.generator, dataset.first_run, dataset.runs) == ("two", "first", ["first", "second"])
+    assert (dataset.generator, dataset.first_run, dataset.runs) == (
+        "two",
+        "first",
+        ["first", "second"],
+    )
 
 
 def test_a_run_is_rebuilt_from_its_commit_alone(project: Settings) -> None:
@@ -335,6 +367,8 @@ def test_a_run_is_rebuilt_from_its_commit_alone(project: Settings) -> None:
     workspace.remove(project, run.path)
     write_raw(project.home, "other data by now")
     seen: list[str] = []
-    built = rebuild.rebuild(project, commit, progress=lambda stage, number, total: seen.append(stage))
+    built = rebuild.rebuild(
+        project, commit, progress=lambda stage, number, total: seen.append(stage)
+    )
     assert built.differing == [] and built.outputs == 3 and seen[0] == "validate"
     assert (built.path / "data/synthetic/one/interactions.parquet").read_text() == "a b"

@@ -1,4 +1,5 @@
-"""How recommenders behave: what must not change the answer, what must move it which way, and the least they must do."""
+"""How recommenders behave: what must not change the answer, what must move it which way, and the
+least they must do."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.errors import RefusedError
 from augrec.data.columns import TIME
-from augrec.errors import RefusedError
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders.base import Recommender, find
 
@@ -21,7 +22,8 @@ QUICK = {
 
 
 def people(n_users: int, seed: int) -> list[list[str]]:
-    """Users who like one quarter of the catalogue far more than the rest; some items are popular with all."""
+    """Users who like one quarter of the catalogue far more than the rest; some items are popular
+    with all."""
     random = np.random.default_rng(seed)
     likes = np.tile(0.5 / np.arange(1, N_ITEMS + 1) ** 0.7, (n_users, 1))
     likes[np.arange(N_ITEMS) % N_TASTES == random.integers(0, N_TASTES, n_users)[:, None]] += 0.4
@@ -57,7 +59,9 @@ def histories(*lists: list[str]) -> pl.Series:
 
 @pytest.fixture(scope="module", params=PERSONAL)
 def personal(request: pytest.FixtureRequest) -> Recommender:
-    return find(request.param)(QUICK.get(request.param), seed=3).fit(training(), cases=cases(seed=2))
+    return find(request.param)(QUICK.get(request.param), seed=3).fit(
+        training(), cases=cases(seed=2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,8 @@ def test_the_names_of_users_change_nothing_for_a_model_in_closed_form():
     rows = training()
     renamed = rows.with_columns(pl.col("user_id").str.reverse())
     first, second = (
-        find("ease")().fit(table).recommend(histories(["i00", "i04"]), 10)[1] for table in (rows, renamed)
+        find("ease")().fit(table).recommend(histories(["i00", "i04"]), 10)[1]
+        for table in (rows, renamed)
     )
     np.testing.assert_allclose(first, second, rtol=1e-5)
 
@@ -90,7 +95,9 @@ def test_liking_an_item_lifts_the_items_of_its_taste(personal):
 
     def places(history: list[str]) -> float:
         ranked = personal.recommend(histories(history), N_ITEMS)[0][0].tolist()
-        return float(np.mean([ranked.index(f"i{item:02}") for item in range(30, N_ITEMS, N_TASTES)]))
+        return float(
+            np.mean([ranked.index(f"i{item:02}") for item in range(30, N_ITEMS, N_TASTES)])
+        )
 
     assert places(["i01", "i05", "i02", "i06"]) < places(["i01", "i05"])
 
@@ -124,18 +131,21 @@ def test_ease_without_weights_is_the_published_closed_form():
     rows = training(60)
     fitted = find("ease")({"l2": 5.0, "popularity_blend": 0.0}).fit(rows)
     x = np.zeros((60, len(fitted.items)))
-    x[rows["user_id"].str.slice(1).cast(pl.Int64).to_numpy(), fitted.items.encode(rows["item_id"])] = 1
+    x[
+        rows["user_id"].str.slice(1).cast(pl.Int64).to_numpy(), fitted.items.encode(rows["item_id"])
+    ] = 1
     inverse = np.linalg.inv(x.T @ x + 5.0 * np.eye(x.shape[1]))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
     _, scores = fitted.recommend(histories(["i00", "i01"]), len(fitted.items), exclude_seen=False)
-    assert np.sort(expected[fitted.items.encode(pl.Series(["i00", "i01"]))].sum(0))[::-1] == pytest.approx(
-        scores[0], abs=1e-5
-    )
+    assert np.sort(expected[fitted.items.encode(pl.Series(["i00", "i01"]))].sum(0))[
+        ::-1
+    ] == pytest.approx(scores[0], abs=1e-5)
 
 
 def test_ease_with_unobserved_targets_minimises_its_loss():
-    """No small step away from the weights, the diagonal kept at zero, makes the stated loss smaller."""
+    """No small step away from the weights, the diagonal kept at zero, makes the stated loss
+    smaller."""
     random = np.random.default_rng(0)
     x = (random.random((40, 8)) < 0.4).astype(float)
     y = np.maximum(x, random.random((40, 8)) < 0.2)
@@ -160,7 +170,9 @@ def test_ease_with_unobserved_targets_minimises_its_loss():
 
 
 def test_ease_in_single_precision_ranks_as_in_double():
-    double, single = (find("ease")({"dtype": kind}).fit(training()) for kind in ("float64", "float32"))
+    double, single = (
+        find("ease")({"dtype": kind}).fit(training()) for kind in ("float64", "float32")
+    )
     np.testing.assert_allclose(
         double.recommend(histories(["i00", "i04"]), 10)[1],
         single.recommend(histories(["i00", "i04"]), 10)[1],

@@ -1,4 +1,5 @@
-"""A small shop with a model on disk, as the service finds it after a restart; the registry is out of reach."""
+"""A small shop with a model on disk, as the service finds it after a restart; the registry is out
+of reach."""
 
 from __future__ import annotations
 
@@ -15,15 +16,15 @@ import numpy as np
 import polars as pl
 import yaml
 
+from augrec.core.files import write_json, write_parquet
+from augrec.core.settings import Settings
 from augrec.data.columns import TIME
 from augrec.data.raw import canonical, write_raw
-from augrec.files import write_json, write_parquet
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import bundle
 from augrec.serving.app import create_app
 from augrec.serving.security import ApiKeys
-from augrec.settings import Settings
 
 N_USERS, N_ITEMS = 40, 20
 NOWHERE = "http://127.0.0.1:9"
@@ -52,7 +53,9 @@ def items() -> pl.DataFrame:
         {
             "item_id": ids,
             "title": [f"Thing {item[1:]}" for item in ids],
-            "categories": [["even"] if int(item[1:]) % 2 == 0 else ["odd", "strange"] for item in ids[:-1]]
+            "categories": [
+                ["even"] if int(item[1:]) % 2 == 0 else ["odd", "strange"] for item in ids[:-1]
+            ]
             + [["new"]],
             "price": [float(item[1:]) for item in ids],
         }
@@ -67,7 +70,9 @@ def make_project(
     params = {"prepare": PREPARE, "validation": {"events": EVENTS}, "serving": told}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    users = pl.DataFrame({"user_id": [f"u{n:02}" for n in range(N_USERS)], "age": list(range(N_USERS))})
+    users = pl.DataFrame(
+        {"user_id": [f"u{n:02}" for n in range(N_USERS)], "age": list(range(N_USERS))}
+    )
     write_raw(folder / "data/raw", *canonical(interactions(), items(), users), {"source": "test"})
     settings = Settings(
         folder, folder / "var", "127.0.0.1", 9, 9, NOWHERE, str(folder / "var/feast/online.db")
@@ -78,21 +83,28 @@ def make_project(
 
 
 def fitted(name: str = "ease", seed: int = 0) -> Recommender:
-    """A recommender of the shop's interactions; EASE little held back, so that tastes show in so small a shop."""
+    """A recommender of the shop's interactions; EASE little held back, so that tastes show in so
+    small a shop."""
     config = {"l2": 2.0, "popularity_blend": 0.01} if name == "ease" else {}
     return base.find(name)(config, seed=3).fit(interactions(seed), items=items())
 
 
-def put_copy(settings: Settings, alias: str, version: str, model: str | Recommender, seed: int = 0) -> Path:
+def put_copy(
+    settings: Settings, alias: str, version: str, model: str | Recommender, seed: int = 0
+) -> Path:
     """A checked copy of a version, as the service keeps it, remembered under an alias."""
     recommender = fitted(model, seed) if isinstance(model, str) else model
     draft = settings.var / "serving/draft"
     recommender.save(draft / "artifacts/model")
     digest = bundle.digest(draft / "artifacts/model")
-    write_parquet(draft / "artifacts/items.parquet", items().select("item_id", "title", "categories"))
+    write_parquet(
+        draft / "artifacts/items.parquet", items().select("item_id", "title", "categories")
+    )
     facts = {
         "digest": digest,
-        "items_digest": hashlib.sha256((draft / "artifacts/items.parquet").read_bytes()).hexdigest(),
+        "items_digest": hashlib.sha256(
+            (draft / "artifacts/items.parquet").read_bytes()
+        ).hexdigest(),
         "golden": bundle.golden_answers(recommender),
     }
     write_json(draft / "artifacts/bundle.json", facts)
@@ -101,18 +113,28 @@ def put_copy(settings: Settings, alias: str, version: str, model: str | Recommen
     draft.replace(target)
     path = settings.var / "serving/current.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
-    kept[alias] = {"version": version, "digest": digest, "policy": "none", "run_id": "r", "commit": "c"}
+    kept[alias] = {
+        "version": version,
+        "digest": digest,
+        "policy": "none",
+        "run_id": "r",
+        "commit": "c",
+    }
     write_json(path, kept)
     return target
 
 
 @asynccontextmanager
-async def running(settings: Settings, keys: ApiKeys | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def running(
+    settings: Settings, keys: ApiKeys | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """The real application over ASGI; `client.app` is the application itself."""
     app = create_app(settings, keys)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1"
+        ) as client,
     ):
         while not app.state.parts.follower.ready:
             await asyncio.sleep(0.01)

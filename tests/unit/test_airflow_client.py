@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from augrec import settings
-from augrec.errors import TransientError
+from augrec.core import settings
+from augrec.core.errors import TransientError
 from augrec.orchestration import client
 from augrec.orchestration.client import Airflow
 
 
 class Locked(BaseHTTPRequestHandler):
-    """Answers as Airflow does where SQLite's lock ran out: 500 for the first `failures` runs asked for."""
+    """Answers as Airflow does where SQLite's lock ran out: 500 for the first `failures` runs asked
+    for."""
 
     failures = 0
     asked: list[dict[str, Any]]
@@ -62,7 +63,9 @@ def airflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow
 def test_a_run_that_failed_to_start_is_asked_for_again_by_the_same_name(airflow, monkeypatch):
     monkeypatch.setattr(Locked, "failures", 2)
     started = airflow.trigger("retrain", {"seed": 2})
-    assert [one["dag_run_id"] for one in Locked.asked] == [started] * 3 and started.startswith("manual__")
+    assert [one["dag_run_id"] for one in Locked.asked] == [started] * 3 and started.startswith(
+        "manual__"
+    )
 
 
 def test_an_error_that_lasts_is_told(airflow, monkeypatch):

@@ -10,9 +10,9 @@ import pytest
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
 from augrec.audit.limits import weigh
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError, InputError
-from augrec.generators._popularity import draw_distinct
+from augrec.data.popularity_sampling import draw_distinct
 
 LIMITS = {
     "min_item_coverage": 0.3,
@@ -25,15 +25,24 @@ VALID_FROM, TEST_FROM = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, t
 N_ITEMS, N_TASTES = 120, 4
 
 
-def table(profiles: list[np.ndarray], prefix: str, origin: str = "real", event: str = "view") -> pl.DataFrame:
+def table(
+    profiles: list[np.ndarray], prefix: str, origin: str = "real", event: str = "view"
+) -> pl.DataFrame:
     """Canonical interactions before validation begins."""
     rows = [
-        (f"{prefix}{user:04}", f"i{item:03}") for user, profile in enumerate(profiles) for item in profile
+        (f"{prefix}{user:04}", f"i{item:03}")
+        for user, profile in enumerate(profiles)
+        for item in profile
     ]
-    frame = pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String}, orient="row").with_columns(
-        event=pl.lit(event), value=pl.lit(None), timestamp=pl.lit(VALID_FROM - timedelta(days=9)),
-        origin=pl.lit(origin), weight=pl.lit(1.0),
-    )  # fmt: skip
+    frame = pl.DataFrame(
+        rows, schema={"user_id": pl.String, "item_id": pl.String}, orient="row"
+    ).with_columns(
+        event=pl.lit(event),
+        value=pl.lit(None),
+        timestamp=pl.lit(VALID_FROM - timedelta(days=9)),
+        origin=pl.lit(origin),
+        weight=pl.lit(1.0),
+    )
     return frame.select(list(INTERACTIONS)).cast(dict(INTERACTIONS))
 
 
@@ -44,26 +53,42 @@ def people(n: int, seed: int) -> list[np.ndarray]:
     for _ in range(n):
         liked = items % N_TASTES == rng.integers(N_TASTES)
         chances = np.where(liked, 12.0, 1.0) / (10 + items)
-        profiles.append(rng.choice(N_ITEMS, rng.integers(5, 25), replace=False, p=chances / chances.sum()))
+        profiles.append(
+            rng.choice(N_ITEMS, rng.integers(5, 25), replace=False, p=chances / chances.sum())
+        )
     return profiles
 
 
 MEMBERS, OTHERS, TESTED = people(160, 1), people(90, 2), people(40, 3)
 
 
-def evidence(tested: list[np.ndarray] = TESTED, others: list[np.ndarray] = OTHERS, **changes) -> Evidence:
+def evidence(
+    tested: list[np.ndarray] = TESTED, others: list[np.ndarray] = OTHERS, **changes
+) -> Evidence:
     training, valid, test = table(MEMBERS, "m"), table(others, "v"), table(tested, "t")
     held_out = pl.DataFrame(
-        {"user_id": valid["user_id"].unique().to_list() + test["user_id"].unique().to_list(),
-         "role": ["valid"] * valid["user_id"].n_unique() + ["test"] * test["user_id"].n_unique()},
+        {
+            "user_id": valid["user_id"].unique().to_list() + test["user_id"].unique().to_list(),
+            "role": ["valid"] * valid["user_id"].n_unique() + ["test"] * test["user_id"].n_unique(),
+        },
         schema={"user_id": pl.String, "role": pl.String},
-    )  # fmt: skip
-    parts = {"training": training, "interactions": pl.concat([training, valid, test]), "held_out": held_out,
-             "valid_from": VALID_FROM, "test_from": TEST_FROM}  # fmt: skip
+    )
+    parts = {
+        "training": training,
+        "interactions": pl.concat([training, valid, test]),
+        "held_out": held_out,
+        "valid_from": VALID_FROM,
+        "test_from": TEST_FROM,
+    }
     return Evidence(**{**parts, **changes})
 
 
-def audit(profiles: list[np.ndarray], config: AuditConfig = CONFIG, given: Evidence | None = None, **options):
+def audit(
+    profiles: list[np.ndarray],
+    config: AuditConfig = CONFIG,
+    given: Evidence | None = None,
+    **options,
+):
     sample = table(profiles, "synthetic:fake:", "fake", **options)
     return judge(sample, given or evidence(), config, generator="fake", seed=4)
 
@@ -79,10 +104,14 @@ def independent() -> list[np.ndarray]:
 def blurred(share: float) -> list[np.ndarray]:
     """Members, with a share of each profile replaced by items drawn at random."""
     rng = np.random.default_rng(9)
-    kept = [rng.permutation(profile)[: max(1, round(len(profile) * (1 - share)))] for profile in MEMBERS]
+    kept = [
+        rng.permutation(profile)[: max(1, round(len(profile) * (1 - share)))] for profile in MEMBERS
+    ]
     known = np.unique(np.concatenate(MEMBERS))
     return [
-        np.concatenate([part, rng.choice(np.setdiff1d(known, part), len(profile) - len(part), replace=False)])
+        np.concatenate(
+            [part, rng.choice(np.setdiff1d(known, part), len(profile) - len(part), replace=False)]
+        )
         for part, profile in zip(kept, MEMBERS, strict=True)
     ]
 
@@ -133,7 +162,9 @@ def test_without_cuts_in_time_a_memoriser_is_told_by_everything_people_did():
 
 def test_where_nobody_is_held_out_no_sample_passes():
     nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
-    verdict, _ = audit(people(160, 11), given=evidence(valid_from=None, test_from=None, held_out=nobody))
+    verdict, _ = audit(
+        people(160, 11), given=evidence(valid_from=None, test_from=None, held_out=nobody)
+    )
     assert verdict["privacy"]["attack_auc"] is None
     assert "max_attack_auc" in verdict["failed_limits"]
     assert "held_out_users" in verdict["advice"]
@@ -193,7 +224,9 @@ def test_attributes_that_come_with_a_sample_are_asked_whether_they_are_those_of_
     colours = ["red", "green", "blue", "grey"]
     everybody = [f"{kind}{at:04}" for kind, n in (("m", 160), ("v", 90)) for at in range(n)]
     rng = np.random.default_rng(3)
-    users = pl.DataFrame({"user_id": everybody, "colour": rng.choice(colours, len(everybody)).tolist()})
+    users = pl.DataFrame(
+        {"user_id": everybody, "colour": rng.choice(colours, len(everybody)).tolist()}
+    )
     stolen = users.head(160).with_columns(
         pl.concat_str(pl.lit("synthetic:fake:"), pl.col("user_id").str.tail(4)).alias("user_id")
     )
@@ -211,8 +244,12 @@ def test_the_event_mix_is_compared():
 
 
 def test_category_shares_are_compared_where_items_have_categories():
-    items = pl.DataFrame({"item_id": [f"i{item:03}" for item in range(N_ITEMS)],
-                          "categories": [[f"taste {item % N_TASTES}"] for item in range(N_ITEMS)]})  # fmt: skip
+    items = pl.DataFrame(
+        {
+            "item_id": [f"i{item:03}" for item in range(N_ITEMS)],
+            "categories": [[f"taste {item % N_TASTES}"] for item in range(N_ITEMS)],
+        }
+    )
     assert audit(people(160, 11))[0]["fidelity"]["category_distance"] is None
     near = audit(people(160, 11), given=evidence(items=items))[0]["fidelity"]["category_distance"]
     one_taste = [profile[profile % N_TASTES == 0] for profile in people(160, 11)]
@@ -229,7 +266,10 @@ def test_the_distributions_can_be_drawn_and_count_everybody():
     assert sum(neighbours["training"]) == sum(neighbours["held_out"]) == 160
     assert sum(distributions["popularity"]["real"]) == pytest.approx(1.0)
     assert roc["true_positive_rate"] == sorted(roc["true_positive_rate"])
-    assert (roc["false_positive_rate"][0], roc["true_positive_rate"][-1]) == (0.0, pytest.approx(1.0))
+    assert (roc["false_positive_rate"][0], roc["true_positive_rate"][-1]) == (
+        0.0,
+        pytest.approx(1.0),
+    )
 
 
 def test_the_same_seed_gives_the_same_verdict():
@@ -252,11 +292,18 @@ def test_a_sample_that_cannot_be_judged_is_refused():
 
 
 def test_limits_are_held_against_their_measures():
-    measures = {"item_coverage": 0.5, "attack_auc": None, "copy_share": 0.01, "footing": "before_test"}
+    measures = {
+        "item_coverage": 0.5,
+        "attack_auc": None,
+        "copy_share": 0.01,
+        "footing": "before_test",
+    }
     limits = {"min_item_coverage": 0.6, "max_attack_auc": 0.9, "max_copy_share": 0.01}
     assert weigh(measures, limits) == {
-        "min_item_coverage": "broken", "max_attack_auc": "broken", "max_copy_share": "kept",
-    }  # fmt: skip
+        "min_item_coverage": "broken",
+        "max_attack_auc": "broken",
+        "max_copy_share": "kept",
+    }
     for name in ("max_beauty", "item_coverage", "max_footing"):
         with pytest.raises(ConfigError, match=name):
             weigh(measures, {name: 1.0})
@@ -264,9 +311,14 @@ def test_limits_are_held_against_their_measures():
 
 @pytest.mark.parametrize(
     ("low", "high", "bias", "verdict"),
-    [(0.5, 0.6, None, "kept"), (0.6, 0.7, None, "undecided"), (0.7, 0.8, None, "broken"), (0.7, 0.8, 0.1, "undecided"),
-     (0.7, 0.74, 0.1, "kept")],
-)  # fmt: skip
+    [
+        (0.5, 0.6, None, "kept"),
+        (0.6, 0.7, None, "undecided"),
+        (0.7, 0.8, None, "broken"),
+        (0.7, 0.8, 0.1, "undecided"),
+        (0.7, 0.74, 0.1, "kept"),
+    ],
+)
 def test_a_limit_inside_the_interval_decides_nothing_and_what_is_no_fault_is_taken_off(
     low, high, bias, verdict
 ):
@@ -278,11 +330,14 @@ def test_what_cannot_be_decided_passes_or_blocks_as_asked():
     few = evidence(others=OTHERS[:12])
     limits = {"max_attack_auc": 0.65}
     verdicts = [
-        audit(people(160, 11), AuditConfig(limits=limits, min_non_members=2, undecided=what), few)[0]
+        audit(people(160, 11), AuditConfig(limits=limits, min_non_members=2, undecided=what), few)[
+            0
+        ]
         for what in ("pass", "block")
     ]
     assert [verdict["undecided_limits"] for verdict in verdicts] == [["max_attack_auc"]] * 2
     assert [verdict["failed_limits"] for verdict in verdicts] == [[], ["max_attack_auc"]]
     assert (
-        verdicts[0]["privacy"]["attack_auc_low"] == 0.0 and verdicts[0]["privacy"]["attack_auc_high"] == 1.0
+        verdicts[0]["privacy"]["attack_auc_low"] == 0.0
+        and verdicts[0]["privacy"]["attack_auc_high"] == 1.0
     )

@@ -1,4 +1,5 @@
-"""Rows that stand beside a sample: those added to real histories, and those with items that nobody has met."""
+"""Rows that stand beside a sample: those added to real histories, and those with items that nobody
+has met."""
 
 from __future__ import annotations
 
@@ -31,10 +32,14 @@ def rows(
 ) -> pl.DataFrame:
     """Canonical interactions, a day apart."""
     table = pl.DataFrame(
-        [(f"{prefix}{user:03}", item, START + timedelta(days=first_day + day))
-         for user, profile in enumerate(profiles) for day, item in enumerate(profile)],
-        schema={"user_id": pl.String, "item_id": pl.String, "timestamp": INTERACTIONS["timestamp"]}, orient="row",
-    )  # fmt: skip
+        [
+            (f"{prefix}{user:03}", item, START + timedelta(days=first_day + day))
+            for user, profile in enumerate(profiles)
+            for day, item in enumerate(profile)
+        ],
+        schema={"user_id": pl.String, "item_id": pl.String, "timestamp": INTERACTIONS["timestamp"]},
+        orient="row",
+    )
     table = table.with_columns(
         event=pl.lit("view"), value=pl.lit(None), origin=pl.lit(origin), weight=pl.lit(1.0)
     )
@@ -43,8 +48,13 @@ def rows(
 
 def drawn(tastes: np.ndarray, lengths: tuple[int, int], seed: int, p=chances) -> list[list[str]]:
     rng = np.random.default_rng(seed)
-    return [[f"i{item:03}" for item in rng.choice(N_ITEMS, rng.integers(*lengths), replace=False, p=p(taste))]
-            for taste in tastes]  # fmt: skip
+    return [
+        [
+            f"i{item:03}"
+            for item in rng.choice(N_ITEMS, rng.integers(*lengths), replace=False, p=p(taste))
+        ]
+        for taste in tastes
+    ]
 
 
 PEOPLE = drawn(TASTES, (4, 13), 1)
@@ -52,9 +62,13 @@ TRAINING = rows(PEOPLE)
 
 
 def added(side: str, profiles: list[list[str]]) -> pl.DataFrame:
-    fresh = [[item for item in new if item not in old] for new, old in zip(profiles, PEOPLE, strict=True)]
+    fresh = [
+        [item for item in new if item not in old] for new, old in zip(profiles, PEOPLE, strict=True)
+    ]
     table = rows(fresh, origin="gan", first_day=-30 if side == "left" else 30)
-    return table.with_columns(direction=pl.lit(side), place=pl.int_range(pl.len()).over("user_id") + 1)
+    return table.with_columns(
+        direction=pl.lit(side), place=pl.int_range(pl.len()).over("user_id") + 1
+    )
 
 
 def measured(*parts: pl.DataFrame) -> dict[str, float | None]:
@@ -86,11 +100,16 @@ def test_ends_are_compared_with_the_same_side_of_real_histories():
     rng = np.random.default_rng(3)
     training = rows(
         [
-            [f"i{n:02}" for n in (*rng.choice(10, 3, False), *rng.choice(np.arange(10, 20), 3, False))]
+            [
+                f"i{n:02}"
+                for n in (*rng.choice(10, 3, False), *rng.choice(np.arange(10, 20), 3, False))
+            ]
             for _ in range(200)
         ]
     )
-    begin = training.filter(pl.col("item_id") < "i10").with_columns(direction=pl.lit("left"), place=pl.lit(3))
+    begin = training.filter(pl.col("item_id") < "i10").with_columns(
+        direction=pl.lit("left"), place=pl.lit(3)
+    )
     rest = training.join(begin, on=["user_id", "item_id"], how="anti")
     after = rest.with_columns(direction=pl.lit("right"), place=pl.lit(3))
     right_sides = extension_fidelity(pl.concat([begin, after]), training, 20)
@@ -106,14 +125,19 @@ def test_ends_are_compared_with_the_same_side_of_real_histories():
 CATALOGUE = pl.DataFrame(
     [(f"i{item:03}", [f"taste {item % N_TASTES}"]) for item in range(N_ITEMS)]
     + [(f"new{item}", [f"taste {item % N_TASTES}"]) for item in range(6)],
-    schema=["item_id", "categories"], orient="row",
-)  # fmt: skip
+    schema=["item_id", "categories"],
+    orient="row",
+)
 NEW = [f"new{item}" for item in range(6)]
 
 
 def with_new_items(taste_of) -> pl.DataFrame:
-    """People of a sample, each with the new item of a taste after the known ones, which are of their own alone."""
-    only = [[f"i{N_TASTES * n + taste:03}" for n in range(4)] + [f"new{taste_of(taste)}"] for taste in TASTES]
+    """People of a sample, each with the new item of a taste after the known ones, which are of
+    their own alone."""
+    only = [
+        [f"i{N_TASTES * n + taste:03}" for n in range(4)] + [f"new{taste_of(taste)}"]
+        for taste in TASTES
+    ]
     return rows(only, "s", "item_gan")
 
 
@@ -125,7 +149,9 @@ def test_new_items_are_asked_whether_they_are_met_how_often_and_by_whom():
     astray = new_item_fidelity(with_new_items(lambda taste: (taste + 1) % N_TASTES), *listed)
     assert astray["new_category_match"] == 0.0
     assert 0.7 < astray["new_category_match_real"] == fitting["new_category_match_real"] < 1.0
-    bare = new_item_fidelity(with_new_items(lambda taste: taste), TRAINING, NEW, CATALOGUE.drop("categories"))
+    bare = new_item_fidelity(
+        with_new_items(lambda taste: taste), TRAINING, NEW, CATALOGUE.drop("categories")
+    )
     assert bare["new_category_match"] is None and bare["new_item_coverage"] == 0.5
 
 
@@ -137,7 +163,9 @@ def test_the_audit_tells_of_both_only_where_there_are_some():
     config = AuditConfig(
         top_items=30, limits={"min_new_category_match": 0.5, "min_right_pair_correlation": 0.5}
     )
-    verdict, _ = judge(with_new_items(lambda taste: taste), both, config, generator="item_gan", seed=1)
+    verdict, _ = judge(
+        with_new_items(lambda taste: taste), both, config, generator="item_gan", seed=1
+    )
     assert verdict["passed"] and verdict["extensions"]["right_pair_correlation"] > 0.5
     assert verdict["new_items"]["new_item_coverage"] == 0.5
     alone, _ = judge(rows(PEOPLE, "s", "gan"), plain, AuditConfig(), generator="gan", seed=1)

@@ -23,7 +23,9 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> float:
 def test_nearest_neighbours_are_those_of_brute_force(monkeypatch):
     monkeypatch.setattr("augrec.data.likeness._CELLS_AT_ONCE", 100)
     queries, references = random_profiles(23, 1), random_profiles(17, 2)
-    table = np.array([[jaccard(q > 0, r > 0) for r in references.toarray()] for q in queries.toarray()])
+    table = np.array(
+        [[jaccard(q > 0, r > 0) for r in references.toarray()] for q in queries.toarray()]
+    )
     similarity, position = nearest(queries, references, 3)
     assert np.allclose(similarity, np.sort(table, axis=1)[:, -3:].mean(axis=1))
     assert (table[np.arange(23), position] == table.max(axis=1)).all()
@@ -67,7 +69,9 @@ def test_the_area_under_the_roc_is_that_of_scikit_learn():
     weights = rng.dirichlet(np.ones(90)), rng.dirichlet(np.ones(70))
     found = attack(members, others, *weights, samples=200, confidence=0.95, seed=1)
     truth = np.repeat([1, 0], [90, 70])
-    expected = roc_auc_score(truth, np.concatenate([members, others]), sample_weight=np.concatenate(weights))
+    expected = roc_auc_score(
+        truth, np.concatenate([members, others]), sample_weight=np.concatenate(weights)
+    )
     assert found.auc == pytest.approx(expected)
     assert found.low < expected < found.high
     area = np.trapezoid(found.true_positive_rate, found.false_positive_rate)
@@ -79,7 +83,12 @@ def test_the_interval_of_the_attack_holds_the_truth_about_as_often_as_it_says():
     held = 0
     for trial in range(100):
         found = attack(
-            rng.normal(size=80), rng.normal(size=60), *weights, samples=200, confidence=0.9, seed=trial
+            rng.normal(size=80),
+            rng.normal(size=60),
+            *weights,
+            samples=200,
+            confidence=0.9,
+            seed=trial,
         )
         held += found.low <= 0.5 <= found.high
     assert 80 <= held <= 98
@@ -88,9 +97,15 @@ def test_the_interval_of_the_attack_holds_the_truth_about_as_often_as_it_says():
 def test_the_true_positive_rate_is_read_where_few_are_accused_wrongly():
     members, others = np.array([5.0, 4.0, 1.0, 1.0]), np.concatenate([np.zeros(99), [4.5]])
     weights = np.full(4, 0.25), np.full(100, 0.01)
-    assert attack(members, others, *weights, samples=10, confidence=0.9, seed=1).tpr_at_1_percent_fpr == 1.0
+    assert (
+        attack(members, others, *weights, samples=10, confidence=0.9, seed=1).tpr_at_1_percent_fpr
+        == 1.0
+    )
     worse = np.concatenate([np.zeros(98), [4.5, 4.5]])
-    assert attack(members, worse, *weights, samples=10, confidence=0.9, seed=1).tpr_at_1_percent_fpr == 0.25
+    assert (
+        attack(members, worse, *weights, samples=10, confidence=0.9, seed=1).tpr_at_1_percent_fpr
+        == 0.25
+    )
 
 
 def test_a_table_is_perfectly_faithful_to_itself():
@@ -106,6 +121,8 @@ def test_what_cannot_be_measured_is_none():
     one_item = sp.csr_matrix(np.ones((5, 1), np.float32))
     assert fidelity(one_item, one_item, 10)["popularity_correlation"] is None
     assert fidelity(one_item, one_item, 10)["pair_correlation"] is None
-    measures = diversity(one_item, one_item, max_users=5, min_profile=3, random=np.random.default_rng(0))
+    measures = diversity(
+        one_item, one_item, max_users=5, min_profile=3, random=np.random.default_rng(0)
+    )
     assert measures["duplicate_share"] is None
     assert measures["item_coverage"] == 1.0

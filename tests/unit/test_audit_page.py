@@ -13,33 +13,81 @@ HOSTILE = "<script>alert('x')</script>"
 BINS = {"edges": [0.0, 1.0, 2.0], "real": [3, 1], "synthetic": [2, 2]}
 SHARES = {"names": ["view", HOSTILE], "real": [0.7, 0.3], "synthetic": [0.6, 0.4]}
 DRAWN = {
-    "popularity": {"real": [0.5, 0.3, 0.2], "synthetic": [0.4, 0.4, 0.2]}, "lengths": BINS, "gaps": BINS, "values": SHARES,
-    "events": SHARES, "categories": SHARES, "clusters": SHARES,
+    "popularity": {"real": [0.5, 0.3, 0.2], "synthetic": [0.4, 0.4, 0.2]},
+    "lengths": BINS,
+    "gaps": BINS,
+    "values": SHARES,
+    "events": SHARES,
+    "categories": SHARES,
+    "clusters": SHARES,
     "neighbours": {"edges": [0.0, 0.5, 1.0], "training": [3, 1], "held_out": [2, 2]},
     "roc": {"false_positive_rate": [0.0, 1.0], "true_positive_rate": [0.0, 1.0]},
     "map": {"real": [[0.0, 1.0], [1.0, 0.0]], "synthetic": [[0.5, 0.5]]},
-}  # fmt: skip
+}
 
 
 def verdict(**changes) -> dict:
     return {
-        "generator": "profile_gan", "passed": True, "failed_limits": [], "undecided_limits": ["max_attack_auc"],
-        "undecided": "pass", "limits": {"max_attack_auc": 0.65, "min_item_coverage": 0.3},
-        "fidelity": {"c2st_accuracy": 0.8123, "c2st_accuracy_low": 0.79, "c2st_accuracy_high": 0.83, "length_ks": 0.0297,
-                     "c2st_auc": 0.8614, "length_distance": 0.0671},
+        "generator": "profile_gan",
+        "passed": True,
+        "failed_limits": [],
+        "undecided_limits": ["max_attack_auc"],
+        "undecided": "pass",
+        "limits": {"max_attack_auc": 0.65, "min_item_coverage": 0.3},
+        "fidelity": {
+            "c2st_accuracy": 0.8123,
+            "c2st_accuracy_low": 0.79,
+            "c2st_accuracy_high": 0.83,
+            "length_ks": 0.0297,
+            "c2st_auc": 0.8614,
+            "length_distance": 0.0671,
+        },
         "diversity": {"item_coverage": 0.987, "precision": 0.91, "precision_real": 0.97},
-        "privacy": {"n_members": 542, "n_non_members": 62, "footing": "before_validation", "attack_auc": 0.577,
-                    "attack_auc_low": 0.498, "attack_auc_high": 0.681, "attack_auc_bias": 0.007, "control_auc": 0.507,
-                    "attack_auc_plain": 0.571, "attack_auc_calibrated": 0.578, "n_non_members_effective": 40.6,
-                    "copy_share": 0.002, "copy_share_held_out": 0.013, "item_disclosure": 0.03, "item_disclosure_chance": 0.148,
-                    "attribute_disclosure": 0.02, "attribute_disclosure_chance": 0.25, "attribute_disclosed": HOSTILE},
+        "privacy": {
+            "n_members": 542,
+            "n_non_members": 62,
+            "footing": "before_validation",
+            "attack_auc": 0.577,
+            "attack_auc_low": 0.498,
+            "attack_auc_high": 0.681,
+            "attack_auc_bias": 0.007,
+            "control_auc": 0.507,
+            "attack_auc_plain": 0.571,
+            "attack_auc_calibrated": 0.578,
+            "n_non_members_effective": 40.6,
+            "copy_share": 0.002,
+            "copy_share_held_out": 0.013,
+            "item_disclosure": 0.03,
+            "item_disclosure_chance": 0.148,
+            "attribute_disclosure": 0.02,
+            "attribute_disclosure_chance": 0.25,
+            "attribute_disclosed": HOSTILE,
+        },
         "leak": {"n_strangers": 401, "leak_auc": 0.446, "leak_worst": "test, later"},
-        "utility": {"recommender": "ease", "metric": "ndcg@10", "n_users": 175, "n_trained_on": 542, "tstr": 0.288,
-                    "trtr": 0.305, "popularity": 0.295, "tstr_ratio": 0.9443, "tstr_difference": -0.017,
-                    "tstr_difference_low": -0.03, "tstr_difference_high": -0.005,
-                    "slices": {"1-5": {"n_users": 114, "tstr": 0.439, "trtr": 0.449, "popularity": 0.416, "tstr_ratio": 0.978}}},
+        "utility": {
+            "recommender": "ease",
+            "metric": "ndcg@10",
+            "n_users": 175,
+            "n_trained_on": 542,
+            "tstr": 0.288,
+            "trtr": 0.305,
+            "popularity": 0.295,
+            "tstr_ratio": 0.9443,
+            "tstr_difference": -0.017,
+            "tstr_difference_low": -0.03,
+            "tstr_difference_high": -0.005,
+            "slices": {
+                "1-5": {
+                    "n_users": 114,
+                    "tstr": 0.439,
+                    "trtr": 0.449,
+                    "popularity": 0.416,
+                    "tstr_ratio": 0.978,
+                }
+            },
+        },
         **changes,
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -61,7 +109,11 @@ class Loaded(HTMLParser):
     def handle_starttag(self, tag, attrs) -> None:
         if tag == "script":
             self.found.append(tag)
-        self.found += [value for name, value in attrs if name in ("src", "href") and not (value or "").startswith(("#", "data:,"))]  # fmt: skip
+        self.found += [
+            value
+            for name, value in attrs
+            if name in ("src", "href") and not (value or "").startswith(("#", "data:,"))
+        ]
 
 
 def words(html: str) -> str:
@@ -81,10 +133,17 @@ def test_every_drawing_and_every_part_is_there(page):
     html = page()
     titles = re.findall(r"<h4>(.*?)</h4>", html)
     assert titles == [
-        "How popular items are", "How much each person did", "How they rate", "How long they pause", "What they do",
-        "What they are interested in", "Which kinds of people there are", "A map of people",
-        "Can an attacker tell who was in?", "Does it copy people?",
-    ]  # fmt: skip
+        "How popular items are",
+        "How much each person did",
+        "How they rate",
+        "How long they pause",
+        "What they do",
+        "What they are interested in",
+        "Which kinds of people there are",
+        "A map of people",
+        "Can an attacker tell who was in?",
+        "Does it copy people?",
+    ]
     assert html.count('<svg class="plot"') == len(titles)
 
 
@@ -123,12 +182,19 @@ def test_whatever_was_measured_is_shown_in_its_place(page):
 
 
 def test_extensions_and_new_items_are_shown_where_there_are_some(page):
-    assert "Rows added to short histories" not in page() and "Items that nobody has met" not in page()
-    extensions = {"n_extended_users": 157, "left_pair_correlation": 0.31, "left_pair_correlation_real": 0.42}
+    assert (
+        "Rows added to short histories" not in page() and "Items that nobody has met" not in page()
+    )
+    extensions = {
+        "n_extended_users": 157,
+        "left_pair_correlation": 0.31,
+        "left_pair_correlation_real": 0.42,
+    }
     new = {"new_item_coverage": 0.9, "new_category_match": 0.658, "new_category_match_real": 0.821}
     text = words(page(extensions=extensions, new_items=new))
     assert (
-        "what 157 real people may have done" in text and "before: pairs with the history 0.310 0.420" in text
+        "what 157 real people may have done" in text
+        and "before: pairs with the history 0.310 0.420" in text
     )
     assert "new items by taste 0.658 0.821" in text and "new items met 0.900 1.000" in text
 
@@ -136,11 +202,18 @@ def test_extensions_and_new_items_are_shown_where_there_are_some(page):
 def test_what_could_not_be_measured_is_told_with_what_to_do(page):
     privacy = {"n_members": 360, "n_non_members": 0, "footing": "everything", "attack_auc": None}
     text = words(
-        page(passed=False, failed_limits=["max_attack_auc", "min_item_coverage"], undecided_limits=[], privacy=privacy,
-             advice="Hold somebody out.", leak={"n_strangers": 0})
-    )  # fmt: skip
+        page(
+            passed=False,
+            failed_limits=["max_attack_auc", "min_item_coverage"],
+            undecided_limits=[],
+            privacy=privacy,
+            advice="Hold somebody out.",
+            leak={"n_strangers": 0},
+        )
+    )
     assert (
-        "“items covered” lies beyond its limit. “attack area (0.5: guessing)” could not be measured" in text
+        "“items covered” lies beyond its limit. “attack area (0.5: guessing)” could not be measured"
+        in text
     )
     assert "Hold somebody out." in text and "no attack was carried out" in text
     assert "✗ not measured" in text and "✗ no " in text

@@ -27,7 +27,9 @@ def drawn(n: int, seed: int, taste: float = 40.0) -> list[np.ndarray]:
     rng, items, profiles = np.random.default_rng(seed), np.arange(N_ITEMS), []
     for _ in range(n):
         chances = np.where(items % N_TASTES == rng.integers(N_TASTES), taste, 1.0) / (10 + items)
-        profiles.append(rng.choice(N_ITEMS, rng.integers(6, 25), replace=False, p=chances / chances.sum()))
+        profiles.append(
+            rng.choice(N_ITEMS, rng.integers(6, 25), replace=False, p=chances / chances.sum())
+        )
     return profiles
 
 
@@ -41,15 +43,19 @@ def rows(
     """Canonical interactions, a fixed time between two of a person."""
     lengths = [len(profile) for profile in profiles]
     places = np.concatenate([np.arange(n) for n in lengths])
-    table = pl.DataFrame({
-        "user_id": np.repeat([f"{prefix}{at:04}" for at in range(len(profiles))], lengths).tolist(),
-        "item_id": [f"i{item:03}" for item in np.concatenate(profiles)],
-        "timestamp": [START + timedelta(minutes=pause_minutes * int(at)) for at in places],
-    })  # fmt: skip
+    table = pl.DataFrame(
+        {
+            "user_id": np.repeat(
+                [f"{prefix}{at:04}" for at in range(len(profiles))], lengths
+            ).tolist(),
+            "item_id": [f"i{item:03}" for item in np.concatenate(profiles)],
+            "timestamp": [START + timedelta(minutes=pause_minutes * int(at)) for at in places],
+        }
+    )
     table = table.with_columns(
         event=pl.lit("rating"), value=pl.lit(value), origin=pl.lit(origin), weight=pl.lit(1.0)
     )
-    return table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS))  # fmt: skip
+    return table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS))
 
 
 def zero_one(profiles: list[np.ndarray]) -> sp.csr_matrix:
@@ -102,17 +108,26 @@ def test_the_attribute_that_a_copy_carries_is_given_away():
     rng = np.random.default_rng(5)
 
     def attributes(n: int) -> pl.DataFrame:
-        return pl.DataFrame({"user_id": [str(at) for at in range(n)], "colour": rng.choice(["red", "blue"], n).tolist(),
-                             "income": rng.normal(50, 9, n).tolist()})  # fmt: skip
+        return pl.DataFrame(
+            {
+                "user_id": [str(at) for at in range(n)],
+                "colour": rng.choice(["red", "blue"], n).tolist(),
+                "income": rng.normal(50, 9, n).tolist(),
+            }
+        )
 
     def drawn_like(users: pl.DataFrame) -> pl.DataFrame:
-        return Conditions.of(users["user_id"].to_numpy(), np.ones(200), users, 32).attributes(np.arange(200))
+        return Conditions.of(users["user_id"].to_numpy(), np.ones(200), users, 32).attributes(
+            np.arange(200)
+        )
 
     known, others = attributes(200), attributes(120)
     secret = drawn_like(known).with_columns(drawn_like(attributes(200))["colour"])
     copied = attribute_disclosure(people(MEMBERS), (known, others, secret), CONFIG, seed=1)
     assert copied["attribute_disclosed"] == "income" and copied["attribute_disclosure_low"] > 0.9
-    honest = attribute_disclosure(people(FRESH), (known, others, drawn_like(attributes(200))), CONFIG, seed=1)
+    honest = attribute_disclosure(
+        people(FRESH), (known, others, drawn_like(attributes(200))), CONFIG, seed=1
+    )
     assert honest["attribute_disclosure_low"] < 0.1
 
 
@@ -128,12 +143,15 @@ def test_a_number_counts_as_the_range_it_is_in_and_who_tells_none_as_unknown():
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
     profiles = drawn(80, 6)
-    cases = pl.DataFrame({
-        "user_id": [f"v{at}" for at in range(80)], "slice": ["1-5"] * 40 + ["6-20"] * 40,
-        "moment": [START] * 80,
-        "history": [[f"i{item:03}" for item in profile[:3]] for profile in profiles],
-        "targets": [[f"i{item:03}" for item in profile[3:]] for profile in profiles],
-    })  # fmt: skip
+    cases = pl.DataFrame(
+        {
+            "user_id": [f"v{at}" for at in range(80)],
+            "slice": ["1-5"] * 40 + ["6-20"] * 40,
+            "moment": [START] * 80,
+            "history": [[f"i{item:03}" for item in profile[:3]] for profile in profiles],
+            "targets": [[f"i{item:03}" for item in profile[3:]] for profile in profiles],
+        }
+    )
     nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
     return Evidence(rows(MEMBERS, "m"), rows(MEMBERS, "m"), nobody, None, None, cases=cases)
 
@@ -160,7 +178,9 @@ def test_people_alike_teach_taste_and_people_without_taste_do_not(evidence):
 
 def test_large_catalogues_are_learned_by_a_recommender_that_can_hold_them(evidence):
     config = UtilityConfig(large_catalogue=10)
-    found = utility(rows(FRESH, "s", "fake"), evidence, config, {"confidence": 0.95, "samples": 50}, seed=1)
+    found = utility(
+        rows(FRESH, "s", "fake"), evidence, config, {"confidence": 0.95, "samples": 50}, seed=1
+    )
     assert found["recommender"] == "item_knn"
 
 

@@ -1,4 +1,5 @@
-"""Planted truths: samples of generators that remember people, or saw people they must not have seen, and honest ones."""
+"""Planted truths: samples of generators that remember people, or saw people they must not have
+seen, and honest ones."""
 
 from __future__ import annotations
 
@@ -37,25 +38,35 @@ def shop(seed: int) -> tuple[pl.DataFrame, Split]:
 def audit(sample: pl.DataFrame, seed: int) -> dict:
     interactions, parts = shop(seed)
     given = Evidence(
-        training=parts.train, interactions=interactions, held_out=parts.held_out,
-        valid_from=parts.valid_from, test_from=parts.test_from, cases=parts.cases_valid,
-    )  # fmt: skip
+        training=parts.train,
+        interactions=interactions,
+        held_out=parts.held_out,
+        valid_from=parts.valid_from,
+        test_from=parts.test_from,
+        cases=parts.cases_valid,
+    )
     return judge(sample, given, CONFIG, generator="planted", seed=seed)[0]
 
 
 def republished(rows: pl.DataFrame, changed: float, seed: int) -> pl.DataFrame:
-    """The people of `rows` under new names, a share of each one's items changed for others that training users touched."""
+    """The people of `rows` under new names, a share of each one's items changed for others that
+    training users touched."""
     known = shop(seed)[1].train["item_id"].unique().sort().to_numpy().astype(str)
     rng, parts = np.random.default_rng(seed), []
     rows = rows.filter(pl.col("item_id").is_in(known.tolist()))
     for number, person in enumerate(rows.partition_by("user_id", maintain_order=True)):
         items = person["item_id"].to_numpy().astype(object)
         places = rng.permutation(len(items))[: round(changed * len(items))]
-        items[places] = rng.choice(np.setdiff1d(known, items.astype(str)), len(places), replace=False)
+        items[places] = rng.choice(
+            np.setdiff1d(known, items.astype(str)), len(places), replace=False
+        )
         parts.append(
-            person.with_columns(pl.Series("item_id", items.tolist(), dtype=pl.String), origin=pl.lit("planted"),
-                                user_id=pl.lit(f"synthetic:planted:{number:08}"))
-        )  # fmt: skip
+            person.with_columns(
+                pl.Series("item_id", items.tolist(), dtype=pl.String),
+                origin=pl.lit("planted"),
+                user_id=pl.lit(f"synthetic:planted:{number:08}"),
+            )
+        )
     return pl.concat(parts)
 
 
@@ -67,7 +78,9 @@ def held_out(role: str, seed: int) -> pl.DataFrame:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("changed", [0.1, 0.2, 0.3])
-def test_a_generator_that_memorises_is_blocked_even_if_it_changes_a_part_of_each_profile(changed, seed):
+def test_a_generator_that_memorises_is_blocked_even_if_it_changes_a_part_of_each_profile(
+    changed, seed
+):
     verdict = audit(republished(shop(seed)[1].train, changed, seed), seed)
     assert not verdict["passed"]
     assert set(verdict["failed_limits"]) >= REMEMBERED
@@ -120,14 +133,21 @@ def test_an_honest_generator_passes(seed):
 
 
 def test_people_drawn_again_from_the_same_shop_pass_and_look_real():
-    """The best sample there is: half of the training users, given out as synthetic ones of a generator that met the other half."""
+    """The best sample there is: half of the training users, given out as synthetic ones of a
+    generator that met the other half."""
     interactions, parts = shop(1)
     users = parts.train["user_id"].unique().sort()
     ours, theirs = (
-        parts.train.filter(pl.col("user_id").is_in(users.gather_every(2, at).implode())) for at in (0, 1)
+        parts.train.filter(pl.col("user_id").is_in(users.gather_every(2, at).implode()))
+        for at in (0, 1)
     )
-    given = Evidence(training=ours, interactions=interactions, held_out=parts.held_out,
-                     valid_from=parts.valid_from, test_from=parts.test_from)  # fmt: skip
+    given = Evidence(
+        training=ours,
+        interactions=interactions,
+        held_out=parts.held_out,
+        valid_from=parts.valid_from,
+        test_from=parts.test_from,
+    )
     theirs = theirs.join(ours, on="item_id", how="semi", maintain_order="left").with_columns(
         origin=pl.lit("planted"), user_id=pl.lit("synthetic:planted:") + pl.col("user_id")
     )

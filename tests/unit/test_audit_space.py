@@ -1,4 +1,5 @@
-"""The space people are placed in, and what is measured there, against planted structure and brute force."""
+"""The space people are placed in, and what is measured there, against planted structure and brute
+force."""
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ N_ITEMS = 120
 
 
 def people(n: int, seed: int, kinds: tuple[int, ...] = (0, 1, 2, 3)) -> sp.csr_matrix:
-    """0/1 profiles of 5 to 24 items; each kind of person likes another quarter of the items, popular ones first."""
+    """0/1 profiles of 5 to 24 items; each kind of person likes another quarter of the items,
+    popular ones first."""
     rng, rows = np.random.default_rng(seed), []
     items = np.arange(N_ITEMS)
     for _ in range(n):
@@ -67,7 +69,10 @@ def test_a_sample_that_lacks_two_of_four_kinds_is_told_apart_precise_and_short_o
     real, synthetic = people(300, 1), people(300, 2, kinds=(0, 1))
     placed = space(real, synthetic)
     assert (
-        two_sample_test(placed, real, synthetic, folds=5, confidence=0.95, seed=1)["c2st_accuracy_low"] > 0.6
+        two_sample_test(placed, real, synthetic, folds=5, confidence=0.95, seed=1)[
+            "c2st_accuracy_low"
+        ]
+        > 0.6
     )
     found = manifold(placed.real, placed.synthetic, 5, np.random.default_rng(0))
     assert found["precision"] > 0.9 and found["recall"] < found["recall_real"] - 0.15
@@ -89,7 +94,9 @@ def test_precision_recall_density_and_coverage_are_those_of_their_definitions():
         return sorted(away(points[at], other) for i, other in enumerate(points) if i != at)[k - 1]
 
     in_real = [[away(r, s) <= reach(real, i) for s in synthetic] for i, r in enumerate(real)]
-    in_synthetic = [[away(r, s) <= reach(synthetic, j) for j, s in enumerate(synthetic)] for r in real]
+    in_synthetic = [
+        [away(r, s) <= reach(synthetic, j) for j, s in enumerate(synthetic)] for r in real
+    ]
     found = manifold(real, synthetic, k, np.random.default_rng(0))
     assert found["precision"] == pytest.approx(np.any(in_real, axis=0).mean())
     assert found["recall"] == pytest.approx(np.any(in_synthetic, axis=1).mean())

@@ -1,4 +1,5 @@
-"""From a training set to a generator, a sample, its audit and the policies' training sets, as stages."""
+"""From a training set to a generator, a sample, its audit and the policies' training sets, as
+stages."""
 
 import shutil
 from pathlib import Path
@@ -8,13 +9,13 @@ import polars as pl
 import pytest
 import yaml
 
+from augrec.core.errors import ConfigError, InputError, RefusedError
+from augrec.core.files import read_json
 from augrec.data.clean import clean
 from augrec.data.columns import INTERACTIONS
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import split
-from augrec.errors import ConfigError, InputError, RefusedError
-from augrec.files import read_json
 from augrec.generators._conditions import Conditions
 from augrec.stages import audit, augment, synthesize, train_generator
 from augrec.stages.prepare import write_prepared
@@ -26,14 +27,22 @@ PARAMS["generators"]["profile_gan"] = {"steps": 10, "batch_size": 16, "hidden": 
 def workspace(folder: Path) -> Path:
     """The files a run has before its generators are trained."""
     tables = simulate(ShopConfig(n_users=150, n_items=60, n_interactions=3000), seed=1)
-    tables = tables._replace(users=tables.users.with_columns(income=20_000 + 350.5 * pl.int_range(pl.len())))
-    interactions = clean(tables.interactions, PARAMS["prepare"]["positive"], min_item_interactions=1)
+    tables = tables._replace(
+        users=tables.users.with_columns(income=20_000 + 350.5 * pl.int_range(pl.len()))
+    )
+    interactions = clean(
+        tables.interactions, PARAMS["prepare"]["positive"], min_item_interactions=1
+    )
     parts = split(interactions, PrepareConfig.model_validate(PARAMS["prepare"]).split, seed=1)
     write_prepared(folder / "data/prepared", tables, interactions, interactions, parts)
     training_set = folder / "data/training_set"
     training_set.mkdir()
-    parts.train.with_columns(user__activity=pl.lit(1.0)).write_parquet(training_set / "interactions.parquet")
-    tables.users.join(parts.train, on="user_id", how="semi").write_parquet(training_set / "users.parquet")
+    parts.train.with_columns(user__activity=pl.lit(1.0)).write_parquet(
+        training_set / "interactions.parquet"
+    )
+    tables.users.join(parts.train, on="user_id", how="semi").write_parquet(
+        training_set / "users.parquet"
+    )
     set_params(folder, {})
     return folder
 
@@ -71,7 +80,11 @@ def test_the_stages_write_what_they_promise(finished):
     )
     sample = {"interactions.parquet", "users.parquet", "realness.parquet", "sample.json"}
     assert names(finished / "data/synthetic/profile_gan") == sample
-    assert names(finished / "reports/audit/profile_gan") == {"audit.json", "distributions.json", "index.html"}
+    assert names(finished / "reports/audit/profile_gan") == {
+        "audit.json",
+        "distributions.json",
+        "index.html",
+    }
     assert names(finished / "data/augmented") == set(PARAMS["run"]["policies"])
     verdict = read_json(finished / "reports/audit/profile_gan/audit.json")
     assert set(verdict) == {
@@ -96,11 +109,15 @@ def names(folder: Path) -> set[str]:
 
 def test_the_sample_has_as_many_users_as_the_ratio_says(finished):
     facts = read_json(finished / "data/synthetic/profile_gan/sample.json")
-    real = pl.read_parquet(finished / "data/training_set/interactions.parquet")["user_id"].n_unique()
+    real = pl.read_parquet(finished / "data/training_set/interactions.parquet")[
+        "user_id"
+    ].n_unique()
     assert facts["n_users"] == facts["n_real_users"] == real
 
 
-def test_the_sample_says_who_its_users_are_and_the_audit_asks_whether_that_gives_people_away(finished):
+def test_the_sample_says_who_its_users_are_and_the_audit_asks_whether_that_gives_people_away(
+    finished,
+):
     rows, users = (
         pl.read_parquet(finished / "data/synthetic/profile_gan" / name)
         for name in ("interactions.parquet", "users.parquet")
@@ -121,7 +138,9 @@ def test_ranges_that_members_gave_away_are_seen_by_the_stage(finished, tmp_path,
     """The sample is made the training users themselves, under other names."""
     shutil.copytree(finished / "data", tmp_path / "data")
     made, real = tmp_path / "data/synthetic/profile_gan", tmp_path / "data/training_set"
-    rows, users = (pl.read_parquet(real / name) for name in ("interactions.parquet", "users.parquet"))
+    rows, users = (
+        pl.read_parquet(real / name) for name in ("interactions.parquet", "users.parquet")
+    )
     ids = users["user_id"].to_numpy()
     labels = Conditions.of(ids, np.ones(len(ids)), users, 32).attributes(np.arange(len(ids)))
     synthetic = pl.concat_str(pl.lit("synthetic:"), "user_id")
@@ -137,7 +156,9 @@ def test_ranges_that_members_gave_away_are_seen_by_the_stage(finished, tmp_path,
 
 
 def test_a_sample_of_a_shop_that_knows_no_attributes_carries_none(finished, tmp_path, monkeypatch):
-    shutil.copytree(finished / "data", tmp_path / "data", ignore=shutil.ignore_patterns("synthetic"))
+    shutil.copytree(
+        finished / "data", tmp_path / "data", ignore=shutil.ignore_patterns("synthetic")
+    )
     for folder in ("training_set", "prepared"):
         path = tmp_path / "data" / folder / "users.parquet"
         pl.read_parquet(path).select("user_id").write_parquet(path)
@@ -183,7 +204,9 @@ def test_params_decide_whom_a_sample_is_of(finished, tmp_path, monkeypatch):
         ({"profile_gan": "north"}, "synthesis.condition.profile_gan"),
     ],
 )
-def test_a_condition_that_cannot_be_met_names_params_yaml(condition, named, finished, tmp_path, monkeypatch):
+def test_a_condition_that_cannot_be_met_names_params_yaml(
+    condition, named, finished, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as refused:
         drawn_with(tmp_path, finished, condition)
@@ -255,20 +278,30 @@ def test_what_a_blocked_sample_is_mixed_into_is_built_and_says_so(blocked, finis
     files = [folder / "data/augmented/profile_gan" for folder in (blocked, finished)]
     rows = [(folder / "interactions.parquet").read_bytes() for folder in files]
     assert rows[0] == rows[1], "it is measured as it would be otherwise; the gate refuses it"
-    assert [read_json(folder / "policy.json")["blocked"] for folder in files] == [["profile_gan"], []]
+    assert [read_json(folder / "policy.json")["blocked"] for folder in files] == [
+        ["profile_gan"],
+        [],
+    ]
     assert read_json(blocked / "data/augmented/bootstrap/policy.json")["blocked"] == []
 
 
 def test_a_training_set_to_be_shared_is_not_made_of_a_blocked_sample(blocked, monkeypatch):
     monkeypatch.chdir(blocked)
-    with pytest.raises(RefusedError, match=r"profile_gan \(length_ks 0\.\d+, at most -1\)") as caught:
+    with pytest.raises(
+        RefusedError, match=r"profile_gan \(length_ks 0\.\d+, at most -1\)"
+    ) as caught:
         augment.main("synthetic_only")
-    assert caught.value.where == "reports/audit/profile_gan/index.html" and Path(caught.value.where).exists()
+    assert (
+        caught.value.where == "reports/audit/profile_gan/index.html"
+        and Path(caught.value.where).exists()
+    )
     assert "out of run.policies" in caught.value.fix
     assert not (blocked / "data/augmented/synthetic_only").exists()
 
 
-def test_a_training_set_to_be_shared_needs_an_audit_and_nothing_else(finished, tmp_path, monkeypatch):
+def test_a_training_set_to_be_shared_needs_an_audit_and_nothing_else(
+    finished, tmp_path, monkeypatch
+):
     link(tmp_path, finished, *INPUTS)
     set_params(tmp_path, {})
     monkeypatch.chdir(tmp_path)
@@ -290,7 +323,9 @@ def test_where_nobody_is_held_out_the_refusal_says_which_protocols_hold_somebody
     set_params(tmp_path, {})
     monkeypatch.chdir(tmp_path)
     audit.main("profile_gan")
-    with pytest.raises(RefusedError, match=r"attack_auc could not be measured, at most 0\.65;") as caught:
+    with pytest.raises(
+        RefusedError, match=r"attack_auc could not be measured, at most 0\.65;"
+    ) as caught:
         augment.main("synthetic_only")
     assert "prepare.split.protocol" in caught.value.fix and "held_out_users" in caught.value.fix
 
@@ -318,6 +353,10 @@ def test_an_unknown_policy_and_an_unknown_option_are_refused(finished, tmp_path,
 def test_a_missing_training_set_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     set_params(tmp_path, {})
-    for stage, name in ((train_generator, "profile_gan"), (augment, "none"), (synthesize, "profile_gan")):
+    for stage, name in (
+        (train_generator, "profile_gan"),
+        (augment, "none"),
+        (synthesize, "profile_gan"),
+    ):
         with pytest.raises(InputError, match="training set"):
             stage.main(name)

@@ -1,4 +1,5 @@
-"""Novelty, popularity, diversity, serendipity and whose targets are found: against loops over users and pairs."""
+"""Novelty, popularity, diversity, serendipity and whose targets are found: against loops over users
+and pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ CATEGORIES = [["x"], ["x", "y"], ["y"], ["z"], ["x", "z"], None, ["y"]] * 2
 
 @pytest.fixture(scope="module")
 def given() -> dict:
-    """Random lists, some of them short; item 13 was never met, and some targets are not in the catalogue."""
+    """Random lists, some of them short; item 13 was never met, and some targets are not in the
+    catalogue."""
     random = np.random.default_rng(7)
     ids = [f"i{item:02}" for item in range(N_ITEMS)]
     rows = [(f"u{user}", ids[item]) for item in range(13) for user in range(20 - (item * 7) % 13)]
@@ -40,8 +42,13 @@ def given() -> dict:
         history.append([ids[item] for item in met])
         targets.append([*wanted, *(["unheard of"] * (case % 3 == 0))] or ["unheard of"])
     kind = pl.List(pl.String)
-    return {"ranked": ranked, "history": pl.Series(history, dtype=kind), "targets": pl.Series(targets, dtype=kind),
-            "catalogue": catalogue, "ids": ids}  # fmt: skip
+    return {
+        "ranked": ranked,
+        "history": pl.Series(history, dtype=kind),
+        "targets": pl.Series(targets, dtype=kind),
+        "catalogue": catalogue,
+        "ids": ids,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,9 @@ def test_novelty_and_popularity_are_means_over_the_list(given, found):
     for case in range(N_CASES):
         items = shown(given, case)
         bits = [-np.log2(max(counts[item], 0.5) / counts.sum()) for item in items]
-        assert found[f"novelty@{K}"][case] == pytest.approx(np.mean(bits) if items else np.nan, nan_ok=True)
+        assert found[f"novelty@{K}"][case] == pytest.approx(
+            np.mean(bits) if items else np.nan, nan_ok=True
+        )
         relative = counts / counts[counts > 0].mean()
         expected = relative[items].mean() if items else np.nan
         assert found[f"popularity@{K}"][case] == pytest.approx(expected, nan_ok=True)

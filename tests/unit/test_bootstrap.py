@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.evaluation import bootstrap
 from augrec.evaluation.bootstrap import interval, paired_difference
 
@@ -17,7 +17,9 @@ def measured(values: dict[str, list[float]], slice_name: str = "1-5") -> pl.Data
     )
 
 
-def difference(candidate: pl.DataFrame, comparator: pl.DataFrame, **options: object) -> bootstrap.Difference:
+def difference(
+    candidate: pl.DataFrame, comparator: pl.DataFrame, **options: object
+) -> bootstrap.Difference:
     settings = {"confidence": 0.95, "samples": 500, "seed": 1} | options
     return paired_difference(candidate, comparator, "ndcg@10", **settings)  # type: ignore[arg-type]
 
@@ -25,7 +27,9 @@ def difference(candidate: pl.DataFrame, comparator: pl.DataFrame, **options: obj
 def test_the_interval_agrees_with_students_on_normal_values():
     values = np.random.default_rng(0).normal(0.3, 1.0, 400)
     expected = stats.t.interval(0.95, 399, values.mean(), stats.sem(values))
-    assert interval(values, confidence=0.95, samples=4000, seed=1) == pytest.approx(expected, abs=0.01)
+    assert interval(values, confidence=0.95, samples=4000, seed=1) == pytest.approx(
+        expected, abs=0.01
+    )
 
 
 def test_on_few_users_the_interval_still_holds_the_truth_as_often_as_it_says():
@@ -33,7 +37,8 @@ def test_on_few_users_the_interval_still_holds_the_truth_as_often_as_it_says():
     held = [
         low <= 0 <= high
         for low, high in (
-            interval(random.normal(0, 1, 20), confidence=0.9, samples=400, seed=seed) for seed in range(400)
+            interval(random.normal(0, 1, 20), confidence=0.9, samples=400, seed=seed)
+            for seed in range(400)
         )
     ]
     assert 0.86 <= np.mean(held) <= 0.94
@@ -41,7 +46,9 @@ def test_on_few_users_the_interval_still_holds_the_truth_as_often_as_it_says():
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     values = np.random.default_rng(0).normal(size=50)
-    first, again, other = (interval(values, confidence=0.9, samples=200, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        interval(values, confidence=0.9, samples=200, seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
@@ -78,7 +85,8 @@ def test_copies_of_a_users_cases_do_not_narrow_the_interval():
     zero = {user: [0.0] for user in values}
     once = difference(measured(values), measured(zero))
     often = difference(
-        measured({u: v * 20 for u, v in values.items()}), measured({u: v * 20 for u, v in zero.items()})
+        measured({u: v * 20 for u, v in values.items()}),
+        measured({u: v * 20 for u, v in zero.items()}),
     )
     assert (once.ci_low, once.ci_high) == pytest.approx((often.ci_low, often.ci_high))
 

@@ -44,7 +44,9 @@ def test_empty_places_recommend_nothing():
 def test_thirds_hold_a_third_of_the_interactions_each_and_items_nobody_met_are_new():
     items = ItemIndex(["a", "b", "c", "d", "e", "f", "g", "never"])
     catalogue = Catalogue.of(items, train({"a": 6, "b": 3, "c": 3, "d": 2, "e": 2, "f": 1, "g": 1}))
-    groups = dict(zip(items.ids.tolist(), (ITEM_GROUPS[group] for group in catalogue.group), strict=True))
+    groups = dict(
+        zip(items.ids.tolist(), (ITEM_GROUPS[group] for group in catalogue.group), strict=True)
+    )
     assert groups == {
         "a": "head",
         "b": "mid",
@@ -76,12 +78,17 @@ def test_exposure_counts_places_and_items_of_two_categories_in_parts():
     found = exposure(ranked, pl.Series([["c"], ["c", "unheard of"]]), catalogue, [2])
     assert catalogue.category_names == ["x", "y"]
     assert found["categories"]["groups"]["x"] == {
-        "items": 2, "interactions": 2.5 / 4, "targets": 0.0, "exposure@2": pytest.approx(2 / 3),
-    }  # fmt: skip
+        "items": 2,
+        "interactions": 2.5 / 4,
+        "targets": 0.0,
+        "exposure@2": pytest.approx(2 / 3),
+    }
     assert found["categories"]["divergence@2"] == pytest.approx(2 / 3 - 2.5 / 4)
     groups = found["popularity"]["groups"]
     assert [groups[name]["items"] for name in ITEM_GROUPS] == [1, 1, 1, 0]
-    assert [groups[name]["exposure@2"] for name in ITEM_GROUPS] == pytest.approx([1 / 3, 2 / 3, 0, 0])
+    assert [groups[name]["exposure@2"] for name in ITEM_GROUPS] == pytest.approx(
+        [1 / 3, 2 / 3, 0, 0]
+    )
     assert groups["new"]["targets"] == pytest.approx(
         1 / 3
     )  # what the model does not know is wanted all the same
@@ -96,9 +103,13 @@ def test_nothing_recommended_has_no_exposure_and_no_categories_make_no_groups():
 
 
 def test_items_that_the_same_users_met_are_alike_where_there_are_no_categories():
-    pairs = [(f"u{user}", item) for user in range(40) for item in (("a", "b") if user < 20 else ("c",))]
+    pairs = [
+        (f"u{user}", item) for user in range(40) for item in (("a", "b") if user < 20 else ("c",))
+    ]
     rows = pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row")
-    catalogue = Catalogue.of(ItemIndex(["a", "b", "c"]), rows, described({"a": None, "b": None, "c": None}))
+    catalogue = Catalogue.of(
+        ItemIndex(["a", "b", "c"]), rows, described({"a": None, "b": None, "c": None})
+    )
     alike = (catalogue.vectors @ catalogue.vectors.T).toarray()
     assert catalogue.alike_by == "users"
     assert alike[0, 1] == pytest.approx(alike[0, 0])

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError
-from augrec.generators._watch import CRITIC_LEADS
+from augrec.generators._training.monitor import CRITIC_LEADS
 from augrec.generators.base import Generator, find
-from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
-from augrec.recommenders._vae import Batch
+from augrec.nn.cfgan import Critic, Game, GameConfig, Writer
+from augrec.nn.profile_batches import Batch
 
 N_ITEMS = 40
 
@@ -47,7 +47,9 @@ def generator() -> Generator:
         "zero_weight": 0.5,
         "partial_masking": 0.3,
     }
-    return find("cfgan")(config, seed=2).fit(table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS)))
+    return find("cfgan")(config, seed=2).fit(
+        table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS))
+    )
 
 
 @pytest.mark.parametrize(("slope", "leads"), [(9.0, 1.0), (0.0, 0.5), (-9.0, 0.0)])
@@ -67,12 +69,16 @@ def odd_shares(sample: pl.DataFrame) -> np.ndarray:
 
 
 def profiles(sample: pl.DataFrame) -> list[frozenset[str]]:
-    return [frozenset(items) for items in sample.group_by("user_id").agg("item_id")["item_id"].to_list()]
+    return [
+        frozenset(items) for items in sample.group_by("user_id").agg("item_id")["item_id"].to_list()
+    ]
 
 
 def test_people_stay_with_one_taste_and_both_tastes_live_on(generator):
     shares = odd_shares(generator.sample(200))
-    assert np.maximum(shares, 1 - shares).mean() > 0.75, "drawn independently it would be about 0.63"
+    assert np.maximum(shares, 1 - shares).mean() > 0.75, (
+        "drawn independently it would be about 0.63"
+    )
     assert 0.2 < (shares > 0.5).mean() < 0.8
 
 

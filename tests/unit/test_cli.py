@@ -1,4 +1,5 @@
-"""The command line without the platform: help that teaches, errors that say what to do, parameters, progress."""
+"""The command line without the platform: help that teaches, errors that say what to do, parameters,
+progress."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from typer.testing import CliRunner
 
 from augrec.cli import data, runs, terminal
 from augrec.cli.app import app, cli
-from augrec.errors import AugrecError, ConfigError, InputError, TransientError
-from augrec.files import read_json
+from augrec.core.errors import AugrecError, ConfigError, InputError, TransientError
+from augrec.core.files import read_json
 
 COMMANDS = [
     "demo",
@@ -52,7 +53,9 @@ def help_of(*words: str) -> str:
     return result.output
 
 
-def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
+def told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
+) -> tuple[int, str]:
     """Exit code and error text of the whole command, as a shell sees them."""
     monkeypatch.setattr(sys, "argv", ["augrec", *words])
     with pytest.raises(SystemExit) as ended:
@@ -69,7 +72,9 @@ def test_help_lists_every_command_with_a_sentence_about_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[name] for name in COMMANDS] + [["data", name] for name in DATA_COMMANDS], ids=" ".join
+    "words",
+    [[name] for name in COMMANDS] + [["data", name] for name in DATA_COMMANDS],
+    ids=" ".join,
 )
 def test_every_help_fits_80_columns(words: list[str]) -> None:
     text = help_of(*words)
@@ -79,7 +84,14 @@ def test_every_help_fits_80_columns(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["run"], ["cross-validate"], ["recommend"], ["promote"], ["data", "import"], ["data", "simulate"]],
+    [
+        ["run"],
+        ["cross-validate"],
+        ["recommend"],
+        ["promote"],
+        ["data", "import"],
+        ["data", "simulate"],
+    ],
     ids=" ".join,
 )
 def test_commands_with_options_teach_by_example(words: list[str]) -> None:
@@ -112,7 +124,9 @@ def test_the_fields_known_here_are_those_of_the_trigger_form() -> None:
 
     fields = form.fields(form.read_params(Path(__file__).parents[2]))
     assert set(runs.FIELDS) == set(fields)
-    assert {name for name, param in fields.items() if param.schema.get("type") == "array"} == set(runs.LISTS)
+    assert {name for name, param in fields.items() if param.schema.get("type") == "array"} == set(
+        runs.LISTS
+    )
 
 
 def test_the_layouts_known_here_are_those_that_can_be_read() -> None:
@@ -137,8 +151,12 @@ def test_a_parameter_is_json_or_text_and_lists_may_have_commas(text: str, value:
     assert runs._parse_param(text) == (text.partition("=")[0], value)
 
 
-@pytest.mark.parametrize(("text", "named"), [("policies", "name=value"), ("polices=none", "'polices'")])
-def test_a_parameter_that_cannot_be_is_refused_before_anything_starts(text: str, named: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "named"), [("policies", "name=value"), ("polices=none", "'polices'")]
+)
+def test_a_parameter_that_cannot_be_is_refused_before_anything_starts(
+    text: str, named: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         runs._parse_param(text)
     assert named in refused.value.what and refused.value.fix
@@ -153,7 +171,11 @@ def test_a_parameter_that_cannot_be_is_refused_before_anything_starts(text: str,
         (["data", "import"], "where your tables are", "--interactions"),
         (["data", "import", "-i", "nowhere.csv"], "no such file", "path"),
         (["data", "import", "-i", "sql:events"], "needs its address", "AUGREC_SOURCE_URL"),
-        (["data", "import", "--layout", "nonsense", "--folder", "."], "'nonsense'", "movietweetings"),
+        (
+            ["data", "import", "--layout", "nonsense", "--folder", "."],
+            "'nonsense'",
+            "movietweetings",
+        ),
         (["run", "-p", "colour=red"], "'colour'", "recommenders"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -201,7 +223,9 @@ def test_outside_a_project_the_command_says_where_to_go(
 
 def test_impossible_sizes_are_refused_by_name(project: Path) -> None:
     refused = CliRunner().invoke(cli, ["data", "simulate", "--users", "0"])
-    assert refused.exit_code == 2 and "--users" in refused.output and not (project / "data").exists()
+    assert (
+        refused.exit_code == 2 and "--users" in refused.output and not (project / "data").exists()
+    )
 
 
 def test_a_simulated_shop_is_counted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,9 @@ def test_tasks_stand_in_the_order_of_the_pipeline(progress: Progress) -> None:
         ("skipped", "–", "not needed"),
     ],
 )
-def test_each_state_has_its_mark_and_words(progress: Progress, kind: str, mark: str, word: str) -> None:
+def test_each_state_has_its_mark_and_words(
+    progress: Progress, kind: str, mark: str, word: str
+) -> None:
     progress.update([state("approve", kind)])
     shown = line(progress, "approve")
     assert shown.startswith(mark) and word in shown
@@ -65,7 +67,10 @@ def test_a_mapped_task_counts_its_members_and_names_those_running(progress: Prog
     )
     shown = line(progress, "train")
     assert (
-        shown.startswith("▶") and "1/3" in shown and "ease-truncation" in shown and "ease-none" not in shown
+        shown.startswith("▶")
+        and "1/3" in shown
+        and "ease-truncation" in shown
+        and "ease-none" not in shown
     )
 
 
@@ -74,7 +79,9 @@ def test_one_failed_member_marks_the_whole_task(progress: Progress) -> None:
     assert line(progress, "train").startswith("✗") and "1/2" in line(progress, "train")
 
 
-def test_where_nothing_can_be_redrawn_each_task_is_told_once_when_it_ends(progress: Progress) -> None:
+def test_where_nothing_can_be_redrawn_each_task_is_told_once_when_it_ends(
+    progress: Progress,
+) -> None:
     progress.update([state("snapshot", "success"), state("validate", "running")])
     assert [str(text).split()[:2] for text in progress.news()] == [["✓", "snapshot"]]
     assert progress.news() == []

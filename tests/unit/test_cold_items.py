@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.errors import ConfigError
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import top_k
-from augrec.errors import ConfigError
-from augrec.recommenders._newcomers import make_room
+from augrec.recommenders._router.new_items import make_room
 from augrec.recommenders.base import Recommender, find, load
 
 KINDS = ["drama", "comedy", "horror"]
@@ -27,7 +27,11 @@ def shop(n_new: int = 6) -> pl.DataFrame:
     ids = [f"old{place}" for place in range(9)] + [f"new{place}" for place in range(n_new)]
     kinds = [KINDS[place % 3] for place in range(9)] + [KINDS[place % 3] for place in range(n_new)]
     return pl.DataFrame(
-        {"item_id": ids, "title": [f"A {kind} story" for kind in kinds], "categories": [[k] for k in kinds]}
+        {
+            "item_id": ids,
+            "title": [f"A {kind} story" for kind in kinds],
+            "categories": [[k] for k in kinds],
+        }
     )
 
 
@@ -62,7 +66,8 @@ def test_no_more_new_items_are_taken_than_allowed_the_last_of_the_table_first():
 
 def test_a_new_item_without_a_word_is_not_taken():
     silent = pl.DataFrame(
-        {"item_id": ["silent", None], "title": [None, "a title"]}, schema_overrides={"title": pl.String}
+        {"item_id": ["silent", None], "title": [None, "a title"]},
+        schema_overrides={"title": pl.String},
     )
     items = pl.concat([shop(), silent], how="diagonal")
     fitted = find("content")({"max_new_items": 100}).fit(BOUGHT, items=items)
@@ -71,7 +76,9 @@ def test_a_new_item_without_a_word_is_not_taken():
 
 def test_nobody_has_met_a_new_item_so_strangers_get_it_last():
     fitted = content(max_new_items=10)
-    assert (fitted.popularity[[item.startswith("new") for item in fitted.items.ids.tolist()]] == 0).all()
+    assert (
+        fitted.popularity[[item.startswith("new") for item in fitted.items.ids.tolist()]] == 0
+    ).all()
     assert all(item.startswith("new") for item in best(fitted, [], 15)[9:])
 
 
@@ -113,7 +120,10 @@ def letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_any_installed_module_can_embed_the_texts(letters):
     items = pl.DataFrame(
-        {"item_id": ["a", "b", "c", "d"], "title": ["melon lemon", "lemon melons", "brick", "lemon brick"]}
+        {
+            "item_id": ["a", "b", "c", "d"],
+            "title": ["melon lemon", "lemon melons", "brick", "lemon brick"],
+        }
     )
     rows = pl.DataFrame({"user_id": list("wxyz"), "item_id": list("abcd")})
     config = {"embeddings": letters, "embedding_share": 1.0, "popularity_blend": 0.0}
@@ -141,7 +151,9 @@ def test_words_and_vectors_are_mixed_and_explained(letters, tmp_path: Path):
         assert score == pytest.approx(0.7 * of_words[item] + 0.3 * of_vectors[item], abs=1e-5)
     histories = Histories.from_lists(asked, fitted.items)
     shares = fitted.contributions(histories, np.arange(12)[None])
-    assert shares.sum(0).tolist() == pytest.approx([mixed[item] for item in fitted.items.ids], abs=1e-5)
+    assert shares.sum(0).tolist() == pytest.approx(
+        [mixed[item] for item in fitted.items.ids], abs=1e-5
+    )
     fitted.save(tmp_path / "model")
     assert best(load(tmp_path / "model"), ["old2"], 12) == best(fitted, ["old2"], 12)
 
@@ -176,7 +188,8 @@ def test_a_package_that_cannot_embed_is_refused(
 
 
 def room(share: float, said: list[float]) -> list[int]:
-    """The order of ten items met, best first, of which the first is in the history, and of new ones, 10 … 10 + n."""
+    """The order of ten items met, best first, of which the first is in the history, and of new
+    ones, 10 … 10 + n."""
     table = np.array([[*range(10, 0, -1), *[0.0] * len(said)]], np.float32)
     histories = Histories.from_lists(
         pl.Series([["a"]]), ItemIndex([chr(97 + place) for place in range(10 + len(said))])

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.evaluation.compare import compare
 from augrec.evaluation.gate import GateConfig
 

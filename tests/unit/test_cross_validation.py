@@ -48,7 +48,9 @@ def test_no_model_saw_the_users_it_is_judged_by(interactions):
     assert len(fitted) == 4
 
 
-def test_attributes_are_told_of_training_users_when_fitting_and_of_test_users_when_ranking(interactions):
+def test_attributes_are_told_of_training_users_when_fitting_and_of_test_users_when_ranking(
+    interactions,
+):
     users = interactions.select("user_id").unique(maintain_order=True).with_columns(age=pl.lit(30))
     told: list[tuple[int, list[str]]] = []
 
@@ -66,8 +68,12 @@ def test_attributes_are_told_of_training_users_when_fitting_and_of_test_users_wh
 
 
 def test_two_recommenders_meet_the_same_cases_and_can_be_paired(interactions, measured):
-    other = cross_validate(lambda: find("item_knn")(seed=1), interactions, CONFIG, seed=3, cutoffs=[5])
-    assert other.select("user_id", "slice", "fold").equals(measured.select("user_id", "slice", "fold"))
+    other = cross_validate(
+        lambda: find("item_knn")(seed=1), interactions, CONFIG, seed=3, cutoffs=[5]
+    )
+    assert other.select("user_id", "slice", "fold").equals(
+        measured.select("user_id", "slice", "fold")
+    )
     found = paired_difference(other, measured, "ndcg@5", confidence=0.95, samples=100, seed=1)
     assert found.n_users == len(measured)
 

@@ -1,4 +1,5 @@
-"""Rows of a training curve reach whoever follows, while the stage runs, and never hold the stage up."""
+"""Rows of a training curve reach whoever follows, while the stage runs, and never hold the stage
+up."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from augrec.errors import TransientError
+from augrec.core.errors import TransientError
 from augrec.stages import runner
 from augrec.versioning import following
 

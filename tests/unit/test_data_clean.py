@@ -5,11 +5,12 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from augrec.core.config import parse
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.clean import clean
 from augrec.data.columns import INTERACTIONS, TIME
-from augrec.data.config import PrepareConfig, parse
+from augrec.data.config import PrepareConfig
 from augrec.data.raw import canonical
-from augrec.errors import ConfigError, InputError
 
 
 def events(*rows: tuple[str | None, str, str, float | None, int]) -> pl.DataFrame:
@@ -24,7 +25,9 @@ def events(*rows: tuple[str | None, str, str, float | None, int]) -> pl.DataFram
         },
         orient="row",
     )
-    return canonical(frame.with_columns(pl.col("t").cast(TIME).alias("timestamp")).drop("t")).interactions
+    return canonical(
+        frame.with_columns(pl.col("t").cast(TIME).alias("timestamp")).drop("t")
+    ).interactions
 
 
 def test_events_count_from_their_smallest_value_on_and_unlisted_ones_never() -> None:
@@ -57,7 +60,12 @@ def test_rows_come_sorted_by_user_time_and_item_with_the_canonical_columns() -> 
         ("a", "8", "view", None, 1),
     )
     kept = clean(table, {"view": None})
-    assert kept.select("user_id", "item_id").rows() == [("a", "8"), ("a", "2"), ("a", "9"), ("b", "1")]
+    assert kept.select("user_id", "item_id").rows() == [
+        ("a", "8"),
+        ("a", "2"),
+        ("a", "9"),
+        ("b", "1"),
+    ]
     assert dict(kept.schema) == dict(INTERACTIONS)
 
 

@@ -1,4 +1,5 @@
-"""Getting the demonstration data, without a network: what is taken from the wheel, and what is said when none comes."""
+"""Getting the demonstration data, without a network: what is taken from the wheel, and what is said
+when none comes."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from augrec.core.errors import InputError, TransientError
 from augrec.data.fetch import TERMS, movielens_100k, unpack
-from augrec.errors import InputError, TransientError
 
 INSIDE = "recbole/dataset_example/ml-100k/ml-100k"
 FILES = {
     "inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t4\t881250949\n",
-    "item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n2\tToy Story\t1995\tAnimation\n",
+    "item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n2\tToy "
+    "Story\t1995\tAnimation\n",
     "user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n1\t24\tM\ttechnician\t85711\n",
 }
 
@@ -26,9 +28,13 @@ def wheel(path: Path, *endings: str) -> Path:
     return path
 
 
-def test_only_the_dataset_is_taken_from_the_wheel_and_then_read_without_asking_again(tmp_path: Path) -> None:
+def test_only_the_dataset_is_taken_from_the_wheel_and_then_read_without_asking_again(
+    tmp_path: Path,
+) -> None:
     unpack(wheel(tmp_path / "recbole.whl", *FILES), tmp_path / "ml")
-    assert {path.name for path in (tmp_path / "ml").iterdir()} == {f"ml-100k.{ending}" for ending in FILES}
+    assert {path.name for path in (tmp_path / "ml").iterdir()} == {
+        f"ml-100k.{ending}" for ending in FILES
+    }
     tables = movielens_100k(tmp_path / "ml", timeout_s=0.0)
     assert [len(table) for table in tables] == [1, 1, 1]
 

@@ -31,7 +31,9 @@ def test_histories_equal_a_plain_grouping(seed: int) -> None:
     histories = Histories.from_interactions(rows, index)
     assert histories.users.tolist() == sorted(set(rows["user_id"]))
     for position, user in enumerate(histories.users):
-        own = sorted((r for r in rows.rows(named=True) if r["user_id"] == user), key=lambda r: r["timestamp"])
+        own = sorted(
+            (r for r in rows.rows(named=True) if r["user_id"] == user), key=lambda r: r["timestamp"]
+        )
         own = [row for row in own if row["item_id"] in set(index.ids)]
         part = slice(histories.indptr[position], histories.indptr[position + 1])
         assert index.decode(histories.items[part]).tolist() == [row["item_id"] for row in own]

@@ -31,10 +31,12 @@ def plain_top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("k", [1, 7, 60])
 @pytest.mark.parametrize("n", [479, 480, 5001])
 @pytest.mark.parametrize(
-    "kind", ["all differ", "many ties", "nearly all tied", "nearly all empty", "sorted", "repeating"]
+    "kind",
+    ["all differ", "many ties", "nearly all tied", "nearly all empty", "sorted", "repeating"],
 )
 def test_top_k_of_long_rows_is_a_stable_sort(kind, n, k):
-    """Rows so long that candidates are looked for first; ties at the edge and clusters of large scores among them."""
+    """Rows so long that candidates are looked for first; ties at the edge and clusters of large
+    scores among them."""
     random = np.random.default_rng(n + k)
     scores = random.random((12, n), dtype=np.float32)
     if kind == "many ties":
@@ -45,7 +47,9 @@ def test_top_k_of_long_rows_is_a_stable_sort(kind, n, k):
         scores = np.where(scores < 0.995, np.float32(-np.inf), scores)
     elif kind == "sorted":
         scores = -np.sort(-scores, axis=1)
-    elif kind == "repeating":  # the best stand at equal distances, so that folding throws them together
+    elif (
+        kind == "repeating"
+    ):  # the best stand at equal distances, so that folding throws them together
         scores[:, :: max(1, n // (8 * k))] += 1
     positions, values = top_k(scores, k)
     expected = plain_top_k(scores, k)
@@ -55,7 +59,8 @@ def test_top_k_of_long_rows_is_a_stable_sort(kind, n, k):
 
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_a_row_whose_best_stand_where_folding_hides_them_is_still_sorted_right(k):
-    """4096 columns are folded to 16 or 32 cells; the largest 256 scores all fall into one of them, ties among them."""
+    """4096 columns are folded to 16 or 32 cells; the largest 256 scores all fall into one of them,
+    ties among them."""
     random = np.random.default_rng(k)
     scores = random.random((3, 4096), dtype=np.float32)
     scores[1:, ::16] += np.round(random.random((2, 256), dtype=np.float32), 1) + 1
@@ -90,6 +95,8 @@ def test_top_k_of_nobody_is_empty():
 
 def test_hits_are_the_wanted_items_and_empty_places_never_hit():
     index = ItemIndex(["a", "b", "c", "d"])
-    wanted = Histories.from_lists(pl.Series([["d", "x"], [], ["a", "d"]], dtype=pl.List(pl.String)), index)
+    wanted = Histories.from_lists(
+        pl.Series([["d", "x"], [], ["a", "d"]], dtype=pl.List(pl.String)), index
+    )
     ranked = np.array([[3, 0, -1], [0, 1, 2], [-1, 3, 0]])
     assert hits(ranked, wanted).tolist() == [[True, False, False], [False] * 3, [False, True, True]]

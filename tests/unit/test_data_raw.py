@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from augrec.core.errors import InputError
+from augrec.core.files import read_json
 from augrec.data.raw import read_tables, write_raw
 from augrec.data.simulate import ShopConfig, simulate
-from augrec.errors import InputError
-from augrec.files import read_json
 
 SHOP = simulate(ShopConfig(n_users=20, n_items=10, n_interactions=100), seed=1)
 
@@ -44,10 +44,16 @@ def test_a_refused_table_leaves_the_old_ones_as_they_were(tmp_path: Path) -> Non
     write_raw(tmp_path / "raw", *SHOP, source={"source": "old"})
     with pytest.raises(InputError, match="title"):
         write_raw(
-            tmp_path / "raw", SHOP.interactions, SHOP.items.drop("title"), SHOP.users, {"source": "new"}
+            tmp_path / "raw",
+            SHOP.interactions,
+            SHOP.items.drop("title"),
+            SHOP.users,
+            {"source": "new"},
         )
     with pytest.raises(InputError, match="no interactions"):
-        write_raw(tmp_path / "raw", SHOP.interactions.head(0), SHOP.items, SHOP.users, {"source": "new"})
+        write_raw(
+            tmp_path / "raw", SHOP.interactions.head(0), SHOP.items, SHOP.users, {"source": "new"}
+        )
     with pytest.raises(TypeError):
         write_raw(tmp_path / "raw", *SHOP, source={"source": object()})
     assert read_json(tmp_path / "raw" / "source.json")["source"] == "old"

@@ -65,7 +65,11 @@ def test_views_lead_to_carts_and_carts_to_purchases_with_a_price(shop: Tables) -
     counts = dict(shop.interactions["event"].value_counts().iter_rows())
     assert counts["cart"] / counts["view"] == pytest.approx(0.15, abs=0.01)
     assert counts["purchase"] / counts["cart"] == pytest.approx(0.4, abs=0.02)
-    values = shop.interactions.group_by("event").agg(pl.col("value").null_count(), pl.len()).sort("event")
+    values = (
+        shop.interactions.group_by("event")
+        .agg(pl.col("value").null_count(), pl.len())
+        .sort("event")
+    )
     assert values.rows() == [
         ("cart", counts["cart"], counts["cart"]),
         ("purchase", 0, counts["purchase"]),
@@ -89,7 +93,11 @@ def test_a_users_views_agree_in_category_far_beyond_chance(shop: Tables) -> None
 def test_attributes_say_something_about_taste() -> None:
     def spread(strength: float) -> float:
         config = ShopConfig(
-            n_users=1500, n_items=300, n_interactions=40_000, attribute_strength=strength, visit_focus=0
+            n_users=1500,
+            n_items=300,
+            n_interactions=40_000,
+            attribute_strength=strength,
+            visit_focus=0,
         )
         tables = simulate(config, seed=4)
         rows = with_category(tables).join(tables.users, on="user_id")
@@ -105,13 +113,17 @@ def test_attributes_say_something_about_taste() -> None:
 
 def category_change(drift: float) -> float:
     tables = simulate(
-        ShopConfig(n_users=1000, n_items=300, n_interactions=40_000, new_item_share=0, drift=drift), seed=2
+        ShopConfig(n_users=1000, n_items=300, n_interactions=40_000, new_item_share=0, drift=drift),
+        seed=2,
     )
     rows = with_category(tables)
     middle = rows["timestamp"].median()
     halves = [
         rows.filter(part)["category"].value_counts(normalize=True).rename({"proportion": name})
-        for name, part in (("early", pl.col("timestamp") < middle), ("late", pl.col("timestamp") >= middle))
+        for name, part in (
+            ("early", pl.col("timestamp") < middle),
+            ("late", pl.col("timestamp") >= middle),
+        )
     ]
     joined = (
         halves[0]
@@ -145,7 +157,9 @@ def test_weekends_and_december_are_busier() -> None:
 
 
 def test_a_tiny_shop_keeps_its_days_and_its_one_item() -> None:
-    config = ShopConfig(n_users=5, n_items=1, n_interactions=40, n_categories=3, days=3, new_user_share=1.0)
+    config = ShopConfig(
+        n_users=5, n_items=1, n_interactions=40, n_categories=3, days=3, new_user_share=1.0
+    )
     tiny = simulate(config, seed=1)
     days = tiny.interactions["timestamp"].dt.date()
     assert date(2022, 1, 1) <= days.min() <= days.max() <= date(2022, 1, 3)

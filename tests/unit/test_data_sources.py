@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import INTERACTIONS
 from augrec.data.raw import Tables
 from augrec.data.sources import LAYOUTS, read
 from augrec.data.sources.movielens_100k import GENRES
-from augrec.errors import ConfigError, InputError
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> Path:
@@ -45,7 +45,8 @@ def test_movielens_100k_in_its_own_files(tmp_path: Path) -> None:
         {
             "u.data": "1\t2\t4\t881250949\n3\t1\t5\t881250950\n",
             "u.item": (
-                movie(1, "Misérables, Les (1995)", "Drama", "Musical") + movie(2, 'The "Quoted" (1996)')
+                movie(1, "Misérables, Les (1995)", "Drama", "Musical")
+                + movie(2, 'The "Quoted" (1996)')
             ).encode("latin-1"),
             "u.user": "1|24|M|technician|85711\n3|53|F|other|94043\n",
         },
@@ -107,7 +108,8 @@ def test_movietweetings_keeps_leading_zeros_plain_and_gzipped(tmp_path: Path, en
         tmp_path,
         {
             f"ratings.dat{ending}": "1::0054890::9::1381945744\n",
-            f"movies.dat{ending}": "0054890::Fantômas (1913)::Crime|Drama\n0000001::No genre (1900)::\n",
+            f"movies.dat{ending}": "0054890::Fantômas (1913)::Crime|Drama\n0000001::No genre "
+            "(1900)::\n",
         },
     )
     tables = read("movietweetings", tmp_path)
@@ -123,8 +125,10 @@ def test_movielens_latest_with_tags(tmp_path: Path) -> None:
         tmp_path,
         {
             "ratings.csv": "userId,movieId,rating,timestamp\n1,2,4.5,964982703\n",
-            "movies.csv": 'movieId,title,genres\n2,"American President, The (1995)",Comedy|Drama\n3,None (2000),(no genres listed)\n',
-            "tags.csv": "userId,movieId,tag,timestamp\n1,2,politics,1\n2,2,Politics ,2\n3,2,classic,3\n",
+            "movies.csv": 'movieId,title,genres\n2,"American President, The '
+            '(1995)",Comedy|Drama\n3,None (2000),(no genres listed)\n',
+            "tags.csv": "userId,movieId,tag,timestamp\n1,2,politics,1\n2,2,Politics "
+            ",2\n3,2,classic,3\n",
         },
     )
     tables = read("movielens-latest", tmp_path)
@@ -196,9 +200,17 @@ def test_amazon_2023_counts_in_milliseconds_and_by_parent(tmp_path: Path) -> Non
     }
     products = lines(
         {"parent_asin": "P1", "title": "Lamp", "price": 5.0, "categories": ["Home"], "store": "S"},
-        {"parent_asin": "P2", "title": "Desk", "price": "None", "categories": [], "description": []},
+        {
+            "parent_asin": "P2",
+            "title": "Desk",
+            "price": "None",
+            "categories": [],
+            "description": [],
+        },
     )
-    tables = read("amazon", write(tmp_path, {"Home.jsonl.gz": lines(review), "meta_Home.jsonl.gz": products}))
+    tables = read(
+        "amazon", write(tmp_path, {"Home.jsonl.gz": lines(review), "meta_Home.jsonl.gz": products})
+    )
     assert ratings(tables) == [("U", "P1", 3.0, 1588687728)]
     assert items(tables) == [("P1", "Lamp", ["Home"]), ("P2", "Desk", None)]
     assert tables.items["price"].to_list() == [5.0, None]
@@ -229,7 +241,10 @@ def test_products_are_read_without_running_anything(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     write(
         tmp_path,
-        {"Home.json": lines(OLD_REVIEW), "meta_Home.json": f"{{'asin': open({str(mark)!r}, 'w')}}\n"},
+        {
+            "Home.json": lines(OLD_REVIEW),
+            "meta_Home.json": f"{{'asin': open({str(mark)!r}, 'w')}}\n",
+        },
     )
     with pytest.raises(InputError, match="line 1"):
         read("amazon", tmp_path)

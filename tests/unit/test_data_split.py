@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.errors import InputError, RefusedError
 from augrec.data.cases import CASES
 from augrec.data.clean import clean
 from augrec.data.columns import INTERACTIONS, TIME
@@ -16,7 +17,6 @@ from augrec.data.config import SplitConfig
 from augrec.data.raw import canonical
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import SLICES, Split, slice_of, split
-from augrec.errors import InputError, RefusedError
 
 CONFIG = SplitConfig()
 POSITIVE = {"view": None, "cart": None, "purchase": None, "rating": None}
@@ -26,11 +26,14 @@ def table(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
     """Interactions from (user, item, second)."""
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "second"], orient="row")
     moments = (pl.col("second") * 1_000_000).cast(TIME).alias("timestamp")
-    return canonical(frame.select("user_id", "item_id", pl.lit("view").alias("event"), moments)).interactions
+    return canonical(
+        frame.select("user_id", "item_id", pl.lit("view").alias("event"), moments)
+    ).interactions
 
 
 def random_table(seed: int, n: int = 3000) -> pl.DataFrame:
-    """Users of very different activity; few distinct seconds, so that many interactions are simultaneous."""
+    """Users of very different activity; few distinct seconds, so that many interactions are
+    simultaneous."""
     draw = np.random.default_rng(seed)
     users = (draw.pareto(1.0, n) * 10).astype(int) % 120
     rows = zip(users, draw.integers(0, 200, n), draw.integers(0, 300, n) + users * 3, strict=True)
@@ -75,7 +78,9 @@ def test_cases_are_what_a_plain_loop_over_users_finds(given: tuple[pl.DataFrame,
     for role, cases in (("valid", parts.cases_valid), ("test", parts.cases_test)):
         expected = []
         for user in sorted(parts.held_out.filter(pl.col("role") == role)["user_id"]):
-            rows = interactions.filter(pl.col("user_id") == user).select("item_id", "timestamp").rows()
+            rows = (
+                interactions.filter(pl.col("user_id") == user).select("item_id", "timestamp").rows()
+            )
             expected += naive_cases(user, rows, *ends[role])
         assert cases.rows() == expected
         assert dict(cases.schema) == dict(CASES)
@@ -127,7 +132,9 @@ def test_a_planted_future_interaction_of_anybody_stays_out_of_training() -> None
     trained = parts.train["user_id"][0]
     held = parts.held_out["user_id"][0]
     second = int(parts.valid_from.timestamp())
-    leaks = table([(trained, "at-the-cut", second), (trained, "later", second + 100), (held, "early", 1)])
+    leaks = table(
+        [(trained, "at-the-cut", second), (trained, "later", second + 100), (held, "early", 1)]
+    )
     again = split(clean(pl.concat([interactions, leaks]), POSITIVE), CONFIG, seed=5)
     assert again.valid_from == parts.valid_from  # the plants did not move the cut
     assert held in set(again.held_out["user_id"])
@@ -136,7 +143,10 @@ def test_a_planted_future_interaction_of_anybody_stays_out_of_training() -> None
 
 def test_an_interaction_at_exactly_the_cut_belongs_to_the_later_period() -> None:
     parts = split(random_table(0), CONFIG, seed=5)
-    for cases, begin in ((parts.cases_valid, parts.valid_from), (parts.cases_test, parts.test_from)):
+    for cases, begin in (
+        (parts.cases_valid, parts.valid_from),
+        (parts.cases_test, parts.test_from),
+    ):
         assert (cases["moment"] >= begin).all()
     rows = [(f"u{k}", f"i{j}", j) for k in range(20) for j in range(10)]
     equal = split(table(rows), SplitConfig(valid_from=0.5, test_from=0.8), seed=1)
@@ -153,14 +163,20 @@ def test_activity_at_exactly_a_cut_qualifies_for_the_later_period_alone() -> Non
     config = SplitConfig(valid_from=0.5, test_from=0.8, max_valid_users=0.9, max_test_users=0.9)
     roles = dict(split(one_each, config, seed=1).held_out.iter_rows())
     assert roles == {f"u{k:02d}": "valid" if k < 70 else "test" for k in range(40, 100)}
-    fewer = split(one_each, SplitConfig(**{**config.model_dump(), "max_test_users": 0.2}), seed=1).held_out
-    assert set(fewer.filter(pl.col("role") == "valid")["user_id"]) == {f"u{k}" for k in range(40, 70)}
+    fewer = split(
+        one_each, SplitConfig(**{**config.model_dump(), "max_test_users": 0.2}), seed=1
+    ).held_out
+    assert set(fewer.filter(pl.col("role") == "valid")["user_id"]) == {
+        f"u{k}" for k in range(40, 70)
+    }
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:
     interactions = random_table(1)
     shuffled = interactions.sample(fraction=1.0, shuffle=True, seed=9)
-    first, second = (split(clean(rows, POSITIVE), CONFIG, seed=5) for rows in (interactions, shuffled))
+    first, second = (
+        split(clean(rows, POSITIVE), CONFIG, seed=5) for rows in (interactions, shuffled)
+    )
     for name in ("train", "cases_valid", "cases_test", "held_out"):
         assert getattr(first, name).equals(getattr(second, name))
 
@@ -222,6 +238,7 @@ def test_users_who_were_there_before_the_period_keep_their_whole_past() -> None:
     begins = parts.cases_test.filter(pl.col("moment") == parts.test_from)
     for user, history in begins.select("user_id", "history").iter_rows():
         past = interactions.filter(
-            (pl.col("user_id") == user) & (pl.col("timestamp") <= parts.test_from - timedelta(microseconds=1))
+            (pl.col("user_id") == user)
+            & (pl.col("timestamp") <= parts.test_from - timedelta(microseconds=1))
         )
         assert history == past["item_id"].to_list()

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from augrec.core.errors import ConfigError, InputError, TransientError
 from augrec.data import sql
 from augrec.data.config import ImportConfig
 from augrec.data.tables import Source, import_tables
-from augrec.errors import ConfigError, InputError, TransientError
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     path = tmp_path / "shop.db"
     with sqlite3.connect(path) as connection:
-        connection.execute('CREATE TABLE "order log" (user_id INTEGER, item_id TEXT, timestamp TEXT, mixed)')
+        connection.execute(
+            'CREATE TABLE "order log" (user_id INTEGER, item_id TEXT, timestamp TEXT, mixed)'
+        )
         rows = [
             (1, "a", "2024-01-01 10:30:00", 1),
             (None, "b", "2024-01-02", 2.5),
@@ -38,7 +40,9 @@ def test_a_table_is_imported_whole(url: str) -> None:
 
 def test_a_query_may_hold_colons_and_percent_signs(url: str) -> None:
     query = "SELECT * FROM \"order log\" WHERE timestamp LIKE '%10:30%'"
-    assert import_tables(ImportConfig(), Source(url, query=query)).users["user_id"].to_list() == ["1"]
+    assert import_tables(ImportConfig(), Source(url, query=query)).users["user_id"].to_list() == [
+        "1"
+    ]
 
 
 def test_columns_of_mixed_types_become_text_also_across_batches(

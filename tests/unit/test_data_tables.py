@@ -9,10 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from augrec.core.config import parse
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import INTERACTIONS, ITEMS
-from augrec.data.config import ImportConfig, parse
+from augrec.data.config import ImportConfig
 from augrec.data.tables import Source, describe, import_tables
-from augrec.errors import ConfigError, InputError
 
 CSV = "user_id,item_id,timestamp\n7,007,2024-05-31\n8,x,2024-05-31T18:30:00+02:00\n"
 
@@ -38,7 +39,9 @@ def test_csv_becomes_canonical_with_ids_as_they_were_written(tmp_path: Path) -> 
     assert tables.users["user_id"].to_list() == ["7", "8"]
 
 
-@pytest.mark.parametrize("name", ["t.csv.gz", "t.tsv", "t.tsv.gz", "semicolon.csv", "t.parquet", "folder"])
+@pytest.mark.parametrize(
+    "name", ["t.csv.gz", "t.tsv", "t.tsv.gz", "semicolon.csv", "t.parquet", "folder"]
+)
 def test_every_kind_of_file_gives_the_same_table(tmp_path: Path, name: str) -> None:
     plain = tmp_path / "plain.csv"
     plain.write_text(CSV)
@@ -91,7 +94,13 @@ def test_items_and_users_keep_lists_prices_and_extra_columns(tmp_path: Path) -> 
     )
     (tmp_path / "users.csv").write_text("user_id,age\n7,30\n")
     settings = config(
-        items={"item_id": "sku", "title": "name", "categories": "cats", "price": "cost", "extra": ["brand"]},
+        items={
+            "item_id": "sku",
+            "title": "name",
+            "categories": "cats",
+            "price": "cost",
+            "extra": ["brand"],
+        },
         users={"extra": ["age"]},
     )
     sources = [Source(str(tmp_path / f"{name}.csv")) for name in ("log", "items", "users")]
@@ -130,7 +139,9 @@ def test_an_extra_csv_column_of_numbers_alone_is_numbers_and_one_with_a_code_sta
 
 def test_extra_columns_of_a_typed_file_keep_their_types_but_for_nan(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(CSV)
-    table = pl.DataFrame({"user_id": ["7", "8"], "zip_code": ["90210", "10001"], "age": [30.5, float("nan")]})
+    table = pl.DataFrame(
+        {"user_id": ["7", "8"], "zip_code": ["90210", "10001"], "age": [30.5, float("nan")]}
+    )
     table.write_parquet(tmp_path / "users.parquet")
     sources = Source(str(tmp_path / "log.csv")), None, Source(str(tmp_path / "users.parquet"))
     users = import_tables(config(users={"extra": ["zip_code", "age"]}), *sources).users
@@ -153,10 +164,16 @@ def test_rows_with_missing_ids_stay_for_validation_to_judge(tmp_path: Path) -> N
 
 def test_csv_ids_written_as_floats_match_those_written_as_integers(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    path.write_text("user_id,item_id,timestamp\n5.0,1.0,2024-01-01\n,1.5,2024-01-01\nNaN,2.0,2024-01-01\n")
+    path.write_text(
+        "user_id,item_id,timestamp\n5.0,1.0,2024-01-01\n,1.5,2024-01-01\nNaN,2.0,2024-01-01\n"
+    )
     rows = read(path)
     assert rows["user_id"].to_list() == ["5", None, None]
-    assert rows["item_id"].to_list() == ["1.0", "1.5", "2.0"]  # not all look like integers: they are names
+    assert rows["item_id"].to_list() == [
+        "1.0",
+        "1.5",
+        "2.0",
+    ]  # not all look like integers: they are names
 
 
 @pytest.mark.parametrize(
@@ -175,7 +192,9 @@ def test_dates_in_the_usual_forms_are_read(tmp_path: Path, text: str, expected: 
     assert read(path)["timestamp"][0] == datetime.fromisoformat(expected)
 
 
-def test_some_unreadable_timestamps_become_missing_and_all_of_them_are_an_error(tmp_path: Path) -> None:
+def test_some_unreadable_timestamps_become_missing_and_all_of_them_are_an_error(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "log.csv"
     path.write_text("user_id,item_id,timestamp\na,b,2024-01-01\na,c,soon\n")
     assert read(path)["timestamp"].null_count() == 1
@@ -187,7 +206,9 @@ def test_some_unreadable_timestamps_become_missing_and_all_of_them_are_an_error(
 
 def test_numbers_as_timestamps_need_a_unit(tmp_path: Path) -> None:
     path = tmp_path / "log.parquet"
-    pl.DataFrame({"user_id": ["a"], "item_id": ["b"], "timestamp": [1_700_000_000]}).write_parquet(path)
+    pl.DataFrame({"user_id": ["a"], "item_id": ["b"], "timestamp": [1_700_000_000]}).write_parquet(
+        path
+    )
     with pytest.raises(InputError, match="unit") as caught:
         read(path)
     assert "data.import.interactions.timestamp_unit" in caught.value.fix
@@ -214,7 +235,11 @@ def test_missing_columns_are_named_with_those_found_and_the_key_to_change(tmp_pa
         ("empty.csv", b"", "empty"),
         ("header.csv", b"user_id,item_id,timestamp\n", "no rows"),
         ("empty.parquet", b"", "empty"),
-        ("latin.csv", "user_id,item_id,timestamp\nJosé,b,2024-01-01\n".encode("latin-1"), "cannot be read"),
+        (
+            "latin.csv",
+            "user_id,item_id,timestamp\nJosé,b,2024-01-01\n".encode("latin-1"),
+            "cannot be read",
+        ),
         ("cut.csv.gz", gzip.compress(CSV.encode() * 50, mtime=0)[:60], "cannot be read"),
         ("table.xlsx", b"PK", "not understood"),
     ],
@@ -232,9 +257,9 @@ def test_files_that_cannot_be_used_are_refused_by_name(
 
 def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log.parquet"
-    pl.DataFrame({"user_id": ["a"] * 1000, "item_id": ["b"] * 1000, "timestamp": range(1000)}).write_parquet(
-        path
-    )
+    pl.DataFrame(
+        {"user_id": ["a"] * 1000, "item_id": ["b"] * 1000, "timestamp": range(1000)}
+    ).write_parquet(path)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="cannot be read"):
         read(path)
@@ -250,19 +275,24 @@ def test_an_extra_column_may_not_take_a_mapped_name(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("sku,title\n1,a\n")
     settings = config(items={"item_id": "sku", "title": "title", "extra": ["title"]})
     with pytest.raises(ConfigError, match="title"):
-        import_tables(settings, Source(str(tmp_path / "log.csv")), Source(str(tmp_path / "items.csv")))
+        import_tables(
+            settings, Source(str(tmp_path / "log.csv")), Source(str(tmp_path / "items.csv"))
+        )
 
 
 def test_lists_of_numbers_cannot_be_ids(tmp_path: Path) -> None:
     path = tmp_path / "log.parquet"
-    pl.DataFrame({"user_id": [[1]], "item_id": ["b"], "timestamp": ["2024-01-01"]}).write_parquet(path)
+    pl.DataFrame({"user_id": [[1]], "item_id": ["b"], "timestamp": ["2024-01-01"]}).write_parquet(
+        path
+    )
     with pytest.raises(InputError, match="cannot hold ids"):
         read(path)
 
 
 def test_an_import_remembers_where_its_tables_came_from() -> None:
     remembered = describe(
-        Source("a.csv"), users=Source("postgresql://me:secret@db/shop?password=other", table="people")
+        Source("a.csv"),
+        users=Source("postgresql://me:secret@db/shop?password=other", table="people"),
     )
     assert remembered == {
         "source": "import",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from augrec.augmentation.base import Policy
-from augrec.data.config import parse
+from augrec.core.config import parse
 from augrec.generators import base as generators
 from augrec.orchestration import form
 from augrec.orchestration.pipeline import read_pipeline
@@ -26,7 +26,9 @@ PARAMS = yaml.safe_load((HOME / "params.yaml").read_text())
 def file_of(module: str) -> Path | None:
     """The file of a module of augrec's, as a package or a plain file."""
     path = SOURCE.joinpath(*module.split("."))
-    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()), None)
+    return next(
+        (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()), None
+    )
 
 
 def imported(file: Path) -> set[Path]:
@@ -82,7 +84,9 @@ def test_the_derived_edges_are_those_dvc_sees() -> None:
             if a.cmd and b.cmd
         }
     derived = {
-        (spec.name, upstream) for spec in read_pipeline(HOME / "dvc.yaml") for upstream in spec.upstream
+        (spec.name, upstream)
+        for spec in read_pipeline(HOME / "dvc.yaml")
+        for upstream in spec.upstream
     }
     assert derived == seen
 
@@ -99,7 +103,9 @@ def test_the_plan_lists_dependencies_first() -> None:
 
 def test_whatever_uses_a_sample_waits_for_its_audit() -> None:
     using = {
-        spec.name: spec.upstream for spec in read_pipeline(HOME / "dvc.yaml") if "synthesize" in spec.upstream
+        spec.name: spec.upstream
+        for spec in read_pipeline(HOME / "dvc.yaml")
+        if "synthesize" in spec.upstream
     }
     assert set(using) == {"audit", "augment", "decide"}
     assert all("audit" in upstream for name, upstream in using.items() if name != "audit")
@@ -114,7 +120,9 @@ def test_every_component_in_params_builds_from_its_section() -> None:
         Policy(name, steps, seed=0)
 
 
-def test_every_recommender_in_params_has_a_space_with_its_own_values_and_every_preset_in_it() -> None:
+def test_every_recommender_in_params_has_a_space_with_its_own_values_and_every_preset_in_it() -> (
+    None
+):
     config = parse(TuningConfig, PARAMS["tuning"], "tuning")
     assert set(config.spaces) == set(PARAMS["recommenders"])
     for name, options in PARAMS["recommenders"].items():
@@ -153,6 +161,8 @@ def test_every_field_of_the_trigger_form_is_a_key_of_params() -> None:
 def test_an_untouched_form_overrides_nothing_and_a_typo_is_refused() -> None:
     values = {name: param.value for name, param in form.fields(PARAMS).items()}
     assert form.overrides(values, {}, PARAMS) == {}
-    assert form.overrides({**values, "policies": ["none"]}, {}, PARAMS) == {"run.policies": ["none"]}
+    assert form.overrides({**values, "policies": ["none"]}, {}, PARAMS) == {
+        "run.policies": ["none"]
+    }
     with pytest.raises(Exception, match="unknown parameter: polices"):
         form.overrides(values, {"polices": ["none"]}, PARAMS)

@@ -1,4 +1,5 @@
-"""Explanations: what the items of a history carry, what is known of the user and popularity make up the score."""
+"""Explanations: what the items of a history carry, what is known of the user and popularity make up
+the score."""
 
 from __future__ import annotations
 
@@ -60,7 +61,10 @@ def summed(histories: Histories, shares: np.ndarray) -> np.ndarray:
 def test_contributions_and_popularity_make_up_the_score(name):
     fitted = fit(name, popularity_blend=3.0)
     histories, targets = asked(fitted, ["i01", "i05", "i09"], ["i02"], [], ["i04", "i03"])
-    shares, popular = fitted.contributions(histories, targets), fitted.background(histories, targets)
+    shares, popular = (
+        fitted.contributions(histories, targets),
+        fitted.background(histories, targets),
+    )
     assert shares.shape == (6, N_ITEMS)
     assert list(popular) == [POPULAR]
     np.testing.assert_allclose(
@@ -103,7 +107,9 @@ def router(*members: str, weights: list[float]) -> Recommender:
 def test_a_router_gives_the_reasons_of_the_member_that_serves():
     fitted, ease = router("item_knn", "ease", weights=[0.0, 1.0]), fit("ease")
     histories, targets = asked(fitted, ["i01", "i05", "i09"], [])
-    assert (fitted.contributions(histories, targets) == ease.contributions(histories, targets)).all()
+    assert (
+        fitted.contributions(histories, targets) == ease.contributions(histories, targets)
+    ).all()
 
 
 def test_a_blend_with_neighbours_has_nothing_of_a_history_to_tell_a_stranger():
@@ -124,7 +130,9 @@ def test_a_blend_gives_the_reasons_of_both_as_they_are_weighted():
         alone = fit(name)
         spread = alone.score(histories).std(axis=1)
         expected += weight * alone.contributions(histories, targets) / spread[user, None]
-    np.testing.assert_allclose(fitted.contributions(histories, targets), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        fitted.contributions(histories, targets), expected, rtol=1e-4, atol=1e-6
+    )
 
 
 TOWNS = ["north", "south"]
@@ -138,7 +146,8 @@ TAKEN = pl.DataFrame(
     orient="row",
 )
 PEOPLE = pl.DataFrame({"user_id": [f"u{user:02}" for user in range(40)]}).with_columns(
-    town=pl.Series([TOWNS[user % 2] for user in range(40)]), mood=pl.Series(["a", "a", "b", "b"] * 10)
+    town=pl.Series([TOWNS[user % 2] for user in range(40)]),
+    mood=pl.Series(["a", "a", "b", "b"] * 10),
 )
 KNOWN = pl.DataFrame({"town": ["south", None, "south"], "mood": ["a", None, None]})
 NETWORK = {
@@ -189,7 +198,9 @@ def test_a_router_weighs_what_its_members_say_of_strangers():
     members = [{"popularity": {}}, {"demographics": OF_TOWNS["demographics"]}]
     fitted = find("router")({"members": members}).fit(TAKEN, users=PEOPLE)
     fitted._weights[:] = [0.25, 0.75]
-    histories = Histories.from_lists(pl.Series([[]], dtype=pl.List(pl.String)), fitted.items, known=KNOWN[:1])
+    histories = Histories.from_lists(
+        pl.Series([[]], dtype=pl.List(pl.String)), fitted.items, known=KNOWN[:1]
+    )
     targets = np.arange(len(fitted.items))[None]
     parts = fitted.background(histories, targets)
     assert set(parts) == {POPULAR, "town", "mood"}
@@ -201,7 +212,11 @@ def test_a_router_weighs_what_its_members_say_of_strangers():
 
 def test_a_new_item_is_there_because_of_what_is_described_like_it():
     new = pl.DataFrame(
-        {"item_id": ["new1", "new2"], "title": ["part 9", "part 9"], "categories": [["kind 1"], ["kind 2"]]}
+        {
+            "item_id": ["new1", "new2"],
+            "title": ["part 9", "part 9"],
+            "categories": [["kind 1"], ["kind 2"]],
+        }
     )
     members = [{"ease": {}}, {"content": {"max_new_items": 5, "min_items": 1}}]
     config = {"members": members, "new_item_shares": [0.2]}
@@ -213,7 +228,11 @@ def test_a_new_item_is_there_because_of_what_is_described_like_it():
     of_new = why.filter(pl.col("item_id") == "new1")
     assert of_new.select("kind", "because").rows() == [("item", "i01")]
     expected = fit("ease").explain(asked, np.array([["i05"]]), top=1)
-    assert why.filter(pl.col("item_id") == "i05").drop("contribution").equals(expected.drop("contribution"))
+    assert (
+        why.filter(pl.col("item_id") == "i05")
+        .drop("contribution")
+        .equals(expected.drop("contribution"))
+    )
 
 
 def test_an_item_that_nothing_carried_is_called_popular_only_if_it_is():

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
-from augrec.errors import ConfigError, InputError
 from augrec.features.build import Prepared, item_features, top_categories, user_features
 from augrec.features.schema import FeaturesConfig, schema_of
 
@@ -63,9 +63,11 @@ def prepared(table: pl.DataFrame) -> Prepared:
 
 
 def moments_of(times: list[datetime], extra: list[datetime], end: datetime) -> list[datetime]:
-    """Grid moments with an event in the ten days before, those where that has just ended, and the extra ones."""
+    """Grid moments with an event in the ten days before, those where that has just ended, and the
+    extra ones."""
     grid = [
-        EPOCH + timedelta(days=4 * k) for k in range((BEGIN - EPOCH).days // 4, (end - EPOCH).days // 4 + 1)
+        EPOCH + timedelta(days=4 * k)
+        for k in range((BEGIN - EPOCH).days // 4, (end - EPOCH).days // 4 + 1)
     ]
     active = [any(t - timedelta(days=10) <= time < t for time in times) for t in grid]
     kept = [t for k, t in enumerate(grid) if active[k] or (k > 0 and active[k - 1])]
@@ -99,7 +101,9 @@ def naive(table: pl.DataFrame, key: str, ids: list[str]) -> pl.DataFrame:
             if key == "user_id":
                 touched = [CATEGORIES[r["item_id"]] or [] for r in before]
                 row["n_categories"] = len({c for cs in touched for c in cs})
-                row["category_shares"] = [sum(s in cs for cs in touched) / max(len(before), 1) for s in "abc"]
+                row["category_shares"] = [
+                    sum(s in cs for cs in touched) / max(len(before), 1) for s in "abc"
+                ]
             else:
                 first = min((r["timestamp"] for r in before), default=t)
                 item = list(CATEGORIES).index(entity)
@@ -120,14 +124,19 @@ def naive(table: pl.DataFrame, key: str, ids: list[str]) -> pl.DataFrame:
 def test_tables_equal_the_definitions_computed_one_row_at_a_time(build, key, ids):
     table = interactions()
     built = build(prepared(table), CONFIG)
-    expected = naive(table, key, ids).select([pl.col(name).cast(kind) for name, kind in built.schema.items()])
+    expected = naive(table, key, ids).select(
+        [pl.col(name).cast(kind) for name, kind in built.schema.items()]
+    )
     assert_frame_equal(built, expected, rel_tol=1e-6)
     assert len(built) > 3 * len(ids), "the random table must exercise more than the fixed snapshots"
 
 
 def test_columns_and_types_are_those_the_schema_promises():
     data = prepared(interactions())
-    for kind, table in (("user", user_features(data, CONFIG)), ("item", item_features(data, CONFIG))):
+    for kind, table in (
+        ("user", user_features(data, CONFIG)),
+        ("item", item_features(data, CONFIG)),
+    ):
         promised = {name: feature["type"] for name, feature in schema_of(CONFIG)[kind].items()}
         assert {name: str(table.schema[name]) for name in table.columns[2:]} == promised
         assert not any(
@@ -142,7 +151,9 @@ def test_events_of_a_held_out_user_never_move_item_features():
     )
     moved = table.filter(~((pl.col("user_id") == HELD_OUT) & inner))
     assert len(moved) < len(table)
-    assert_frame_equal(item_features(prepared(table), CONFIG), item_features(prepared(moved), CONFIG))
+    assert_frame_equal(
+        item_features(prepared(table), CONFIG), item_features(prepared(moved), CONFIG)
+    )
     # The same change is seen where the user is not held out.
     everyone = {"held_out": pl.DataFrame({"user_id": ["nobody"]})}
     assert not item_features(replace(prepared(table), **everyone), CONFIG).equals(
@@ -169,7 +180,11 @@ def test_the_order_of_interactions_does_not_matter():
 def test_top_categories_come_from_training_rows_alone():
     items = prepared(interactions()).items
     train = pl.DataFrame({"item_id": ["i2", "i2", "i1", "i3"]})
-    assert top_categories(train, items, 5) == ["c", "a", "b"]  # ties by name; d was never trained on
+    assert top_categories(train, items, 5) == [
+        "c",
+        "a",
+        "b",
+    ]  # ties by name; d was never trained on
     assert top_categories(train, items, 1) == ["c"]
 
 

@@ -1,4 +1,5 @@
-"""The gate must say yes to help that was planted, and no to everything that only looks like help."""
+"""The gate must say yes to help that was planted, and no to everything that only looks like
+help."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.data.config import parse
-from augrec.errors import ConfigError, InputError
+from augrec.core.config import parse
+from augrec.core.errors import ConfigError, InputError
 from augrec.evaluation.gate import Arm, GateConfig, decide
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -24,7 +25,10 @@ KINDS = {
     "gan": "generated",
     "gan2": "generated",
 }
-PASSED = {"gan": {"passed": True, "failed_limits": []}, "gan2": {"passed": True, "failed_limits": []}}
+PASSED = {
+    "gan": {"passed": True, "failed_limits": []},
+    "gan2": {"passed": True, "failed_limits": []},
+}
 QUICK = GateConfig(bootstrap_samples=400)
 
 
@@ -60,7 +64,9 @@ def plus(amount: float, where: str = "all") -> Change:
 
 
 def noise(seed: int, size: float = 0.05, shift: float = 0.0) -> Change:
-    return lambda values, slices: values + np.random.default_rng(seed).normal(shift, size, len(values))
+    return lambda values, slices: (
+        values + np.random.default_rng(seed).normal(shift, size, len(values))
+    )
 
 
 def judge(
@@ -71,14 +77,17 @@ def judge(
     seed: int = 1,
     controlled: bool = True,
 ) -> dict[str, Any]:
-    """The decision on one recommender; unless told otherwise a placebo as good as real data alone takes part."""
+    """The decision on one recommender; unless told otherwise a placebo as good as real data alone
+    takes part."""
     if controlled and "none" in policies and "placebo" not in {KINDS[name] for name in policies}:
         policies = {**policies, "bootstrap": policies["none"]}
     arms = [
         Arm("ease", name, KINDS[name], generators=(name,) if KINDS[name] == "generated" else ())
         for name in policies
     ]
-    decision = decide(arms, {("ease", name): [table] for name, table in policies.items()}, audits, gate, seed)
+    decision = decide(
+        arms, {("ease", name): [table] for name, table in policies.items()}, audits, gate, seed
+    )
     json.dumps(decision, allow_nan=False)
     assert len(decision["sentences"]) == 3
     return decision
@@ -90,7 +99,9 @@ def test_identical_data_under_two_names_is_never_a_win():
     assert decision["verdict"] == "no_generated"
     assert decision["winner"]["policy"] == "none"
     beats = [row for row in decision["comparisons"] if row["question"] == "beats"]
-    assert [(row["difference"], row["ci_low"], row["passed"]) for row in beats] == [(0.0, 0.0, False)] * 2
+    assert [(row["difference"], row["ci_low"], row["passed"]) for row in beats] == [
+        (0.0, 0.0, False)
+    ] * 2
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
@@ -108,7 +119,11 @@ def test_the_same_rows_in_another_order_are_never_a_win():
 def test_a_planted_improvement_is_accepted():
     base = rows()
     decision = judge(
-        {"none": base, "bootstrap": changed(base, noise(1)), "gan": changed(base, noise(2, shift=0.06))}
+        {
+            "none": base,
+            "bootstrap": changed(base, noise(1)),
+            "gan": changed(base, noise(2, shift=0.06)),
+        }
     )
     assert decision["verdict"] == "generated"
     assert decision["winner"] == {
@@ -138,7 +153,9 @@ def test_help_for_the_target_slice_that_costs_the_others_is_refused():
 
 def test_help_for_other_slices_than_the_target_is_refused():
     base = rows()
-    assert judge({"none": base, "gan": changed(base, plus(0.2, "21+"))})["verdict"] == "no_generated"
+    assert (
+        judge({"none": base, "gan": changed(base, plus(0.2, "21+"))})["verdict"] == "no_generated"
+    )
 
 
 def test_beating_none_but_not_a_placebo_is_refused():
@@ -149,7 +166,9 @@ def test_beating_none_but_not_a_placebo_is_refused():
     assert decision["winner"]["policy"] == "crossover"
     assert "crossover" in decision["recommenders"][0]["reason"]
     assert {
-        row["comparator"]: row["passed"] for row in decision["comparisons"] if row["question"] == "beats"
+        row["comparator"]: row["passed"]
+        for row in decision["comparisons"]
+        if row["question"] == "beats"
     } == {
         "none": True,
         "crossover": False,
@@ -164,7 +183,9 @@ def test_without_a_placebo_nothing_is_accepted():
     assert "no policy of kind placebo took part" in choice["reason"]
 
 
-@pytest.mark.parametrize("audits", [{"gan": {"passed": False, "failed_limits": ["max_attack_auc"]}}, {}])
+@pytest.mark.parametrize(
+    "audits", [{"gan": {"passed": False, "failed_limits": ["max_attack_auc"]}}, {}]
+)
 def test_help_without_a_passed_audit_is_refused(audits):
     base = rows()
     decision = judge({"none": base, "gan": changed(base, plus(0.1))}, audits=audits)
@@ -186,7 +207,9 @@ def test_too_few_users_decide_nothing():
     assert decision["verdict"] == "no_generated"
     assert "too few" in decision["recommenders"][0]["reason"]
     assert (
-        judge({"none": base, "gan": changed(base, plus(0.2))}, gate=GateConfig(min_users=19))["verdict"]
+        judge({"none": base, "gan": changed(base, plus(0.2))}, gate=GateConfig(min_users=19))[
+            "verdict"
+        ]
         == "generated"
     )
 
@@ -208,12 +231,16 @@ def test_the_target_may_be_all_users():
 
 
 def test_pure_noise_passes_about_as_seldom_as_promised():
-    """One comparator, two-sided 95 %: a lower end above zero should come by chance in 2.5 % of the runs."""
+    """One comparator, two-sided 95 %: a lower end above zero should come by chance in 2.5 % of the
+    runs."""
     gate = GateConfig(bootstrap_samples=200, target_slice="all", non_inferiority_margin=0.5)
     wins = 0
     for seed in range(200):
         base = rows(n_users=30, seed=seed)
-        tables = {"none": changed(base, noise(seed + 1000)), "gan": changed(base, noise(seed + 2000))}
+        tables = {
+            "none": changed(base, noise(seed + 1000)),
+            "gan": changed(base, noise(seed + 2000)),
+        }
         wins += judge(tables, gate=gate, seed=seed)["verdict"] == "generated"
     assert wins <= 11  # 5 expected; more than 11 has a chance below 1 %
 
@@ -242,7 +269,11 @@ def test_renaming_policies_changes_no_number():
 
 def test_the_same_inputs_give_the_same_decision():
     base = rows()
-    tables = {"none": base, "bootstrap": changed(base, noise(1)), "gan": changed(base, noise(2, shift=0.02))}
+    tables = {
+        "none": base,
+        "bootstrap": changed(base, noise(1)),
+        "gan": changed(base, noise(2, shift=0.02)),
+    }
     assert judge(tables) == judge(tables)
 
 
@@ -264,14 +295,22 @@ def test_the_winner_is_the_best_recommender_on_validation_users():
 def test_the_sentences_name_the_policy_and_carry_the_numbers_of_the_comparison():
     base = rows()
     decision = judge(
-        {"none": base, "bootstrap": changed(base, noise(1)), "gan": changed(base, noise(2, shift=0.06))}
+        {
+            "none": base,
+            "bootstrap": changed(base, noise(1)),
+            "gan": changed(base, noise(2, shift=0.06)),
+        }
     )
     verdict, evidence, overall = decision["sentences"]
     assert "ease" in verdict and "gan" in verdict
     hardest = min(
-        (r for r in decision["comparisons"] if r["question"] == "beats"), key=lambda row: row["ci_low"]
+        (r for r in decision["comparisons"] if r["question"] == "beats"),
+        key=lambda row: row["ci_low"],
     )
-    assert f"{hardest['candidate_mean']:.3f}" in evidence and f"{hardest['comparator_mean']:.3f}" in evidence
+    assert (
+        f"{hardest['candidate_mean']:.3f}" in evidence
+        and f"{hardest['comparator_mean']:.3f}" in evidence
+    )
     assert "80 test users" in evidence and "80 test users" in overall
 
 

@@ -1,4 +1,5 @@
-"""Chance must not pass the gate, of users, of training or of many candidates; a planted gain must."""
+"""Chance must not pass the gate, of users, of training or of many candidates; a planted gain
+must."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.evaluation.gate import Arm, GateConfig, decide
 from augrec.evaluation.multiple import holm
 from augrec.evaluation.power import detectable
@@ -28,7 +29,8 @@ def table(values: np.ndarray, valid: np.ndarray | None = None, **columns: Any) -
     return pl.DataFrame(
         {
             "split": ["valid"] * n + ["test"] * n,
-            "user_id": [f"valid{user:05}" for user in range(n)] + [f"test{user:05}" for user in range(n)],
+            "user_id": [f"valid{user:05}" for user in range(n)]
+            + [f"test{user:05}" for user in range(n)],
             "slice": "1-5",
             "ndcg@10": np.concatenate([values if valid is None else valid, values]),
             **{name: np.tile(column, 2) for name, column in columns.items()},
@@ -57,9 +59,11 @@ def experiment(
     gain: float = 0.0,
     placebo: float = -0.5,
 ) -> Tables:
-    """Arms of equal worth but for `gain`; each training moves all its users by luck, and each user by themselves.
+    """Arms of equal worth but for `gain`; each training moves all its users by luck, and each user
+    by themselves.
 
-    The placebo is far worse unless told otherwise, so that one thing is to be beaten and the nominal rate can be reached.
+    The placebo is far worse unless told otherwise, so that one thing is to be beaten and the
+    nominal rate can be reached.
     """
     random = np.random.default_rng(seed)
     tables: dict[tuple[str, str], list[pl.DataFrame]] = {}
@@ -74,7 +78,9 @@ def experiment(
 
 
 def rate(n: int, **options: Any) -> float:
-    return float(np.mean([accepted(judge(experiment(seed, **options), seed=seed)) for seed in range(n)]))
+    return float(
+        np.mean([accepted(judge(experiment(seed, **options), seed=seed)) for seed in range(n)])
+    )
 
 
 def most(n: int, nominal: float = 0.025) -> float:
@@ -103,7 +109,12 @@ def test_holm_finds_what_its_p_values_say() -> None:
     p = {"a": 0.001, "b": 0.013, "c": 0.02, "d": 0.04}
     divided = holm(list(p), lambda name, tests: p[name] <= 0.05 / tests)
     assert divided == {"a": 4, "b": 3, "c": 2, "d": 1}
-    assert holm(list(p), lambda name, tests: p[name] <= 0.01 / tests) == {"a": 4, "b": 3, "c": 3, "d": 3}
+    assert holm(list(p), lambda name, tests: p[name] <= 0.01 / tests) == {
+        "a": 4,
+        "b": 3,
+        "c": 3,
+        "d": 3,
+    }
     assert holm([], lambda name, tests: True) == {}
 
 
@@ -111,17 +122,24 @@ def test_a_candidate_among_others_needs_more_evidence_and_says_so() -> None:
     random = np.random.default_rng(0)
     taste = random.normal(0.3, 0.1, 100)
     better = table(taste + random.normal(0.0225, 0.1, 100))  # 2.25 standard errors
-    alone = {("a", "none"): [table(taste)], ("a", "bootstrap"): [table(taste)], ("a", "gan"): [better]}
+    alone = {
+        ("a", "none"): [table(taste)],
+        ("a", "bootstrap"): [table(taste)],
+        ("a", "gan"): [better],
+    }
     noise = table(taste + random.normal(0, 0.1, 100))
     others = {
         (name, policy): [noise if policy == "gan" else table(taste)]
-        for name in ("b", "c", "d") for policy in ("none", "bootstrap", "gan")
-    }  # fmt: skip
+        for name in ("b", "c", "d")
+        for policy in ("none", "bootstrap", "gan")
+    }
     [choice] = judge(alone)["recommenders"]
     crowded = judge(alone | others)
     rows = [row for row in crowded["comparisons"] if row["recommender"] == "a"]
     assert choice["accepted"] and not crowded["recommenders"][0]["accepted"]
-    assert {row["tests"] for row in rows} == {4} and rows[0]["confidence"] == pytest.approx(1 - 0.05 / 4)
+    assert {row["tests"] for row in rows} == {4} and rows[0]["confidence"] == pytest.approx(
+        1 - 0.05 / 4
+    )
 
 
 def test_where_validation_and_test_users_are_the_same_people_each_policy_tried_counts() -> None:
@@ -137,10 +155,15 @@ def test_where_validation_and_test_users_are_the_same_people_each_policy_tried_c
 
 def test_a_gain_of_the_size_said_to_be_visible_is_seen_as_often_as_said() -> None:
     equal = {"luck": 0.0, "repetitions": 1, "placebo": 0.0}
-    told = [judge(experiment(seed, **equal), seed=seed)["recommenders"][0]["power"] for seed in range(15)]
+    told = [
+        judge(experiment(seed, **equal), seed=seed)["recommenders"][0]["power"]
+        for seed in range(15)
+    ]
     assert {one["chance"] for one in told} == {0.8} and {one["n_users"] for one in told} == {60}
     gain = float(np.median([one["gain"] for one in told]))
-    passed = [accepted(judge(experiment(seed, gain=gain, **equal), seed=seed)) for seed in range(100, 250)]
+    passed = [
+        accepted(judge(experiment(seed, gain=gain, **equal), seed=seed)) for seed in range(100, 250)
+    ]
     assert 0.7 <= np.mean(passed) <= 0.9  # about three standard errors to either side
 
 
@@ -180,11 +203,16 @@ def test_arms_are_told_of_as_promoted_and_compared_by_the_mean_of_their_training
     assert row["difference"] == pytest.approx(0.1)
     assert row["ci_low"] < 0 < row["ci_high"]  # three trainings so far apart show nothing
     assert "3 trainings" in decision["sentences"][1]
-    assert decision["recommenders"][0]["candidate"] == "gan"  # better on average on validation users too
+    assert (
+        decision["recommenders"][0]["candidate"] == "gan"
+    )  # better on average on validation users too
 
 
 def test_longer_training_is_no_gain_of_the_data() -> None:
     one = [table(np.full(30, 0.2))]
-    arms = [Arm("multvae", "none", "real", steps=400), Arm("multvae", "gan", "generated", steps=800)]
+    arms = [
+        Arm("multvae", "none", "real", steps=400),
+        Arm("multvae", "gan", "generated", steps=800),
+    ]
     with pytest.raises(InputError, match="800 gradient steps on gan and 400 elsewhere"):
         decide(arms, {("multvae", "none"): one, ("multvae", "gan"): one}, PASSED, GATE, 1)

@@ -1,4 +1,5 @@
-"""Nobody may pay for another's gain: a group that is shown to lose blocks a candidate; a group too small to say does not."""
+"""Nobody may pay for another's gain: a group that is shown to lose blocks a candidate; a group too
+small to say does not."""
 
 from __future__ import annotations
 
@@ -37,21 +38,31 @@ def rows(values: np.ndarray, tail: np.ndarray | None = None) -> pl.DataFrame:
         pl.Series("ndcg@10", values),
         pl.Series("recall_tail@10", np.zeros(len(values)) if tail is None else tail),
     )
-    valid = test.with_columns(pl.lit("valid").alias("split"), pl.lit("valid").add("user_id").alias("user_id"))
+    valid = test.with_columns(
+        pl.lit("valid").alias("split"), pl.lit("valid").add("user_id").alias("user_id")
+    )
     return pl.concat([test, valid])
 
 
 def judge(
     change: np.ndarray, tail: np.ndarray | None = None, seed: int = 0, noise: float = 0.05
 ) -> dict[str, Any]:
-    """The choice between real data and a candidate that changes each user's value by so much, and by chance."""
+    """The choice between real data and a candidate that changes each user's value by so much, and
+    by chance."""
     n, random = len(change), np.random.default_rng(seed)
     base = random.normal(0.3, 0.1, n)
     shown = random.normal(0.1, 0.02, n)
     plain = rows(base, shown)
-    candidate = rows(base + change + random.normal(0, noise, n), None if tail is None else shown + tail)
-    tables = {("ease", "none"): [plain], ("ease", "bootstrap"): [plain],
-              ("ease", "gan"): [candidate if tail is not None else candidate.with_columns(plain["recall_tail@10"])]}  # fmt: skip
+    candidate = rows(
+        base + change + random.normal(0, noise, n), None if tail is None else shown + tail
+    )
+    tables = {
+        ("ease", "none"): [plain],
+        ("ease", "bootstrap"): [plain],
+        ("ease", "gan"): [
+            candidate if tail is not None else candidate.with_columns(plain["recall_tail@10"])
+        ],
+    }
     arms = [Arm(*key, KINDS[key[1]], ("gan",) if key[1] == "gan" else ()) for key in tables]
     audits = {"gan": {"passed": True, "failed_limits": []}}
     [choice] = decide(arms, tables, audits, GATE, seed, groups_of_users(cases(n)))["recommenders"]
@@ -83,7 +94,9 @@ def test_a_group_too_small_to_say_is_not_judged_and_is_said_to_be_so() -> None:
 
 
 @pytest.mark.parametrize(("attribute", "value"), [("gender", "F"), ("city", "city 3")])
-def test_a_gain_that_a_group_pays_for_is_refused_and_the_group_named(attribute: str, value: str) -> None:
+def test_a_gain_that_a_group_pays_for_is_refused_and_the_group_named(
+    attribute: str, value: str
+) -> None:
     members = (cases()[attribute] == value).to_numpy()
     choice = judge(np.where(members, -0.04, 0.2))
     assert not choice["accepted"] and choice["chosen"] == "none"
@@ -103,6 +116,7 @@ def test_a_loss_within_the_margin_blocks_nothing() -> None:
 
 
 def test_where_nothing_changes_a_lost_group_is_seen_as_seldom_as_promised() -> None:
-    """A dozen groups, each by itself wrong in 2.5 %; together in no more. Twelve of 100 would be usual without correction."""
+    """A dozen groups, each by itself wrong in 2.5 %; together in no more. Twelve of 100 would be
+    usual without correction."""
     wrong = sum("lost" in verdicts(judge(np.zeros(N), seed=seed)).values() for seed in range(100))
     assert wrong <= 8  # 2.5 expected; more has a chance of about one in a thousand

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from augrec.errors import ConfigError
-from augrec.generators._memory import check_memory, memory
+from augrec.core.errors import ConfigError
+from augrec.generators._training.memory import check_memory, memory
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,8 @@ def test_a_training_may_take_nine_tenths_of_the_memory_and_no_more():
 def test_the_error_names_what_is_needed_and_what_is_there(part):
     numbers = {"learnt": 0, "averaged": 0, "batch": 0, part: 10**9}
     with pytest.raises(
-        ConfigError, match=rf"1,000 items needs about .* GiB, cpu has {memory(CPU) / 2**30:,.1f} GiB"
+        ConfigError,
+        match=rf"1,000 items needs about .* GiB, cpu has {memory(CPU) / 2**30:,.1f} GiB",
     ):
         check_memory("it", CPU, 1_000, **numbers)
 
@@ -31,7 +32,7 @@ def test_the_error_names_what_is_needed_and_what_is_there(part):
 def test_freed_memory_is_taken_again_without_asking_the_kernel():
     code = (
         "import resource, torch\n"
-        "from augrec.generators._memory import keep_freed_memory\n"
+        "from augrec.generators._training.memory import keep_freed_memory\n"
         "def pages():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(10): torch.ones(2**24)\n"

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from augrec.errors import RefusedError
-from augrec.generators import _checkpoints
-from augrec.generators._course import Course
-from augrec.generators._hardware import Engine, Hardware
-from augrec.generators._lesson import Lesson
-from augrec.generators._training import train
+from augrec.core.errors import RefusedError
+from augrec.generators._training import checkpoints as _checkpoints
+from augrec.generators._training.hardware import Engine, Hardware
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.loop import train
+from augrec.generators._training.train_state import Course
 from augrec.generators.base import find
 
 STEPS, EVERY = 40, 5
@@ -25,7 +25,8 @@ STEPS, EVERY = 40, 5
 
 @dataclass
 class Toy:
-    """A linear model that learns from noise; `look` and `loss` may be rigged by step and learning rate."""
+    """A linear model that learns from noise; `look` and `loss` may be rigged by step and learning
+    rate."""
 
     rate: float = 0.1
     look: Callable[[int, float], dict[str, float]] = lambda step, rate: {}
@@ -66,12 +67,18 @@ class Toy:
 
 def lesson(log: Callable = lambda row: None, checkpoints: Path | None = None) -> Lesson:
     rng = np.random.default_rng(0)
-    rows = [(f"u{user}", f"i{item}") for user in range(500) for item in rng.choice(100, 6, replace=False)]
+    rows = [
+        (f"u{user}", f"i{item}")
+        for user in range(500)
+        for item in rng.choice(100, 6, replace=False)
+    ]
     table = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
     return Lesson(table, None, None, log, checkpoints)
 
 
-def run(toy: Toy, folder: Path | None = None, mark: str = "same") -> tuple[Course, list[dict[str, float]]]:
+def run(
+    toy: Toy, folder: Path | None = None, mark: str = "same"
+) -> tuple[Course, list[dict[str, float]]]:
     rows: list[dict[str, float]] = []
     course = train(
         toy.begin,
@@ -90,7 +97,11 @@ def weights(course: Course) -> list[float]:
 
 def test_every_look_is_a_row_and_the_last_step_is_one():
     _, rows = run(Toy(look=lambda step, rate: {"seen": step}))
-    assert [row["step"] for row in rows] == [row["seen"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert (
+        [row["step"] for row in rows]
+        == [row["seen"] for row in rows]
+        == [5, 10, 15, 20, 25, 30, 35, 40]
+    )
     rows.clear()
     train(Toy().begin, name="toy", steps=12, log_every=5, lesson=lesson(rows.append))
     assert [row["step"] for row in rows] == [5, 10, 12]
@@ -102,7 +113,9 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, at):
     with pytest.raises(KeyboardInterrupt):
         run(Toy(stop_at=at), tmp_path / "kept")
     steps_taken = []
-    course, rows = run(Toy(look=lambda step, rate: steps_taken.append(step) or {}), tmp_path / "kept")
+    course, rows = run(
+        Toy(look=lambda step, rate: steps_taken.append(step) or {}), tmp_path / "kept"
+    )
     assert weights(course) == weights(whole)
     assert rows == all_rows
     assert len(steps_taken) == 8 if at <= EVERY else len(steps_taken) < 8, "not all is done again"
@@ -122,10 +135,14 @@ def test_a_checkpoint_of_another_training_or_one_that_is_damaged_is_not_used(tmp
         assert weights(course) == weights(whole)
         assert len(rows) == 8
     assert caplog.text.count("cannot be read: training begins anew") == 2
-    assert caplog.text.count("another is of other code, settings or data: training begins anew") == 1
+    assert (
+        caplog.text.count("another is of other code, settings or data: training begins anew") == 1
+    )
 
 
-def test_a_checkpoint_knows_the_code_it_was_made_by_and_not_what_python_compiles_of_it(tmp_path, monkeypatch):
+def test_a_checkpoint_knows_the_code_it_was_made_by_and_not_what_python_compiles_of_it(
+    tmp_path, monkeypatch
+):
     code, generator = tmp_path / "augrec", find("profile_gan")()
     (code / "data").mkdir(parents=True)
     (code / "data/histories.py").write_text("old = 1\n")
@@ -146,7 +163,10 @@ def test_the_second_of_two_processes_draws_by_seed_and_step_however_it_came_ther
         course = replace(Toy().begin(1.0), seed=seed)
         for step in steps:
             engine.part(course, step)
-        numbers, noise = course.randoms["numbers"].normal(), torch.randn(1, generator=course.randoms["noise"])
+        numbers, noise = (
+            course.randoms["numbers"].normal(),
+            torch.randn(1, generator=course.randoms["noise"]),
+        )
         return [numbers, noise.item(), torch.randn(1).item()]
 
     assert drawn(5, 10) == drawn(10)
@@ -178,7 +198,9 @@ def test_rows_in_doubt_are_told_when_the_doubt_is_over_or_never():
 
 def test_when_going_back_does_not_help_training_begins_anew_and_its_rows_replace_the_others():
     told: list[dict[str, float]] = []
-    toy = Toy(look=lambda step, rate: {"duplicates": float(step > 20 and rate > 0.01), "rate": rate})
+    toy = Toy(
+        look=lambda step, rate: {"duplicates": float(step > 20 and rate > 0.01), "rate": rate}
+    )
     train(toy.begin, name="toy", steps=STEPS, log_every=EVERY, lesson=lesson(told.append))
     assert toy.begun == [1.0, 0.25, 0.0625]
     assert [row["step"] for row in told] == [*range(5, 21, 5), *range(5, 41, 5)]
@@ -187,7 +209,9 @@ def test_when_going_back_does_not_help_training_begins_anew_and_its_rows_replace
 
 def test_a_retried_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
     def planted(stop_at: int | None = None) -> Toy:
-        return Toy(loss=lambda step, rate: 1e9 if step > 12 and rate > 0.05 else 0.0, stop_at=stop_at)
+        return Toy(
+            loss=lambda step, rate: 1e9 if step > 12 and rate > 0.05 else 0.0, stop_at=stop_at
+        )
 
     whole, all_rows = run(planted())
     with pytest.raises(KeyboardInterrupt):
@@ -198,7 +222,9 @@ def test_a_retried_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
 
 
 def test_a_critic_that_wins_at_the_last_look_makes_a_gentler_course_go_on():
-    toy = Toy(look=lambda step, rate: {"critic_wins": 0.99 if step == STEPS and rate > 0.05 else 0.5})
+    toy = Toy(
+        look=lambda step, rate: {"critic_wins": 0.99 if step == STEPS and rate > 0.05 else 0.5}
+    )
     _, rows = run(toy)
     assert toy.begun == [1.0, 0.25]
     assert [row["critic_wins"] for row in rows] == [0.5] * 8
@@ -215,11 +241,16 @@ def test_the_curve_of_a_refused_training_holds_the_rows_that_showed_the_trouble(
         train(toy.begin, name="toy", steps=STEPS, log_every=EVERY, lesson=lesson(told.append))
     assert [row["step"] for row in told][-2:] == [25, 30]
     assert told[-2]["duplicates"] == 1.0
-    assert np.isnan(told[-1]["loss"]) == np.isnan(loss), "no look is taken where a loss is not a number"
+    assert np.isnan(told[-1]["loss"]) == np.isnan(loss), (
+        "no look is taken where a loss is not a number"
+    )
 
 
 def test_a_training_that_always_breaks_is_refused_and_says_what_was_seen_each_time(tmp_path):
-    folder, toy = tmp_path / "kept", Toy(look=lambda step, rate: {"coverage": 1.0 if step < 20 else 0.01})
+    folder, toy = (
+        tmp_path / "kept",
+        Toy(look=lambda step, rate: {"coverage": 1.0 if step < 20 else 0.01}),
+    )
     with pytest.raises(RefusedError) as refused:
         run(toy, folder)
     assert toy.begun == [1.0, 0.25, 0.0625, 0.015625]

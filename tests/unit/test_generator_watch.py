@@ -1,4 +1,5 @@
-"""The guard of a generator's training: what it calls trouble, what it waits for, what it leaves alone."""
+"""The guard of a generator's training: what it calls trouble, what it waits for, what it leaves
+alone."""
 
 from __future__ import annotations
 
@@ -6,7 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.generators._watch import CRITIC_AUC, CRITIC_LEADS, CRITIC_WINS, Trouble, Watch, look, look_at_real
+from augrec.generators._training.monitor import (
+    CRITIC_AUC,
+    CRITIC_LEADS,
+    CRITIC_WINS,
+    Trouble,
+    Watch,
+    look,
+    look_at_real,
+)
 
 REAL = {"coverage": 0.8, "duplicates": 0.1}
 SOUND = {"critic": 0.6, "generator": 0.8, CRITIC_WINS: 0.55, "coverage": 0.7, "duplicates": 0.0}
@@ -15,11 +24,16 @@ SOUND = {"critic": 0.6, "generator": 0.8, CRITIC_WINS: 0.55, "coverage": 0.7, "d
 def see(*changes: dict[str, float], steps: int = 100) -> list[bool]:
     """What the guard says of rows 10 steps apart, each sound but for its changes."""
     watch = Watch(REAL, steps)
-    return [watch.see(SOUND | {"step": 10 * at} | change) for at, change in enumerate(changes, start=1)]
+    return [
+        watch.see(SOUND | {"step": 10 * at} | change) for at, change in enumerate(changes, start=1)
+    ]
 
 
 def test_a_sound_training_is_left_alone():
-    assert see(*[{"critic": 0.6 + at / 20, "coverage": 0.8 - at / 50} for at in range(10)]) == [True] * 10
+    assert (
+        see(*[{"critic": 0.6 + at / 20, "coverage": 0.8 - at / 50} for at in range(10)])
+        == [True] * 10
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -41,7 +55,9 @@ def test_a_loss_that_was_large_from_the_start_has_not_exploded():
 
 def test_one_look_at_too_many_duplicates_is_a_doubt_and_two_are_trouble():
     assert see({}, {"duplicates": 0.4}, {}) == [True, False, True]
-    with pytest.raises(Trouble, match=r"40% of the profiles of a sample are near copies.*real people 10%"):
+    with pytest.raises(
+        Trouble, match=r"40% of the profiles of a sample are near copies.*real people 10%"
+    ):
         see({}, {"duplicates": 0.4}, {"duplicates": 0.4})
 
 
@@ -95,7 +111,9 @@ def test_a_critic_that_wins_or_loses_outright_for_long_is_trouble(share, said):
 def test_a_look_counts_near_copies_of_long_profiles_only():
     twenty, other = np.arange(20), np.arange(20, 40)
     nearly = np.append(twenty[:-1], 39)  # Jaccard 19/21
-    found = look(np.concatenate([twenty, nearly, other, [1], [1]]), np.array([20, 20, 20, 1, 1]), 80)
+    found = look(
+        np.concatenate([twenty, nearly, other, [1], [1]]), np.array([20, 20, 20, 1, 1]), 80
+    )
     assert found == {"coverage": 0.5, "duplicates": pytest.approx(1 / 3)}
 
 
@@ -113,7 +131,9 @@ def test_few_real_people_drawn_with_replacement_are_mostly_copies():
     def table(users: int) -> pl.DataFrame:
         rng = np.random.default_rng(0)
         rows = [
-            (f"u{user}", f"i{item}") for user in range(users) for item in rng.choice(300, 9, replace=False)
+            (f"u{user}", f"i{item}")
+            for user in range(users)
+            for item in rng.choice(300, 9, replace=False)
         ]
         return pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
 

@@ -22,7 +22,9 @@ ITEMS = [f"i{item:02}" for item in range(20)]
 HEADS = heads_of(["purchase", "rating", "view"], rated=True)
 
 
-def draw(seed: int, n: int = 400, groups: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def draw(
+    seed: int, n: int = 400, groups: int = 5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Truth, predictions with many ties, weights, groups; group 0 has one class only."""
     random = np.random.default_rng(seed)
     group = random.integers(0, groups, n)
@@ -83,7 +85,9 @@ def test_whole_weights_count_as_copies_in_everything_that_is_pooled():
     twice = np.where(happened, 2.0, 1.0)
     copies = np.repeat(np.arange(len(said)), twice.astype(int))
     once = Chances().add(happened[copies], said[copies], np.ones(len(copies))).told()
-    assert Chances().add(happened, said, twice).told() == pytest.approx(once | {"n": int(happened.sum())})
+    assert Chances().add(happened, said, twice).told() == pytest.approx(
+        once | {"n": int(happened.sum())}
+    )
     nothing = Chances().add(happened[:0], said[:0], twice[:0]).told()
     assert nothing == {"n": 0, "auc": None, "log_loss": None, "ece": None}
 
@@ -99,8 +103,12 @@ def test_what_is_pooled_in_parts_is_that_of_scikit_learn_in_one(seed):
         sums.add(happened[part], said[part], weights[part])
     told = sums.told()
     clipped = np.clip(said.astype(float), 1e-7, 1 - 1e-7)
-    assert told["auc"] == pytest.approx(sk.roc_auc_score(happened, said, sample_weight=weights), abs=2e-5)
-    assert told["log_loss"] == pytest.approx(sk.log_loss(happened, clipped, sample_weight=weights), rel=1e-5)
+    assert told["auc"] == pytest.approx(
+        sk.roc_auc_score(happened, said, sample_weight=weights), abs=2e-5
+    )
+    assert told["log_loss"] == pytest.approx(
+        sk.log_loss(happened, clipped, sample_weight=weights), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -147,7 +155,12 @@ def done(*rows: tuple[str, str, str, float | None]) -> pl.DataFrame:
     start = datetime(2024, 1, 1, tzinfo=UTC)
     return pl.DataFrame(
         rows,
-        schema={"user_id": pl.String, "item_id": pl.String, "event": pl.String, "value": pl.Float32},
+        schema={
+            "user_id": pl.String,
+            "item_id": pl.String,
+            "event": pl.String,
+            "value": pl.Float32,
+        },
         orient="row",
     ).with_columns(
         timestamp=pl.Series([start + timedelta(hours=row) for row in range(len(rows))], dtype=TIME),
@@ -218,7 +231,9 @@ def test_a_target_counts_for_the_head_of_each_of_its_events():
         "view": 1,
     }
     assert table.filter(head="purchase").select("user_id", "n").rows() == [("a", 1), ("b", 1)]
-    assert table.filter(head="purchase")["auc"][0] == 1 > 0.5 > table.filter(head="purchase")["auc"][1]
+    assert (
+        table.filter(head="purchase")["auc"][0] == 1 > 0.5 > table.filter(head="purchase")["auc"][1]
+    )
     assert overall["rating"]["mae"] == pytest.approx(4 / 3)
 
 
@@ -254,7 +269,8 @@ def test_the_same_seed_draws_the_same_items():
 
 
 def many(n_users: int = 60) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Cases, two a user and not one after the other, and events of a third of the items, some of them rated."""
+    """Cases, two a user and not one after the other, and events of a third of the items, some of
+    them rated."""
     random = np.random.default_rng(5)
     users, items = np.nonzero(random.random((n_users, len(ITEMS))) < 0.3)
     kinds = np.array(["view", "purchase", "rating"])[random.integers(0, 3, len(users))]
@@ -313,8 +329,9 @@ def test_recommenders_of_one_catalogue_are_asked_about_the_same_items():
 
 def test_a_slice_is_told_of_as_if_there_were_no_other():
     cases, events = many()
-    ratings = events.filter(event="rating").join(cases.explode("targets"), left_on=["user_id", "item_id"],
-                                                 right_on=["user_id", "targets"])  # fmt: skip
+    ratings = events.filter(event="rating").join(
+        cases.explode("targets"), left_on=["user_id", "item_id"], right_on=["user_id", "targets"]
+    )
     oracle = taught(1)
     _, overall = evaluate_heads(oracle, cases, events, seed=1)
     said = oracle.said["rating"][oracle.items.encode(ratings["item_id"])]

@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from augrec.core.errors import ConfigError, InputError
+from augrec.core.settings import Settings
 from augrec.data.raw import read_tables
-from augrec.errors import ConfigError, InputError
 from augrec.orchestration import importing
-from augrec.settings import Settings
 
 ROWS = "user_id,item_id,timestamp\nann,1,2026-01-01T10:00:00\nbob,2,2026-01-02T10:00:00\n"
 
@@ -26,12 +26,17 @@ def project(tmp_path: Path) -> Settings:
     return Settings(home, home / "var", "127.0.0.1", 8080, 5000, "sqlite:///x", "x")
 
 
-def test_a_csv_becomes_raw_data_and_the_same_csv_is_no_news(project: Settings, tmp_path: Path) -> None:
+def test_a_csv_becomes_raw_data_and_the_same_csv_is_no_news(
+    project: Settings, tmp_path: Path
+) -> None:
     table = tmp_path / "events.csv"
     table.write_text(ROWS)
     assert importing.import_tables(project, {"interactions": str(table)})
     assert not importing.import_tables(project, {"interactions": str(table)})
-    assert read_tables(project.home / "data" / "raw").interactions["user_id"].to_list() == ["ann", "bob"]
+    assert read_tables(project.home / "data" / "raw").interactions["user_id"].to_list() == [
+        "ann",
+        "bob",
+    ]
 
 
 def test_a_database_table_is_read_through_the_variable(

@@ -13,11 +13,11 @@ import torch
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
+from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS
 from augrec.data.histories import ItemIndex
-from augrec.errors import InputError
-from augrec.generators._item_content import ItemContent, main_directions
-from augrec.generators._ridge import Ridge
+from augrec.generators._latent.item_content import ItemContent, main_directions
+from augrec.generators._latent.ridge import Ridge
 from augrec.generators.base import Generator, find, load
 from augrec.recommenders.base import find as find_recommender
 
@@ -27,14 +27,17 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def shop(n_users: int = 240) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Half the people want horror, half romance; of each kind 10 further items are in the table and nobody met them."""
+    """Half the people want horror, half romance; of each kind 10 further items are in the table and
+    nobody met them."""
     draw = np.random.default_rng(5)
     rows = [
         (f"u{user:03}", f"i{item + user % 2 * HALF:03}", START + timedelta(hours=user + at))
         for user in range(n_users)
         for at, item in enumerate(draw.choice(HALF, draw.integers(8, 20), replace=False))
     ]
-    table = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row").with_columns(
+    table = pl.DataFrame(
+        rows, schema=["user_id", "item_id", "timestamp"], orient="row"
+    ).with_columns(
         event=pl.lit("view"), value=pl.lit(None), origin=pl.lit("real"), weight=pl.lit(1.0)
     )
     old = [(f"i{item:03}", KINDS[item // HALF]) for item in range(2 * HALF)]
@@ -49,14 +52,27 @@ def shop(n_users: int = 240) -> tuple[pl.DataFrame, pl.DataFrame]:
     return table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS)), items
 
 
-CONFIG = {"factors": 4, "steps": 200, "item_steps": 60, "batch_size": 64, "hidden": 32, "noise": 8, "decoder_steps": 100,
-          "calibration_users": 512, "drawings": 4}  # fmt: skip
+CONFIG = {
+    "factors": 4,
+    "steps": 200,
+    "item_steps": 60,
+    "batch_size": 64,
+    "hidden": 32,
+    "noise": 8,
+    "decoder_steps": 100,
+    "calibration_users": 512,
+    "drawings": 4,
+}
 
 
-@pytest.fixture(scope="module", params=[1000, 16], ids=["decoded in full", "decoded class by class"])
+@pytest.fixture(
+    scope="module", params=[1000, 16], ids=["decoded in full", "decoded class by class"]
+)
 def fitted(request) -> Generator:
     table, items = shop()
-    return find("item_gan")({**CONFIG, "max_full_items": request.param}, seed=1).fit(table, items=items)
+    return find("item_gan")({**CONFIG, "max_full_items": request.param}, seed=1).fit(
+        table, items=items
+    )
 
 
 def judged(sample: pl.DataFrame) -> pl.DataFrame:
@@ -69,9 +85,13 @@ def judged(sample: pl.DataFrame) -> pl.DataFrame:
 
 def test_new_items_go_to_those_who_like_their_kind(fitted):
     sample = judged(fitted.sample(400))
-    taste = sample.filter(~pl.col("new")).group_by("user_id").agg(likes=pl.col("horror").mean() > 0.5)
+    taste = (
+        sample.filter(~pl.col("new")).group_by("user_id").agg(likes=pl.col("horror").mean() > 0.5)
+    )
     met = sample.filter("new").join(taste, on="user_id")
-    assert met.select((pl.col("horror") == pl.col("likes")).mean()).item() > 0.8, "blindly it would be 0.5"
+    assert met.select((pl.col("horror") == pl.col("likes")).mean()).item() > 0.8, (
+        "blindly it would be 0.5"
+    )
 
 
 def test_new_items_are_met_about_as_often_as_known_ones(fitted):
@@ -83,9 +103,9 @@ def test_new_items_are_met_about_as_often_as_known_ones(fitted):
 def test_a_boost_makes_new_items_more_frequent():
     table, items = shop()
     shares = [
-        judged(find("item_gan")({**CONFIG, "boost": boost}, seed=1).fit(table, items=items).sample(200))[
-            "new"
-        ].mean()
+        judged(
+            find("item_gan")({**CONFIG, "boost": boost}, seed=1).fit(table, items=items).sample(200)
+        )["new"].mean()
         for boost in (0.3, 3.0)
     ]
     assert shares[1] > 3 * shares[0]
@@ -104,7 +124,9 @@ def test_a_collaborative_recommender_can_rank_new_items_by_taste(fitted):
         pl.concat([table, fitted.sample(480)])
     )
     new = np.char.startswith(model.items.ids, "new")
-    histories = pl.Series([[f"i{item:03}" for item in range(start, start + HALF, 5)] for start in (0, HALF)])
+    histories = pl.Series(
+        [[f"i{item:03}" for item in range(start, start + HALF, 5)] for start in (0, HALF)]
+    )
     ranked, _ = model.rank(histories, 5, among=new)
     even = [[int(item[3:]) % 2 == 0 for item in model.items.ids[row]] for row in ranked]
     assert np.mean(even[0]) - np.mean(even[1]) > 0.4, "blindly it would be 0"

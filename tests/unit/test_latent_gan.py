@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from augrec.data.columns import INTERACTIONS
-from augrec.generators._item_decoder import ItemDecoder, item_classes
-from augrec.generators._user_space import UserSpace
-from augrec.generators._whitening import Whitening
+from augrec.generators._latent.item_decoder import ItemDecoder, item_classes
+from augrec.generators._latent.user_space import UserSpace
+from augrec.generators._latent.whitening import Whitening
 from augrec.generators.base import Generator, find, load
 
 N_ITEMS = 37
@@ -24,7 +24,10 @@ def decoder(n_items: int = N_ITEMS, max_full_items: int = 8) -> ItemDecoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return ItemDecoder(
-            vectors, random.integers(1, 9, n_items).astype(float), 3, item_classes(vectors, max_full_items)
+            vectors,
+            random.integers(1, 9, n_items).astype(float),
+            3,
+            item_classes(vectors, max_full_items),
         )
 
 
@@ -42,7 +45,9 @@ def random(seed: int = 1) -> torch.Generator:
 
 @pytest.mark.parametrize("max_full_items", [8, 1000])
 def test_chances_of_all_items_sum_to_one(max_full_items):
-    assert chances(decoder(max_full_items=max_full_items), LATENT).sum() == pytest.approx(1, abs=1e-5)
+    assert chances(decoder(max_full_items=max_full_items), LATENT).sum() == pytest.approx(
+        1, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("max_full_items", [8, 1000])
@@ -70,7 +75,9 @@ def test_classes_hold_every_item_once_and_are_of_equal_size():
     assert sorted(classes[classes >= 0]) == list(range(5000))
     sizes = (classes >= 0).sum(axis=1)
     assert sizes.max() - sizes.min() <= 1
-    assert classes.shape[1] < 2 * np.sqrt(5000), "or drawing would cost as much as the whole catalogue"
+    assert classes.shape[1] < 2 * np.sqrt(5000), (
+        "or drawing would cost as much as the whole catalogue"
+    )
 
 
 def test_calibration_moves_items_to_how_often_they_were_met():
@@ -78,7 +85,9 @@ def test_calibration_moves_items_to_how_often_they_were_met():
     wanted = np.linspace(1, 20, N_ITEMS)
 
     def gap() -> float:
-        drawn = np.bincount(of.draw(LATENT.expand(n, 3), np.full(n, 1), random()), minlength=N_ITEMS)
+        drawn = np.bincount(
+            of.draw(LATENT.expand(n, 3), np.full(n, 1), random()), minlength=N_ITEMS
+        )
         of.calibrate(drawn, wanted, 1.0)
         return float(np.abs(drawn / drawn.sum() - wanted / wanted.sum()).sum())
 
@@ -107,7 +116,8 @@ def test_whitened_vectors_have_unit_covariance_and_come_back():
 
 
 def two_tastes(n_users: int = 200, n_items: int = 120) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Half the people want the first half of the catalogue, half the second, each by popularity; their attribute tells."""
+    """Half the people want the first half of the catalogue, half the second, each by popularity;
+    their attribute tells."""
     draw, half = np.random.default_rng(5), n_items // 2
     shares = 1 / np.arange(1, half + 1) ** 0.7
     rows = [
@@ -116,9 +126,12 @@ def two_tastes(n_users: int = 200, n_items: int = 120) -> tuple[pl.DataFrame, pl
         for item in draw.choice(half, draw.integers(5, 15), replace=False, p=shares / shares.sum())
     ]
     table = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row").with_columns(
-        event=pl.lit("view"), value=pl.lit(None), timestamp=pl.lit(datetime(2024, 1, 1, tzinfo=UTC)),
-        origin=pl.lit("real"), weight=pl.lit(1.0),
-    )  # fmt: skip
+        event=pl.lit("view"),
+        value=pl.lit(None),
+        timestamp=pl.lit(datetime(2024, 1, 1, tzinfo=UTC)),
+        origin=pl.lit("real"),
+        weight=pl.lit(1.0),
+    )
     users = pl.DataFrame(
         {
             "user_id": [f"u{u:03}" for u in range(n_users)],
@@ -148,17 +161,23 @@ def test_users_vectors_are_as_long_in_a_catalogue_ten_times_as_large():
                 "item": draw.integers(0, 5 * n_users, 8 * n_users),
             }
         )
-        rows = rows.unique().select(user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item"))
+        rows = rows.unique().select(
+            user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item")
+        )
         space, _, _ = UserSpace.learn(rows, {"factors": 8}, 5.0, 1, torch.device("cpu"))
         return float(space.item_vectors.abs().mean())
 
     assert longest(4000) == pytest.approx(longest(400), rel=0.5)
 
 
-@pytest.fixture(scope="module", params=[1000, 16], ids=["decoded in full", "decoded class by class"])
+@pytest.fixture(
+    scope="module", params=[1000, 16], ids=["decoded in full", "decoded class by class"]
+)
 def tasteful(request) -> Generator:
     table, users = two_tastes()
-    return find("latent_gan")({**CONFIG, "max_full_items": request.param}, seed=1).fit(table, users=users)
+    return find("latent_gan")({**CONFIG, "max_full_items": request.param}, seed=1).fit(
+        table, users=users
+    )
 
 
 def high_share(sample: pl.DataFrame) -> pl.Series:
@@ -168,7 +187,9 @@ def high_share(sample: pl.DataFrame) -> pl.Series:
 
 def test_it_learns_which_items_go_together(tasteful):
     shares = high_share(tasteful.sample(200)).to_numpy()
-    assert np.maximum(shares, 1 - shares).mean() > 0.85, "items drawn independently would give about 0.63"
+    assert np.maximum(shares, 1 - shares).mean() > 0.85, (
+        "items drawn independently would give about 0.63"
+    )
     assert 0.3 < (shares > 0.5).mean() < 0.7, "both tastes must live on"
 
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, ndcg_score
 
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.ranking import top_k
-from augrec.errors import ConfigError, InputError
 from augrec.evaluation import metrics
 from augrec.evaluation.metrics import (
     METRICS,
@@ -54,7 +54,8 @@ def popularity_of(n_items: int = N_ITEMS) -> Recommender:
 @pytest.mark.parametrize("distinct", [2, 4, 1000])
 @pytest.mark.parametrize("k", [1, 5, 12])
 def test_ndcg_recall_precision_and_map_agree_with_scikit_learn(distinct, k):
-    """Scores with many ties; our ranking breaks them by item id, scikit-learn is given the ranks that follow."""
+    """Scores with many ties; our ranking breaks them by item id, scikit-learn is given the ranks
+    that follow."""
     random = np.random.default_rng(distinct + k)
     n = 40
     wanted = random.random((n, N_ITEMS)) < 0.3
@@ -70,7 +71,9 @@ def test_ndcg_recall_precision_and_map_agree_with_scikit_learn(distinct, k):
         relevance, places = wanted[row][ranked[row]].astype(float), -np.arange(N_ITEMS, dtype=float)
         ideal = min(k, int(relevance.sum()))
         hits = relevance[:k].sum()
-        mean_precision = average_precision_score(relevance[:k], places[:k]) * hits / ideal if hits else 0.0
+        mean_precision = (
+            average_precision_score(relevance[:k], places[:k]) * hits / ideal if hits else 0.0
+        )
         first = np.flatnonzero(relevance[:k])
         expected = {
             "ndcg": ndcg_score([relevance], [places], k=k),
@@ -184,7 +187,9 @@ def test_user_values_are_means_over_a_users_cases():
 
 def test_ranking_cases_and_recommending_are_the_same():
     recommender = find("ease")().fit(
-        pl.DataFrame({"user_id": ["a", "a", "b", "b", "c"], "item_id": ["i00", "i01", "i01", "i02", "i03"]})
+        pl.DataFrame(
+            {"user_id": ["a", "a", "b", "b", "c"], "item_id": ["i00", "i01", "i01", "i02", "i03"]}
+        )
     )
     rows = cases([["i01"], ["i02"]], [["i00"], ["i01", "i03"]])
     items, _ = recommender.recommend(rows["history"], 3)

@@ -1,7 +1,9 @@
-"""Every metric of a ranking against scikit-learn: lists of any length, targets nobody knows, equal scores.
+"""Every metric of a ranking against scikit-learn: lists of any length, targets nobody knows, equal
+scores.
 
-scikit-learn ranks whole rows. So each case is written as one: the catalogue, then targets that the model does not know,
-then as many stand-ins as the cutoff has places. An empty place of a list recommends a stand-in, which nobody wants.
+scikit-learn ranks whole rows. So each case is written as one: the catalogue, then targets that the
+model does not know, then as many stand-ins as the cutoff has places. An empty place of a list
+recommends a stand-in, which nobody wants.
 """
 
 from __future__ import annotations
@@ -34,11 +36,14 @@ def model(counts: list[int]) -> Recommender:
 
 @pytest.fixture(scope="module", params=range(2))
 def given(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (n, LONGEST), -1 behind lists of 0 to LONGEST items; what was wanted, bool (n, N_ITEMS + N_UNKNOWN)."""
+    """Positions (n, LONGEST), -1 behind lists of 0 to LONGEST items; what was wanted, bool (n,
+    N_ITEMS + N_UNKNOWN)."""
     random = np.random.default_rng(request.param)
     ranked = np.stack([random.permutation(N_ITEMS)[:LONGEST] for _ in range(N_CASES)])
     ranked[np.arange(LONGEST) >= random.integers(0, LONGEST + 1, N_CASES)[:, None]] = -1
-    wanted = random.random((N_CASES, N_ITEMS + N_UNKNOWN)) < random.choice([0.05, 0.3, 0.9], (N_CASES, 1))
+    wanted = random.random((N_CASES, N_ITEMS + N_UNKNOWN)) < random.choice(
+        [0.05, 0.3, 0.9], (N_CASES, 1)
+    )
     wanted[np.arange(N_CASES), random.integers(0, N_ITEMS + N_UNKNOWN, N_CASES)] = True
     return ranked, wanted
 
@@ -49,14 +54,22 @@ def found(given: tuple[np.ndarray, np.ndarray]) -> pl.DataFrame:
     lists = [[f"i{item:02}" for item in np.flatnonzero(row)] for row in wanted]
     kind = pl.List(pl.String)
     cases = pl.DataFrame(
-        {"user_id": [f"u{row}" for row in range(N_CASES)], "slice": "0", "history": [[]] * N_CASES, "targets": lists},
+        {
+            "user_id": [f"u{row}" for row in range(N_CASES)],
+            "slice": "0",
+            "history": [[]] * N_CASES,
+            "targets": lists,
+        },
         schema_overrides={"history": kind, "targets": kind},
-    )  # fmt: skip
+    )
     return per_case(ranked, cases, model([1] * N_ITEMS), CUTOFFS)
 
 
-def whole_row(ranked: np.ndarray, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What was wanted, which are the k recommended, and scores in the order of the list, all others below; (width,)."""
+def whole_row(
+    ranked: np.ndarray, wanted: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What was wanted, which are the k recommended, and scores in the order of the list, all others
+    below; (width,)."""
     n = len(wanted)
     listed = np.concatenate([ranked, np.full(max(k - len(ranked), 0), -1)])[:k]
     listed = np.where(listed < 0, n + np.arange(k), listed)
@@ -70,7 +83,9 @@ def whole_row(ranked: np.ndarray, wanted: np.ndarray, k: int) -> tuple[np.ndarra
 def test_precision_recall_and_f1_are_those_of_the_listed_and_the_wanted(given, found, k):
     for row, case in enumerate(zip(*given, strict=True)):
         truth, listed, _ = whole_row(*case, k)
-        expected = sk.precision_recall_fscore_support(truth, listed, average="binary", zero_division=0)[:3]
+        expected = sk.precision_recall_fscore_support(
+            truth, listed, average="binary", zero_division=0
+        )[:3]
         told = found.select(f"precision@{k}", f"recall@{k}", f"f1@{k}").row(row)
         assert told == pytest.approx(expected)
 
@@ -79,7 +94,9 @@ def test_precision_recall_and_f1_are_those_of_the_listed_and_the_wanted(given, f
 def test_ndcg_is_that_of_the_list(given, found, k):
     for row, case in enumerate(zip(*given, strict=True)):
         truth, _, scores = whole_row(*case, k)
-        assert found[f"ndcg@{k}"][row] == pytest.approx(sk.ndcg_score([truth.astype(float)], [scores], k=k))
+        assert found[f"ndcg@{k}"][row] == pytest.approx(
+            sk.ndcg_score([truth.astype(float)], [scores], k=k)
+        )
 
 
 @pytest.mark.parametrize("k", CUTOFFS)
@@ -93,12 +110,17 @@ def test_map_is_the_average_precision_of_the_list_over_as_many_as_could_be_found
 
 @pytest.mark.parametrize("k", CUTOFFS)
 def test_hit_rate_and_mrr_are_those_of_the_target_ranked_best(given, found, k):
-    """A single target's reciprocal rank is its label ranking average precision; it is a hit if it is in the top k."""
+    """A single target's reciprocal rank is its label ranking average precision; it is a hit if it
+    is in the top k."""
     for row, case in enumerate(zip(*given, strict=True)):
         truth, listed, scores = whole_row(*case, k)
         targets = np.flatnonzero(truth)
         in_top = sk.top_k_accuracy_score(
-            targets, np.tile(scores, (len(targets), 1)), k=k, labels=np.arange(len(truth)), normalize=False
+            targets,
+            np.tile(scores, (len(targets), 1)),
+            k=k,
+            labels=np.arange(len(truth)),
+            normalize=False,
         )
         assert found[f"hit_rate@{k}"][row] == (in_top > 0)
         single = np.eye(len(truth), dtype=int)[targets[listed[targets]]]
@@ -112,7 +134,8 @@ def test_every_metric_is_held_against_scikit_learn_at_every_cutoff(found):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_over_all_ways_to_name_equal_items_the_gain_is_that_of_scikit_learn_with_ties(seed):
-    """Ties go to the smaller position; scikit-learn takes the mean over all orders of tied items."""
+    """Ties go to the smaller position; scikit-learn takes the mean over all orders of tied
+    items."""
     random = np.random.default_rng(seed)
     scores, wanted = random.integers(0, 2, 5).astype(np.float32), random.random(5) < 0.5
     wanted[random.integers(5)] = True
@@ -128,9 +151,17 @@ def test_items_of_equal_score_are_ranked_by_id_and_short_lists_end_in_empty_plac
     counts = [3, 1, 3, 1, 2, 3]
     random = np.random.default_rng(3)
     seen = [np.flatnonzero(random.random(6) < 0.5).tolist() for _ in range(20)]
-    histories = pl.Series([[f"i{item:02}" for item in row] for row in seen], dtype=pl.List(pl.String))
-    cases = pl.DataFrame({"user_id": [str(row) for row in range(20)], "slice": "0", "history": histories,
-                          "targets": histories})  # fmt: skip
+    histories = pl.Series(
+        [[f"i{item:02}" for item in row] for row in seen], dtype=pl.List(pl.String)
+    )
+    cases = pl.DataFrame(
+        {
+            "user_id": [str(row) for row in range(20)],
+            "slice": "0",
+            "history": histories,
+            "targets": histories,
+        }
+    )
     among = np.array([True, True, True, True, False, True])
     ranked = rank_cases(model(counts), cases, 10, among=among)
     for row, met in zip(ranked.tolist(), seen, strict=True):
@@ -140,11 +171,15 @@ def test_items_of_equal_score_are_ranked_by_id_and_short_lists_end_in_empty_plac
 
 
 @pytest.mark.parametrize("k", CUTOFFS)
-def test_gini_is_twice_the_area_between_the_lorenz_curve_and_equality_and_coverage_counts_items(given, k):
+def test_gini_is_twice_the_area_between_the_lorenz_curve_and_equality_and_coverage_counts_items(
+    given, k
+):
     ranked, _ = given
     filled = ranked[:, :k][ranked[:, :k] >= 0]
     counts = np.sort(np.bincount(filled, minlength=N_ITEMS))
     lorenz = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
     told = catalogue_metrics(ranked, N_ITEMS, [k])
-    assert told[f"gini@{k}"] == pytest.approx(1 - 2 * sk.auc(np.linspace(0, 1, N_ITEMS + 1), lorenz))
+    assert told[f"gini@{k}"] == pytest.approx(
+        1 - 2 * sk.auc(np.linspace(0, 1, N_ITEMS + 1), lorenz)
+    )
     assert told[f"coverage@{k}"] == pytest.approx(len(set(filled.tolist())) / N_ITEMS)

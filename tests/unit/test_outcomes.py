@@ -1,4 +1,5 @@
-"""What came of first meetings: none of it is lost to heads, and nothing of it that is judged is learnt from."""
+"""What came of first meetings: none of it is lost to heads, and nothing of it that is judged is
+learnt from."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ HOUR = 3_600_000_000
 
 
 def shop() -> pl.DataFrame:
-    """60 users view up to 30 items; a third of the views becomes a purchase, hours or months later, or in that very hour."""
+    """60 users view up to 30 items; a third of the views becomes a purchase, hours or months later,
+    or in that very hour."""
     draw = np.random.default_rng(3)
     rows = []
     for user in range(60):
@@ -76,7 +78,9 @@ def test_of_each_event_the_first_positive_one_is_kept_with_its_value():
 
 def test_the_first_meetings_are_the_earliest_events_of_their_pairs(interactions, events):
     assert not events.select("user_id", "item_id", "event").is_duplicated().any()
-    assert events.unique(["user_id", "item_id"], keep="first", maintain_order=True).equals(interactions)
+    assert events.unique(["user_id", "item_id"], keep="first", maintain_order=True).equals(
+        interactions
+    )
     assert len(interactions) < len(events)
 
 
@@ -97,12 +101,13 @@ def test_rows_stay_as_they_are_and_tell_what_else_came_of_them(interactions, eve
 
 
 def test_training_rows_tell_nothing_from_the_cut_on_and_everything_before_it(events, parts):
-    """By a plain loop. The cut is that of all, or else where a user's own cases begin; the moment of the row itself is
-    part of it either way."""
+    """By a plain loop. The cut is that of all, or else where a user's own cases begin; the moment
+    of the row itself is part of it either way."""
     begins = dict(both(parts).group_by("user_id").agg(pl.col("moment").min()).iter_rows())
     columns = ["user_id", "item_id", "event", "timestamp"]
     trained = {
-        (user, item): (event, met) for user, item, event, met in parts.train.select(columns).iter_rows()
+        (user, item): (event, met)
+        for user, item, event, met in parts.train.select(columns).iter_rows()
     }
     expected, hidden = set(), 0
     for user, item, event, when in events.select(columns).iter_rows():
@@ -124,7 +129,9 @@ def test_training_rows_tell_nothing_from_the_cut_on_and_everything_before_it(eve
     assert (hidden > 0) == (not parts.rules.strangers or parts.valid_from is not None)
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in ("k_fold", "held_out_users")])
+@pytest.mark.parametrize(
+    "variant", [name for name in VARIANTS if name not in ("k_fold", "held_out_users")]
+)
 def test_an_event_planted_right_at_the_cut_changes_nothing(interactions, events, variant):
     parts = split(interactions, config(variant), 1)
     begins = both(parts).group_by("user_id").agg(begin=pl.col("moment").min())
@@ -162,13 +169,20 @@ def test_the_stages_keep_validation_from_test_and_training_from_both(
     trained = training_set._unjudged()
     valid, test = (evaluate._events(role, parts.cases_test) for role in ("valid", "test"))
     assert len(trained) < len(valid) < len(test) == len(events)
-    targets = parts.cases_valid.select("user_id", pl.col("targets").alias("item_id")).explode("item_id")
-    first = targets.join(interactions, on=["user_id", "item_id"]).select("user_id", "item_id", "event")
+    targets = parts.cases_valid.select("user_id", pl.col("targets").alias("item_id")).explode(
+        "item_id"
+    )
+    first = targets.join(interactions, on=["user_id", "item_id"]).select(
+        "user_id", "item_id", "event"
+    )
     assert first.join(
         valid, on=first.columns, how="anti"
     ).is_empty()  # every target has the event that made it one
     if protocol == "time":
-        assert trained["timestamp"].max() < parts.valid_from and valid["timestamp"].max() < parts.test_from
+        assert (
+            trained["timestamp"].max() < parts.valid_from
+            and valid["timestamp"].max() < parts.test_from
+        )
 
 
 def test_a_row_is_as_recent_as_its_last_outcome():
@@ -214,6 +228,6 @@ def test_policies_leave_outcomes_to_real_rows(interactions, events, tmp_path, mo
     assert rows.drop(C.OUTCOMES).equals(training)
     key = ["user_id", "item_id", C.OUTCOMES]
     assert rows.head(len(real)).select(key).equals(real.select(key))
-    assert len(rows) > 2 * len(real) and rows.slice(len(real))[C.OUTCOMES].null_count() == len(rows) - len(
-        real
-    )
+    assert len(rows) > 2 * len(real) and rows.slice(len(real))[C.OUTCOMES].null_count() == len(
+        rows
+    ) - len(real)

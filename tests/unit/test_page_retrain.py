@@ -24,17 +24,28 @@ FIGURE = """<section id="generated"><h2>x</h2>
 
 
 def decision(**changes: Any) -> dict[str, Any]:
-    side = {"overall": {"ndcg@10": 0.2, "n_users": 9}, "slices": {"1-5": {"ndcg@10": None, "n_users": 0}}}
+    side = {
+        "overall": {"ndcg@10": 0.2, "n_users": 9},
+        "slices": {"1-5": {"ndcg@10": None, "n_users": 0}},
+    }
     arm = {"recommender": "ease", "policy": "none", "kind": "real", "valid": side, "test": side}
     return {
-        "verdict": "no_generated", "sentences": ["Serve ease."], "gate": {"metric": "ndcg@10"}, "arms": [arm],
-        "winner": {"recommender": "ease", "policy": "none", "kind": "real", "model": "x"}, **changes,
-    }  # fmt: skip
+        "verdict": "no_generated",
+        "sentences": ["Serve ease."],
+        "gate": {"metric": "ndcg@10"},
+        "arms": [arm],
+        "winner": {"recommender": "ease", "policy": "none", "kind": "real", "model": "x"},
+        **changes,
+    }
 
 
 def test_a_report_gives_its_drawings_as_whole_pictures() -> None:
     first, second = of_report(FIGURE)
-    assert (first["section"], first["title"], first["text"]) == ("generated", "Sons & Lovers", "A & B")
+    assert (first["section"], first["title"], first["text"]) == (
+        "generated",
+        "Sons & Lovers",
+        "A & B",
+    )
     assert first["caption"] == "The closer, the more <alike>."
     assert (second["section"], second["title"]) == ("gains", "Later")
     root = ElementTree.fromstring(first["svg"])
@@ -58,7 +69,12 @@ def test_a_decision_without_arms_can_be_told() -> None:
 
 
 def test_an_audit_is_told_limit_by_limit() -> None:
-    audit = {"passed": False, "failed_limits": ["max_attack_auc"], "privacy": {"attack_auc": 0.8}, "limits": {"max_attack_auc": 0.65}}  # fmt: skip
+    audit = {
+        "passed": False,
+        "failed_limits": ["max_attack_auc"],
+        "privacy": {"attack_auc": 0.8},
+        "limits": {"max_attack_auc": 0.65},
+    }
     (told,) = content(decision(), {"vae": audit})["audits"]
     assert (told["generator"], told["passed"]) == ("vae", False)
     row = {

@@ -1,4 +1,5 @@
-"""dags/ as Airflow's DAG processor sees it: read by a process of its own, without scheduler or database."""
+"""dags/ as Airflow's DAG processor sees it: read by a process of its own, without scheduler or
+database."""
 
 from __future__ import annotations
 
@@ -33,7 +34,11 @@ print(json.dumps({"dags": dags, "errors": bag.import_errors, "heavy": heavy}))
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("airflow")
     variables = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "AUGREC_"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AIRFLOW_", "AUGREC_"))
+        },
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
@@ -42,8 +47,11 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
     done = subprocess.run(
         [sys.executable, "-c", READ, str(HOME / "dags")],
-        env=variables, cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
+        env=variables,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -69,7 +77,8 @@ def test_the_tasks_of_retrain_contain_the_edges_of_dvc_yaml(read: dict[str, Any]
             owner
             for dep in stage["deps"]
             for out, owner in outputs.items()
-            if owner != name and (f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/"))
+            if owner != name
+            and (f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/"))
         }
         assert made <= set(tasks[name]["upstream"]), name
         assert tasks[name]["mapped"] == ("matrix" in stage)
@@ -88,7 +97,9 @@ def test_a_stage_that_asks_for_a_pool_gets_it_and_every_stage_is_tried_again_and
     assert undocumented == []
 
 
-def test_the_champion_is_moved_by_one_task_at_a_time_and_after_everything_else(read: dict[str, Any]) -> None:
+def test_the_champion_is_moved_by_one_task_at_a_time_and_after_everything_else(
+    read: dict[str, Any],
+) -> None:
     tasks = read["dags"]["retrain"]
     assert tasks["promote"]["pool"] == "promotion"
     before, waiting = set(), ["promote"]

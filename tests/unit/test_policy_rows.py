@@ -1,4 +1,5 @@
-"""What policies do with rows: fusion, expansion, negatives, weights, noise, pieces, and none that is real."""
+"""What policies do with rows: fusion, expansion, negatives, weights, noise, pieces, and none that
+is real."""
 
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from test_policy_selectors import BLUE, REAL, RED, made, people, some
 
 from augrec.augmentation.base import Ingredients, Policy
-from augrec.errors import ConfigError
+from augrec.core.errors import ConfigError
 from augrec.recommenders.base import find
 
 
@@ -38,9 +39,9 @@ def test_several_samples_give_their_shares_of_the_users():
 
 
 def test_a_share_of_nothing_asks_for_no_sample():
-    assert users_by_origin(added({"mix": {"samples": {"gan": 1.0, "vae": 0.0}, "ratio": 0.1}}, gan=GAN)) == {
-        "gan": 12
-    }
+    assert users_by_origin(
+        added({"mix": {"samples": {"gan": 1.0, "vae": 0.0}, "ratio": 0.1}}, gan=GAN)
+    ) == {"gan": 12}
 
 
 def test_a_mix_is_as_artificial_as_what_it_mixes():
@@ -59,7 +60,14 @@ def test_a_mix_is_as_artificial_as_what_it_mixes():
 
 def test_users_of_an_operation_keep_their_hidden_targets_when_they_are_chosen():
     rows = added(
-        {"mix": {"sample": "truncate", "ratio": 0.2, "pool": 1.0, "choose": [{"length": {"min": 2}}]}}
+        {
+            "mix": {
+                "sample": "truncate",
+                "ratio": 0.2,
+                "pool": 1.0,
+                "choose": [{"length": {"min": 2}}],
+            }
+        }
     )
     assert users_by_origin(rows) == {"truncate": 24}
     assert rows.group_by("user_id").agg(pl.col("observed").all())["observed"].any() is False
@@ -96,18 +104,24 @@ def test_negatives_are_what_others_took_and_the_user_did_not():
     assert rows["negative"].all() and set(rows["user_id"]) == set(REAL["user_id"])
     assert rows.join(REAL, on=["user_id", "item_id"], how="semi").is_empty()
     real = people(some(RED, 110, 8, 1) + some(BLUE, 10, 8, 2))
-    assert added({"negatives": {"items": 5}}, real=real)["item_id"].str.starts_with("red").mean() > 0.8
+    assert (
+        added({"negatives": {"items": 5}}, real=real)["item_id"].str.starts_with("red").mean() > 0.8
+    )
 
 
 def test_a_pairwise_recommender_ranks_the_negatives_below_and_others_never_see_them():
     left = REAL.select("user_id").unique().sort("user_id").with_columns(item_id=pl.lit(RED[0]))
     keep = REAL.filter(~((pl.col("item_id") == RED[0]) & (pl.col("user_id") >= "u0030")))
-    marked = pl.concat([
-        keep.with_columns(negative=pl.lit(False)),
-        keep.head(90).with_columns(
-            user_id=left["user_id"][30:120], item_id=left["item_id"][30:120], negative=pl.lit(True)
-        ),
-    ])  # fmt: skip
+    marked = pl.concat(
+        [
+            keep.with_columns(negative=pl.lit(False)),
+            keep.head(90).with_columns(
+                user_id=left["user_id"][30:120],
+                item_id=left["item_id"][30:120],
+                negative=pl.lit(True),
+            ),
+        ]
+    )
     asked = pl.Series([RED[1:4]])
     bpr = {"steps": 150, "batch_size": 64, "factors": 8, "learning_rate": 0.05, "weight_decay": 0.1}
     score = {}
@@ -117,34 +131,49 @@ def test_a_pairwise_recommender_ranks_the_negatives_below_and_others_never_see_t
         score[name] = ranked[0].tolist().index(RED[0])
     assert score["marked"] > score["plain"]
     for name in ("ease", "popularity", "item_knn"):
-        plain, with_them = (find(name)({}, seed=1).fit(rows).recommend(asked, 10) for rows in (keep, marked))
+        plain, with_them = (
+            find(name)({}, seed=1).fit(rows).recommend(asked, 10) for rows in (keep, marked)
+        )
         assert plain[0].tolist() == with_them[0].tolist() and np.array_equal(plain[1], with_them[1])
 
 
-@pytest.mark.parametrize(("by", "column"), [("item", "item_id"), ("user", "user_id"), ("event", "event")])
+@pytest.mark.parametrize(
+    ("by", "column"), [("item", "item_id"), ("user", "user_id"), ("event", "event")]
+)
 def test_reweighing_makes_classes_weigh_alike(by, column):
     real = pl.concat(
-        [people(some(RED, 90, 4, 1) + some(BLUE, 10, 2, 2)), people(some(RED, 20, 1), "v", event="purchase")]
+        [
+            people(some(RED, 90, 4, 1) + some(BLUE, 10, 2, 2)),
+            people(some(RED, 20, 1), "v", event="purchase"),
+        ]
     )
     rows = build({"reweigh": {"by": by, "power": 1.0, "most": 1000.0}}, real=real)
-    assert rows.drop("weight").equals(real.drop("weight")) and rows["weight"].mean() == pytest.approx(
-        1.0, rel=1e-4
-    )
+    assert rows.drop("weight").equals(real.drop("weight")) and rows[
+        "weight"
+    ].mean() == pytest.approx(1.0, rel=1e-4)
     sums = rows.group_by(column).agg(pl.col("weight").sum())["weight"]
     assert sums.max() == pytest.approx(sums.min(), rel=1e-3)
-    assert build({"reweigh": {"by": by, "power": 0.0}}, real=real)["weight"].unique().to_list() == [1.0]
+    assert build({"reweigh": {"by": by, "power": 0.0}}, real=real)["weight"].unique().to_list() == [
+        1.0
+    ]
     assert build({"reweigh": {"by": by, "most": 1.5}}, real=real)["weight"].max() <= 1.5
 
 
 def test_late_rows_weigh_twice_those_a_half_life_older():
-    rows = build({"reweigh": {"by": "recency", "half_life_days": 2.0}}).filter(pl.col("user_id") == "u0000")
+    rows = build({"reweigh": {"by": "recency", "half_life_days": 2.0}}).filter(
+        pl.col("user_id") == "u0000"
+    )
     weights = rows.sort("timestamp")["weight"].to_numpy()
     assert np.allclose(weights[2:] / weights[:-2], 2.0, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"by": "recency", "power": 0.5}, {"by": "item", "half_life_days": 7.0}, {"half_life_days": 7.0}],
+    [
+        {"by": "recency", "power": 0.5},
+        {"by": "item", "half_life_days": 7.0},
+        {"half_life_days": 7.0},
+    ],
 )
 def test_reweighing_refuses_what_would_do_nothing(options):
     with pytest.raises(ConfigError, match="does nothing with by: "):
@@ -201,10 +230,19 @@ def test_a_policy_without_real_rows_holds_the_sample_and_nothing_else():
 
 @pytest.mark.parametrize(
     "step",
-    [{"bootstrap": {}}, {"truncate": {}}, {"split": {}}, {"noise": {}}, {"expand": {}}, {"negatives": {}},
-     {"continue_champion": {}}, {"mix": {"samples": {"gan": 1.0, "bootstrap": 1.0}}}, {"search": {"samples": ["crossover"]}},
-     {"extend": {"sample": "gan"}}],
-)  # fmt: skip
+    [
+        {"bootstrap": {}},
+        {"truncate": {}},
+        {"split": {}},
+        {"noise": {}},
+        {"expand": {}},
+        {"negatives": {}},
+        {"continue_champion": {}},
+        {"mix": {"samples": {"gan": 1.0, "bootstrap": 1.0}}},
+        {"search": {"samples": ["crossover"]}},
+        {"extend": {"sample": "gan"}},
+    ],
+)
 def test_what_would_bring_real_rows_under_other_names_is_refused(step):
     with pytest.raises(ConfigError, match="no row of a real person"):
         Policy("p", [{"mix": {"sample": "gan"}}, step, {"synthetic_only": {}}], seed=0)

@@ -13,9 +13,9 @@ from test_policy_selectors import people
 
 from augrec.augmentation.base import Policy
 from augrec.augmentation.search import Search, find_search
+from augrec.core.errors import ConfigError
+from augrec.core.files import digest, read_json, write_json
 from augrec.data.cases import CASES
-from augrec.errors import ConfigError
-from augrec.files import digest, read_json, write_json
 from augrec.stages import augment
 from augrec.tuning import mixing
 
@@ -25,13 +25,23 @@ ITEMS = [item for pair in PAIRS for item in pair]
 REAL = people([[item] for item in ITEMS])
 GOOD = people(PAIRS * 2, "synthetic:good:", "good")
 BAD = people(
-    [[a, b] for (a, _), (_, b) in zip(PAIRS, PAIRS[7:] + PAIRS[:7], strict=True)] * 2, "synthetic:bad:", "bad"
+    [[a, b] for (a, _), (_, b) in zip(PAIRS, PAIRS[7:] + PAIRS[:7], strict=True)] * 2,
+    "synthetic:bad:",
+    "bad",
 )
 VALID = pl.DataFrame(
-    [{"user_id": f"v{n}", "slice": "1-5" if n % 2 else "6-20", "moment": datetime(2024, 6, 1, tzinfo=UTC),
-      "history": pair[:1], "targets": pair[1:]} for n, pair in enumerate(PAIRS)],
+    [
+        {
+            "user_id": f"v{n}",
+            "slice": "1-5" if n % 2 else "6-20",
+            "moment": datetime(2024, 6, 1, tzinfo=UTC),
+            "history": pair[:1],
+            "targets": pair[1:],
+        }
+        for n, pair in enumerate(PAIRS)
+    ],
     schema=dict(CASES),
-)  # fmt: skip
+)
 PROXY = {"item_knn": {"shrinkage": 0.0}}
 
 
@@ -44,7 +54,12 @@ def write(
     blocked: tuple[str, ...] = (),
 ) -> Path:
     """A workspace with one policy, `found`; there are no test users in it."""
-    for place in ("data/training_set", "data/prepared", "data/synthetic/good", "data/synthetic/bad"):
+    for place in (
+        "data/training_set",
+        "data/prepared",
+        "data/synthetic/good",
+        "data/synthetic/bad",
+    ):
         (folder / place).mkdir(parents=True, exist_ok=True)
     real.write_parquet(folder / "data/training_set/interactions.parquet")
     cases.write_parquet(folder / "data/training_set/cases_valid.parquet")
@@ -68,7 +83,9 @@ def found(tmp_path, monkeypatch):
     """Builds the policy of some steps; gives policy.json, the trials and the rows."""
     monkeypatch.chdir(tmp_path)
 
-    def build(*steps: dict[str, Any], **options: Any) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame]:
+    def build(
+        *steps: dict[str, Any], **options: Any
+    ) -> tuple[dict[str, Any], pl.DataFrame, pl.DataFrame]:
         write(tmp_path, *steps, **options)
         augment.main("found")
         folder = tmp_path / "data/augmented/found"
@@ -93,7 +110,12 @@ def test_the_sample_that_helps_is_found(found):
     told, trials, rows = found(search())
     assert told["search"]["chosen"]["samples"] == {"good": 1.0} and told["kind"] == "generated"
     assert told["samples"] == ["good"], "what was tried and not taken needs no audit"
-    assert told["search"]["value"] == trials["value"].max() > told["search"]["without"] == trials["value"][0]
+    assert (
+        told["search"]["value"]
+        == trials["value"].max()
+        > told["search"]["without"]
+        == trials["value"][0]
+    )
     assert set(rows["origin"]) == {"real", "good"} and told["origins"]["good"] == 80
 
 
@@ -125,30 +147,42 @@ def test_a_placebo_that_helps_is_chosen_and_called_one(found):
     real = people([["c", "d"]] * 10 + [["e"]] * 15)
     wants_d = VALID.with_columns(history=pl.lit(["c"]), targets=pl.lit(["d"]))
     more_of_d = search(
-        samples=["bootstrap"], pool=5.0, choose=[{"length": {"min": 2}}], recommender={"popularity": {}}
+        samples=["bootstrap"],
+        pool=5.0,
+        choose=[{"length": {"min": 2}}],
+        recommender={"popularity": {}},
     )
     told, _, rows = found(more_of_d, real=real, cases=wants_d)
     assert told["search"]["chosen"]["samples"] == {"bootstrap": 1.0}
-    assert (told["kind"], told["samples"]) == ("placebo", []) and set(rows["origin"]) == {"real", "bootstrap"}
+    assert (told["kind"], told["samples"]) == ("placebo", []) and set(rows["origin"]) == {
+        "real",
+        "bootstrap",
+    }
 
 
 def test_before_it_is_settled_a_policy_counts_as_what_it_may_become():
-    of = {tuple(names): Policy("p", [search(samples=names)], seed=0) for names in
-          (["truncate"], ["truncate", "crossover"], ["good", "crossover"])}  # fmt: skip
+    of = {
+        tuple(names): Policy("p", [search(samples=names)], seed=0)
+        for names in (["truncate"], ["truncate", "crossover"], ["good", "crossover"])
+    }
     assert [policy.kind for policy in of.values()] == ["real", "placebo", "generated"]
     assert of["good", "crossover"].generators == ("good",)
 
 
 def test_few_candidates_are_all_tried_once_and_nothing_comes_first(found):
     told, trials, _ = found(search(together=2, ratios=[0.5, 1.0], weights=[0.5, 1.0], trials=50))
-    assert len(trials) == 1 + 3 * 2 * 2 == told["search"]["n_trials"] == told["search"]["n_candidates"]
+    assert (
+        len(trials) == 1 + 3 * 2 * 2 == told["search"]["n_trials"] == told["search"]["n_candidates"]
+    )
     assert not trials.select("samples", "ratio", "weight").is_duplicated().any()
     assert trials["weight"].to_list().count(0.0) == 1 and trials["weight"][0] == 0.0
     assert set(trials["samples"]) == {'"good"', '"bad"', '"good+bad"'}
 
 
 def test_many_candidates_are_tried_as_far_as_the_trials_go_always_alike(found, tmp_path):
-    steps = search(together=2, ratios=[0.25, 0.5, 0.75, 1.0], weights=[0.25, 0.5, 0.75, 1.0], trials=6)
+    steps = search(
+        together=2, ratios=[0.25, 0.5, 0.75, 1.0], weights=[0.25, 0.5, 0.75, 1.0], trials=6
+    )
     told, trials, _ = found(steps)
     before = digest(tmp_path / "data/augmented/found")
     assert len(trials) == 6 and trials["weight"][0] == 0.0 and told["search"]["n_candidates"] == 49
@@ -210,7 +244,9 @@ def test_a_search_that_cannot_be_made_is_refused_before_the_first_training(optio
 
 def test_the_stage_reads_what_the_critic_thinks_of_a_sample(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path, {"mix": {"sample": "good", "ratio": 0.5, "choose": [{"realness": {"keep": 0.5}}]}})
+    write(
+        tmp_path, {"mix": {"sample": "good", "ratio": 0.5, "choose": [{"realness": {"keep": 0.5}}]}}
+    )
     with pytest.raises(ConfigError, match="nobody said how real the users of good look"):
         augment.main("found")
     users = GOOD["user_id"].unique().sort()

@@ -1,4 +1,5 @@
-"""Who of a sample is taken, and what they weigh: selectors of `mix`, on people whose tastes are planted."""
+"""Who of a sample is taken, and what they weigh: selectors of `mix`, on people whose tastes are
+planted."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,8 +9,8 @@ import polars as pl
 import pytest
 
 from augrec.augmentation.base import Ingredients, Policy
+from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -22,10 +23,17 @@ def people(
         {"user_id": [f"{prefix}{n:04}" for n in range(len(profiles))], "item_id": profiles}
     ).explode("item_id")
     days = pl.int_range(pl.len()).over("user_id")
-    return frame.with_columns(
-        event=pl.lit(event), value=pl.lit(None), timestamp=pl.lit(START) + pl.duration(days=days),
-        origin=pl.lit(origin), weight=pl.lit(1.0),
-    ).select(INTERACTIONS.keys()).cast(dict(INTERACTIONS))  # fmt: skip
+    return (
+        frame.with_columns(
+            event=pl.lit(event),
+            value=pl.lit(None),
+            timestamp=pl.lit(START) + pl.duration(days=days),
+            origin=pl.lit(origin),
+            weight=pl.lit(1.0),
+        )
+        .select(INTERACTIONS.keys())
+        .cast(dict(INTERACTIONS))
+    )
 
 
 def some(items: list[str], n: int, length: int, seed: int = 0) -> list[list[str]]:
@@ -40,13 +48,21 @@ REAL = people(some(RED, 60, 8, 1) + some(BLUE, 60, 8, 2))
 
 
 def chosen(
-    sample: pl.DataFrame, *choose: dict[str, Any], real: pl.DataFrame = REAL, seed: int = 3, **options: Any
+    sample: pl.DataFrame,
+    *choose: dict[str, Any],
+    real: pl.DataFrame = REAL,
+    seed: int = 3,
+    **options: Any,
 ) -> pl.DataFrame:
     """The rows that a mix adds."""
     tables = options.pop("tables", {})
-    ingredients = Ingredients(real, lambda name: sample, 10.0, lambda generator, table: tables.get(table))
+    ingredients = Ingredients(
+        real, lambda name: sample, 10.0, lambda generator, table: tables.get(table)
+    )
     mix = {"sample": "gan", "choose": list(choose), **options}
-    return Policy("p", [{"mix": mix}], seed=seed).apply(ingredients).filter(pl.col("origin") != "real")
+    return (
+        Policy("p", [{"mix": mix}], seed=seed).apply(ingredients).filter(pl.col("origin") != "real")
+    )
 
 
 def made(*profiles: list[list[str]], **options: Any) -> pl.DataFrame:
@@ -70,22 +86,37 @@ def test_long_tail_takes_the_users_of_items_that_few_have():
 
 def test_length_keeps_a_slice_and_prefers_short_users():
     sample = made(*(some(RED, 20, length) for length in range(1, 11)))
-    lengths = chosen(sample, {"length": {"min": 2, "max": 5}}, ratio=0.5).group_by("user_id").len()["len"]
+    lengths = (
+        chosen(sample, {"length": {"min": 2, "max": 5}}, ratio=0.5).group_by("user_id").len()["len"]
+    )
     assert lengths.min() >= 2 and lengths.max() <= 5 and len(lengths) == 60
     plain = chosen(sample, {"length": {}}, ratio=0.5).group_by("user_id").len()["len"].mean()
-    short = chosen(sample, {"length": {"power": 2.0}}, ratio=0.5).group_by("user_id").len()["len"].mean()
+    short = (
+        chosen(sample, {"length": {"power": 2.0}}, ratio=0.5)
+        .group_by("user_id")
+        .len()["len"]
+        .mean()
+    )
     assert short < plain - 1
 
 
 def test_events_take_the_users_with_the_rare_kind():
-    real = pl.concat([people(some(RED, 95, 8), "u"), people(some(RED, 5, 8), "v", event="purchase")])
-    sample = pl.concat([people(some(RED, 80, 8), "synthetic:gan:a", "gan"),
-                        people(some(RED, 20, 8), "synthetic:gan:b", "gan", event="purchase")])  # fmt: skip
+    real = pl.concat(
+        [people(some(RED, 95, 8), "u"), people(some(RED, 5, 8), "v", event="purchase")]
+    )
+    sample = pl.concat(
+        [
+            people(some(RED, 80, 8), "synthetic:gan:a", "gan"),
+            people(some(RED, 20, 8), "synthetic:gan:b", "gan", event="purchase"),
+        ]
+    )
     found = {
         power: np.mean(
             [
                 (
-                    chosen(sample, {"events": {"power": power}}, ratio=0.2, real=real, seed=seed)["event"]
+                    chosen(sample, {"events": {"power": power}}, ratio=0.2, real=real, seed=seed)[
+                        "event"
+                    ]
                     == "purchase"
                 ).mean()
                 for seed in range(5)
@@ -97,20 +128,35 @@ def test_events_take_the_users_with_the_rare_kind():
 
 
 def test_likeness_leaves_out_copies_and_strangers():
-    copies = REAL.filter(pl.col("user_id") < "u0020").group_by("user_id", maintain_order=True).agg("item_id")
+    copies = (
+        REAL.filter(pl.col("user_id") < "u0020")
+        .group_by("user_id", maintain_order=True)
+        .agg("item_id")
+    )
     alien = [[f"new{place}", f"new{place + 1}"] for place in range(20)]
     sample = made(copies["item_id"].to_list(), alien, some(RED, 40, 8, 9))
     window = chosen(sample, {"likeness": {"min": 0.05, "max": 0.99}}, ratio=40 / 120)
     assert set(window["item_id"]) <= set(RED) and window["user_id"].n_unique() == 40
-    shares = chosen(sample, {"likeness": {"drop_nearest": 0.25, "drop_farthest": 0.25}}, ratio=40 / 120)
-    assert shares.select("user_id", "item_id").sort("item_id").group_by("user_id").agg("item_id").height == 40
+    shares = chosen(
+        sample, {"likeness": {"drop_nearest": 0.25, "drop_farthest": 0.25}}, ratio=40 / 120
+    )
+    assert (
+        shares.select("user_id", "item_id")
+        .sort("item_id")
+        .group_by("user_id")
+        .agg("item_id")
+        .height
+        == 40
+    )
     assert set(shares["item_id"]) <= set(RED)
 
 
 def test_realness_keeps_those_the_critic_holds_for_real():
     sample = made(some(RED, 30, 8), some(BLUE, 30, 8))
     users = sample["user_id"].unique().sort()
-    realness = pl.DataFrame([users, pl.Series("realness", np.repeat([-5.0, 2.0], 30), dtype=pl.Float32)])
+    realness = pl.DataFrame(
+        [users, pl.Series("realness", np.repeat([-5.0, 2.0], 30), dtype=pl.Float32)]
+    )
     rows = chosen(sample, {"realness": {"keep": 0.5}}, ratio=0.25, tables={"realness": realness})
     assert share_of(rows, "blue") == 1.0
     with pytest.raises(ConfigError, match="discriminator"):
@@ -118,7 +164,9 @@ def test_realness_keeps_those_the_critic_holds_for_real():
 
 
 def test_the_discriminator_takes_those_whose_tastes_are_real():
-    mixed = [[*red, *blue] for red, blue in zip(some(RED, 100, 4, 6), some(BLUE, 100, 4, 7), strict=True)]
+    mixed = [
+        [*red, *blue] for red, blue in zip(some(RED, 100, 4, 6), some(BLUE, 100, 4, 7), strict=True)
+    ]
     sample = made(mixed, some(RED, 50, 8, 8), some(BLUE, 50, 8, 9))
     of_one_colour = (
         chosen(sample, {"discriminator": {"power": 1.0}}, ratio=0.5)
@@ -134,15 +182,20 @@ def test_a_discriminator_that_sees_no_difference_draws_all_alike():
     sample = made(some(RED, 100, 8, 8), some(BLUE, 100, 8, 9))
     rows = chosen(sample, {"discriminator": {}}, weigh=[{"discriminator": {}}], ratio=0.5)
     weights = rows.group_by("user_id").agg(pl.col("weight").first())["weight"]
-    assert weights.mean() == pytest.approx(1.0, abs=1e-5) and weights.median() == pytest.approx(1.0, abs=0.4)
+    assert weights.mean() == pytest.approx(1.0, abs=1e-5) and weights.median() == pytest.approx(
+        1.0, abs=0.4
+    )
     assert 0.3 < share_of(rows, "red") < 0.7
 
 
 @pytest.mark.parametrize(("towards", "expected"), [("even", 0.5), ("real", 0.75)])
 def test_clusters_balance_tastes(towards, expected):
     real = people(some(RED, 90, 8, 1) + some(BLUE, 30, 8, 2))
-    sample = made(some(RED, 120, 8, 3), some(BLUE, 120, 8, 4)) if towards == "real" else made(
-        some(RED, 210, 8, 3), some(BLUE, 90, 8, 4))  # fmt: skip
+    sample = (
+        made(some(RED, 120, 8, 3), some(BLUE, 120, 8, 4))
+        if towards == "real"
+        else made(some(RED, 210, 8, 3), some(BLUE, 90, 8, 4))
+    )
     options = {"clusters": 2, "dimensions": 2, "towards": towards}
     rows = chosen(sample, {"clusters": options}, ratio=0.5, real=real)
     assert share_of(rows, "red") == pytest.approx(expected, abs=0.12)
@@ -151,9 +204,15 @@ def test_clusters_balance_tastes(towards, expected):
 def test_several_selectors_multiply():
     sample = made(some(RED, 40, 3), some(RED, 40, 8), some(BLUE, 40, 3), some(BLUE, 40, 8))
     users = sample["user_id"].unique().sort()
-    realness = pl.DataFrame([users, pl.Series("realness", np.repeat([0.0, 1.0], 80), dtype=pl.Float32)])
+    realness = pl.DataFrame(
+        [users, pl.Series("realness", np.repeat([0.0, 1.0], 80), dtype=pl.Float32)]
+    )
     rows = chosen(
-        sample, {"realness": {"keep": 0.5}}, {"length": {"max": 5}}, ratio=0.25, tables={"realness": realness}
+        sample,
+        {"realness": {"keep": 0.5}},
+        {"length": {"max": 5}},
+        ratio=0.25,
+        tables={"realness": realness},
     )
     assert share_of(rows, "blue") == 1.0 and rows.group_by("user_id").len()["len"].max() == 3
 

@@ -1,4 +1,5 @@
-"""Differential privacy: what is promised is accounted for, and what is stored knows no single user."""
+"""Differential privacy: what is promised is accounted for, and what is stored knows no single
+user."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,21 +11,28 @@ from opacus.accountants import RDPAccountant
 from opacus.accountants.utils import get_noise_multiplier
 from torch.nn import functional
 
+from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError, InputError, RefusedError
+from augrec.data.training_data import Hardware
 from augrec.generators import base
-from augrec.generators._course import Course
-from augrec.generators._hardware import Hardware
-from augrec.generators._lesson import Lesson
-from augrec.generators._privacy import SECRET, Budget, PrivacyConfig, secret_seed
-from augrec.generators._private_counts import _WEIGHTS, Users, noisy_sums, norm_sub
-from augrec.generators._private_steps import PrivateDescent, train_privately
-from augrec.generators._vae import ProfileAutoencoder
+from augrec.generators._privacy.budget import SECRET, Budget, PrivacyConfig, secret_seed
+from augrec.generators._privacy.counts import _WEIGHTS, Users, noisy_sums, norm_sub
+from augrec.generators._privacy.steps import PrivateDescent, train_privately
+from augrec.generators._profile.vae import ProfileAutoencoder
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.train_state import Course
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 N_ITEMS = 40
 ITEMS = pl.DataFrame({"item_id": [f"i{item:02}" for item in range(N_ITEMS)]})
-QUICK = {"steps": 6, "batch_size": 32, "hidden": 8, "latent": 2, "log_every": 3, "learning_rate": 0.01}
+QUICK = {
+    "steps": 6,
+    "batch_size": 32,
+    "hidden": 8,
+    "latent": 2,
+    "log_every": 3,
+    "learning_rate": 0.01,
+}
 DECLARED = {
     "epsilon": 4.0,
     "events": {"view": [], "rating": [1, 3, 5]},
@@ -33,15 +41,26 @@ DECLARED = {
 
 
 def shop(n_users: int, n_rows: int = 8, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Half the people want the first half of the catalogue, half the second; their attribute tells."""
+    """Half the people want the first half of the catalogue, half the second; their attribute
+    tells."""
     rng = np.random.default_rng(seed)
     rows = [
-        {"user_id": f"u{user:04}", "item_id": f"i{item + user % 2 * 20:02}", "event": "rating", "value": 3.0,
-         "timestamp": START + timedelta(hours=int(rng.integers(0, 2000)))}
-        for user in range(n_users) for item in rng.choice(20, n_rows, replace=False)
-    ]  # fmt: skip
-    users = pl.DataFrame({"user_id": [f"u{user:04}" for user in range(n_users)],
-                          "taste": ["high" if user % 2 else "low" for user in range(n_users)]})  # fmt: skip
+        {
+            "user_id": f"u{user:04}",
+            "item_id": f"i{item + user % 2 * 20:02}",
+            "event": "rating",
+            "value": 3.0,
+            "timestamp": START + timedelta(hours=int(rng.integers(0, 2000))),
+        }
+        for user in range(n_users)
+        for item in rng.choice(20, n_rows, replace=False)
+    ]
+    users = pl.DataFrame(
+        {
+            "user_id": [f"u{user:04}" for user in range(n_users)],
+            "taste": ["high" if user % 2 else "low" for user in range(n_users)],
+        }
+    )
     return canonical(pl.DataFrame(rows)), users
 
 
@@ -51,14 +70,17 @@ def canonical(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def collector() -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One person who has the whole catalogue, an odd event, an odd attribute, and comes hours after the others."""
+    """One person who has the whole catalogue, an odd event, an odd attribute, and comes hours after
+    the others."""
     rows = pl.DataFrame(
         {
             "user_id": ["z"] * N_ITEMS,
             "item_id": ITEMS["item_id"],
             "event": ["theft"] * 20 + ["rating"] * 20,
             "value": [1e6] * N_ITEMS,
-            "timestamp": [START + timedelta(hours=2000, minutes=minute) for minute in range(N_ITEMS)],
+            "timestamp": [
+                START + timedelta(hours=2000, minutes=minute) for minute in range(N_ITEMS)
+            ],
         }
     )
     return canonical(rows), pl.DataFrame({"user_id": ["z"], "taste": ["unheard of"]})
@@ -66,7 +88,9 @@ def collector() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def fitted(table, users, config=None, seed=3, privacy=None, **options):
     whole = {**QUICK, "privacy": {**DECLARED, **(privacy or {})}, **(config or {})}
-    return base.find("profile_vae")(whole, seed=seed).fit(table, users=users, items=ITEMS, **options)
+    return base.find("profile_vae")(whole, seed=seed).fit(
+        table, users=users, items=ITEMS, **options
+    )
 
 
 def lesson(table, users) -> Lesson:
@@ -100,13 +124,19 @@ def test_a_smaller_epsilon_more_steps_or_larger_batches_take_more_noise():
 
     assert noise(epsilon=1.0) > noise(epsilon=2.0) > noise() > noise(epsilon=8.0)
     assert noise(steps=400) > noise() < noise(batch_size=256)
-    counts = [Budget.plan(PrivacyConfig(epsilon=e), 1000, 64, 100).statistics_noise for e in (1.0, 2.0, 4.0)]
+    counts = [
+        Budget.plan(PrivacyConfig(epsilon=e), 1000, 64, 100).statistics_noise
+        for e in (1.0, 2.0, 4.0)
+    ]
     assert counts == sorted(counts, reverse=True)
 
 
 @pytest.mark.parametrize(
     ("privacy", "word"),
-    [({"epsilon": 0.01, "delta": 1e-9}, "no amount of noise"), ({"delta": 0.5}, "promises nothing")],
+    [
+        ({"epsilon": 0.01, "delta": 1e-9}, "no amount of noise"),
+        ({"delta": 0.5}, "promises nothing"),
+    ],
 )
 def test_a_budget_that_cannot_be_met_is_refused(privacy, word):
     with pytest.raises(ConfigError, match=word):
@@ -184,7 +214,9 @@ def test_gradients_get_as_much_noise_as_was_accounted_for():
     steps = descent(model, 1000, noise=3.0, rate=0.5, max_norm=0.5)
     steps.on(users_losses(torch.zeros(0, N_ITEMS)))
     moved = (weights(model) - before) * 500  # the expected size of a batch
-    assert float(moved.std()) == pytest.approx(3.0 * 0.5, rel=0.1), "a step without anybody is noise alone"
+    assert float(moved.std()) == pytest.approx(3.0 * 0.5, rel=0.1), (
+        "a step without anybody is noise alone"
+    )
 
 
 def test_users_take_part_each_with_the_accounted_probability():
@@ -198,7 +230,8 @@ def test_users_take_part_each_with_the_accounted_probability():
 
 
 def removed_changes(table, users, gone: str) -> float:
-    """How far (L2, in units of the noise) the counts move when one user is taken out, without noise."""
+    """How far (L2, in units of the noise) the counts move when one user is taken out, without
+    noise."""
     random = np.random.default_rng(0)
     config = PrivacyConfig(**DECLARED)
     with_all, without = (
@@ -206,7 +239,11 @@ def removed_changes(table, users, gone: str) -> float:
         for part in (table, table.filter(pl.col("user_id") != gone))
     )
     return (
-        sum(_WEIGHTS[name] * float(((with_all[name] - without[name]) ** 2).sum()) for name in with_all) ** 0.5
+        sum(
+            _WEIGHTS[name] * float(((with_all[name] - without[name]) ** 2).sum())
+            for name in with_all
+        )
+        ** 0.5
     )
 
 
@@ -215,7 +252,9 @@ def test_no_single_user_moves_the_counts_by_more_than_one():
     huge, odd = collector()
     table, users = pl.concat([table, huge]).sort("user_id", "timestamp"), pl.concat([users, odd])
     times = table.filter(pl.col("user_id") != "z")["timestamp"]
-    table = table.with_columns(pl.col("timestamp").clip(times.min(), times.max()))  # the window is public
+    table = table.with_columns(
+        pl.col("timestamp").clip(times.min(), times.max())
+    )  # the window is public
     changes = [removed_changes(table, users, user) for user in ("z", "u0000", "u0007")]
     assert min(changes) > 0.3 and max(changes) <= 1 + 1e-9
     assert sum(_WEIGHTS.values()) == pytest.approx(1.0)
@@ -226,7 +265,9 @@ def test_rows_that_are_too_long_are_shortened_and_noise_is_as_told():
     import scipy.sparse as sp
 
     exact = noisy_sums(
-        {name: sp.csr_matrix(table) for name, table in tables.items()}, 0.0, np.random.default_rng(0)
+        {name: sp.csr_matrix(table) for name, table in tables.items()},
+        0.0,
+        np.random.default_rng(0),
     )
     assert np.linalg.norm(exact["items"]) == pytest.approx(1.0)
     empty = sp.csr_matrix((1, 20_000))
@@ -245,7 +286,10 @@ def test_noise_in_empty_cells_is_taken_out_again():
 def names(generator) -> dict[str, list]:
     """All text that is stored, and the shapes of the rest."""
     state = generator._state()
-    return {key: a.tolist() if a.dtype.kind in "UO" else [*a.shape, str(a.dtype)] for key, a in state.items()}
+    return {
+        key: a.tolist() if a.dtype.kind in "UO" else [*a.shape, str(a.dtype)]
+        for key, a in state.items()
+    }
 
 
 def test_what_one_user_alone_has_is_stored_no_differently_without_that_user():
@@ -255,7 +299,8 @@ def test_what_one_user_alone_has_is_stored_no_differently_without_that_user():
     with_collector = fitted(pl.concat([table, huge]), pl.concat([users, odd]))
     without = fitted(table, users)
     shapes = [
-        {**names(one), "condition_lengths": 0, "condition_codes": 0} for one in (with_collector, without)
+        {**names(one), "condition_lengths": 0, "condition_codes": 0}
+        for one in (with_collector, without)
     ]
     assert shapes[0] == shapes[1], "items, labels and events are the declared ones"
     assert shapes[0]["items"] == ITEMS["item_id"].to_list()
@@ -331,8 +376,14 @@ def test_a_private_training_whose_people_become_alike_is_refused(seen, said):
     with pytest.raises(
         RefusedError, match=rf"private training of toy broke at step 6: .*{said}.*by popularity"
     ):
-        train_privately(lambda gentler: course, name="toy", steps=6, log_every=3,
-                        lesson=Lesson(table, users, ITEMS, rows.append, None), fingerprint="")  # fmt: skip
+        train_privately(
+            lambda gentler: course,
+            name="toy",
+            steps=6,
+            log_every=3,
+            lesson=Lesson(table, users, ITEMS, rows.append, None),
+            fingerprint="",
+        )
     assert rows == [{"step": 3, **sound}, {"step": 6, **seen}]
 
 
@@ -354,7 +405,11 @@ def test_an_interrupted_private_training_goes_on_where_it_was(tmp_path):
         fitted(table, users, config, checkpoints=tmp_path / "state", log=interrupt)
     steps = []
     resumed = fitted(
-        table, users, config, checkpoints=tmp_path / "state", log=lambda row: steps.append(row["step"])
+        table,
+        users,
+        config,
+        checkpoints=tmp_path / "state",
+        log=lambda row: steps.append(row["step"]),
     )
     assert steps == [2, 4, 6, 8, 10, 12]
     for key, array in whole._state().items():
@@ -381,14 +436,19 @@ def test_without_a_catalogue_nothing_private_can_be_learnt():
     with pytest.raises(InputError, match="items table"):
         base.find("profile_vae")(whole).fit(table, users=users)
     with pytest.raises(InputError, match="knows none"):
-        base.find("profile_vae")(whole).fit(table, users=users, items=pl.DataFrame({"item_id": ["other"]}))
+        base.find("profile_vae")(whole).fit(
+            table, users=users, items=pl.DataFrame({"item_id": ["other"]})
+        )
 
 
 @pytest.mark.parametrize(
     ("privacy", "word"),
-    [({"attributes": {"shoe_size": ["43"]}}, "shoe_size"), ({"events": {}}, "no event"),
-     ({"attributes": {"taste": [f"v{n}" for n in range(70_000)]}}, "too many")],
-)  # fmt: skip
+    [
+        ({"attributes": {"shoe_size": ["43"]}}, "shoe_size"),
+        ({"events": {}}, "no event"),
+        ({"attributes": {"taste": [f"v{n}" for n in range(70_000)]}}, "too many"),
+    ],
+)
 def test_declarations_that_make_no_sense_are_refused(privacy, word):
     with pytest.raises(ConfigError, match=word):
         fitted(*shop(60), privacy=privacy)

@@ -11,10 +11,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from augrec.core.errors import ConfigError, RefusedError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError, RefusedError
-from augrec.generators import _networks as networks
-from augrec.generators._watch import CRITIC_WINS
+from augrec.generators._profile import networks
+from augrec.generators._training.monitor import CRITIC_WINS
 from augrec.generators.profile_gan import ProfileGan
 
 TINY: dict[str, Any] = {"steps": 80, "batch_size": 32, "hidden": 32, "noise": 8, "log_every": 10}
@@ -29,13 +29,18 @@ def tastes(n_users: int = 400, kinds: int = 4, each: int = 40, seed: int = 0) ->
         for item in rng.choice(each, rng.integers(4, 20), replace=False)
     ]
     table = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row").with_columns(
-        event=pl.lit("view"), value=pl.lit(None), timestamp=pl.lit(datetime(2024, 1, 1, tzinfo=UTC)),
-        origin=pl.lit("real"), weight=pl.lit(1.0),
-    )  # fmt: skip
+        event=pl.lit("view"),
+        value=pl.lit(None),
+        timestamp=pl.lit(datetime(2024, 1, 1, tzinfo=UTC)),
+        origin=pl.lit("real"),
+        weight=pl.lit(1.0),
+    )
     return table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS))
 
 
-def fit(table: pl.DataFrame | None = None, seed: int = 1, **config: Any) -> tuple[ProfileGan, pl.DataFrame]:
+def fit(
+    table: pl.DataFrame | None = None, seed: int = 1, **config: Any
+) -> tuple[ProfileGan, pl.DataFrame]:
     rows: list[dict[str, float]] = []
     gan = ProfileGan(TINY | config, seed=seed)
     gan.fit(tastes() if table is None else table, log=rows.append)
@@ -67,7 +72,8 @@ def test_few_people_are_no_collapse(n_users, caplog):
 
 @pytest.fixture
 def rigged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generator that is rewarded for the same dozen items, whatever the noise; the critic looks on."""
+    """A generator that is rewarded for the same dozen items, whatever the noise; the critic looks
+    on."""
 
     def reward(
         loss: Any, critic: Any, real: torch.Tensor, fake: torch.Tensor, condition: Any
@@ -124,7 +130,9 @@ def test_numbers_that_break_are_seen_at_once(monkeypatch, caplog):
     sound = networks.generator_loss
     monkeypatch.setattr(networks, "generator_loss", breaks)
     _, curve = fit()
-    assert "is not a number. It is tried again from step 30 with learning rates × 0.25" in caplog.text
+    assert (
+        "is not a number. It is tried again from step 30 with learning rates × 0.25" in caplog.text
+    )
     assert curve["step"].to_list() == [10, 20, 30, 40, 50, 60, 70, 80]
     assert curve.select(pl.all().is_finite().all()).row(0) == (True,) * len(curve.columns)
 
@@ -178,9 +186,11 @@ def test_the_critic_finds_strange_profiles_less_real(packing):
     gan, _ = fit(table, steps=300, log_every=100, packing=packing, learning_rate=3e-3)
     rng = np.random.default_rng(3)
     mixed = tastes(100, seed=9).with_columns(  # as long as those of people, but from all shelves
-        pl.Series("item_id", [f"i{item:03}" for item in rng.integers(0, 160, len(tastes(100, seed=9)))]),
+        pl.Series(
+            "item_id", [f"i{item:03}" for item in rng.integers(0, 160, len(tastes(100, seed=9)))]
+        ),
         ("x" + pl.col("user_id")).alias("user_id"),
-    )  # fmt: skip
+    )
     found = gan.realness(pl.concat([tastes(100, seed=8), mixed.unique(["user_id", "item_id"])]))
     assert found["user_id"].is_sorted()
     odd = found["user_id"].str.starts_with("x")

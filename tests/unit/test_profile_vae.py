@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError
 from augrec.generators import base
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -17,9 +17,12 @@ LEARNING = {"steps": 150, "batch_size": 64, "hidden": 32, "latent": 4, "learning
 def table(profiles: list[np.ndarray]) -> pl.DataFrame:
     rows = [(f"u{user:03}", f"i{item:03}") for user, items in enumerate(profiles) for item in items]
     made = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row").with_columns(
-        event=pl.lit("view"), value=pl.lit(None), timestamp=pl.lit(START), origin=pl.lit("real"),
+        event=pl.lit("view"),
+        value=pl.lit(None),
+        timestamp=pl.lit(START),
+        origin=pl.lit("real"),
         weight=pl.lit(1.0),
-    )  # fmt: skip
+    )
     return made.select(list(INTERACTIONS)).cast(dict(INTERACTIONS)).sort("user_id")
 
 
@@ -27,8 +30,12 @@ def tastes(n_users: int = 120) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Half the people want the first half of 40 items, half the second; their attribute tells."""
     rng = np.random.default_rng(5)
     made = table([rng.choice(20, 8, replace=False) + user % 2 * 20 for user in range(n_users)])
-    users = pl.DataFrame({"user_id": [f"u{user:03}" for user in range(n_users)],
-                          "taste": ["high" if user % 2 else "low" for user in range(n_users)]})  # fmt: skip
+    users = pl.DataFrame(
+        {
+            "user_id": [f"u{user:03}" for user in range(n_users)],
+            "taste": ["high" if user % 2 else "low" for user in range(n_users)],
+        }
+    )
     return made, users
 
 
@@ -55,7 +62,10 @@ def likeness(sample: pl.DataFrame, real: pl.DataFrame) -> np.ndarray:
     """Jaccard similarity of each synthetic user to the nearest real one."""
     people = profiles_of(real)
     return np.array(
-        [max(len(one & other) / len(one | other) for other in people) for one in profiles_of(sample)]
+        [
+            max(len(one & other) / len(one | other) for other in people)
+            for one in profiles_of(sample)
+        ]
     )
 
 
@@ -67,7 +77,9 @@ def tasteful(request):
 
 def test_items_that_go_together_are_drawn_together(tasteful):
     shares = high_shares(tasteful.sample(100))
-    assert np.maximum(shares, 1 - shares).mean() > 0.85, "items drawn independently would give about 0.63"
+    assert np.maximum(shares, 1 - shares).mean() > 0.85, (
+        "items drawn independently would give about 0.63"
+    )
     assert 0.2 < (shares > 0.5).mean() < 0.8, "both tastes must live on"
 
 

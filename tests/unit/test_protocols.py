@@ -1,4 +1,5 @@
-"""The protocols: what each promises, against plain loops over users, and what features may know under each."""
+"""The protocols: what each promises, against plain loops over users, and what features may know
+under each."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ import polars as pl
 import pytest
 import yaml
 
-from augrec.component import available
+from augrec.core.component import available
+from augrec.core.config import parse
+from augrec.core.errors import ConfigError, RefusedError
 from augrec.data.cases import CASES
 from augrec.data.columns import TIME
-from augrec.data.config import SplitConfig, parse
+from augrec.data.config import SplitConfig
 from augrec.data.protocols.base import protocol_of
 from augrec.data.raw import Tables, canonical
 from augrec.data.split import Split, split
-from augrec.errors import ConfigError, RefusedError
 from augrec.stages import features, prepare
 
 VARIANTS = {
@@ -37,7 +39,10 @@ def config(variant: str) -> SplitConfig:
 def table(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
     """Interactions from (user, item, hour), with a value."""
     frame = pl.DataFrame(
-        rows, schema=["user_id", "item_id", "hour"], orient="row", schema_overrides={"hour": pl.Int64}
+        rows,
+        schema=["user_id", "item_id", "hour"],
+        orient="row",
+        schema_overrides={"hour": pl.Int64},
     )
     moments = (pl.col("hour") * 3_600_000_000).cast(TIME).alias("timestamp")
     values = (1 + pl.col("hour") % 5).cast(pl.Float32).alias("value")
@@ -48,14 +53,18 @@ def table(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def interactions() -> pl.DataFrame:
-    """60 users of 1 to 30 items; items come into fashion one after the other; many things happen in the same hour."""
+    """60 users of 1 to 30 items; items come into fashion one after the other; many things happen in
+    the same hour."""
     draw = np.random.default_rng(3)
     rows = []
     for user in range(60):
         n = 1 + int(draw.integers(0, 30))
         hours = np.sort(draw.integers(0, 2000, n))
         items = np.clip(hours // 20 + draw.integers(-60, 15, n), 0, None)
-        rows += [(f"u{user:02}", f"i{item:03}", int(hour)) for item, hour in zip(items, hours, strict=True)]
+        rows += [
+            (f"u{user:02}", f"i{item:03}", int(hour))
+            for item, hour in zip(items, hours, strict=True)
+        ]
     return (
         table(rows)
         .unique(["user_id", "item_id"], keep="first", maintain_order=True)
@@ -73,7 +82,9 @@ def both(parts: Split) -> pl.DataFrame:
 
 
 def pairs(cases: pl.DataFrame, name: str) -> set[tuple[str, str]]:
-    return {(user, item) for user, items in cases.select("user_id", name).iter_rows() for item in items}
+    return {
+        (user, item) for user, items in cases.select("user_id", name).iter_rows() for item in items
+    }
 
 
 def test_a_test_goes_over_every_protocol_there_is():
@@ -91,7 +102,9 @@ def test_nobody_but_the_judge_sees_a_target(interactions, variant):
     hidden = pairs(parts.cases_test, "targets")
     earlier = pairs(parts.cases_valid, "history") | pairs(parts.cases_valid, "targets")
     assert not hidden & earlier
-    assert train | pairs(both(parts), "targets") <= set(interactions.select("user_id", "item_id").iter_rows())
+    assert train | pairs(both(parts), "targets") <= set(
+        interactions.select("user_id", "item_id").iter_rows()
+    )
 
 
 def test_the_rules_hold_in_time(interactions, variant):
@@ -128,7 +141,9 @@ def test_users_of_cases_are_strangers_where_the_rules_say_so(interactions, varia
 
 
 def test_the_order_of_the_rows_changes_nothing(interactions, variant):
-    shuffled = interactions.sample(fraction=1.0, shuffle=True, seed=2).sort("user_id", "timestamp", "item_id")
+    shuffled = interactions.sample(fraction=1.0, shuffle=True, seed=2).sort(
+        "user_id", "timestamp", "item_id"
+    )
     first, second = (split(rows, config(variant), 1) for rows in (interactions, shuffled))
     for name in ("train", "cases_valid", "cases_test", "held_out"):
         assert getattr(first, name).equals(getattr(second, name)), name
@@ -149,12 +164,16 @@ def test_leave_last_out_is_what_a_loop_over_users_finds(interactions):
         (user, items[:-2], items[-2:-1]) for user, items in long.items()
     ]
     trained = records(parts.train)
-    assert trained == {u: items[:-2] if u in long else items for u, items in records(interactions).items()}
+    assert trained == {
+        u: items[:-2] if u in long else items for u, items in records(interactions).items()
+    }
 
 
 def test_leave_last_out_cannot_leave_two():
     with pytest.raises(ConfigError, match="leaves one target"):
-        protocol_of(SplitConfig(protocol="leave_last_out", min_targets=2), 1).parts(table([("u", "i", 1)]))
+        protocol_of(SplitConfig(protocol="leave_last_out", min_targets=2), 1).parts(
+            table([("u", "i", 1)])
+        )
 
 
 def test_random_hold_out_takes_its_share_of_each_user_from_all_over_the_record(interactions):
@@ -207,8 +226,10 @@ def test_held_out_users_give_their_oldest_items_and_are_judged_by_the_rest(inter
 def test_targets_are_items_that_training_lacks(interactions, variant):
     parts = split(interactions, config(variant), 1)
     trained = set(parts.train["item_id"])
-    targets = {role: {item for _, item in pairs(cases, "targets")}
-               for role, cases in (("valid", parts.cases_valid), ("test", parts.cases_test))}  # fmt: skip
+    targets = {
+        role: {item for _, item in pairs(cases, "targets")}
+        for role, cases in (("valid", parts.cases_valid), ("test", parts.cases_test))
+    }
     assert not trained & (targets["valid"] | targets["test"])
     assert not targets["valid"] & targets["test"]
     assert parts.counts["test"]["unknown_target_share"] == 1.0
@@ -235,9 +256,12 @@ def test_too_little_data_is_refused_with_advice(variant):
 
 def write(folder: Path, interactions: pl.DataFrame, parts: Split) -> None:
     items = pl.DataFrame({"item_id": interactions["item_id"].unique().sort()}).with_columns(
-        categories=pl.concat_list(pl.col("item_id").str.head(2)), price=pl.lit(1.0),
-        title=pl.lit(None, pl.String), description=pl.lit(None, pl.String), tags=pl.lit(None, pl.List(pl.String)),
-    )  # fmt: skip
+        categories=pl.concat_list(pl.col("item_id").str.head(2)),
+        price=pl.lit(1.0),
+        title=pl.lit(None, pl.String),
+        description=pl.lit(None, pl.String),
+        tags=pl.lit(None, pl.List(pl.String)),
+    )
     users = pl.DataFrame({"user_id": interactions["user_id"].unique().sort()})
     tables = Tables(interactions, items, users)
     prepare.write_prepared(folder / "data/prepared", tables, interactions, interactions, parts)
@@ -249,20 +273,33 @@ def known_at(folder: Path, kind: str, rows: pl.DataFrame) -> pl.DataFrame:
     """The features of each row's user or item as they were at the row's time."""
     made = pl.read_parquet(folder / f"data/features/{kind}_features.parquet")
     key = f"{kind}_id"
-    return rows.select(key, "timestamp").sort("timestamp").join_asof(
-        made.sort("event_timestamp"), left_on="timestamp", right_on="event_timestamp", by=key, check_sortedness=False
-    ).sort(key, "timestamp")  # fmt: skip
+    return (
+        rows.select(key, "timestamp")
+        .sort("timestamp")
+        .join_asof(
+            made.sort("event_timestamp"),
+            left_on="timestamp",
+            right_on="event_timestamp",
+            by=key,
+            check_sortedness=False,
+        )
+        .sort(key, "timestamp")
+    )
 
 
 def test_features_of_training_rows_and_cases_do_not_know_the_last_targets(
     interactions, variant, tmp_path, monkeypatch
 ):
-    """Every user's test targets (of their latest case) get another item and value: no feature that is read may change."""
+    """Every user's test targets (of their latest case) get another item and value: no feature that
+    is read may change."""
     parts = split(interactions, config(variant), 1)
     latest = parts.cases_test.group_by("user_id", maintain_order=True).last()
     hidden = latest.select("user_id", pl.col("targets").alias("item_id")).explode("item_id")
     marked = interactions.join(
-        hidden.with_columns(hidden=True), on=["user_id", "item_id"], how="left", maintain_order="left"
+        hidden.with_columns(hidden=True),
+        on=["user_id", "item_id"],
+        how="left",
+        maintain_order="left",
     )
     swapped = pl.when(pl.col("hidden"))
     changed = marked.with_columns(
@@ -277,8 +314,13 @@ def test_features_of_training_rows_and_cases_do_not_know_the_last_targets(
         write(folder, rows, parts)
         monkeypatch.chdir(folder)
         features.main()
-        found.append([known_at(folder, "user", parts.train), known_at(folder, "item", parts.train),
-                      known_at(folder, "user", moments)])  # fmt: skip
+        found.append(
+            [
+                known_at(folder, "user", parts.train),
+                known_at(folder, "item", parts.train),
+                known_at(folder, "user", moments),
+            ]
+        )
     assert len(hidden) > 0
     for before, after in zip(*found, strict=True):
         assert before.equals(after)

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional as F
 
+from augrec.nn.lookup import sums, take
 from augrec.recommenders import _product, item_knn
-from augrec.recommenders._lookup import sums, take
 from augrec.recommenders._product import dense_product
 from augrec.recommenders.base import find
 
@@ -32,7 +32,10 @@ def random_matrix(n_rows: int, n_columns: int, dtype: type) -> sp.csr_matrix:
 @pytest.mark.parametrize("large", [False, True])
 def test_a_product_as_a_table_is_the_product(dtype, large, monkeypatch):
     monkeypatch.setattr(_product, "_ROWS", 3)
-    left, right = sp.csr_matrix(random_matrix(8, 11, dtype)), sp.csr_matrix(random_matrix(11, 5, dtype))
+    left, right = (
+        sp.csr_matrix(random_matrix(8, 11, dtype)),
+        sp.csr_matrix(random_matrix(11, 5, dtype)),
+    )
     product = dense_product(left, right, large=large)
     assert product.dtype == dtype
     np.testing.assert_allclose(product, left.toarray() @ right.toarray(), rtol=1e-5)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from augrec.data.histories import Histories
-from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer, apart, together
-from augrec.recommenders._vae import Batch
+from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
+from augrec.nn.profile_batches import Batch
 from augrec.recommenders.base import find
 from augrec.recommenders.cfgan import Cfgan
 
@@ -53,7 +53,8 @@ def fitted() -> Cfgan:
 
 
 def profiles(recommender: Cfgan, draws: int) -> np.ndarray:
-    """What is written for an even and an odd user under so many draws of noise: (draws, 2, n_items)."""
+    """What is written for an even and an odd user under so many draws of noise: (draws, 2,
+    n_items)."""
     lists = pl.Series([[f"i{2 * item + user:02}" for item in range(4)] for user in (0, 1)])
     seen = torch.from_numpy(Histories.from_lists(lists, recommender.items).matrix().toarray())
     torch.manual_seed(0)
@@ -66,7 +67,9 @@ def profiles(recommender: Cfgan, draws: int) -> np.ndarray:
 
 def test_people_get_what_their_taste_has(fitted):
     items, _ = fitted.recommend(pl.Series([["i00", "i08", "i16"], ["i01", "i09", "i17"]]), 10)
-    own = np.array([[int(item[1:]) % 2 == taste for item in row] for taste, row in enumerate(items)])
+    own = np.array(
+        [[int(item[1:]) % 2 == taste for item in row] for taste, row in enumerate(items)]
+    )
     assert own.mean() > 0.9, "half of the catalogue is of either taste"
 
 
@@ -75,7 +78,9 @@ def test_noise_gives_different_people_of_the_same_taste(fitted):
     varied = np.abs(found[::2] - found[1::2]).sum(2) / (found[::2] + found[1::2]).sum(2)
     assert varied.mean() > 0.1
     own = np.arange(N_ITEMS) % 2 == np.arange(2)[:, None]
-    assert (found * own).sum(2).mean() > 0.7 * found.sum(2).mean(), "half of the catalogue is of either taste"
+    assert (found * own).sum(2).mean() > 0.7 * found.sum(2).mean(), (
+        "half of the catalogue is of either taste"
+    )
 
 
 def test_left_to_itself_the_generator_heeds_the_noise_less(fitted):
@@ -103,7 +108,9 @@ def everything() -> float:
 
 
 @pytest.mark.parametrize("given", [{"zero_reconstruction": 0.0}, {"partial_masking": 0.0}, {}])
-def test_masking_and_zero_reconstruction_each_keep_the_answer_from_being_everything(given, everything):
+def test_masking_and_zero_reconstruction_each_keep_the_answer_from_being_everything(
+    given, everything
+):
     assert elsewhere(fit(**given)) < 0.6 * everything
 
 
@@ -125,7 +132,9 @@ def test_the_critic_sees_what_was_met_and_the_asked_for_share_of_the_rest():
 
 
 def test_an_entry_counts_by_its_weight():
-    real, shown, zeros, counts = roles([0.5, 2.0, 0.0], partial_masking=1.0, zero_reconstruction=1.0)
+    real, shown, zeros, counts = roles(
+        [0.5, 2.0, 0.0], partial_masking=1.0, zero_reconstruction=1.0
+    )
     np.testing.assert_allclose((real * counts[:, None]).mean(0), [0.5, 2.0, 0.0], atol=0.05)
     assert (shown[:, 0] == real[:, 0]).all(), "what was met is no zero, even where it is left out"
     assert zeros.mean(0).tolist() == [0, 0, 1]
@@ -133,10 +142,17 @@ def test_an_entry_counts_by_its_weight():
 
 def test_what_weighs_nothing_is_neither_real_nor_to_be_zero():
     rules = GameConfig(partial_masking=1.0, zero_reconstruction=1.0)
-    w, met = torch.tensor([[1.0, 0.0, 0.0]]).expand(50, -1), torch.tensor([[1.0, 1.0, 0.0]]).expand(50, -1)
+    w, met = (
+        torch.tensor([[1.0, 0.0, 0.0]]).expand(50, -1),
+        torch.tensor([[1.0, 1.0, 0.0]]).expand(50, -1),
+    )
     game = Game(Writer(3, rules), Critic(3, 2), rules)
     real, shown, zeros, _ = game.roles(Batch(met, met, w, w.mean(1)))
-    assert [part.mean(0).tolist() for part in (real, shown, zeros)] == [[1, 0, 0], [1, 0, 1], [0, 0, 1]]
+    assert [part.mean(0).tolist() for part in (real, shown, zeros)] == [
+        [1, 0, 0],
+        [1, 0, 1],
+        [0, 0, 1],
+    ]
 
 
 def test_products_of_vectors_are_the_scores(fitted):
@@ -149,14 +165,20 @@ def test_listed_items_and_their_row_of_the_catalogue_are_read_alike():
     torch.manual_seed(1)
     writer = Writer(N_ITEMS, GameConfig(noise=8))
     items = torch.tensor([[7, 3, 39, -1], [12, -1, -1, -1], [0, 1, 2, 3]])
-    row = torch.zeros(3, N_ITEMS + 1).scatter_(1, items.where(items >= 0, N_ITEMS), 1.0)[:, :N_ITEMS]
+    row = torch.zeros(3, N_ITEMS + 1).scatter_(1, items.where(items >= 0, N_ITEMS), 1.0)[
+        :, :N_ITEMS
+    ]
     noise = torch.randn(3, 8)
     torch.testing.assert_close(writer.state_of(items, noise), writer.state(row, noise))
 
 
 def test_several_generators_are_one_whose_logits_are_their_means():
     torch.manual_seed(1)
-    config, x, noise = GameConfig(hidden=6, noise=3), (torch.rand(5, 9) < 0.5).float(), torch.randn(5, 3)
+    config, x, noise = (
+        GameConfig(hidden=6, noise=3),
+        (torch.rand(5, 9) < 0.5).float(),
+        torch.randn(5, 3),
+    )
     writers = [Writer(9, config) for _ in range(3)]
     for number, writer in enumerate(writers):
         writer.start_at(np.full(9, 0.1 * (1 + number), np.float32))
@@ -171,12 +193,16 @@ def test_several_generators_are_one_whose_logits_are_their_means():
 
 def test_generators_learn_apart_and_the_first_of_several_is_no_copy_of_the_others():
     several = fit(generators=3, steps=30, eval_every=30)
-    assert several.user_factors(Histories.from_lists(pl.Series([["i00"]]), several.items)).shape == (
+    assert several.user_factors(
+        Histories.from_lists(pl.Series([["i00"]]), several.items)
+    ).shape == (
         1,
         3 * 32 + 1,
     )
     parts = apart(several._network, several.config, 3)
     assert not torch.allclose(parts[0].read.weight, parts[1].read.weight, atol=0.01)
-    again = find("cfgan")(QUICK | {"generators": 3, "steps": 30, "eval_every": 30}, seed=5).fit(tastes())
+    again = find("cfgan")(QUICK | {"generators": 3, "steps": 30, "eval_every": 30}, seed=5).fit(
+        tastes()
+    )
     for name, array in several._model_state().items():
         assert np.array_equal(array, again._model_state()[name])

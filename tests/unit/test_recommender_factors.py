@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 import torch
 
+from augrec.core.errors import RefusedError
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import RefusedError
+from augrec.nn.negatives import Negatives
+from augrec.nn.pairs import Batch, Pairs
 from augrec.recommenders import ials
-from augrec.recommenders._negatives import Negatives
-from augrec.recommenders._pairs import Batch, Pairs
 from augrec.recommenders.base import Recommender, find
 
 N_USERS, N_ITEMS = 40, 15
@@ -37,13 +37,20 @@ def scores(fitted: Recommender, history: list[str]) -> np.ndarray:
 
 
 def test_a_user_of_ials_is_the_least_squares_solution_for_the_history():
-    config = {"factors": 5, "unobserved_weight": 0.2, "regularisation": 0.05, "popularity_blend": 0.0}
+    config = {
+        "factors": 5,
+        "unobserved_weight": 0.2,
+        "regularisation": 0.05,
+        "popularity_blend": 0.0,
+    }
     fitted = find("ials")(config).fit(rows())
     y = fitted._model_state()["vectors"].astype(float)
     met = y[[2, 7, 9]]
     penalty = 0.05 * (3 + 0.2 * N_ITEMS)
     user = np.linalg.solve(met.T @ met + 0.2 * y.T @ y + penalty * np.eye(5), met.sum(0))
-    np.testing.assert_allclose(scores(fitted, ["i02", "i07", "i09"]), y @ user, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        scores(fitted, ["i02", "i07", "i09"]), y @ user, rtol=1e-3, atol=1e-5
+    )
 
 
 def test_ials_settles():
@@ -72,7 +79,9 @@ def test_ials_knows_the_penalty_that_leaves_nothing_of_its_vectors(monkeypatch, 
     met = known.matrix()
     limit = find("ials")(config)._vanishing(met, met.T.tocsr(), len(known))
     less, more = (
-        find("ials")(config | {"regularisation": limit * share}).fit(rows())._model_state()["vectors"]
+        find("ials")(config | {"regularisation": limit * share})
+        .fit(rows())
+        ._model_state()["vectors"]
         for share in (0.9, 1.1)
     )
     assert np.abs(less).max() > 0.01 and np.abs(more).max() < 1e-6
@@ -129,7 +138,9 @@ def bpr(**config: float) -> Recommender:
 
 def test_the_adversary_changes_the_model_and_zero_switches_it_off():
     plain = scores(bpr(), ["i01", "i02"])
-    assert (scores(bpr(adversarial_weight=0.0, adversarial_epsilon=0.5), ["i01", "i02"]) == plain).all()
+    assert (
+        scores(bpr(adversarial_weight=0.0, adversarial_epsilon=0.5), ["i01", "i02"]) == plain
+    ).all()
     assert not np.allclose(scores(bpr(adversarial_epsilon=0.5), ["i01", "i02"]), plain)
 
 
@@ -139,7 +150,10 @@ def test_a_model_trained_against_the_adversary_withstands_it_better():
     def rise(fitted: Recommender) -> float:
         known = Histories.from_interactions(rows(), fitted.items)
         torch.manual_seed(5)
-        drawing = Pairs(known, torch.device("cpu")), Negatives(np.ones(N_ITEMS), torch.device("cpu"))
+        drawing = (
+            Pairs(known, torch.device("cpu")),
+            Negatives(np.ones(N_ITEMS), torch.device("cpu")),
+        )
         state = torch.get_rng_state()
         loss = fitted._loss(*drawing, adversary=False)[0].item()
         torch.set_rng_state(state)

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import torch
 
+from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import with_outcomes
-from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.evaluation.heads import auc, evaluate_heads
 from augrec.recommenders import mmoe
-from augrec.recommenders._features import Encoder, known_items
-from augrec.recommenders._moments import Moments
-from augrec.recommenders._outcomes import Outcomes
+from augrec.recommenders._mmoe.features import Encoder, known_items
+from augrec.recommenders._mmoe.outcomes import Outcomes
+from augrec.recommenders._mmoe.prefix_sampling import Moments
 from augrec.recommenders.base import Recommender, find, load
 
 N_USERS, N_ITEMS = 160, 24
@@ -38,10 +38,11 @@ QUICK: dict[str, Any] = {
 
 
 def rows(seed: int = 0) -> pl.DataFrame:
-    """Users with the feature taste 0 view even items, those with 1 odd ones, ten each; the rest is noise.
+    """Users with the feature taste 0 view even items, those with 1 odd ones, ten each; the rest is
+    noise.
 
-    Every second view of a low item becomes a purchase, and none of a high one. Views of i00 … i05 are ratings, worth
-    the item's number, and one more with users of taste 1.
+    Every second view of a low item becomes a purchase, and none of a high one. Views of i00 … i05
+    are ratings, worth the item's number, and one more with users of taste 1.
     """
     random = np.random.default_rng(seed)
     taste = np.arange(N_USERS) % 2
@@ -68,7 +69,9 @@ def rows(seed: int = 0) -> pl.DataFrame:
     ).with_columns(pl.col("value").fill_nan(None))
 
 
-def fit(table: pl.DataFrame | None = None, users: pl.DataFrame | None = None, **config: Any) -> Recommender:
+def fit(
+    table: pl.DataFrame | None = None, users: pl.DataFrame | None = None, **config: Any
+) -> Recommender:
     return find("mmoe")(QUICK | config, seed=5).fit(rows() if table is None else table, users=users)
 
 
@@ -88,7 +91,9 @@ def share_of_odd(fitted: Recommender, history: list[str], known: dict[str, Any] 
     return float(np.mean([int(item[1:]) % 2 for item in items[0]]))
 
 
-def predict(fitted: Any, lists: list[list[str]], known: pl.DataFrame | None = None) -> dict[str, np.ndarray]:
+def predict(
+    fitted: Any, lists: list[list[str]], known: pl.DataFrame | None = None
+) -> dict[str, np.ndarray]:
     asked = Histories.from_lists(histories(*lists), fitted.items, known=known)
     return fitted.predict_events(asked, np.tile(np.arange(N_ITEMS), (len(lists), 1)))
 
@@ -116,21 +121,29 @@ def test_a_user_whom_nobody_knows_is_ranked_by_the_history_alone(fitted):
     "nothing", [None, {"user__taste": None}, {"user__taste": float("nan")}, {"other": 3}]
 )
 def test_where_nothing_is_known_the_order_is_that_of_popularity(fitted, nothing):
-    known = None if nothing is None else pl.DataFrame([nothing], schema_overrides={"user__taste": pl.Float64})
+    known = (
+        None
+        if nothing is None
+        else pl.DataFrame([nothing], schema_overrides={"user__taste": pl.Float64})
+    )
     _, scores = fitted.recommend(histories([]), N_ITEMS, known=known)
     assert scores[0].tolist() == sorted(fitted.popularity.tolist(), reverse=True)
 
 
 def test_the_only_item_of_a_history_carries_the_items_of_its_taste(fitted):
     why = fitted.explain(histories(["i01"]), np.array([["i03", "i04"]]))
-    assert why.filter(pl.col("kind") == "item").select("item_id", "because").rows() == [("i03", "i01")]
+    assert why.filter(pl.col("kind") == "item").select("item_id", "because").rows() == [
+        ("i03", "i01")
+    ]
 
 
 def test_nan_infinity_null_and_an_absent_column_are_all_missing(fitted):
     there = {"user__taste": 1.0, "user__noise": 0.5}
     absent = fitted.recommend(histories(["i03"]), 9, known=pl.DataFrame([{"user__taste": 1.0}]))[1]
     for nothing in (None, float("nan"), float("inf")):
-        known = pl.DataFrame([there | {"user__noise": nothing}], schema_overrides={"user__noise": pl.Float64})
+        known = pl.DataFrame(
+            [there | {"user__noise": nothing}], schema_overrides={"user__noise": pl.Float64}
+        )
         assert (fitted.recommend(histories(["i03"]), 9, known=known)[1] == absent).all()
 
 
@@ -151,7 +164,9 @@ def test_there_is_a_head_for_each_event_and_one_for_the_value_of_ratings(fitted)
     assert {name: (table.shape, table.dtype.name) for name, table in said.items()} == dict.fromkeys(
         ("purchase", "rated", "rating", "view"), ((2, N_ITEMS), "float32")
     )
-    assert all(((table >= 0) & (table <= 1)).all() for name, table in said.items() if name != "rating")
+    assert all(
+        ((table >= 0) & (table <= 1)).all() for name, table in said.items() if name != "rating"
+    )
     assert fitted.describe()["heads"] == 4
 
 
@@ -180,14 +195,17 @@ def test_the_purchase_head_ranks_by_what_is_bought_and_the_view_head_by_what_is_
 
 
 def followed(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All begins with views; of i00 … i11 every second one becomes a purchase nine days later, and i00 … i05 are rated."""
+    """All begins with views; of i00 … i11 every second one becomes a purchase nine days later, and
+    i00 … i05 are rated."""
     views = rows(seed).with_columns(event=pl.lit("view"), value=pl.lit(None, pl.Float32))
     number = pl.col("item_id").str.slice(1).cast(pl.Int64)
     further = [
         views.filter((number < 12) & (pl.int_range(pl.len()) % 2 == 0)).with_columns(
             event=pl.lit("purchase")
         ),
-        views.filter(number < 6).with_columns(event=pl.lit("rating"), value=number.cast(pl.Float32)),
+        views.filter(number < 6).with_columns(
+            event=pl.lit("rating"), value=number.cast(pl.Float32)
+        ),
     ]
     return views, pl.concat(further).with_columns(pl.col("timestamp") + timedelta(days=9))
 
@@ -198,7 +216,9 @@ def test_what_came_of_a_view_is_learnt_by_the_head_of_that_event():
     fitted: Any = fit(with_outcomes(views, further), steps=240)
     assert [head.name for head in fitted.heads] == ["purchase", "rated", "rating", "view"]
     known = pl.DataFrame({"user__taste": [1.0], "user__noise": [0.0]})
-    said = {name: found[0, 1::2] for name, found in predict(fitted, [[]], known).items()}  # i01, i03, …
+    said = {
+        name: found[0, 1::2] for name, found in predict(fitted, [[]], known).items()
+    }  # i01, i03, …
     assert said["purchase"][:6].min() > 0.5 > said["purchase"][6:].max()
     assert said["rated"][:3].min() > 0.5 > said["rated"][3:].max()
     assert said["view"].min() > 0.5
@@ -209,10 +229,16 @@ def test_a_rare_event_moves_what_heads_share_as_rarely_as_it_happens():
     views, further = followed()
     outcomes = Outcomes.of(with_outcomes(views, further))
     shares = dict(
-        zip([head.name for head in outcomes.heads], outcomes.shares(np.ones(len(views))), strict=True)
+        zip(
+            [head.name for head in outcomes.heads],
+            outcomes.shares(np.ones(len(views))),
+            strict=True,
+        )
     )
-    n = {name: (further["event"] == event).sum() / len(views) for name, event in
-         (("purchase", "purchase"), ("rated", "rating"), ("rating", "rating"))}  # fmt: skip
+    n = {
+        name: (further["event"] == event).sum() / len(views)
+        for name, event in (("purchase", "purchase"), ("rated", "rating"), ("rating", "rating"))
+    }
     assert shares == pytest.approx(n | {"view": 1.0})
     only_bought = outcomes.shares(outcomes.happened[:, 0].astype(np.float32))
     assert only_bought[[0, 3]].tolist() == [1.0, 1.0]
@@ -233,25 +259,33 @@ def test_purchases_of_new_users_are_foreseen():
     viewed = cases.with_row_index("user").select("user", pl.col("targets")).explode("targets")
     user, item = viewed["user"].to_numpy(), fitted.items.encode(viewed["targets"])
     one = np.ones(len(item)), np.zeros(len(item), int), 1
-    among_viewed = {name: auc(item < 12, said[name][user, item], *one)[0] for name in ("purchase", "view")}
+    among_viewed = {
+        name: auc(item < 12, said[name][user, item], *one)[0] for name in ("purchase", "view")
+    }
     assert among_viewed["purchase"] > 0.85
     assert 0.3 < among_viewed["view"] < 0.7
 
 
 def test_a_head_for_probabilities_promises_the_odds_against_an_item_drawn_evenly():
-    """Half of all users take the first of four items and nothing else, so it is drawn for the other half only: one time in
-    three, in all one in six. That is odds of 3 to 1. The same count gives odds of 3 to 5 for each of the others."""
+    """Half of all users take the first of four items and nothing else, so it is drawn for the other
+    half only: one time in three, in all one in six. That is odds of 3 to 1. The same count gives
+    odds of 3 to 5 for each of the others."""
     random = np.random.default_rng(0)
     table = pl.DataFrame(
         {
             "user_id": [f"u{user}" for user in range(4000)],
             "item_id": [
-                ITEMS[item] for item in np.where(random.random(4000) < 0.5, 0, random.integers(1, 4, 4000))
+                ITEMS[item]
+                for item in np.where(random.random(4000) < 0.5, 0, random.integers(1, 4, 4000))
             ],
         }
     )
-    fitted: Any = fit(table, steps=200, learning_rate=0.003, positives=1, batch_size=512, negative_weight=3.0)
-    said = fitted.predict_events(Histories.from_lists(histories([]), fitted.items), np.arange(4)[None])
+    fitted: Any = fit(
+        table, steps=200, learning_rate=0.003, positives=1, batch_size=512, negative_weight=3.0
+    )
+    said = fitted.predict_events(
+        Histories.from_lists(histories([]), fitted.items), np.arange(4)[None]
+    )
     np.testing.assert_allclose(said["interaction"][0], [0.75, 0.375, 0.375, 0.375], atol=0.05)
 
 
@@ -298,7 +332,8 @@ def test_training_that_continues_keeps_heads_and_features_the_new_rows_do_not_sp
     views = rows(1).filter((pl.col("event") == "view") & (pl.col("item_id") > "i10")).drop("value")
     again = find("mmoe")(QUICK | {"steps": 1}, seed=9)
     again.fit(
-        pl.concat([views, views.head(1).with_columns(item_id=pl.lit("i02"), item__price=None)]), start=fitted
+        pl.concat([views, views.head(1).with_columns(item_id=pl.lit("i02"), item__price=None)]),
+        start=fitted,
     )
     assert again.heads == fitted.heads
     ids = again.items.ids.tolist()
@@ -315,7 +350,9 @@ def test_training_that_continues_keeps_heads_and_features_the_new_rows_do_not_sp
 def test_items_without_features_take_those_of_the_model_that_goes_on():
     encoder = Encoder.fit(pl.DataFrame({"x": [0.0, 1.0, 2.0]}), max_values=9, min_rows=1)
     old = encoder.encode(pl.DataFrame({"x": [1.0, 2.0]}), 2)
-    new = encoder.encode(pl.DataFrame({"x": [0.0, None, None]}), 3).filled(old, np.array([0, 1, -1]))
+    new = encoder.encode(pl.DataFrame({"x": [0.0, None, None]}), 3).filled(
+        old, np.array([0, 1, -1])
+    )
     assert new.numbers[1] == old.numbers[1]
     assert new.missing[:, 0].tolist() == [False, False, True]
     assert new.numbers[0] < old.numbers[0]
@@ -394,7 +431,9 @@ def test_a_moment_lies_between_what_was_read_and_what_is_wanted():
     batch, asked = moments.draw(300, 4, truncate=0.5), torch.tensor([5, 0, 3])
     strange = moments.strange(batch.users, asked)
     met = known.matrix().toarray() > 0
-    for place, (user, entry) in enumerate(zip(batch.users.tolist(), batch.entries.tolist(), strict=True)):
+    for place, (user, entry) in enumerate(
+        zip(batch.users.tolist(), batch.entries.tolist(), strict=True)
+    ):
         before = slice(known.indptr[user], entry)
         start, length = batch.history.starts[place], batch.history.lengths[place]
         assert (
@@ -423,5 +462,12 @@ def test_all_histories_can_be_truncated():
     known = Histories.from_interactions(rows(), ItemIndex(ITEMS))
     torch.manual_seed(0)
     moments = Moments(known, torch.device("cpu"))
-    assert moments.draw(500, 1, truncate=1.0).history.lengths.unique().tolist() == [0, 1, 2, 3, 4, 5]
+    assert moments.draw(500, 1, truncate=1.0).history.lengths.unique().tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     assert moments.draw(500, 1, truncate=0.0).history.lengths.max() > 5

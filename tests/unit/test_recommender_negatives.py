@@ -1,4 +1,5 @@
-"""Negatives: how often each item is drawn, what the adversary learns, and that every sampled loss can use them."""
+"""Negatives: how often each item is drawn, what the adversary learns, and that every sampled loss
+can use them."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ import pytest
 import torch
 
 from augrec.data.histories import Histories, ItemIndex
-from augrec.recommenders._negatives import Drawn, Negatives, NegativesConfig, negatives
-from augrec.recommenders._pairs import Pairs
-from augrec.recommenders._softmax import full, sampled
+from augrec.nn.negatives import Drawn, Negatives, NegativesConfig, negatives
+from augrec.nn.pairs import Pairs
+from augrec.nn.softmax import full, sampled
 from augrec.recommenders.base import find
 
 CPU = torch.device("cpu")
@@ -72,14 +73,19 @@ def test_what_is_said_of_the_chances_makes_sums_over_the_catalogue_come_out(kind
 
 
 def play(drawing: Negatives, pushes: torch.Tensor, rounds: int = 200) -> Drawn:
-    """A recommender whose loss grows by `pushes` with the score of each item, (2 tastes, n_items)."""
+    """A recommender whose loss grows by `pushes` with the score of each item, (2 tastes,
+    n_items)."""
     users = torch.eye(2).repeat(8, 1)[:, None]  # users of either taste in turn, (16, 1, 2)
     taste = torch.arange(16) % 2
     for _ in range(rounds):
-        drawn = drawing.for_users(torch.zeros(16, 1, dtype=torch.long), 8, users, everything_is_strange)
+        drawn = drawing.for_users(
+            torch.zeros(16, 1, dtype=torch.long), 8, users, everything_is_strange
+        )
         (drawn.nudge * pushes[taste[:, None], drawn.items]).sum().backward()
         drawing.learn(drawn)
-    return drawing.for_users(torch.zeros(16, 1, dtype=torch.long), 500, users, everything_is_strange)
+    return drawing.for_users(
+        torch.zeros(16, 1, dtype=torch.long), 500, users, everything_is_strange
+    )
 
 
 def test_the_adversary_finds_what_is_hard_for_whom():
@@ -114,7 +120,9 @@ def test_the_adversary_never_picks_what_the_user_is_known_to_meet():
     drawing = sampler("adversarial", width=2, negative_candidates=12)
     with torch.no_grad():
         drawing._bias[:2] = 20.0
-    drawn = drawing.for_users(torch.zeros(500, 2, dtype=torch.long), 2, torch.zeros(500, 2, 2), strange)
+    drawn = drawing.for_users(
+        torch.zeros(500, 2, dtype=torch.long), 2, torch.zeros(500, 2, 2), strange
+    )
     assert (drawn.items <= 1).double().mean() < 0.01, "only where all twelve candidates were met"
     assert drawn.items.unique().tolist()[-4:] == [2, 3, 4, 5]
 
@@ -153,7 +161,9 @@ def test_negatives_of_the_batch_are_its_other_positives_and_none_of_the_users_ow
     real = pairs.strange(batch.users, drawn.items)
     assert drawn.items.unique().tolist() == [0, 1, 2]
     for user, only in ((0, 2), (1, 0)):
-        assert drawn.items[batch.users == user][real[batch.users == user]].unique().tolist() == [only]
+        assert drawn.items[batch.users == user][real[batch.users == user]].unique().tolist() == [
+            only
+        ]
 
 
 def shop(n_users: int = 80, n_items: int = 24) -> pl.DataFrame:
@@ -171,14 +181,46 @@ def shop(n_users: int = 80, n_items: int = 24) -> pl.DataFrame:
 
 
 LEARNERS: dict[str, dict[str, Any]] = {
-    "bpr": {"factors": 8, "batch_size": 32, "positives": 4, "negatives": 2, "steps": 60, "weight_decay": 0.1},
-    "mmoe": {"factors": 8, "experts": 2, "hidden": 8, "batch_size": 32, "negatives": 16, "steps": 80,
-             "positives": 4, "learning_rate": 0.02, "dropout": 0.0},
-    "sasrec": {"factors": 8, "batch_size": 32, "negatives": 16, "loss": "sampled", "steps": 80,
-               "learning_rate": 0.02, "dropout": 0.0},
-    "gru4rec": {"factors": 8, "hidden": 16, "batch_size": 32, "negatives": 16, "loss": "sampled", "steps": 200,
-                "learning_rate": 0.03, "dropout": 0.0, "average": 0.9},
-}  # fmt: skip
+    "bpr": {
+        "factors": 8,
+        "batch_size": 32,
+        "positives": 4,
+        "negatives": 2,
+        "steps": 60,
+        "weight_decay": 0.1,
+    },
+    "mmoe": {
+        "factors": 8,
+        "experts": 2,
+        "hidden": 8,
+        "batch_size": 32,
+        "negatives": 16,
+        "steps": 80,
+        "positives": 4,
+        "learning_rate": 0.02,
+        "dropout": 0.0,
+    },
+    "sasrec": {
+        "factors": 8,
+        "batch_size": 32,
+        "negatives": 16,
+        "loss": "sampled",
+        "steps": 80,
+        "learning_rate": 0.02,
+        "dropout": 0.0,
+    },
+    "gru4rec": {
+        "factors": 8,
+        "hidden": 16,
+        "batch_size": 32,
+        "negatives": 16,
+        "loss": "sampled",
+        "steps": 200,
+        "learning_rate": 0.03,
+        "dropout": 0.0,
+        "average": 0.9,
+    },
+}
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
@@ -187,14 +229,18 @@ def test_every_recommender_that_draws_negatives_learns_tastes_with_each_sampler(
     fitted = find(name)(LEARNERS[name] | {"negative_sampler": kind}, seed=2).fit(shop())
     histories = pl.Series([["i00", "i04", "i08"], ["i01", "i05", "i09"]])
     items, _ = fitted.recommend(histories, 8)
-    own = np.array([[int(item[1:]) % 2 == taste for item in row] for taste, row in enumerate(items)])
+    own = np.array(
+        [[int(item[1:]) % 2 == taste for item in row] for taste, row in enumerate(items)]
+    )
     assert own.mean() >= 0.85, "half of the catalogue is of either taste"
 
 
 @pytest.mark.parametrize("name", sorted(LEARNERS))
 def test_with_an_adversary_too_the_same_seed_gives_the_same_model(name):
     first, second = (
-        find(name)(LEARNERS[name] | {"negative_sampler": "adversarial", "steps": 10}, seed=2).fit(shop())
+        find(name)(LEARNERS[name] | {"negative_sampler": "adversarial", "steps": 10}, seed=2).fit(
+            shop()
+        )
         for _ in range(2)
     )
     for key, value in first._model_state().items():

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.recommenders import item_knn
 from augrec.recommenders.base import Recommender, find
 
@@ -51,7 +51,11 @@ def similarity(kind: str, weights: np.ndarray, shrinkage: float) -> np.ndarray:
     x = np.sqrt(weights) * importance[:, None]
     p = x.T @ x
     lengths = np.diag(p)
-    divisor = np.sqrt(lengths) if kind != "bm25" else (1 + 1.2 * (0.6 + 0.4 * lengths / lengths.mean())) / 2.2
+    divisor = (
+        np.sqrt(lengths)
+        if kind != "bm25"
+        else (1 + 1.2 * (0.6 + 0.4 * lengths / lengths.mean())) / 2.2
+    )
     values = p * p / (p + shrinkage) / np.outer(divisor, divisor)
     np.fill_diagonal(values, 0)
     return values
@@ -61,7 +65,9 @@ def similarity(kind: str, weights: np.ndarray, shrinkage: float) -> np.ndarray:
 def test_a_score_is_the_stated_sum_of_similarities(kind):
     scores = score_of(knn(similarity=kind, shrinkage=3.0).fit(rows(met())), ["i01", "i05"])
     expected = similarity(kind, met(), 3.0)[[1, 5]].sum(0)
-    assert [scores[f"i{item:02}"] for item in range(N_ITEMS)] == pytest.approx(expected.tolist(), rel=1e-4)
+    assert [scores[f"i{item:02}"] for item in range(N_ITEMS)] == pytest.approx(
+        expected.tolist(), rel=1e-4
+    )
 
 
 def test_only_the_nearest_neighbours_are_kept():
@@ -75,8 +81,12 @@ def test_the_nearest_are_those_of_the_item_met_or_of_the_item_recommended():
     expected = similarity("cosine", met(), 0.0)
     given = np.argsort(-expected, axis=1)[:, :2]
     for side, kept in (("met", given[3]), ("recommended", np.flatnonzero((given == 3).any(1)))):
-        scores = score_of(knn(neighbours=2, shrinkage=0.0, nearest_to=side).fit(rows(met())), ["i03"])
-        assert {item for item, score in scores.items() if score > 0} == {f"i{item:02}" for item in kept}
+        scores = score_of(
+            knn(neighbours=2, shrinkage=0.0, nearest_to=side).fit(rows(met())), ["i03"]
+        )
+        assert {item for item, score in scores.items() if score > 0} == {
+            f"i{item:02}" for item in kept
+        }
 
 
 def test_neighbours_found_in_small_blocks_are_the_same(monkeypatch):
@@ -101,11 +111,20 @@ SHOP = pl.DataFrame(
         "item_id": ["lamp", "light", "chair", "stool", "thing", "never bought"],
         "title": ["Desk LAMP", "lamp, large", "chair", None, None, "a lamp"],
         "description": [None, None, "seat of oak", "Oak seat", None, None],
-        "categories": [["lighting"], ["lighting"], ["seating"], ["seating", None], None, ["lighting"]],
+        "categories": [
+            ["lighting"],
+            ["lighting"],
+            ["seating"],
+            ["seating", None],
+            None,
+            ["lighting"],
+        ],
         "tags": pl.Series([None] * 6, dtype=pl.List(pl.String)),
     }
 )
-BOUGHT = pl.DataFrame({"user_id": list("abcde"), "item_id": ["lamp", "light", "chair", "stool", "thing"]})
+BOUGHT = pl.DataFrame(
+    {"user_id": list("abcde"), "item_id": ["lamp", "light", "chair", "stool", "thing"]}
+)
 
 
 def content(**config: object) -> Recommender:
@@ -114,13 +133,17 @@ def content(**config: object) -> Recommender:
 
 def test_items_described_alike_are_recommended():
     scores = score_of(content().fit(BOUGHT, items=SHOP), ["lamp"])
-    assert scores["light"] == pytest.approx(1, abs=1e-6)  # of "desk" and "large" each describes one item only
+    assert scores["light"] == pytest.approx(
+        1, abs=1e-6
+    )  # of "desk" and "large" each describes one item only
     assert scores["chair"] == scores["stool"] == scores["thing"] == 0
 
 
 def test_a_score_is_the_mean_cosine_to_the_history():
     scores = score_of(content(min_items=1).fit(BOUGHT, items=SHOP), ["chair", "lamp"])
-    single = [score_of(content(min_items=1).fit(BOUGHT, items=SHOP), [item]) for item in ("chair", "lamp")]
+    single = [
+        score_of(content(min_items=1).fit(BOUGHT, items=SHOP), [item]) for item in ("chair", "lamp")
+    ]
     assert scores["stool"] == pytest.approx((single[0]["stool"] + single[1]["stool"]) / 2)
     assert 0 < scores["stool"] < 0.5
 

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.errors import InputError
 from augrec.data.columns import TIME
-from augrec.errors import InputError
 from augrec.recommenders.base import Recommender, find, load
 
 DAY_US = 86_400_000_000
@@ -19,7 +19,11 @@ def rows(users: str, items: str, days: list[float] | None = None) -> pl.DataFram
     table = pl.DataFrame({"user_id": list(users), "item_id": list(items)})
     if days is None:
         return table
-    times = pl.Series("timestamp", [int(day * DAY_US) for day in days]).cast(pl.Datetime("us")).cast(TIME)
+    times = (
+        pl.Series("timestamp", [int(day * DAY_US) for day in days])
+        .cast(pl.Datetime("us"))
+        .cast(TIME)
+    )
     return table.with_columns(times)
 
 
@@ -42,7 +46,9 @@ def test_only_the_window_before_the_newest_interaction_counts():
     table = rows("abcde", "xxxyz", [0, 1, 2, 8, 9])
     assert ranking(find("popularity")().fit(table)) == ["x", "y", "z"]
     assert scores(find("popularity")({"window_days": 7.5}).fit(table)) == pytest.approx([1 / 3] * 3)
-    assert scores(find("popularity")({"window_days": 7}).fit(table)) == pytest.approx([0, 1 / 2, 1 / 2])
+    assert scores(find("popularity")({"window_days": 7}).fit(table)) == pytest.approx(
+        [0, 1 / 2, 1 / 2]
+    )
     assert scores(find("popularity")({"window_days": 0.01}).fit(table)) == [0, 0, 1]
 
 
@@ -60,7 +66,9 @@ def test_what_depends_on_time_needs_timestamps(config):
 
 
 GROUPED = rows("aabbccd", "xyxyzzx")
-PEOPLE = pl.DataFrame({"user_id": ["a", "b", "c"], "sex": ["f", "f", "m"], "age": ["30", "49", "50"]})
+PEOPLE = pl.DataFrame(
+    {"user_id": ["a", "b", "c"], "sex": ["f", "f", "m"], "age": ["30", "49", "50"]}
+)
 
 
 def by(attribute: str, **config: object) -> Recommender:
@@ -69,7 +77,9 @@ def by(attribute: str, **config: object) -> Recommender:
 
 def test_a_group_gets_what_is_popular_in_it_shrunk_towards_the_whole():
     fitted = by("sex", group_shrinkage=2)
-    assert scores(fitted, sex="m") == pytest.approx([2 * 3 / 7 / 4, 2 * 2 / 7 / 4, (2 + 2 * 2 / 7) / 4])
+    assert scores(fitted, sex="m") == pytest.approx(
+        [2 * 3 / 7 / 4, 2 * 2 / 7 / 4, (2 + 2 * 2 / 7) / 4]
+    )
     assert scores(by("sex", group_shrinkage=0), sex="f") == pytest.approx([0.5, 0.5, 0])
     assert ranking(fitted, sex="m")[0] == "z"
     assert ranking(fitted, sex="f") == ["x", "y", "z"]
@@ -104,7 +114,10 @@ def test_the_group_decides_whatever_the_history_and_is_the_reason():
     assert items.tolist() == [["z"], ["y"]]
     why = fitted.explain(asked, items, known=known)
     of_m = why.filter(pl.col("row") == 0)
-    assert dict(of_m.select("kind", "because").iter_rows()) == {"popularity": None, "attribute": "sex"}
+    assert dict(of_m.select("kind", "because").iter_rows()) == {
+        "popularity": None,
+        "attribute": "sex",
+    }
     assert of_m["contribution"].sum() == pytest.approx(scores[0, 0])
     assert why.filter(pl.col("row") == 1)["kind"].to_list() == ["popularity"]
 
@@ -141,7 +154,9 @@ def crowd(n_users: int = 400) -> tuple[pl.DataFrame, pl.DataFrame]:
     likes = np.where((np.arange(20) % 2 == 0) == (ages[:, None] < 40), 0.6, 0.2)
     users, items = np.nonzero(random.random((n_users, 20)) < likes)
     names = np.array([f"u{user:03}" for user in range(n_users)])
-    interactions = pl.DataFrame({"user_id": names[users], "item_id": [f"i{item:02}" for item in items]})
+    interactions = pl.DataFrame(
+        {"user_id": names[users], "item_id": [f"i{item:02}" for item in items]}
+    )
     towns = random.choice(["a", "b", "c"], n_users)
     return interactions, pl.DataFrame({"user_id": names, "age": ages, "town": towns})
 
@@ -180,7 +195,9 @@ def test_without_attributes_it_is_popularity():
     interactions, _ = crowd()
     plain = find("popularity")().fit(interactions)
     for users in (None, pl.DataFrame({"user_id": ["u001"]})):
-        assert scores(find("demographics")().fit(interactions, users=users), age=30) == scores(plain)
+        assert scores(find("demographics")().fit(interactions, users=users), age=30) == scores(
+            plain
+        )
 
 
 def test_wanted_attributes_must_be_there():

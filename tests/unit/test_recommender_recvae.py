@@ -1,4 +1,5 @@
-"""RecVAE and what it shares with MultVAE: the prior, the turns of encoder and decoder, truncated histories."""
+"""RecVAE and what it shares with MultVAE: the prior, the turns of encoder and decoder, truncated
+histories."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
+from augrec.core.errors import RefusedError
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import RefusedError
+from augrec.nn.profile_batches import Batch, Examples
 from augrec.recommenders import recvae
-from augrec.recommenders._vae import Batch, Examples
 from augrec.recommenders.base import Recommender, find
 
 N_USERS, N_ITEMS = 120, 24
@@ -46,7 +47,9 @@ def network(n_items: int = 6, dropout: float = 0.5) -> Any:
     return recvae._Network(n_items, hidden=8, latent=3, layers=2, dropout=dropout)
 
 
-def batches(steps: int, truncate: float, observed: pl.Expr | None = None) -> tuple[list[Batch], Histories]:
+def batches(
+    steps: int, truncate: float, observed: pl.Expr | None = None
+) -> tuple[list[Batch], Histories]:
     table = rows() if observed is None else rows().with_columns(observed=observed)
     known = Histories.from_interactions(table, ItemIndex(table["item_id"]))
     torch.manual_seed(0)
@@ -74,7 +77,9 @@ def test_the_prior_is_the_mixture_of_the_paper():
     deviations = torch.stack(
         [torch.ones(4, 3), (0.5 * log_variance).exp(), torch.full((4, 3), np.exp(5.0))], dim=-1
     )
-    mixture = MixtureSameFamily(Categorical(torch.tensor([0.15, 0.75, 0.10])), Normal(means, deviations))
+    mixture = MixtureSameFamily(
+        Categorical(torch.tensor([0.15, 0.75, 0.10])), Normal(means, deviations)
+    )
     torch.testing.assert_close(net._log_prior(x, z), mixture.log_prob(z), rtol=1e-4, atol=1e-4)
 
 
@@ -100,11 +105,13 @@ def test_encoder_and_decoder_learn_in_turn():
     some, _ = batches(7, 0.5)
     moved = []
     before = [
-        tensor.clone() for tensor in (fitted._network.encoder.code.weight, fitted._network.write.weight)
+        tensor.clone()
+        for tensor in (fitted._network.encoder.code.weight, fitted._network.write.weight)
     ]
     for _ in fitted._descend_on(iter(some)):
         now = [
-            tensor.clone() for tensor in (fitted._network.encoder.code.weight, fitted._network.write.weight)
+            tensor.clone()
+            for tensor in (fitted._network.encoder.code.weight, fitted._network.write.weight)
         ]
         moved.append([bool((old != new).any()) for old, new in zip(before, now, strict=True)])
         before = now
@@ -127,7 +134,10 @@ def test_the_decoder_sees_whole_histories_without_dropout():
 def test_a_user_of_many_items_has_a_larger_kl_term():
     fitted: Any = find("recvae")(QUICK | {"gamma": 0.5}, seed=3)
     net = network().eval()
-    net.forward = lambda x, noisy: (torch.zeros(len(x), 6), torch.ones(len(x)))  # a KL of 1 for everybody
+    net.forward = lambda x, noisy: (
+        torch.zeros(len(x), 6),
+        torch.ones(len(x)),
+    )  # a KL of 1 for everybody
     totals = []
     for n in (1, 4):
         w = (torch.arange(6) < n).float()[None]

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 import yaml
 
-from augrec.component import available
+from augrec.core.component import available
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
 from augrec.data.slices import SLICES
-from augrec.errors import ConfigError, InputError
-from augrec.recommenders._choosing import beats, honest_gain, simplest_of_the_best
+from augrec.recommenders._router.choosing import beats, honest_gain, simplest_of_the_best
 from augrec.recommenders.base import Recommender, find, load
 
 N_ITEMS, N_TASTES = 40, 4
@@ -24,7 +24,8 @@ TOWNS = ["north", "east", "south", "west"]
 
 
 def people(n_users: int, seed: int) -> tuple[list[list[str]], list[str]]:
-    """Users who like a quarter of the items far more than the rest, and the towns that tell which."""
+    """Users who like a quarter of the items far more than the rest, and the towns that tell
+    which."""
     random = np.random.default_rng(seed)
     likes = np.tile(0.5 / np.arange(1, N_ITEMS + 1) ** 0.5, (n_users, 1))
     taste = random.integers(0, N_TASTES, n_users)
@@ -47,7 +48,13 @@ def training(n_users: int = 250) -> tuple[pl.DataFrame, pl.DataFrame]:
 def cases(n_users: int = 60, seed: int = 1, shown: tuple[int, ...] = (0, 4, 8)) -> pl.DataFrame:
     lists, towns = people(n_users, seed)
     found = [
-        {"user_id": f"v{user}", "slice": "", "history": items[:n], "targets": items[n:], "town": towns[user]}
+        {
+            "user_id": f"v{user}",
+            "slice": "",
+            "history": items[:n],
+            "targets": items[n:],
+            "town": towns[user],
+        }
         for user, items in enumerate(lists)
         for n in shown
         if len(items) > n
@@ -96,7 +103,9 @@ def test_strangers_of_known_town_are_served_by_demographics_and_others_by_their_
 def test_a_slice_without_validation_users_is_served_as_if_there_were_none(fitted):
     assert serving(fitted, "21+") == {"item_knn": 1.0}
     alone = fit(router(), cases=None)
-    assert [serving(alone, name) for name in SLICES] == [{"demographics": 1.0}] + [{"item_knn": 1.0}] * 3
+    assert [serving(alone, name) for name in SLICES] == [{"demographics": 1.0}] + [
+        {"item_knn": 1.0}
+    ] * 3
     few = fit(router(min_users=1000))
     assert [serving(few, name) for name in SLICES] == [serving(alone, name) for name in SLICES]
 
@@ -129,7 +138,9 @@ def test_a_lone_member_scores_as_if_there_were_no_router():
     alone = fit(router([{"ease": {"l2": 30}}]))
     ease = find("ease")({"l2": 30}).fit(training()[0])
     for ours, theirs in zip(
-        alone.recommend(asked(["i01", "i07"]), 9), ease.recommend(asked(["i01", "i07"]), 9), strict=True
+        alone.recommend(asked(["i01", "i07"]), 9),
+        ease.recommend(asked(["i01", "i07"]), 9),
+        strict=True,
     ):
         assert (ours == theirs).all()
 
@@ -151,7 +162,10 @@ def test_choices_are_told_in_words_and_numbers(fitted):
     assert set(told["slices"]["0"]["ndcg@10"]) == {"popularity", "demographics", "item_knn"}
     assert told["slices"]["21+"]["ndcg@10"] == {}
     for name in ("0", "1-5", "6-20", "21"):
-        assert sum(v for key, v in fitted.describe().items() if key.startswith(f"percent_{name}_")) == 100
+        assert (
+            sum(v for key, v in fitted.describe().items() if key.startswith(f"percent_{name}_"))
+            == 100
+        )
 
 
 def test_a_member_that_cannot_learn_here_is_left_out_and_told_of():
@@ -167,7 +181,16 @@ def test_the_members_in_params_are_those_of_the_class_and_hold_every_family():
     default = find("router")().config
     assert params["recommenders"]["router"] == default.model_dump()
     kinds = {name for member in default.members for name in member}
-    assert kinds >= {"popularity", "demographics", "content", "item_knn", "ease", "ials", "multvae", "sasrec"}
+    assert kinds >= {
+        "popularity",
+        "demographics",
+        "content",
+        "item_knn",
+        "ease",
+        "ials",
+        "multvae",
+        "sasrec",
+    }
 
 
 def test_new_items_are_ranked_by_the_member_that_validation_users_prefer(tmp_path: Path):
@@ -188,15 +211,21 @@ def test_new_items_are_ranked_by_the_member_that_validation_users_prefer(tmp_pat
         {
             "user_id": [f"v{user}" for user in range(20)],
             "history": [[IDS[user % N_ITEMS]] for user in range(20)],
-            "targets": [[f"new{user % N_TASTES}", f"new{user % N_TASTES + 4}"] for user in range(20)],
+            "targets": [
+                [f"new{user % N_TASTES}", f"new{user % N_TASTES + 4}"] for user in range(20)
+            ],
         }
     )
-    model = fit(router(members, new_item_shares=[0.0, 0.2, 0.5]), items=items, cases=asked_for, users=None)
+    model = fit(
+        router(members, new_item_shares=[0.0, 0.2, 0.5]), items=items, cases=asked_for, users=None
+    )
     chosen = model.choices()["slices"]
     assert (chosen["1-5"]["new_item_share"], chosen["1-5"]["new_items_by"]) == (0.5, "content_2")
     assert (chosen["0"]["new_item_share"], chosen["0"]["new_items_by"]) == (0.0, None)
     why = model.explain(asked(["i02"]), np.array([["new2", "new1"]]), top=1)
-    assert why.filter(pl.col("kind") == "item").select("item_id", "because").rows() == [("new2", "i02")]
+    assert why.filter(pl.col("kind") == "item").select("item_id", "because").rows() == [
+        ("new2", "i02")
+    ]
     model.save(tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert loaded.choices() == model.choices()
@@ -234,9 +263,9 @@ def test_a_router_with_a_neural_member_continues_it_and_learns_the_rest_anew():
     assert again.continues == find("multvae")(small).continues
     for before, after in zip(first._members, again._members, strict=True):
         same = before.model._state()
-        assert all(np.array_equal(same[key], array) for key, array in after.model._state().items()) == (
-            not before.model.continues
-        )
+        assert all(
+            np.array_equal(same[key], array) for key, array in after.model._state().items()
+        ) == (not before.model.continues)
 
 
 def test_a_router_can_hold_every_other_recommender(tmp_path: Path):
@@ -251,7 +280,9 @@ def test_a_router_can_hold_every_other_recommender(tmp_path: Path):
         "sasrec": {"factors": 4, "blocks": 1, "heads": 1, **loop},
     }
     names = [name for name in available("augrec.recommenders") if name != "router"]
-    items = pl.DataFrame({"item_id": IDS, "categories": [[f"kind {item % 4}"] for item in range(N_ITEMS)]})
+    items = pl.DataFrame(
+        {"item_id": IDS, "categories": [[f"kind {item % 4}"] for item in range(N_ITEMS)]}
+    )
     model = fit(router([{name: quick.get(name, {})} for name in names], max_blended=1), items=items)
     assert [member.label for member in model._members] == names
     model._weights[:] = 1 / len(names)

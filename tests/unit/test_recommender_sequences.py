@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError, InputError, RefusedError
-from augrec.recommenders._negatives import Negatives
-from augrec.recommenders._sequences import Sequences, Windows, distinct, latest
+from augrec.nn.negatives import Negatives
+from augrec.nn.sequences import Sequences, Windows, distinct, latest
+from augrec.nn.softmax import full, sampled
 from augrec.recommenders._sequential import dropout
-from augrec.recommenders._softmax import full, sampled
 from augrec.recommenders.base import Recommender, find
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -48,19 +48,25 @@ def build(name: str, **config: Any) -> Recommender:
 def table(lists: list[list[int]], **columns: list[list[Any]]) -> pl.DataFrame:
     """A user for each list of items, an item a second."""
     users = [f"u{user:03}" for user, items in enumerate(lists) for _ in items]
-    flat = {name: [value for values in nested for value in values] for name, nested in columns.items()}
+    flat = {
+        name: [value for values in nested for value in values] for name, nested in columns.items()
+    }
     return pl.DataFrame(
         {
             "user_id": users,
             "item_id": [f"i{item:02}" for items in lists for item in items],
-            "timestamp": pl.Series(np.arange(len(users)) * 1_000_000, dtype=pl.Datetime("us")).cast(TIME),
+            "timestamp": pl.Series(np.arange(len(users)) * 1_000_000, dtype=pl.Datetime("us")).cast(
+                TIME
+            ),
             **flat,
         }
     )
 
 
 def encoded(lists: list[list[int]], **columns: list[list[Any]]) -> Histories:
-    return Histories.from_interactions(table(lists, **columns), ItemIndex([f"i{i:02}" for i in range(100)]))
+    return Histories.from_interactions(
+        table(lists, **columns), ItemIndex([f"i{i:02}" for i in range(100)])
+    )
 
 
 def circle(n_users: int = 60, length: int = 6) -> list[list[int]]:
@@ -74,7 +80,9 @@ def circling(request: pytest.FixtureRequest) -> Recommender:
 
 
 def histories(*lists: list[int]) -> pl.Series:
-    return pl.Series([[f"i{item:02}" for item in items] for items in lists], dtype=pl.List(pl.String))
+    return pl.Series(
+        [[f"i{item:02}" for item in items] for items in lists], dtype=pl.List(pl.String)
+    )
 
 
 def first(fitted: Recommender, *lists: list[int]) -> list[str]:
@@ -116,7 +124,8 @@ def test_an_item_met_twice_counts_where_it_was_met_last(circling):
 def test_later_items_do_not_change_earlier_states(circling):
     network, lengths = circling._network, torch.tensor([5, 4])
     states = [
-        network(Sequences(torch.tensor([0, 1, 2, 3, last, 0, 5, 6, 7]), lengths)).detach() for last in (4, 9)
+        network(Sequences(torch.tensor([0, 1, 2, 3, last, 0, 5, 6, 7]), lengths)).detach()
+        for last in (4, 9)
     ]
     same = torch.tensor([True] * 4 + [False] + [True] * 4)
     torch.testing.assert_close(states[0][same], states[1][same], rtol=1e-6, atol=1e-6)
@@ -164,7 +173,11 @@ def test_ahead_predicts_from_earlier_states_but_not_from_nothing():
 
 def test_an_item_met_twice_is_left_with_its_largest_weight():
     once = distinct(
-        encoded([[5, 6, 5], [7]], weight=[[3.0, 1.0, 2.0], [1.0]], observed=[[True, True, False], [True]])
+        encoded(
+            [[5, 6, 5], [7]],
+            weight=[[3.0, 1.0, 2.0], [1.0]],
+            observed=[[True, True, False], [True]],
+        )
     )
     assert once.items.tolist() == [6, 5, 7]
     assert once.weights.tolist() == [1, 3, 1]
@@ -190,18 +203,24 @@ def test_padding_and_back_changes_nothing():
 def softmax_problem() -> tuple[torch.Tensor, ...]:
     torch.manual_seed(1)
     states, items, bias = torch.randn(30, 4), torch.randn(50, 4), torch.randn(50)
-    return (*(x.requires_grad_() for x in (states, items, bias)), torch.randint(50, (30,)), torch.rand(30))
+    return (
+        *(x.requires_grad_() for x in (states, items, bias)),
+        torch.randint(50, (30,)),
+        torch.rand(30),
+    )
 
 
 def test_the_full_loss_and_its_gradients_are_those_of_cross_entropy(monkeypatch):
-    monkeypatch.setattr("augrec.recommenders._softmax._CELLS", 350)  # seven rows at a time
+    monkeypatch.setattr("augrec.nn.softmax._CELLS", 350)  # seven rows at a time
     given = softmax_problem()
     states, items, bias, targets, weights = given
     ours = full(*given)
     plain = (F.cross_entropy(states @ items.T + bias, targets, reduction="none") * weights).sum()
     torch.testing.assert_close(ours, plain)
     for mine, theirs in zip(
-        torch.autograd.grad(2 * ours, given[:3]), torch.autograd.grad(2 * plain, given[:3]), strict=True
+        torch.autograd.grad(2 * ours, given[:3]),
+        torch.autograd.grad(2 * plain, given[:3]),
+        strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
@@ -255,7 +274,9 @@ def test_the_item_that_a_recommendation_follows_from_explains_it(circling):
 
 
 def test_training_goes_on_at_the_weights_of_a_fitted_one(circling):
-    shifted = table([[item + 1 for item in items] for items in circle()])  # one item is new, one is gone
+    shifted = table(
+        [[item + 1 for item in items] for items in circle()]
+    )  # one item is new, one is gone
     asked, expected = ([3, 4, 5], [6, 7], [1, 2], [8, 9]), ["i06", "i08", "i03", "i10"]
     briefly = {"steps": 1, "learning_rate": 1e-9}
     assert first(build(circling.name(), **briefly).fit(shifted, start=circling), *asked) == expected

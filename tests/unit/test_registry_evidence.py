@@ -1,4 +1,5 @@
-"""What is read from a workspace for MLflow, and the comparison of a rebuilt version: no MLflow needed."""
+"""What is read from a workspace for MLflow, and the comparison of a rebuilt version: no MLflow
+needed."""
 
 from __future__ import annotations
 
@@ -7,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from augrec.errors import InputError
-from augrec.files import write_json, write_text
+from augrec.core.errors import InputError
+from augrec.core.files import write_json, write_text
 from augrec.registry import evidence, reproduce
 
 
 def test_nested_parameters_become_flat_text() -> None:
-    nested = {"policies": {"mix": [{"truncate": {"ratio": 1.0}}], "none": []}, "cutoffs": [10, 20], "seed": 7}
+    nested = {
+        "policies": {"mix": [{"truncate": {"ratio": 1.0}}], "none": []},
+        "cutoffs": [10, 20],
+        "seed": 7,
+    }
     assert evidence.texts(nested) == {
         "policies.mix.0.truncate.ratio": "1.0",
         "policies.none": "[]",
@@ -39,7 +44,8 @@ def test_secrets_never_leave_the_workspace(key: str, value: object) -> None:
 
 def test_what_is_no_secret_stays_readable() -> None:
     assert (
-        evidence.redact("source", "https://example.org:8080/data.csv") == "https://example.org:8080/data.csv"
+        evidence.redact("source", "https://example.org:8080/data.csv")
+        == "https://example.org:8080/data.csv"
     )
     assert evidence.redact("gate.metric", "ndcg@10") == "ndcg@10"
 
@@ -69,10 +75,16 @@ def test_mlflow_gets_everything_overall_accuracy_by_slice_and_gaps_but_not_every
         }
     )
     assert told == {
-        "test/overall/n_users": 4, "test/overall/ndcg_at_10": 0.5, "test/overall/novelty_at_10": 7.0,
-        "test/slices/1-5/n_users": 4, "test/slices/1-5/ndcg_at_10": 0.5, "test/catalogue/gini_at_10": 0.9,
-        "test/items/popularity/divergence_at_10": 0.1, "test/groups/age/gap/ndcg_at_10": 0.2, "test/heads/rating/rmse": 1.1,
-    }  # fmt: skip
+        "test/overall/n_users": 4,
+        "test/overall/ndcg_at_10": 0.5,
+        "test/overall/novelty_at_10": 7.0,
+        "test/slices/1-5/n_users": 4,
+        "test/slices/1-5/ndcg_at_10": 0.5,
+        "test/catalogue/gini_at_10": 0.9,
+        "test/items/popularity/divergence_at_10": 0.1,
+        "test/groups/age/gap/ndcg_at_10": 0.2,
+        "test/heads/rating/rmse": 1.1,
+    }
 
 
 def test_only_finite_numbers_become_metrics_under_names_mlflow_takes() -> None:
@@ -88,7 +100,8 @@ def test_only_finite_numbers_become_metrics_under_names_mlflow_takes() -> None:
 
 def test_a_long_curve_is_thinned_but_keeps_its_end(tmp_path: Path) -> None:
     write_text(
-        tmp_path / "curve.csv", "step,loss,note\n" + "".join(f"{step},{step / 2},x\n" for step in range(5000))
+        tmp_path / "curve.csv",
+        "step,loss,note\n" + "".join(f"{step},{step / 2},x\n" for step in range(5000)),
     )
     curve = evidence.read_curve(tmp_path / "curve.csv")
     assert curve.columns == ["step", "loss"]
@@ -138,7 +151,10 @@ def test_rebuilt_metrics_are_identical_only_to_the_last_bit() -> None:
 
 def test_a_metric_that_is_missing_or_new_is_a_difference() -> None:
     report = reproduce.compare_metrics({"a": None, "b": 1}, {"b": 1, "c": 2.0})
-    assert [(found.metric, found.amount) for found in report.differences] == [("a", None), ("c", None)]
+    assert [(found.metric, found.amount) for found in report.differences] == [
+        ("a", None),
+        ("c", None),
+    ]
     assert not report.identical
 
 
@@ -152,9 +168,15 @@ def test_a_policy_that_searched_for_its_mix_is_a_part_with_its_trials(tmp_path: 
         "n_trials": 3,
         "out_of_time": False,
     }
-    write_text(tmp_path / "params.yaml", "seed: 1\npolicies: {searched: [search: {samples: [gan]}]}\n")
+    write_text(
+        tmp_path / "params.yaml", "seed: 1\npolicies: {searched: [search: {samples: [gan]}]}\n"
+    )
     write_json(folder / "policy.json", {"policy": "searched", "search": search})
-    rows = ['0,complete,0.3,"""gan""",0.0', '1,pruned,,"""gan""",0.5', '2,complete,0.4,"""gan""",1.0']
+    rows = [
+        '0,complete,0.3,"""gan""",0.0',
+        '1,pruned,,"""gan""",0.5',
+        '2,complete,0.4,"""gan""",1.0',
+    ]
     write_text(folder / "trials.csv", "\n".join(["trial,state,value,samples,weight", *rows]))
     write_json(tmp_path / "data/augmented/none/policy.json", {"policy": "none", "search": None})
     [part] = evidence.parts(tmp_path)
@@ -162,6 +184,10 @@ def test_a_policy_that_searched_for_its_mix_is_a_part_with_its_trials(tmp_path: 
     assert part.metrics["search/value"] == 0.4 and part.metrics["search/without"] == 0.3
     assert [trial.state for trial in part.trials] == ["complete", "pruned", "complete"]
     assert [trial.metrics for trial in part.trials] == [
-        {"valid/slices/1-5/ndcg_at_10": 0.3}, {}, {"valid/slices/1-5/ndcg_at_10": 0.4}
-    ]  # fmt: skip
-    assert part.trials[2].parameters["config.weight"] == "1.0" and folder / "trials.csv" in part.files
+        {"valid/slices/1-5/ndcg_at_10": 0.3},
+        {},
+        {"valid/slices/1-5/ndcg_at_10": 0.4},
+    ]
+    assert (
+        part.trials[2].parameters["config.weight"] == "1.0" and folder / "trials.csv" in part.files
+    )

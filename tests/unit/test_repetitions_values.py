@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.evaluation.bootstrap import Noise, interval
 from augrec.evaluation.repetitions import pooled, read, told, values_of
 
@@ -22,7 +22,9 @@ def test_planted_variances_of_training_are_found_from_pairs_of_trainings() -> No
     random = np.random.default_rng(0)
     together, apart, n = 0.02, 0.1, 100
     arms = [
-        random.normal(0.3, 0.2, n) + random.normal(0, together, (2, 1)) + random.normal(0, apart, (2, n))
+        random.normal(0.3, 0.2, n)
+        + random.normal(0, together, (2, 1))
+        + random.normal(0, apart, (2, n))
         for _ in range(800)
     ]
     found = pooled(arms)
@@ -42,7 +44,9 @@ def test_luck_in_training_widens_an_interval_as_a_sum_of_variances_does() -> Non
     low, high = interval(values, **options)
     wide_low, wide_high = interval(values, noise=Noise(0.05, degrees=1000), **options)
     assert (wide_high - wide_low) / (high - low) == pytest.approx(np.sqrt(2), rel=0.03)
-    once_low, once_high = interval(values, noise=Noise(0.05, 1000, apart=values.var(ddof=1) / 400), **options)
+    once_low, once_high = interval(
+        values, noise=Noise(0.05, 1000, apart=values.var(ddof=1) / 400), **options
+    )
     assert (once_high - once_low) / (high - low) == pytest.approx(1.0, rel=0.03)
     few_low, few_high = interval(values, noise=Noise(0.05, degrees=2), **options)
     assert few_high - few_low > 1.3 * (wide_high - wide_low)
@@ -53,8 +57,12 @@ def test_means_of_each_training_are_told_by_slice() -> None:
     slices = ["1-5", "1-5", "21+"]
     found = told([table([0.1, 0.3, 0.5], slices), table([0.3, 0.5, 0.5], slices)], "ndcg@10")
     assert list(found) == ["overall", "1-5", "21+"]
-    assert found["1-5"]["values"] == pytest.approx([0.2, 0.4]) and found["1-5"]["mean"] == pytest.approx(0.3)
-    assert found["1-5"]["sd"] == pytest.approx(np.std([0.2, 0.4], ddof=1)) and found["21+"]["sd"] == 0
+    assert found["1-5"]["values"] == pytest.approx([0.2, 0.4]) and found["1-5"][
+        "mean"
+    ] == pytest.approx(0.3)
+    assert (
+        found["1-5"]["sd"] == pytest.approx(np.std([0.2, 0.4], ddof=1)) and found["21+"]["sd"] == 0
+    )
     assert told([table([0.1])], "ndcg@10")["overall"]["sd"] is None
 
 
@@ -64,10 +72,14 @@ def test_repetitions_measured_on_other_users_are_refused() -> None:
 
 
 def test_an_arms_folder_is_read_repetition_by_repetition(tmp_path) -> None:
-    first, second, third = (table([value]).with_columns(split=pl.lit("test")) for value in (0.1, 0.2, 0.3))
+    first, second, third = (
+        table([value]).with_columns(split=pl.lit("test")) for value in (0.1, 0.2, 0.3)
+    )
     first.write_parquet(tmp_path / "per_user.parquet")
     assert len(read(tmp_path)) == 1
-    further = [one.with_columns(repetition=pl.lit(number)) for number, one in ((1, second), (2, third))]
+    further = [
+        one.with_columns(repetition=pl.lit(number)) for number, one in ((1, second), (2, third))
+    ]
     pl.concat(further).write_parquet(tmp_path / "repetitions.parquet")
     assert [one["ndcg@10"][0] for one in read(tmp_path)] == [0.1, 0.2, 0.3]
     assert read(tmp_path, ["split", "ndcg@10"])[2].columns == ["split", "ndcg@10"]

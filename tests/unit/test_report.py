@@ -12,11 +12,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.files import write_json, write_parquet, write_text
 from augrec.data.slices import SLICES
-from augrec.files import write_json, write_parquet, write_text
 from augrec.reporting import report
 
-POLICIES = {"none": "real", "popularity_random": "placebo", "truncation": "real", "profile_gan": "generated"}
+POLICIES = {
+    "none": "real",
+    "popularity_random": "placebo",
+    "truncation": "real",
+    "profile_gan": "generated",
+}
 RECOMMENDERS = {"popularity": (0.0, 0.0), "multvae": (0.012, 0.03)}
 """Base gain and gain of generated data in the target slice."""
 METRICS = ("ndcg@10", "recall@20")
@@ -25,12 +30,17 @@ HOSTILE = "<script>alert('x')</script> & “Sons”"
 
 
 def per_user(recommender: str, policy: str, n_users: int) -> pl.DataFrame:
-    """Metrics of test and validation users; the same users are as easy or hard under every policy."""
+    """Metrics of test and validation users; the same users are as easy or hard under every
+    policy."""
     taste = np.random.default_rng(1)
     base, gain = RECOMMENDERS[recommender]
-    lift = {"none": 0.0, "truncation": base, "popularity_random": base / 2, "profile_gan": gain}[policy]
+    lift = {"none": 0.0, "truncation": base, "popularity_random": base / 2, "profile_gan": gain}[
+        policy
+    ]
     ease = np.tile(taste.beta(2, 9, n_users), 2)
-    noise = np.random.default_rng(len(recommender) + len(policy)).normal(0, 0.02 if base else 0, 2 * n_users)
+    noise = np.random.default_rng(len(recommender) + len(policy)).normal(
+        0, 0.02 if base else 0, 2 * n_users
+    )
     slices = np.tile(np.array(SLICES)[np.arange(n_users) % 4], 2)
     ndcg = np.clip(ease + noise + lift * (slices != "21+"), 0, 1)
     return pl.DataFrame(
@@ -48,7 +58,10 @@ def measures(table: pl.DataFrame, split: str) -> dict:
     rows = table.filter(pl.col("split") == split)
 
     def means(part: pl.DataFrame) -> dict:
-        return {"n_users": part["user_id"].n_unique(), **{name: part[name].mean() for name in METRICS}}
+        return {
+            "n_users": part["user_id"].n_unique(),
+            **{name: part[name].mean() for name in METRICS},
+        }
 
     slices = {name: means(rows.filter(pl.col("slice") == name)) for name in SLICES}
     ndcg = means(rows)["ndcg@10"]
@@ -85,31 +98,60 @@ def compare(tables: dict, recommender: str, comparator: str, group: str) -> dict
     for policy in ("profile_gan", comparator):
         rows = tables[recommender, policy].filter(pl.col("split") == "test")
         sides.append(
-            (rows if group == "all" else rows.filter(pl.col("slice") == group))["ndcg@10"].to_numpy()
+            (rows if group == "all" else rows.filter(pl.col("slice") == group))[
+                "ndcg@10"
+            ].to_numpy()
         )
     gains = sides[0] - sides[1]
     half = 1.96 * gains.std() / len(gains) ** 0.5
     question = "non_inferior" if group == "all" else "beats"
     passed = gains.mean() - half > (-0.01 * sides[1].mean() if group == "all" else 0)
-    return {"recommender": recommender, "candidate": "profile_gan", "comparator": comparator, "slice": group,
-            "metric": "ndcg@10", "question": question, "tests": 2, "confidence": 0.975, "n_users": len(gains), "candidate_mean": sides[0].mean(),
-            "comparator_mean": sides[1].mean(), "difference": gains.mean(), "ci_low": gains.mean() - half,
-            "ci_high": gains.mean() + half, "passed": bool(passed)}  # fmt: skip
+    return {
+        "recommender": recommender,
+        "candidate": "profile_gan",
+        "comparator": comparator,
+        "slice": group,
+        "metric": "ndcg@10",
+        "question": question,
+        "tests": 2,
+        "confidence": 0.975,
+        "n_users": len(gains),
+        "candidate_mean": sides[0].mean(),
+        "comparator_mean": sides[1].mean(),
+        "difference": gains.mean(),
+        "ci_low": gains.mean() - half,
+        "ci_high": gains.mean() + half,
+        "passed": bool(passed),
+    }
 
 
 def repeated(told: dict) -> dict:
     """Two trainings, 0.01 apart."""
     groups = {"overall": told["overall"], **told["slices"]}
     return {
-        name: {"n_users": part["n_users"], "mean": part["ndcg@10"], "sd": 0.0071,
-               "values": [part["ndcg@10"] - 0.005, part["ndcg@10"] + 0.005]}
+        name: {
+            "n_users": part["n_users"],
+            "mean": part["ndcg@10"],
+            "sd": 0.0071,
+            "values": [part["ndcg@10"] - 0.005, part["ndcg@10"] + 0.005],
+        }
         for name, part in groups.items()
-    }  # fmt: skip
+    }
 
 
 def group(kind: str, name: str, verdict: str) -> dict:
-    return {"kind": kind, "group": name, "metric": "ndcg@10", "n_users": 33, "candidate_mean": 0.2, "comparator_mean": 0.25,
-            "difference": -0.05, "ci_low": -0.08, "ci_high": -0.02, "verdict": verdict}  # fmt: skip
+    return {
+        "kind": kind,
+        "group": name,
+        "metric": "ndcg@10",
+        "n_users": 33,
+        "candidate_mean": 0.2,
+        "comparator_mean": 0.25,
+        "difference": -0.05,
+        "ci_low": -0.08,
+        "ci_high": -0.02,
+        "verdict": verdict,
+    }
 
 
 def decide(tables: dict) -> dict:
@@ -124,25 +166,70 @@ def decide(tables: dict) -> dict:
             "They beat real data alone and every placebo for users with 1–5 known items.",
             "Over all users nothing is lost.",
         ],
-        "winner": {"recommender": "multvae", "policy": "profile_gan", "kind": "generated",
-                   "model": "models/recommenders/multvae/profile_gan"},
-        "gate": {"target_slice": "1-5", "metric": "ndcg@10", "confidence": 0.95, "bootstrap_samples": 2000,
-                 "non_inferiority_margin": 0.01, "power": 0.8, "min_users": 20},
+        "winner": {
+            "recommender": "multvae",
+            "policy": "profile_gan",
+            "kind": "generated",
+            "model": "models/recommenders/multvae/profile_gan",
+        },
+        "gate": {
+            "target_slice": "1-5",
+            "metric": "ndcg@10",
+            "confidence": 0.95,
+            "bootstrap_samples": 2000,
+            "non_inferiority_margin": 0.01,
+            "power": 0.8,
+            "min_users": 20,
+        },
         "seed": 20260,
-        "arms": [{"recommender": r, "policy": p, "kind": POLICIES[p], "valid": measures(t, "valid"), "test": measures(t, "test"),
-                  "repetitions": {"test": repeated(measures(t, "test"))}, "regularisation": {"beta": 0.05} if r == "multvae" else {}}
-                 for (r, p), t in tables.items()],
+        "arms": [
+            {
+                "recommender": r,
+                "policy": p,
+                "kind": POLICIES[p],
+                "valid": measures(t, "valid"),
+                "test": measures(t, "test"),
+                "repetitions": {"test": repeated(measures(t, "test"))},
+                "regularisation": {"beta": 0.05} if r == "multvae" else {},
+            }
+            for (r, p), t in tables.items()
+        ],
         "comparisons": [compare(tables, r, p, "1-5") for r in RECOMMENDERS for p in others]
         + [compare(tables, r, "truncation", "all") for r in RECOMMENDERS],
         "recommenders": [
-            {"recommender": "popularity", "best_without_generated": "none", "candidate": "profile_gan", "accepted": False,
-             "chosen": "none", "reason": "profile_gan does not beat none for users with 1–5 known items.", "power": None, "groups": []},
-            {"recommender": "multvae", "best_without_generated": "truncation", "candidate": "profile_gan", "accepted": True,
-             "chosen": "profile_gan", "reason": "It beats every other policy and loses nothing over all users.",
-             "power": {"chance": 0.8, "n_users": 30, "slice": "1-5", "gain": 0.0123, "relative": 0.0567},
-             "groups": [group("activity", "6-20", "open"), group("items", "tail", "few"), group("age_group", HOSTILE, "lost")]}],
+            {
+                "recommender": "popularity",
+                "best_without_generated": "none",
+                "candidate": "profile_gan",
+                "accepted": False,
+                "chosen": "none",
+                "reason": "profile_gan does not beat none for users with 1–5 known items.",
+                "power": None,
+                "groups": [],
+            },
+            {
+                "recommender": "multvae",
+                "best_without_generated": "truncation",
+                "candidate": "profile_gan",
+                "accepted": True,
+                "chosen": "profile_gan",
+                "reason": "It beats every other policy and loses nothing over all users.",
+                "power": {
+                    "chance": 0.8,
+                    "n_users": 30,
+                    "slice": "1-5",
+                    "gain": 0.0123,
+                    "relative": 0.0567,
+                },
+                "groups": [
+                    group("activity", "6-20", "open"),
+                    group("items", "tail", "few"),
+                    group("age_group", HOSTILE, "lost"),
+                ],
+            },
+        ],
         "audits": {"profile_gan": {"passed": True, "failed_limits": []}},
-    }  # fmt: skip
+    }
 
 
 def write_inputs(root: Path, n_users: int) -> None:
@@ -152,7 +239,9 @@ def write_inputs(root: Path, n_users: int) -> None:
         {
             "user_id": [f"u{i}" for i in rng.integers(0, n_users, n)],
             "item_id": [f"i{i}" for i in np.minimum(rng.zipf(1.5, n), 120)],
-            "timestamp": [START + timedelta(days=200 * day) for day in np.sort(rng.beta(1.4, 1.2, n))],
+            "timestamp": [
+                START + timedelta(days=200 * day) for day in np.sort(rng.beta(1.4, 1.2, n))
+            ],
         }
     ).cast({"timestamp": pl.Datetime("us", "UTC")})
     items = pl.DataFrame(
@@ -173,10 +262,17 @@ def write_inputs(root: Path, n_users: int) -> None:
         {"valid_from": "2024-05-15T00:00:00+00:00", "test_from": "2024-06-20T00:00:00+00:00"},
     )
     tables = {
-        "interactions": {"rows": n + 7, "good": n, "quarantined": 7, "out_of_window": 0, "expectations": []}
+        "interactions": {
+            "rows": n + 7,
+            "good": n,
+            "quarantined": 7,
+            "out_of_window": 0,
+            "expectations": [],
+        }
     }
     write_json(
-        root / "reports/validation/results.json", {"success": True, "critical_failures": [], "tables": tables}
+        root / "reports/validation/results.json",
+        {"success": True, "critical_failures": [], "tables": tables},
     )
     write_json(
         root / "data/quarantine/counts.json",
@@ -186,8 +282,12 @@ def write_inputs(root: Path, n_users: int) -> None:
 
 def write_generator(root: Path, name: str = "profile_gan") -> None:
     rng = np.random.default_rng(4)
-    rows = pl.DataFrame({"user_id": [f"synthetic:{name}:{i // 12}" for i in range(480)],
-                         "item_id": [f"i{1 + (i % 12) * 3}" for i in range(480)]})  # fmt: skip
+    rows = pl.DataFrame(
+        {
+            "user_id": [f"synthetic:{name}:{i // 12}" for i in range(480)],
+            "item_id": [f"i{1 + (i % 12) * 3}" for i in range(480)],
+        }
+    )
     write_parquet(root / "data/synthetic" / name / "interactions.parquet", rows)
     write_json(
         root / "data/synthetic" / name / "sample.json",
@@ -200,18 +300,41 @@ def write_generator(root: Path, name: str = "profile_gan") -> None:
     edges = np.linspace(0, 1, 21)
     rate = np.linspace(0, 1, 30)
     drawings = {
-        "popularity": {"real": (0.1 / np.arange(1, 121) ** 0.9).tolist(), "synthetic": (0.1 / np.arange(1, 111) ** 0.85).tolist()},
-        "lengths": {"edges": np.arange(0, 210, 10).tolist(), "real": np.histogram(rng.gamma(2, 25, 900), np.arange(0, 210, 10))[0].tolist(),
-                    "synthetic": np.histogram(rng.gamma(2, 24, 900), np.arange(0, 210, 10))[0].tolist()},
-        "neighbours": {"edges": edges.tolist(), "training": np.histogram(rng.beta(5, 12, 900), edges)[0].tolist(),
-                       "held_out": np.histogram(rng.beta(4.6, 12, 900), edges)[0].tolist()},
-        "categories": {"names": ["Drama", "Comedy", "Action & a very long category name"], "real": [0.5, 0.3, 0.2],
-                       "synthetic": [0.45, 0.33, 0.22]},
+        "popularity": {
+            "real": (0.1 / np.arange(1, 121) ** 0.9).tolist(),
+            "synthetic": (0.1 / np.arange(1, 111) ** 0.85).tolist(),
+        },
+        "lengths": {
+            "edges": np.arange(0, 210, 10).tolist(),
+            "real": np.histogram(rng.gamma(2, 25, 900), np.arange(0, 210, 10))[0].tolist(),
+            "synthetic": np.histogram(rng.gamma(2, 24, 900), np.arange(0, 210, 10))[0].tolist(),
+        },
+        "neighbours": {
+            "edges": edges.tolist(),
+            "training": np.histogram(rng.beta(5, 12, 900), edges)[0].tolist(),
+            "held_out": np.histogram(rng.beta(4.6, 12, 900), edges)[0].tolist(),
+        },
+        "categories": {
+            "names": ["Drama", "Comedy", "Action & a very long category name"],
+            "real": [0.5, 0.3, 0.2],
+            "synthetic": [0.45, 0.33, 0.22],
+        },
         "roc": {"false_positive_rate": rate.tolist(), "true_positive_rate": (rate**0.85).tolist()},
-    }  # fmt: skip
-    audit = {"generator": name, "passed": True, "failed_limits": [], "fidelity": {"popularity_correlation": 0.951},
-             "diversity": {"item_coverage": 0.917, "duplicate_share": 0.0}, "privacy": {"copy_share": 0.0, "attack_auc": 0.5417},
-             "limits": {"min_item_coverage": 0.3, "max_duplicate_share": 0.05, "max_copy_share": 0.01, "max_attack_auc": 0.65}}  # fmt: skip
+    }
+    audit = {
+        "generator": name,
+        "passed": True,
+        "failed_limits": [],
+        "fidelity": {"popularity_correlation": 0.951},
+        "diversity": {"item_coverage": 0.917, "duplicate_share": 0.0},
+        "privacy": {"copy_share": 0.0, "attack_auc": 0.5417},
+        "limits": {
+            "min_item_coverage": 0.3,
+            "max_duplicate_share": 0.05,
+            "max_copy_share": 0.01,
+            "max_attack_auc": 0.65,
+        },
+    }
     write_json(root / "reports/audit" / name / "audit.json", audit)
     write_json(root / "reports/audit" / name / "distributions.json", drawings)
 
@@ -233,7 +356,8 @@ def build(root: Path, n_users: int = 120) -> dict:
             "\n".join(["step,loss,ndcg@10", *steps, ""]),
         )
     write_text(
-        root / "params.yaml", "seed: 20260\nrun:\n  policies: [none]\ndata:\n  import: {secret_column: x}\n"
+        root / "params.yaml",
+        "seed: 20260\nrun:\n  policies: [none]\ndata:\n  import: {secret_column: x}\n",
     )
     decision = json.loads(json.dumps(decide(tables)))
     write_json(root / "reports/decision.json", decision)
@@ -250,7 +374,11 @@ class Loads(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        links = [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
+        links = [
+            value or ""
+            for name, value in attrs
+            if name in ("src", "href", "srcset", "data", "poster")
+        ]
         self.fetched += [link for link in links if not link.startswith(("#", "data:"))]
 
 
@@ -268,18 +396,24 @@ def section(page: str, name: str) -> str:
     return found[2]
 
 
-def test_the_verdict_comes_first_with_the_winners_numbers(workspace: tuple[Path, dict, str]) -> None:
+def test_the_verdict_comes_first_with_the_winners_numbers(
+    workspace: tuple[Path, dict, str],
+) -> None:
     _, decision, page = workspace
     verdict = section(page, "verdict")
     assert all(sentence in verdict for sentence in decision["sentences"])
     [arm] = [
-        arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("multvae", "profile_gan")
+        arm
+        for arm in decision["arms"]
+        if (arm["recommender"], arm["policy"]) == ("multvae", "profile_gan")
     ]
     assert f"{arm['test']['overall']['ndcg@10']:.3f}" in verdict
     assert f"{arm['test']['slices']['1-5']['ndcg@10']:.3f}" in verdict
 
 
-def test_planted_numbers_of_the_data_and_the_audit_appear(workspace: tuple[Path, dict, str]) -> None:
+def test_planted_numbers_of_the_data_and_the_audit_appear(
+    workspace: tuple[Path, dict, str],
+) -> None:
     page = workspace[2]
     inputs, generated = section(page, "inputs"), section(page, "generated")
     assert "timestamp in the future" in inputs and ">5<" in inputs and "4\u202f807" in inputs
@@ -290,10 +424,14 @@ def test_planted_numbers_of_the_data_and_the_audit_appear(workspace: tuple[Path,
     )
 
 
-def test_every_comparison_of_the_gate_is_shown_with_its_outcome(workspace: tuple[Path, dict, str]) -> None:
+def test_every_comparison_of_the_gate_is_shown_with_its_outcome(
+    workspace: tuple[Path, dict, str],
+) -> None:
     _, decision, page = workspace
     table = (
-        section(page, "why").split("Every comparison that was made")[1].split("Does anybody pay for it?")[0]
+        section(page, "why")
+        .split("Every comparison that was made")[1]
+        .split("Does anybody pay for it?")[0]
     )
     assert table.count("✓ yes") == sum(row["passed"] for row in decision["comparisons"])
     assert table.count("✗ no") == sum(not row["passed"] for row in decision["comparisons"])
@@ -301,16 +439,29 @@ def test_every_comparison_of_the_gate_is_shown_with_its_outcome(workspace: tuple
         assert f"{row['ci_high']:+.4f}".lstrip("+") in table
 
 
-def test_what_could_have_been_seen_stands_beside_each_candidate(workspace: tuple[Path, dict, str]) -> None:
+def test_what_could_have_been_seen_stands_beside_each_candidate(
+    workspace: tuple[Path, dict, str],
+) -> None:
     table = section(workspace[2], "why").split("Every comparison that was made")[0]
     assert "5.7 % (+0.012)" in table and "chance of 80 %" in table
 
 
 def test_a_group_that_loses_is_shown_first_and_open(workspace: tuple[Path, dict, str]) -> None:
-    part = section(workspace[2], "why").split("Does anybody pay for it?")[1].split("Luck in training")[0]
-    assert "multvae: profile_gan against truncation: 1 group shown to lose more than the margin" in part
+    part = (
+        section(workspace[2], "why")
+        .split("Does anybody pay for it?")[1]
+        .split("Luck in training")[0]
+    )
+    assert (
+        "multvae: profile_gan against truncation: 1 group shown to lose more than the margin"
+        in part
+    )
     assert part.count("<details open>") == 1 and "popularity" not in part
-    assert part.index("age group") < part.index("6–20 known items") < part.index("the least popular items")
+    assert (
+        part.index("age group")
+        < part.index("6–20 known items")
+        < part.index("the least popular items")
+    )
     assert "<script>" not in part
 
 
@@ -344,7 +495,9 @@ def test_it_is_told_when_lists_were_good(workspace: tuple[Path, dict, str], tmp_
     _, decision, page = workspace
     part = section(page, "beyond").split("When lists were good")[1]
     winner = next(
-        arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == ("multvae", "profile_gan")
+        arm
+        for arm in decision["arms"]
+        if (arm["recommender"], arm["policy"]) == ("multvae", "profile_gan")
     )
     row = part.split(">2024-06</th>")[1].split("</tr>")[0]
     assert ">22<" in row and f"{winner['test']['time']['2024-06']['ndcg@10']:.3f}" in row
@@ -363,14 +516,21 @@ def test_predictions_of_events_are_told_of_the_best_arm_that_makes_them(
     chance = {"n": 1204, "auc": 0.8123, "log_loss": 0.5456, "ece": 0.0789, "slices": {}}
     value = {"n": 77, "mse": 1.44, "rmse": 1.2, "mae": None, "slices": {}}
     for arm in decision["arms"]:
-        if arm["recommender"] == "popularity" and arm["policy"] in ("popularity_random", "profile_gan"):
+        if arm["recommender"] == "popularity" and arm["policy"] in (
+            "popularity_random",
+            "profile_gan",
+        ):
             arm["test"]["heads"] = {"purchase": chance, "rating": value, "seen": chance | {"n": 0}}
             arm["valid"]["overall"]["ndcg@10"] = 0.9 if arm["policy"] == "profile_gan" else 0.0
     report.write(tmp_path / "report.html", decision, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     part = section(page, "beyond").split("How good predictions of events are")[1]
-    assert part.count("popularity × profile_gan") == 2 and "popularity × popularity_random" not in part
-    assert "1\u202f204" in part and all(f">{one}<" in part for one in ("0.812", "0.546", "0.079", "1.200"))
+    assert (
+        part.count("popularity × profile_gan") == 2 and "popularity × popularity_random" not in part
+    )
+    assert "1\u202f204" in part and all(
+        f">{one}<" in part for one in ("0.812", "0.546", "0.079", "1.200")
+    )
     assert "seen" not in part.split("</thead>")[1]
 
 
@@ -392,7 +552,9 @@ def test_the_report_says_what_the_protocol_kept_from_the_models(
 def test_users_who_gained_and_lost_are_counted(workspace: tuple[Path, dict, str]) -> None:
     root, _, page = workspace
     folder = root / "reports/evaluation/multvae"
-    sides = [pl.read_parquet(folder / name / "per_user.parquet") for name in ("profile_gan", "none")]
+    sides = [
+        pl.read_parquet(folder / name / "per_user.parquet") for name in ("profile_gan", "none")
+    ]
     gains = np.subtract(
         *(s.filter(split="test", slice="1-5").sort("user_id")["ndcg@10"].to_numpy() for s in sides)
     )
@@ -405,7 +567,9 @@ def test_ticks_of_the_plots_are_not_shortened(workspace: tuple[Path, dict, str])
     assert any(len(tick.lstrip("−")) > 4 for tick in ticks)
 
 
-def test_the_same_files_give_the_same_bytes(workspace: tuple[Path, dict, str], tmp_path: Path) -> None:
+def test_the_same_files_give_the_same_bytes(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
     root, decision, page = workspace
     report.write(tmp_path / "again.html", decision, root)
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
@@ -416,7 +580,12 @@ def test_the_page_loads_nothing_and_is_small(workspace: tuple[Path, dict, str]) 
     loads = Loads()
     loads.feed(page)
     assert loads.fetched == [] and not {"script", "img", "iframe", "object"} & set(loads.tags)
-    assert "http:" not in page and "https:" not in page and "url(http" not in page and "@import" not in page
+    assert (
+        "http:" not in page
+        and "https:" not in page
+        and "url(http" not in page
+        and "@import" not in page
+    )
     assert len(page.encode()) < 2_000_000
 
 
@@ -433,12 +602,16 @@ def test_every_plot_has_a_caption_and_a_text_alternative(workspace: tuple[Path, 
     assert all(caption.strip() and label.strip() for caption, label in plots)
 
 
-def test_parameters_are_shown_but_not_how_tables_were_imported(workspace: tuple[Path, dict, str]) -> None:
+def test_parameters_are_shown_but_not_how_tables_were_imported(
+    workspace: tuple[Path, dict, str],
+) -> None:
     footer = section(workspace[2], "reproduce")
     assert "policies" in footer and "secret_column" not in footer and "augrec reproduce" in footer
 
 
-def test_what_was_not_part_of_the_run_is_named(workspace: tuple[Path, dict, str], tmp_path: Path) -> None:
+def test_what_was_not_part_of_the_run_is_named(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
     report.write(tmp_path / "report.html", workspace[1], tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for name in ("inputs", "generated", "gains", "training", "reproduce"):
@@ -446,7 +619,9 @@ def test_what_was_not_part_of_the_run_is_named(workspace: tuple[Path, dict, str]
     assert workspace[1]["sentences"][0] in page
 
 
-def test_a_run_without_generated_data_says_so(workspace: tuple[Path, dict, str], tmp_path: Path) -> None:
+def test_a_run_without_generated_data_says_so(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
     decision = json.loads(json.dumps(workspace[1]))
     decision["verdict"], decision["audits"], decision["comparisons"] = "no_generated", {}, []
     decision["winner"] |= {"policy": "none", "kind": "real"}

@@ -1,4 +1,5 @@
-"""The sequence generator finds again what was planted: order, time gaps, the order of events, tastes; and extends histories."""
+"""The sequence generator finds again what was planted: order, time gaps, the order of events,
+tastes; and extends histories."""
 
 from datetime import UTC, datetime
 
@@ -9,35 +10,54 @@ import torch
 import yaml
 from scipy import stats
 
+from augrec.core.errors import ConfigError
+from augrec.core.files import write_parquet
 from augrec.data.columns import INTERACTIONS
-from augrec.errors import ConfigError
-from augrec.files import write_parquet
 from augrec.generators import base
-from augrec.recommenders._softmax import full
+from augrec.nn.softmax import full
 from augrec.stages import synthesize
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CHAIN, LENGTH = 24, 10
 EVENTS = ["view", "cart", "purchase"]
-QUICK = {"factors": 32, "hidden": 64, "steps": 220, "critic_steps": 40, "log_every": 110, "dropout": 0.1,
-         "learning_rate": 1e-2, "candidates": 2}  # fmt: skip
+QUICK = {
+    "factors": 32,
+    "hidden": 64,
+    "steps": 220,
+    "critic_steps": 40,
+    "log_every": 110,
+    "dropout": 0.1,
+    "learning_rate": 1e-2,
+    "candidates": 2,
+}
 
 
 def table(
     users: np.ndarray, items: np.ndarray, seconds: np.ndarray, events: np.ndarray | str = "view"
 ) -> pl.DataFrame:
     """Canonical interactions from columns of the same length."""
-    frame = pl.DataFrame({"user_id": [f"u{user:04}" for user in users], "item_id": [f"i{item:02}" for item in items],
-                          "event": events, "seconds": seconds}).with_columns(
-        value=pl.lit(None), timestamp=pl.lit(START) + pl.duration(seconds="seconds"), origin=pl.lit("real"),
-        weight=pl.lit(1.0))  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "user_id": [f"u{user:04}" for user in users],
+            "item_id": [f"i{item:02}" for item in items],
+            "event": events,
+            "seconds": seconds,
+        }
+    ).with_columns(
+        value=pl.lit(None),
+        timestamp=pl.lit(START) + pl.duration(seconds="seconds"),
+        origin=pl.lit("real"),
+        weight=pl.lit(1.0),
+    )
     return frame.select(list(INTERACTIONS)).cast(dict(INTERACTIONS)).sort("user_id", "timestamp")
 
 
 def chain(n_users: int = 240, keep: float = 0.85) -> pl.DataFrame:
-    """Each item is followed by the next on a circle, or now and then by any other; nobody has one twice.
+    """Each item is followed by the next on a circle, or now and then by any other; nobody has one
+    twice.
 
-    The first third of a history are views, then come carts, then purchases. Rows are half a minute or days apart.
+    The first third of a history are views, then come carts, then purchases. Rows are half a minute
+    or days apart.
     """
     random = np.random.default_rng(0)
     histories = []
@@ -47,14 +67,23 @@ def chain(n_users: int = 240, keep: float = 0.85) -> pl.DataFrame:
             following = (history[-1] + 1) % CHAIN
             free = np.setdiff1d(np.arange(CHAIN), history)
             history.append(
-                following if random.random() < keep and following in free else int(random.choice(free))
+                following
+                if random.random() < keep and following in free
+                else int(random.choice(free))
             )
         histories.append(history)
-    gaps = np.where(random.random((n_users, LENGTH)) < 0.7, random.lognormal(3.4, 0.5, (n_users, LENGTH)),
-                    random.lognormal(12, 0.4, (n_users, LENGTH)))  # fmt: skip
+    gaps = np.where(
+        random.random((n_users, LENGTH)) < 0.7,
+        random.lognormal(3.4, 0.5, (n_users, LENGTH)),
+        random.lognormal(12, 0.4, (n_users, LENGTH)),
+    )
     events = np.array(EVENTS)[np.arange(LENGTH) * 3 // LENGTH]
-    return table(np.repeat(np.arange(n_users), LENGTH), np.ravel(histories),
-                 np.cumsum(np.round(gaps), 1).astype(int).ravel(), np.tile(events, n_users))  # fmt: skip
+    return table(
+        np.repeat(np.arange(n_users), LENGTH),
+        np.ravel(histories),
+        np.cumsum(np.round(gaps), 1).astype(int).ravel(),
+        np.tile(events, n_users),
+    )
 
 
 def fit(data: pl.DataFrame, users: pl.DataFrame | None = None, **options) -> base.Generator:
@@ -123,21 +152,28 @@ def test_events_come_in_the_order_people_have_them(written):
     rank = pl.col("event").replace_strict(
         {name: place for place, name in enumerate(EVENTS)}, return_dtype=pl.Int32
     )
-    steps = numbers(written).select((rank >= rank.shift(1).over("user_id")).alias("onward")).drop_nulls()
+    steps = (
+        numbers(written)
+        .select((rank >= rank.shift(1).over("user_id")).alias("onward"))
+        .drop_nulls()
+    )
     assert steps["onward"].mean() > 0.95
     shares = written["event"].value_counts(normalize=True).sort("event")["proportion"]
     assert np.allclose(shares, [0.3, 0.3, 0.4], atol=0.06), "cart, purchase, view"
 
 
 def test_the_discriminator_keeps_what_is_more_real(tmp_path):
-    """A writer that stopped too early: among its candidates the critic finds those that keep to the order."""
+    """A writer that stopped too early: among its candidates the critic finds those that keep to the
+    order."""
     fit(chain(), steps=60, critic_steps=250, candidates=6).save(tmp_path / "model")
     kept = {}
     for selection in ("none", "resample", "best"):
         generator = base.load(tmp_path / "model")
         generator.config = generator.config.model_copy(update={"selection": selection})
         kept[selection] = generator.sample(200, seed=5)
-    realness = {name: generator.realness(sample)["realness"].mean() for name, sample in kept.items()}
+    realness = {
+        name: generator.realness(sample)["realness"].mean() for name, sample in kept.items()
+    }
     order = {name: in_order(sample) for name, sample in kept.items()}
     assert realness["none"] < realness["resample"] < realness["best"]
     assert order["none"] + 0.05 < order["best"], "more like the data, not just in the critic's eyes"
@@ -147,18 +183,37 @@ def test_the_discriminator_keeps_what_is_more_real(tmp_path):
 
 def test_a_history_is_extended_on_either_side_by_what_belongs_there(chained):
     real = chain().filter(pl.int_range(pl.len()).over("user_id").is_between(4, 6))
-    ends = numbers(real).group_by("user_id").agg(first=pl.col("item").first(), last=pl.col("item").last())
-    times = real.group_by("user_id").agg(start=pl.col("timestamp").min(), end=pl.col("timestamp").max())
+    ends = (
+        numbers(real)
+        .group_by("user_id")
+        .agg(first=pl.col("item").first(), last=pl.col("item").last())
+    )
+    times = real.group_by("user_id").agg(
+        start=pl.col("timestamp").min(), end=pl.col("timestamp").max()
+    )
     for direction, known, step in (("right", "last", 1), ("left", "first", -1)):
         rows = chained.extend(real, n=2, direction=direction, seed=3)
         assert dict(rows.schema) == dict(INTERACTIONS) and set(rows["origin"]) == {"sequence_gan"}
-        assert rows.group_by("user_id").len().sort("user_id").equals(
-            real.select("user_id").unique().sort("user_id").with_columns(len=pl.lit(2, pl.UInt32))
-        )  # fmt: skip
-        assert rows.join(real, on=["user_id", "item_id"], how="semi").is_empty(), "nobody meets an item again"
+        assert (
+            rows.group_by("user_id")
+            .len()
+            .sort("user_id")
+            .equals(
+                real.select("user_id")
+                .unique()
+                .sort("user_id")
+                .with_columns(len=pl.lit(2, pl.UInt32))
+            )
+        )
+        assert rows.join(real, on=["user_id", "item_id"], how="semi").is_empty(), (
+            "nobody meets an item again"
+        )
         assert not rows.select("user_id", "item_id").is_duplicated().any()
-        nearest = numbers(rows).group_by("user_id", maintain_order=True).agg(
-            pl.col("item").first() if direction == "right" else pl.col("item").last())  # fmt: skip
+        nearest = (
+            numbers(rows)
+            .group_by("user_id", maintain_order=True)
+            .agg(pl.col("item").first() if direction == "right" else pl.col("item").last())
+        )
         found = (
             nearest.join(ends, on="user_id")
             .select(((pl.col(known) + step) % CHAIN == pl.col("item")).mean())
@@ -185,9 +240,15 @@ def tastes(n_users: int = 120) -> tuple[pl.DataFrame, pl.DataFrame]:
     random = np.random.default_rng(5)
     taste = np.arange(n_users) % 2
     items = np.concatenate([random.permutation(20)[:8] + 20 * side for side in taste])
-    attribute = pl.DataFrame({"user_id": [f"u{user:04}" for user in range(n_users)],
-                              "taste": np.where(taste, "high", "low").tolist()})  # fmt: skip
-    return table(np.repeat(np.arange(n_users), 8), items, np.tile(np.arange(8) * 60, n_users)), attribute
+    attribute = pl.DataFrame(
+        {
+            "user_id": [f"u{user:04}" for user in range(n_users)],
+            "taste": np.where(taste, "high", "low").tolist(),
+        }
+    )
+    return table(
+        np.repeat(np.arange(n_users), 8), items, np.tile(np.arange(8) * 60, n_users)
+    ), attribute
 
 
 def high(sample: pl.DataFrame) -> pl.DataFrame:
@@ -228,11 +289,14 @@ def test_values_keep_to_their_item_and_event_and_their_order_in_a_history():
     """Ratings 1 … 5 rise along each history, and the price of an item is its own."""
     data = chain(200)
     rated = data.with_columns(
-        event=pl.when(pl.int_range(pl.len()).over("user_id") < 7).then(pl.lit("rating")).otherwise(pl.lit("purchase")),
+        event=pl.when(pl.int_range(pl.len()).over("user_id") < 7)
+        .then(pl.lit("rating"))
+        .otherwise(pl.lit("purchase")),
         value=pl.when(pl.int_range(pl.len()).over("user_id") < 7)
         .then(pl.int_range(pl.len()).over("user_id") * 5 // 7 + 1)
-        .otherwise(pl.col("item_id").str.slice(1).cast(pl.Int32) * 10.5 + 100).cast(pl.Float32),
-    )  # fmt: skip
+        .otherwise(pl.col("item_id").str.slice(1).cast(pl.Int32) * 10.5 + 100)
+        .cast(pl.Float32),
+    )
     sample = fit(rated, backward=False).sample(100)
     bought = sample.filter(pl.col("event") == "purchase")
     assert bought.select(
@@ -242,12 +306,17 @@ def test_values_keep_to_their_item_and_event_and_their_order_in_a_history():
         before=pl.col("value").shift(1).over("user_id")
     )
     assert set(ratings["value"]) == {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert ratings.drop_nulls("before").select((pl.col("value") >= pl.col("before")).mean()).item() > 0.9
+    assert (
+        ratings.drop_nulls("before").select((pl.col("value") >= pl.col("before")).mean()).item()
+        > 0.9
+    )
 
 
 def test_the_stage_extends_short_histories_of_training_users_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = chain(40).filter((pl.col("user_id") != "u0003") | (pl.int_range(pl.len()).over("user_id") < 3))
+    data = chain(40).filter(
+        (pl.col("user_id") != "u0003") | (pl.int_range(pl.len()).over("user_id") < 3)
+    )
     write_parquet(tmp_path / "data/training_set/interactions.parquet", data)
     params = {"seed": 1, "synthesis": {"extensions": {"max_length": 4, "items": 3}}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
@@ -257,16 +326,25 @@ def test_the_stage_extends_short_histories_of_training_users_alone(tmp_path, mon
     extensions = pl.read_parquet(folder / "extensions.parquet")
     assert set(extensions["user_id"]) == {"u0003"}
     assert extensions.select("direction", "place").rows() == [
-        ("left", 3), ("left", 2), ("left", 1), ("right", 1), ("right", 2), ("right", 3)
-    ]  # fmt: skip
+        ("left", 3),
+        ("left", 2),
+        ("left", 1),
+        ("right", 1),
+        ("right", 2),
+        ("right", 3),
+    ]
     assert extensions["timestamp"].max() <= data["timestamp"].max()
-    assert not set(pl.read_parquet(folder / "interactions.parquet")["user_id"]) & set(data["user_id"])
+    assert not set(pl.read_parquet(folder / "interactions.parquet")["user_id"]) & set(
+        data["user_id"]
+    )
 
 
 def test_items_that_are_left_out_have_no_share_in_the_loss():
     """It and its gradients are those of a softmax over the other items."""
     torch.manual_seed(0)
-    states, items, bias = (torch.randn(shape, requires_grad=True) for shape in ((40, 4), (30, 4), (30,)))
+    states, items, bias = (
+        torch.randn(shape, requires_grad=True) for shape in ((40, 4), (30, 4), (30,))
+    )
     targets, weights, counts = torch.randint(30, (40,)), torch.rand(40), torch.randint(0, 5, (40,))
     met = torch.cat(
         [
@@ -282,6 +360,7 @@ def test_items_that_are_left_out_have_no_share_in_the_loss():
     loss = full(states, items, bias, targets, weights, (starts, met))
     assert torch.allclose(loss, expected)
     pairs = zip(
-        *(torch.autograd.grad(value, [states, items, bias]) for value in (loss, expected)), strict=True
+        *(torch.autograd.grad(value, [states, items, bias]) for value in (loss, expected)),
+        strict=True,
     )
     assert all(torch.allclose(ours, theirs, atol=1e-5) for ours, theirs in pairs)

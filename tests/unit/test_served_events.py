@@ -9,13 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from augrec.core.errors import InputError
+from augrec.core.settings import Settings
 from augrec.data.columns import INTERACTIONS
 from augrec.data.raw import read_tables
 from augrec.data.served_events import FILE, read_served_events
-from augrec.errors import InputError
 from augrec.orchestration import importing
 from augrec.serving.events import EventLog, StoredEvent
-from augrec.settings import Settings
 
 ROWS = "user_id,item_id,timestamp\nann,1,2026-01-01T10:00:00\nbob,2,2026-01-02T10:00:00\n"
 DAY_US = 86_400_000_000
@@ -108,6 +108,8 @@ def test_there_are_no_events_before_the_first() -> None:
 
 
 def test_a_file_that_is_no_log_is_named(tmp_path: Path) -> None:
-    (tmp_path / "events.db").write_text("something else, long enough to be read as a database header" * 9)
+    (tmp_path / "events.db").write_text(
+        "something else, long enough to be read as a database header" * 9
+    )
     with pytest.raises(InputError, match="log of events"):
         read_served_events(tmp_path / "events.db")

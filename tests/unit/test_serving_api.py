@@ -1,4 +1,5 @@
-"""What the service answers, asked through its whole application; the model and the data are real and small."""
+"""What the service answers, asked through its whole application; the model and the data are real
+and small."""
 
 from __future__ import annotations
 
@@ -10,11 +11,20 @@ import httpx
 import orjson
 import polars as pl
 import pytest
-from serving_project import N_ITEMS, fitted, interactions, make_project, put_copy, recommended, running, tell
+from serving_project import (
+    N_ITEMS,
+    fitted,
+    interactions,
+    make_project,
+    put_copy,
+    recommended,
+    running,
+    tell,
+)
 
+from augrec.core.settings import Settings
 from augrec.recommenders.base import find
 from augrec.serving.security import ApiKeys, new_key
-from augrec.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +67,9 @@ async def test_an_answer_names_its_model_and_describes_its_items(client: httpx.A
     assert told["user_known"] and told["history_length"] == 5 and told["features"] == "none"
     first = told["items"][0]
     assert (
-        first["title"] == f"Thing {first['item_id'][1:]}" and first["categories"] and first["position"] == 1
+        first["title"] == f"Thing {first['item_id'][1:]}"
+        and first["categories"]
+        and first["position"] == 1
     )
     assert [one["score"] for one in told["items"]] == sorted(
         (one["score"] for one in told["items"]), reverse=True
@@ -88,16 +100,22 @@ async def test_an_event_sent_again_counts_once(client: httpx.AsyncClient) -> Non
 
 async def test_only_events_of_interest_change_a_history(client: httpx.AsyncClient) -> None:
     low = {"event_id": "1", "user_id": "guest", "item_id": "i03", "event": "rating", "value": 2.0}
-    await tell(client, low, {"event_id": "2", "user_id": "guest", "item_id": "i04", "event": "cart"})
+    await tell(
+        client, low, {"event_id": "2", "user_id": "guest", "item_id": "i04", "event": "cart"}
+    )
     assert not (await client.get("/v1/users/guest")).json()["known"]
     await tell(client, {**low, "event_id": "3", "value": 5.0})
-    assert [one["item_id"] for one in (await client.get("/v1/users/guest")).json()["history"]] == ["i03"]
+    assert [one["item_id"] for one in (await client.get("/v1/users/guest")).json()["history"]] == [
+        "i03"
+    ]
 
 
 async def test_reasons_name_items_of_the_history(client: httpx.AsyncClient) -> None:
     asked = {"history": ["i02", "i04", "unheard of"], "k": 3, "reasons": True}
     told = (await client.post("/v1/recommendations", json=asked)).json()
-    reasons = [reason for one in told["items"] for reason in one["reasons"] if reason["kind"] == "item"]
+    reasons = [
+        reason for one in told["items"] for reason in one["reasons"] if reason["kind"] == "item"
+    ]
     assert reasons and {reason["item_id"] for reason in reasons} <= {"i02", "i04"}
     assert all(reason["contribution"] > 0 and reason["title"] for reason in reasons)
     assert all(one["reasons"][0]["kind"] == "item" for one in told["items"])
@@ -117,35 +135,48 @@ async def test_of_who_met_nothing_the_reason_is_what_is_popular(client: httpx.As
 
 async def test_an_attribute_that_speaks_for_an_item_is_named(project: Settings) -> None:
     ages = pl.DataFrame({"user_id": [f"u{user:02}" for user in range(40)], "age": [20, 60] * 20})
-    put_copy(project, "champion", "2", find("demographics")({"l2": 1.0}).fit(interactions(), users=ages))
+    put_copy(
+        project, "champion", "2", find("demographics")({"l2": 1.0}).fit(interactions(), users=ages)
+    )
     async with running(project) as client:
         for age, odd in ((20, 0), (60, 1)):
             asked = {"context": {"age": age}, "k": 3, "reasons": True}
             told = (await client.post("/v1/recommendations", json=asked)).json()["items"]
             assert [int(one["item_id"][1:]) % 2 for one in told] == [odd] * 3
-            reasons = [(reason["kind"], reason["attribute"]) for one in told for reason in one["reasons"]]
-            assert set(reasons) == {("popularity", None), ("attribute", "age")} and len(reasons) == 6
+            reasons = [
+                (reason["kind"], reason["attribute"]) for one in told for reason in one["reasons"]
+            ]
+            assert (
+                set(reasons) == {("popularity", None), ("attribute", "age")} and len(reasons) == 6
+            )
 
 
 @pytest.mark.parametrize(
     ("filters", "allowed"),
     [
         ({"categories": ["even"]}, lambda item: item % 2 == 0),
-        ({"categories": ["even", "strange"], "exclude_categories": ["odd"]}, lambda item: item % 2 == 0),
+        (
+            {"categories": ["even", "strange"], "exclude_categories": ["odd"]},
+            lambda item: item % 2 == 0,
+        ),
         ({"exclude_items": ["i00", "i01", "no such"]}, lambda item: item > 1),
         ({"categories": ["new"]}, lambda item: item == N_ITEMS),
     ],
 )
 async def test_filters_hold(client: httpx.AsyncClient, filters: dict, allowed) -> None:
     for user in ("u00", "stranger"):
-        found = [int(item[1:]) for item in await recommended(client, user_id=user, k=50, filters=filters)]
+        found = [
+            int(item[1:]) for item in await recommended(client, user_id=user, k=50, filters=filters)
+        ]
         assert found and all(map(allowed, found))
 
 
 async def test_seen_items_come_back_only_when_asked_for(client: httpx.AsyncClient) -> None:
     seen = set(interactions().filter(pl.col("user_id") == "u00")["item_id"])
     assert not seen & set(await recommended(client, user_id="u00", k=50))
-    assert seen <= set(await recommended(client, user_id="u00", k=50, filters={"exclude_seen": False}))
+    assert seen <= set(
+        await recommended(client, user_id="u00", k=50, filters={"exclude_seen": False})
+    )
 
 
 async def test_nobody_gets_an_empty_list(client: httpx.AsyncClient) -> None:
@@ -160,10 +191,16 @@ async def test_nobody_gets_an_empty_list(client: httpx.AsyncClient) -> None:
         assert await recommended(client, k=5, **asked)
 
 
-async def test_similar_items_share_their_taste_and_leave_the_item_out(client: httpx.AsyncClient) -> None:
+async def test_similar_items_share_their_taste_and_leave_the_item_out(
+    client: httpx.AsyncClient,
+) -> None:
     told = (await client.post("/v1/similar-items", json={"item_id": "i04", "k": 5})).json()
     found = [int(one["item_id"][1:]) for one in told["items"]]
-    assert told["item_known"] and len(found) == 5 and all(item % 2 == 0 and item != 4 for item in found)
+    assert (
+        told["item_known"]
+        and len(found) == 5
+        and all(item % 2 == 0 and item != 4 for item in found)
+    )
     assert (await client.post("/v1/similar-items", json={"item_id": "new one"})).json()["items"]
 
 
@@ -196,11 +233,24 @@ async def test_the_model_report_says_what_was_checked(client: httpx.AsyncClient)
         ("/v1/recommendations", b'{"user_id": "a\\u0000b"}', "user_id"),
         ("/v1/recommendations", b'{"history": [1]}', "history.0"),
         ("/v1/events", b'{"events": []}', "events"),
-        ("/v1/events", b'{"events": [{"event_id": "1", "user_id": "a", "item_id": "b", "event": "yawn"}]}', "yawn"),
-        ("/v1/events", b'{"events": [{"event_id": "1", "user_id": "a", "item_id": "b", "timestamp": "2999-01-01"}]}', "future"),
-        ("/v1/events", b'{"events": [{"event_id": "1", "user_id": "a", "item_id": "b", "value": 1e999}]}', "value"),
+        (
+            "/v1/events",
+            b'{"events": [{"event_id": "1", "user_id": "a", "item_id": "b", "event": "yawn"}]}',
+            "yawn",
+        ),
+        (
+            "/v1/events",
+            b'{"events": [{"event_id": "1", "user_id": "a", "item_id": "b", "timestamp": '
+            b'"2999-01-01"}]}',
+            "future",
+        ),
+        (
+            "/v1/events",
+            b'{"events": [{"event_id": "1", "user_id": "a", "item_id": "b", "value": 1e999}]}',
+            "value",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_what_is_not_valid_is_named(
     client: httpx.AsyncClient, path: str, body: bytes, says: str
 ) -> None:
@@ -221,7 +271,9 @@ async def test_what_another_sites_page_could_send_unasked_is_refused(
 
 
 async def test_a_challenger_that_is_not_there_is_said(client: httpx.AsyncClient) -> None:
-    assert (await client.post("/v1/recommendations", json={"model": "challenger"})).status_code == 404
+    assert (
+        await client.post("/v1/recommendations", json={"model": "challenger"})
+    ).status_code == 404
 
 
 async def test_a_context_that_makes_no_sense_harms_nothing(client: httpx.AsyncClient) -> None:
@@ -234,7 +286,9 @@ async def test_bodies_are_bounded_however_they_come(client: httpx.AsyncClient) -
         for _ in range(40):
             yield b" " * 50_000
 
-    assert (await client.post("/v1/events", content=b" " * 2_000_000, headers=JSON)).status_code == 413
+    assert (
+        await client.post("/v1/events", content=b" " * 2_000_000, headers=JSON)
+    ).status_code == 413
     assert (await client.post("/v1/events", content=drip(), headers=JSON)).status_code == 413
 
 
@@ -244,7 +298,9 @@ async def test_metrics_count_by_call_and_hold_no_ids(client: httpx.AsyncClient) 
     await client.get("/v1/users/somebody-private")
     text = (await client.get("/metrics")).text
     counted = [line for line in text.splitlines() if line.startswith("augrec_requests_total")]
-    assert any(line.startswith(f"{counter} ") and float(line.split()[-1]) >= 1 for line in counted), counted
+    assert any(
+        line.startswith(f"{counter} ") and float(line.split()[-1]) >= 1 for line in counted
+    ), counted
     assert "somebody-private" not in text
 
 
@@ -264,23 +320,39 @@ async def test_every_call_is_documented_with_an_example(client: httpx.AsyncClien
 async def test_keys_open_the_api_and_nothing_else_does(project: Settings) -> None:
     key, hashed = new_key()
     async with running(project, ApiKeys([hashed])) as client:
-        for headers in ({}, {"x-api-key": "wrong"}, {"x-api-key": hashed}, {"authorization": f"Basic {key}"}):
-            assert (await client.post("/v1/recommendations", json={}, headers=headers)).status_code == 401
+        for headers in (
+            {},
+            {"x-api-key": "wrong"},
+            {"x-api-key": hashed},
+            {"authorization": f"Basic {key}"},
+        ):
+            assert (
+                await client.post("/v1/recommendations", json={}, headers=headers)
+            ).status_code == 401
             assert (await client.get("/metrics", headers=headers)).status_code == 401
         for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}):
-            assert (await client.post("/v1/recommendations", json={}, headers=headers)).status_code == 200
+            assert (
+                await client.post("/v1/recommendations", json={}, headers=headers)
+            ).status_code == 200
         assert (await client.get("/health/ready")).status_code == 200
         assert (await client.get("/")).status_code == 200
 
 
-async def test_without_a_model_popular_items_serve_and_say_so(tmp_path: Path, project: Settings) -> None:
+async def test_without_a_model_popular_items_serve_and_say_so(
+    tmp_path: Path, project: Settings
+) -> None:
     async with running(make_project(tmp_path / "bare", model=None)) as client:
         answer = await client.post("/v1/recommendations", json={"user_id": "u00", "k": 5})
-        assert answer.headers["x-augrec-degraded"] == "model" and answer.json()["model"]["role"] == "fallback"
+        assert (
+            answer.headers["x-augrec-degraded"] == "model"
+            and answer.json()["model"]["role"] == "fallback"
+        )
         assert len(answer.json()["items"]) == 5
 
 
-async def test_without_anything_it_is_alive_and_not_ready(tmp_path: Path, project: Settings) -> None:
+async def test_without_anything_it_is_alive_and_not_ready(
+    tmp_path: Path, project: Settings
+) -> None:
     bare = make_project(tmp_path / "bare", model=None)
     for path in (bare.home / "data/raw").iterdir():
         path.unlink()
@@ -307,7 +379,8 @@ async def test_more_users_than_fit_lose_nothing(tmp_path: Path, project: Setting
     async with running(make_project(tmp_path / "small", serving={"max_users": 2})) as client:
         for number in range(10):
             await tell(
-                client, {"event_id": f"{number}", "user_id": f"guest{number}", "item_id": f"i{number:02}"}
+                client,
+                {"event_id": f"{number}", "user_id": f"guest{number}", "item_id": f"i{number:02}"},
             )
         for number in range(10):
             told = (await client.get(f"/v1/users/guest{number}")).json()
@@ -328,12 +401,16 @@ async def test_too_many_at_once_are_turned_away_and_the_others_answered(
         assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_client_that_sends_half_a_body_is_not_waited_for(tmp_path: Path, project: Settings) -> None:
+async def test_a_client_that_sends_half_a_body_is_not_waited_for(
+    tmp_path: Path, project: Settings
+) -> None:
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.sleep(30)
 
-    async with running(make_project(tmp_path / "patient", serving={"body_timeout_s": 0.05})) as client:
+    async with running(
+        make_project(tmp_path / "patient", serving={"body_timeout_s": 0.05})
+    ) as client:
         app = client.app  # type: ignore[attr-defined]
         sent: list[dict] = []
         body = aiter(stuck())
@@ -357,25 +434,34 @@ async def test_a_client_that_sends_half_a_body_is_not_waited_for(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("host", "status"), [("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("shop", 200), ("evil.example", 421)]
+    ("host", "status"),
+    [("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("shop", 200), ("evil.example", 421)],
 )
 async def test_it_answers_under_its_own_names_only(
     tmp_path: Path, project: Settings, host: str, status: int
 ) -> None:
-    async with running(make_project(tmp_path / "named", serving={"allow_hosts": ["shop"]})) as client:
+    async with running(
+        make_project(tmp_path / "named", serving={"allow_hosts": ["shop"]})
+    ) as client:
         assert (await client.get("/v1/model", headers={"host": host})).status_code == status
 
 
-async def test_a_shadow_is_asked_and_logged_and_never_shown(tmp_path: Path, project: Settings) -> None:
+async def test_a_shadow_is_asked_and_logged_and_never_shown(
+    tmp_path: Path, project: Settings
+) -> None:
     settings = make_project(tmp_path / "shadow", serving={"rollout": {"mode": "shadow"}})
     put_copy(settings, "challenger", "2", "popularity")
     async with running(settings) as client:
         for _ in range(5):
-            answer = (await client.post("/v1/recommendations", json={"user_id": "u00", "k": 3})).json()
+            answer = (
+                await client.post("/v1/recommendations", json={"user_id": "u00", "k": 3})
+            ).json()
             assert answer["model"]["role"] == "champion"
             await asyncio.sleep(0.05)
     lines = [
-        orjson.loads(line) for path in settings.var.glob("serving/answers/*.jsonl") for line in path.open()
+        orjson.loads(line)
+        for path in settings.var.glob("serving/answers/*.jsonl")
+        for line in path.open()
     ]
     shown = {one["answer_id"]: one for one in lines if one["kind"] == "assigned"}
     shadows = [one for one in lines if one["kind"] == "shadow"]

@@ -1,4 +1,5 @@
-"""The API keeps its own description, whatever is sent: generated requests, valid and not, never meet a server error."""
+"""The API keeps its own description, whatever is sent: generated requests, valid and not, never
+meet a server error."""
 
 from __future__ import annotations
 
@@ -37,10 +38,20 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_nothing_a_client_sends_is_a_server_error(address: str) -> None:
     command = [
-        sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run",
-        f"{address}/openapi.json", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "10",
-        "--generation-deterministic", "--no-color",
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        "from schemathesis.cli import schemathesis; schemathesis()",
+        "run",
+        f"{address}/openapi.json",
+        "--checks",
+        CHECKS,
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--max-examples",
+        "10",
+        "--generation-deterministic",
+        "--no-color",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Tested: 12" in done.stdout

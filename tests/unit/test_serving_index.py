@@ -23,7 +23,8 @@ N_USERS, N_ITEMS = 1_500, 4_000
 
 @pytest.fixture(scope="module")
 def shop() -> pl.DataFrame:
-    """Users of forty tastes, each with a hundred items of its own, who also look at anything now and then."""
+    """Users of forty tastes, each with a hundred items of its own, who also look at anything now
+    and then."""
     draw = np.random.default_rng(0)
     users = np.repeat(np.arange(N_USERS), 24)
     items = users % 40 * 100 + draw.integers(0, 100, len(users))
@@ -31,10 +32,14 @@ def shop() -> pl.DataFrame:
     rows = pl.DataFrame({"user_id": users, "item_id": items}).unique(maintain_order=True)
     times = pl.Series(np.arange(len(rows)) * 1_000_000, dtype=pl.Datetime("us")).cast(TIME)
     return rows.select(
-        pl.format("u{}", "user_id").alias("user_id"), pl.format("i{}", "item_id").alias("item_id"),
-        event=pl.lit("view"), value=pl.lit(None, pl.Float32), timestamp=times, origin=pl.lit("real"),
+        pl.format("u{}", "user_id").alias("user_id"),
+        pl.format("i{}", "item_id").alias("item_id"),
+        event=pl.lit("view"),
+        value=pl.lit(None, pl.Float32),
+        timestamp=times,
+        origin=pl.lit("real"),
         weight=pl.lit(1.0, pl.Float32),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +71,15 @@ def _lists(index: Index | None, model: Model, queries: list[Query]) -> list[list
 def test_it_finds_as_much_of_the_exact_lists_as_it_says(index: Index, histories: pl.Series) -> None:
     model = Model.of(index.recommender)
     queries = [Query(history, 10, exclude_seen=False) for history in histories.to_list()]
-    tenth = np.array([scores[-1] for _, scores in rank(model.recommender, model.places, queries, {}, 2**22)])
+    tenth = np.array(
+        [scores[-1] for _, scores in rank(model.recommender, model.places, queries, {}, 2**22)]
+    )
     found, scores = index.nearest(Histories.from_lists(histories, index.recommender.items), 10)
     recall = (scores >= tenth[:, None] - 1e-5).mean()  # by score, for some items score the same
     assert index.report["recall@10"] == pytest.approx(recall, abs=0.01) and recall >= 0.9
-    assert index.report["probes"] < index.report["cells"] / 2 and np.isfinite(scores[found >= 0]).all()
+    assert (
+        index.report["probes"] < index.report["cells"] / 2 and np.isfinite(scores[found >= 0]).all()
+    )
 
 
 def test_what_must_not_be_shown_is_not(index: Index, histories: pl.Series) -> None:
@@ -92,7 +101,9 @@ def test_a_filter_and_a_newcomer_are_answered_exactly(index: Index) -> None:
 def test_there_is_none_where_it_would_not_help(fitted: Recommender, shop: pl.DataFrame) -> None:
     some = Histories.from_lists(pl.Series([["i1"]]), fitted.items)
     assert build(fitted, some, IndexConfig()) is None
-    assert build(fitted, some, IndexConfig(kind="approximate")) is None  # 50,000 items are not there
+    assert (
+        build(fitted, some, IndexConfig(kind="approximate")) is None
+    )  # 50,000 items are not there
     plain = find("popularity")().fit(shop)
     small = IndexConfig(kind="approximate", min_items=1_000)
     assert build(plain, Histories.from_lists(pl.Series([["i1"]]), plain.items), small) is None
@@ -117,5 +128,7 @@ async def test_the_service_tells_how_it_searches(
     async with running(settings) as client:
         told = (await client.get("/v1/model")).json()["champion"]["index"]
         assert told["kind"] == "approximate" and told["recall@10"] >= 0.8
-        answers = await asyncio.gather(*(recommended(client, history=[f"i{n}"], k=5) for n in range(40)))
+        answers = await asyncio.gather(
+            *(recommended(client, history=[f"i{n}"], k=5) for n in range(40))
+        )
         assert all(len(set(answer)) == 5 for answer in answers)

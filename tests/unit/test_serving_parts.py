@@ -1,4 +1,5 @@
-"""The service's parts by themselves: ranking, time-outs, assignment, the logs and what is made of them."""
+"""The service's parts by themselves: ranking, time-outs, assignment, the logs and what is made of
+them."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ import polars as pl
 import pytest
 from serving_project import fitted, interactions
 
+from augrec.core.errors import ConfigError, InputError, RefusedError
+from augrec.core.seeds import rng
 from augrec.data.ranking import top_k
-from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.features.live import advance
 from augrec.features.schema import FeaturesConfig, schema_of
-from augrec.seeds import rng
 from augrec.serving.ab import compare
 from augrec.serving.answers import AnswerLog
 from augrec.serving.batching import Ranker
@@ -42,7 +43,9 @@ def test_the_best_are_cut_out_as_everywhere_else_ties_included() -> None:
 
 def test_little_memory_gives_the_same_lists() -> None:
     model = Model.of(fitted())
-    queries = [Query([f"i{n:02}", f"i{(7 * n) % 20:02}"], 5, exclude=np.array([n])) for n in range(20)]
+    queries = [
+        Query([f"i{n:02}", f"i{(7 * n) % 20:02}"], 5, exclude=np.array([n])) for n in range(20)
+    ]
     for one, all_ in zip(
         rank(model.recommender, model.places, queries, {}, 1),
         rank(model.recommender, model.places, queries, {}, 10**6),
@@ -53,7 +56,9 @@ def test_little_memory_gives_the_same_lists() -> None:
 
 def test_requests_ranked_together_get_what_each_would_alone() -> None:
     model, sizes = Model.of(fitted()), []
-    users = interactions().group_by("user_id", maintain_order=True).agg("item_id")["item_id"].to_list()
+    users = (
+        interactions().group_by("user_id", maintain_order=True).agg("item_id")["item_id"].to_list()
+    )
     queries = [Query(history, 3 + place % 4) for place, history in enumerate(users)]
 
     async def together() -> list[Any]:
@@ -78,8 +83,14 @@ def test_what_a_client_says_of_a_user_becomes_the_column_s_type_or_null() -> Non
     ]
     table = known_table(told, kinds)
     assert table is not None and dict(table.schema) == kinds
-    assert table["age"].to_list() == [None, None, 41] and table["city"].to_list() == ["7", None, None]
-    assert table["weight"].to_list() == [None, 2.5, None] and table["member"].to_list() == [None] * 3
+    assert table["age"].to_list() == [None, None, 41] and table["city"].to_list() == [
+        "7",
+        None,
+        None,
+    ]
+    assert (
+        table["weight"].to_list() == [None, 2.5, None] and table["member"].to_list() == [None] * 3
+    )
     assert known_table([{}, {"other": 1}], kinds) is None
 
 
@@ -134,7 +145,10 @@ def test_features_move_on_as_the_features_stage_would_count() -> None:
             value=value,
         )
     assert (
-        row["user__interactions_7d"] == row["user__interactions_30d"] == row["user__interactions_total"] == 3
+        row["user__interactions_7d"]
+        == row["user__interactions_30d"]
+        == row["user__interactions_total"]
+        == 3
     )
     assert row["user__n_categories"] == 3 and row["user__days_since_last"] == 0.0
     assert row["user__category_shares"] == pytest.approx([2 / 3, 1 / 3])
@@ -146,17 +160,30 @@ def test_a_user_keeps_their_side_and_the_shares_are_as_said() -> None:
     first = [side(user, split) for user in users]
     assert first == [side(user, split) for user in users]
     assert 0.22 < first.count("challenger") / len(users) < 0.28
-    anew = [side(user, RolloutConfig(mode="split", challenger_percent=25.0, salt="2")) for user in users]
-    both = sum(one == other == "challenger" for one, other in zip(first, anew, strict=True)) / len(users)
+    anew = [
+        side(user, RolloutConfig(mode="split", challenger_percent=25.0, salt="2")) for user in users
+    ]
+    both = sum(one == other == "challenger" for one, other in zip(first, anew, strict=True)) / len(
+        users
+    )
     assert 0.04 < both < 0.09  # dealt independently: 1/16
-    assert {side(user, RolloutConfig(mode="shadow")) for user in users} == {side(None, split)} == {"champion"}
+    assert (
+        {side(user, RolloutConfig(mode="shadow")) for user in users}
+        == {side(None, split)}
+        == {"champion"}
+    )
 
 
 def test_keys_are_kept_as_hashes_and_a_key_in_their_place_is_refused(tmp_path: Path) -> None:
     (key, hashed), (other, other_hash) = new_key(), new_key()
     (tmp_path / "keys").write_text(f"# shop\n{other_hash}  # the app\n")
     keys = read_keys({"AUGREC_API_KEYS": hashed, "AUGREC_API_KEYS_FILE": str(tmp_path / "keys")})
-    assert keys.admits(key) and keys.admits(other) and not keys.admits(hashed) and not keys.admits(None)
+    assert (
+        keys.admits(key)
+        and keys.admits(other)
+        and not keys.admits(hashed)
+        and not keys.admits(None)
+    )
     assert read_keys({}).admits(None)
     with pytest.raises(ConfigError, match="not SHA-256") as told:
         read_keys({"AUGREC_API_KEYS": key})
@@ -165,7 +192,9 @@ def test_keys_are_kept_as_hashes_and_a_key_in_their_place_is_refused(tmp_path: P
 
 def answers_of(folder: Path) -> list[dict]:
     return [
-        json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()
+        json.loads(line)
+        for path in sorted(folder.glob("*.jsonl"))
+        for line in path.read_text().splitlines()
     ]
 
 
@@ -174,7 +203,9 @@ def test_answers_are_logged_for_their_owner_alone_in_files_that_end(tmp_path: Pa
     for number in range(60):
         log.add({"answer_id": f"{number:08x}", "scores": np.ones(3, np.float32)})
     log.close()
-    assert [int(one["answer_id"], 16) for one in answers_of(tmp_path / "answers")] == list(range(60))
+    assert [int(one["answer_id"], 16) for one in answers_of(tmp_path / "answers")] == list(
+        range(60)
+    )
     files = list((tmp_path / "answers").iterdir())
     assert len(files) > 1 and all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files)
 
@@ -189,17 +220,29 @@ def test_a_share_of_the_answers_is_a_share(tmp_path: Path) -> None:
 
 
 def shown_and_clicked(folder: Path, rates: dict[str, float], users: int) -> tuple[Path, Path]:
-    """An answer log and an event log: every user got five answers, and clicked with their side's rate."""
+    """An answer log and an event log: every user got five answers, and clicked with their side's
+    rate."""
     draw = rng(3, "ab")
     log, stored = AnswerLog(folder / "answers", AnswerLogConfig()), []
     for role, rate in rates.items():
         for number in range(users * 5):
             answer_id = f"{role[:4]}{number:08x}"
-            log.add({"answer_id": answer_id, "at": "2026-01-01", "kind": "assigned", "user_id": f"{role}{number % users}",
-                     "role": role, "version": "1", "items": ["a", "b"]})  # fmt: skip
+            log.add(
+                {
+                    "answer_id": answer_id,
+                    "at": "2026-01-01",
+                    "kind": "assigned",
+                    "user_id": f"{role}{number % users}",
+                    "role": role,
+                    "version": "1",
+                    "items": ["a", "b"],
+                }
+            )
             if draw.random() < rate:
                 stored.append(StoredEvent(answer_id, "x", "a", "click", None, 0, 0, answer_id, 1))
-            stored.append(StoredEvent(f"{answer_id}-", "x", "elsewhere", "click", None, 0, 0, answer_id, 1))
+            stored.append(
+                StoredEvent(f"{answer_id}-", "x", "elsewhere", "click", None, 0, 0, answer_id, 1)
+            )
     log.close()
     events = EventLog(folder / "events.db")
     asyncio.run(told(events, stored))
@@ -221,7 +264,9 @@ def test_a_better_challenger_is_found_and_its_interval_holds_the_truth(tmp_path:
 
 def test_equal_sides_are_told_apart_by_nobody(tmp_path: Path) -> None:
     found = compare(*shown_and_clicked(tmp_path, {"champion": 0.1, "challenger": 0.1}, users=300))
-    assert found.click_through is not None and found.click_through.low < 0 < found.click_through.high
+    assert (
+        found.click_through is not None and found.click_through.low < 0 < found.click_through.high
+    )
 
 
 def test_without_answers_there_is_nothing_to_compare(tmp_path: Path) -> None:

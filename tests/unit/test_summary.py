@@ -15,21 +15,40 @@ NUMBERS = {"0": 0.1012, "1-5": 0.2034, "6-20": 0.3056, "21+": None}
 
 def arm(policy: str, kind: str, bonus: float) -> dict:
     slices = {
-        name: {"n_users": 9, "ndcg@10": value and value + bonus} for name, value in NUMBERS.items() if value
+        name: {"n_users": 9, "ndcg@10": value and value + bonus}
+        for name, value in NUMBERS.items()
+        if value
     }
     overall = {"n_users": 1234, "ndcg@10": 0.25 + bonus, "recall@20": 0.41 + bonus}
-    return {"recommender": "multvae_with_a_long_name", "policy": policy, "kind": kind,
-            "valid": {}, "test": {"overall": overall, "slices": slices}}  # fmt: skip
+    return {
+        "recommender": "multvae_with_a_long_name",
+        "policy": policy,
+        "kind": kind,
+        "valid": {},
+        "test": {"overall": overall, "slices": slices},
+    }
 
 
 @pytest.fixture
 def decision() -> dict:
     return {
-        "sentences": ["Serve it.", "It beat every placebo for users with 1–5 known items " + "very " * 30 + "well.", "Good overall."],
-        "winner": {"recommender": "multvae_with_a_long_name", "policy": "profile_gan", "kind": "generated"},
+        "sentences": [
+            "Serve it.",
+            "It beat every placebo for users with 1–5 known items " + "very " * 30 + "well.",
+            "Good overall.",
+        ],
+        "winner": {
+            "recommender": "multvae_with_a_long_name",
+            "policy": "profile_gan",
+            "kind": "generated",
+        },
         "gate": {"metric": "ndcg@10"},
-        "arms": [arm("none", "real", 0.0), arm("popularity_random", "placebo", 0.004), arm("profile_gan", "generated", 0.0217)],
-    }  # fmt: skip
+        "arms": [
+            arm("none", "real", 0.0),
+            arm("popularity_random", "placebo", 0.004),
+            arm("profile_gan", "generated", 0.0217),
+        ],
+    }
 
 
 def printed(*what: object, width: int = 100) -> str:
@@ -39,8 +58,14 @@ def printed(*what: object, width: int = 100) -> str:
 
 
 def compared(sentence: str = "It is better.") -> dict:
-    row = {"n_users": 1234, "champion_mean": 0.25, "challenger_mean": 0.2717, "difference": 0.0217, "ci_low": 0.011,
-           "ci_high": 0.032}  # fmt: skip
+    row = {
+        "n_users": 1234,
+        "champion_mean": 0.25,
+        "challenger_mean": 0.2717,
+        "difference": 0.0217,
+        "ci_low": 0.011,
+        "ci_high": 0.032,
+    }
     none = dict.fromkeys(row, None) | {
         "slice": "21+",
         "n_users": 1,
@@ -88,7 +113,11 @@ def test_the_summary_says_what_was_restored_and_where_to_look(decision: dict) ->
     }
     text = printed(decision, restored, places)
     assert "2 of 5 restored" in text and "train (2), decide" in text
-    assert "8, the champion" in text and "/runs/1/report.html" in text and "http://127.0.0.1:5000" in text
+    assert (
+        "8, the champion" in text
+        and "/runs/1/report.html" in text
+        and "http://127.0.0.1:5000" in text
+    )
 
 
 def test_where_to_look_is_never_broken_so_that_it_can_be_copied(decision: dict) -> None:

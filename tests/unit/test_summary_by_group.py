@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.config import parse
 from augrec.data.columns import TIME
-from augrec.data.config import ImportConfig, parse
+from augrec.data.config import ImportConfig
 from augrec.data.tables import Source, import_tables
 from augrec.evaluation.summary import by_group, by_time, groups_of_users
 
@@ -32,10 +33,16 @@ def cases(**columns: object) -> pl.DataFrame:
     days = [start + timedelta(days=row) for row in range(N)]
     lists = [["i"]] * N
     return pl.DataFrame(
-        {"user_id": [f"u{row}" for row in range(N)], "slice": "0", "moment": days, "history": lists, "targets": lists,
-         **columns},
+        {
+            "user_id": [f"u{row}" for row in range(N)],
+            "slice": "0",
+            "moment": days,
+            "history": lists,
+            "targets": lists,
+            **columns,
+        },
         schema_overrides={"moment": TIME},
-    )  # fmt: skip
+    )
 
 
 def test_the_worst_group_and_the_gap_are_those_of_the_means():
@@ -83,7 +90,10 @@ def test_a_number_that_is_nan_is_unknown_and_not_the_largest():
     assert by_group(scores, cases(age=ages)) == by_group(scores, cases(age=nulls))
     few = by_group(scores, cases(weight=[1.5, 2.5, float("nan")] * (N // 3)))["weight"]["groups"]
     assert set(few) == {"1.5", "2.5", "unknown"}
-    assert groups_of_users(cases(age=ages))["age"].value_counts().filter(age="unknown")["count"].item() == 6
+    assert (
+        groups_of_users(cases(age=ages))["age"].value_counts().filter(age="unknown")["count"].item()
+        == 6
+    )
 
 
 def test_ages_imported_from_csv_are_cut_into_thirds(tmp_path):
@@ -97,7 +107,11 @@ def test_ages_imported_from_csv_are_cut_into_thirds(tmp_path):
     known = import_tables(settings, log, users=users).users
     told = cases().join(known, on="user_id", how="left", maintain_order="left")
     assert list(by_group(measured([0.1] * N), told)) == ["age"]  # a zip code is a name
-    assert sorted(groups_of_users(told)["age"].unique()) == ["above 33 to 47", "above 47", "up to 33"]
+    assert sorted(groups_of_users(told)["age"].unique()) == [
+        "above 33 to 47",
+        "above 47",
+        "up to 33",
+    ]
 
 
 def test_names_and_constants_make_no_groups():

@@ -1,4 +1,5 @@
-"""The search for hyper-parameters: what it tries, what it keeps, when it ends, and what it refuses beforehand."""
+"""The search for hyper-parameters: what it tries, what it keeps, when it ends, and what it refuses
+beforehand."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.core.config import parse
+from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
-from augrec.data.config import parse
 from augrec.data.ranking import Judging
-from augrec.errors import ConfigError, InputError, RefusedError
 from augrec.recommenders.base import find
 from augrec.tuning.config import TuningConfig, space_of, starting_points
 from augrec.tuning.metric import over_users
@@ -48,7 +49,13 @@ class Bench:
             raise RefusedError("the loss is not a number")
         for step in range(1, self.checkpoints + 1):
             self.rows += 1
-            log({"step": step, "loss": 1.0, "ndcg@10": self.measure(values) * step / self.checkpoints})
+            log(
+                {
+                    "step": step,
+                    "loss": 1.0,
+                    "ndcg@10": self.measure(values) * step / self.checkpoints,
+                }
+            )
         return dict(values)
 
     @staticmethod
@@ -93,7 +100,10 @@ def test_the_same_seed_tries_the_same_and_another_seed_does_not() -> None:
 
 def test_every_value_tried_lies_in_its_space() -> None:
     for trial in Bench().search(trials=20).trials:
-        assert 1 <= trial.parameters["l2"] <= 1000 and trial.parameters["dtype"] in ("float32", "float64")
+        assert 1 <= trial.parameters["l2"] <= 1000 and trial.parameters["dtype"] in (
+            "float32",
+            "float64",
+        )
 
 
 def test_a_hopeless_trial_is_given_up_early_unless_pruning_is_off() -> None:
@@ -109,7 +119,9 @@ def test_a_hopeless_trial_is_given_up_early_unless_pruning_is_off() -> None:
 
 def test_trials_are_given_up_by_the_metric_of_the_search_alone() -> None:
     bench = Bench(checkpoints=10)  # its curve has ndcg@10
-    assert {trial.state for trial in bench.search(trials=20, metric="recall@20").trials} == {"complete"}
+    assert {trial.state for trial in bench.search(trials=20, metric="recall@20").trials} == {
+        "complete"
+    }
     assert bench.rows == 200
 
 
@@ -218,8 +230,13 @@ def test_a_starting_point_outside_its_space_is_refused(
 
 
 def test_a_model_that_is_continued_keeps_the_size_it_has() -> None:
-    config, kind = tuning(presets={"sparse": {"multvae": {"hidden": 12, "dropout": 0.3}}}), find("multvae")
-    space = {key: one for key, one in space_of(config, kind).items() if key not in kind.architecture}
+    config, kind = (
+        tuning(presets={"sparse": {"multvae": {"hidden": 12, "dropout": 0.3}}}),
+        find("multvae"),
+    )
+    space = {
+        key: one for key, one in space_of(config, kind).items() if key not in kind.architecture
+    }
     assert starting_points(config, kind(), space) == [{"dropout": 0.5}, {"dropout": 0.3}]
 
 
@@ -228,12 +245,13 @@ def test_a_model_is_measured_by_the_mean_over_users() -> None:
     lists = pl.List(pl.String)
     cases = pl.DataFrame(
         {
-            "user_id": ["c", "c", "d"], "slice": ["0", "1-5", "0"],
+            "user_id": ["c", "c", "d"],
+            "slice": ["0", "1-5", "0"],
             "moment": pl.Series([0, 0, 0], dtype=pl.Int64).cast(pl.Datetime("us")).cast(TIME),
             "history": pl.Series([[], ["x"], []], dtype=lists),
             "targets": pl.Series([["x"], ["z"], ["y"]], dtype=lists),
         }
-    )  # fmt: skip
+    )
     model = find("popularity")().fit(rows)
     assert over_users(cases, "hit_rate@1")(model) == pytest.approx((0.5 + 0) / 2)
     with pytest.raises(ConfigError, match="no metric 'ndgc@10'"):
@@ -248,7 +266,9 @@ def shoppers() -> pl.DataFrame:
         {
             "user_id": [f"u{user:02}" for user in range(40) for _ in range(4)],
             "item_id": [
-                f"{'xy'[user % 2]}{(user + 3 * place) % 8}" for user in range(40) for place in range(4)
+                f"{'xy'[user % 2]}{(user + 3 * place) % 8}"
+                for user in range(40)
+                for place in range(4)
             ],
         }
     )
@@ -267,16 +287,23 @@ def asked(*wanted: str) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("metric", "familiar"), [("ndcg@10", None), ("mrr@3", None), ("recall@2", ["x0", "x1", "x2", "y0", "y1"])]
+    ("metric", "familiar"),
+    [("ndcg@10", None), ("mrr@3", None), ("recall@2", ["x0", "x1", "x2", "y0", "y1"])],
 )
 def test_checkpoints_are_kept_by_the_metric_and_among_the_items_that_the_search_uses(
     metric: str, familiar: list[str] | None
 ) -> None:
-    cases, left_out = asked("x6", "y7", "x4", "y5"), None if familiar is None else pl.Series(familiar)
+    cases, left_out = (
+        asked("x6", "y7", "x4", "y5"),
+        None if familiar is None else pl.Series(familiar),
+    )
     curve: list[dict[str, float]] = []
     config = {"hidden": 8, "latent": 4, "steps": 40, "eval_every": 5, "learning_rate": 0.05}
     model = find("multvae")(config, seed=3).fit(
-        shoppers(), cases=cases, judging=Judging(metric, left_out), log=lambda row: curve.append(dict(row))
+        shoppers(),
+        cases=cases,
+        judging=Judging(metric, left_out),
+        log=lambda row: curve.append(dict(row)),
     )
     measured = over_users(cases, metric, left_out)(model)
     assert measured == pytest.approx(max(row[metric] for row in curve))
@@ -291,9 +318,13 @@ def test_where_only_new_items_are_wanted_familiar_ones_take_no_place() -> None:
     member = {"content": {"max_new_items": 10, "popularity_blend": 0.1}}
     content = find("content")(member["content"]).fit(rows, items=items)
     assert (
-        over_users(cases, "hit_rate@1", familiar)(content) == 1.0 > over_users(cases, "hit_rate@1")(content)
+        over_users(cases, "hit_rate@1", familiar)(content)
+        == 1.0
+        > over_users(cases, "hit_rate@1")(content)
     )
-    many = pl.concat([asked(*["xnew", "ynew"] * 20).with_columns(user_id=pl.int_range(40).cast(pl.String))])
+    many = pl.concat(
+        [asked(*["xnew", "ynew"] * 20).with_columns(user_id=pl.int_range(40).cast(pl.String))]
+    )
     router = find("router")({"members": [{"popularity": {}}, member], "cutoff": 1, "min_users": 5})
     router.fit(rows, items=items, cases=many, judging=Judging("ndcg@1", familiar))
     assert over_users(many, "hit_rate@1", familiar)(router) == 1.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from augrec.errors import ConfigError
+from augrec.core.errors import ConfigError
 from augrec.validation import limits
 
 PROJECT = Path(__file__).parents[2]

@@ -22,8 +22,13 @@ LATEST = datetime(2025, 1, 1, tzinfo=UTC)
 
 def row(**changes: Any) -> dict[str, Any]:
     good = dict.fromkeys(INTERACTIONS) | {
-        "user_id": "u", "item_id": "i", "event": "view", "timestamp": NOW, "origin": "real", "weight": 1.0,
-    }  # fmt: skip
+        "user_id": "u",
+        "item_id": "i",
+        "event": "view",
+        "timestamp": NOW,
+        "origin": "real",
+        "weight": 1.0,
+    }
     return good | changes
 
 
@@ -54,7 +59,9 @@ def test_each_fault_has_its_reason() -> None:
 
 
 def test_bounds_themselves_are_good() -> None:
-    assert reasons(row(timestamp=LATEST), row(timestamp=LIMITS.earliest), row(value=0.0)) == [None] * 3
+    assert (
+        reasons(row(timestamp=LATEST), row(timestamp=LIMITS.earliest), row(value=0.0)) == [None] * 3
+    )
 
 
 def test_several_faults_are_all_named_and_the_row_is_counted_once_for_each() -> None:

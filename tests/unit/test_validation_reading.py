@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from augrec.core.errors import InputError
 from augrec.data.columns import TIME
-from augrec.errors import InputError
 from augrec.validation import reading
 
 SCHEMA = {"user_id": pl.String, "value": pl.Float32, "timestamp": TIME}
@@ -29,14 +29,18 @@ def read(tmp_path: Path, table: pl.DataFrame, schema: dict[str, Any]) -> pl.Data
         (pl.Series([4.5, float("nan")]), pl.Float32, [4.5, None]),
         (pl.Series([None, None]), pl.Float32, [None, None]),
         (pl.Series([date(2024, 1, 2)]), TIME, [datetime(2024, 1, 2, tzinfo=UTC)]),
-        (pl.Series([datetime(2024, 1, 2, 3)], dtype=pl.Datetime("ns")), TIME, [datetime(2024, 1, 2, 3, tzinfo=UTC)]),
+        (
+            pl.Series([datetime(2024, 1, 2, 3)], dtype=pl.Datetime("ns")),
+            TIME,
+            [datetime(2024, 1, 2, 3, tzinfo=UTC)],
+        ),
         (
             pl.Series([datetime(2024, 1, 2, 3)]).dt.replace_time_zone("Asia/Tokyo"),
             TIME,
             [datetime(2024, 1, 1, 18, tzinfo=UTC)],
         ),
     ],
-)  # fmt: skip
+)
 def test_types_are_mended_where_nothing_is_lost(
     tmp_path: Path, given: pl.Series, kind: Any, expected: list[Any]
 ) -> None:

@@ -1,4 +1,5 @@
-"""The membership attacks carried out on a sample, each beside the same attack on a sample that knows nobody."""
+"""The membership attacks carried out on a sample, each beside the same attack on a sample that
+knows nobody."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from augrec.audit.config import AuditConfig
 from augrec.audit.evidence import People
 from augrec.audit.membership import Attack, area, attack, effective_size, length_weights
 from augrec.audit.nearest import nearest, some_rows
-from augrec.generators._popularity import draw_distinct
-from augrec.seeds import rng
+from augrec.core.seeds import rng
+from augrec.data.popularity_sampling import draw_distinct
 
 _ANYTHING = (0.0, 1.0)
 
@@ -28,7 +29,8 @@ class Attacked:
         control: its area on users drawn by popularity alone.
         by_name: the area of each attack, "plain" and "calibrated".
         n_effective: how many equally weighted people the smaller side is worth.
-        interval, tpr_interval: of its area and its true-positive rate; (0, 1) with too few people to know.
+        interval, tpr_interval: of its area and its true-positive rate; (0, 1) with too few people
+            to know.
     """
 
     best: Attack
@@ -40,7 +42,8 @@ class Attacked:
 
     @property
     def bias(self) -> float:
-        """How far the attack succeeds against nobody: the two groups of people differ by themselves."""
+        """How far the attack succeeds against nobody: the two groups of people differ by
+        themselves."""
         return max(self.control - 0.5, 0.0)
 
     def roc(self) -> dict[str, Any]:
@@ -53,8 +56,9 @@ class Attacked:
 
 @dataclass(frozen=True)
 class Scores:
-    """What is known of n people: lengths int (n,), and float64 (n,) the likeness to the nearest in the sample (`sample`),
-    among users drawn by popularity alone (`nobody`), and among training users other than themselves (`usual`)."""
+    """What is known of n people: lengths int (n,), and float64 (n,) the likeness to the nearest in
+    the sample (`sample`), among users drawn by popularity alone (`nobody`), and among training
+    users other than themselves (`usual`)."""
 
     lengths: np.ndarray
     sample: np.ndarray
@@ -78,11 +82,13 @@ class Attacker:
         self._people, self._config, self._seed = people, config, seed
 
     def find_members(self) -> Attacked | None:
-        """Tell members from held-out users; None with fewer than two people on a side or no profile length in common."""
+        """Tell members from held-out users; None with fewer than two people on a side or no profile
+        length in common."""
         return self._attack(self._members, self._scores(self._people.others))
 
     def find_strangers(self, strangers: sp.csr_matrix) -> Attacked | None:
-        """Tell strangers, 0/1 (n, n_items), from members as if they were the members; None as for `find_members`."""
+        """Tell strangers, 0/1 (n, n_items), from members as if they were the members; None as for
+        `find_members`."""
         return self._attack(self._scores(strangers), self._members)
 
     @cached_property
@@ -120,10 +126,19 @@ class Attacker:
         if not weights[0].any():
             return None
         config = self._config
-        knobs: dict[str, Any] = {"samples": config.bootstrap_samples, "confidence": config.confidence}
-        scores = zip(*(side.by_attack(side.sample).items() for side in (first, second)), strict=True)
-        found = {name: attack(a, b, *weights, seed=self._seed, **knobs) for (name, a), (_, b) in scores}
-        controls = zip(*(side.by_attack(side.nobody).items() for side in (first, second)), strict=True)
+        knobs: dict[str, Any] = {
+            "samples": config.bootstrap_samples,
+            "confidence": config.confidence,
+        }
+        scores = zip(
+            *(side.by_attack(side.sample).items() for side in (first, second)), strict=True
+        )
+        found = {
+            name: attack(a, b, *weights, seed=self._seed, **knobs) for (name, a), (_, b) in scores
+        }
+        controls = zip(
+            *(side.by_attack(side.nobody).items() for side in (first, second)), strict=True
+        )
         against = {name: area(a, b, *weights) for (name, a), (_, b) in controls}
         best = max(found, key=lambda name: found[name].auc - max(against[name] - 0.5, 0.0))
         n_effective = min(map(effective_size, weights))

@@ -6,14 +6,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from augrec.data.config import Section
+from augrec.core.config import BaseConfig
 
 
-class UtilityConfig(Section):
+class UtilityConfig(BaseConfig):
     """What a recommender learns from the sample alone."""
 
     recommender: str = "ease"
-    """Trained once on real and once on synthetic users, and asked about validation users; any of the house."""
+    """Trained once on real and once on synthetic users, and asked about validation users; any of
+    the house."""
     options: dict[str, Any] = {}
     """Of that recommender; absent ones have their defaults."""
     large_catalogue: int = Field(default=3000, ge=1)
@@ -28,13 +29,14 @@ class UtilityConfig(Section):
     """At most so many validation cases are asked about."""
 
 
-class AuditConfig(Section):
+class AuditConfig(BaseConfig):
     """How samples are judged."""
 
     neighbours: int = Field(1, ge=1)
     """Likeness to the sample is the mean Jaccard similarity to so many nearest profiles."""
     max_users: int = Field(2000, ge=10)
-    """So many users of each kind are compared with everybody; the others are left out of measures that compare people."""
+    """So many users of each kind are compared with everybody; the others are left out of measures
+    that compare people."""
     top_items: int = Field(200, ge=2)
     """Item pairs are compared among the most popular ones."""
     dimensions: int = Field(16, ge=2)
@@ -50,9 +52,11 @@ class AuditConfig(Section):
     near_copy: float = Field(0.9, gt=0.0, le=1.0)
     """Jaccard similarity from which a profile is a near copy."""
     singled_out_quantile: float = Field(0.01, gt=0.0, lt=0.5)
-    """A profile singles a person out if that person is nearer, against the second nearest, than for so many real people."""
+    """A profile singles a person out if that person is nearer, against the second nearest, than for
+    so many real people."""
     min_non_members: int = Field(30, ge=2)
-    """With fewer held-out users who have a history before validation begins, their validation period counts too."""
+    """With fewer held-out users who have a history before validation begins, their validation
+    period counts too."""
     min_attacked: float = Field(20.0, ge=2.0)
     """With fewer (effective) people on either side an attack decides nothing."""
     bootstrap_samples: int = Field(500, ge=10)
@@ -60,7 +64,9 @@ class AuditConfig(Section):
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
     """Of every interval."""
     undecided: Literal["pass", "block"] = "pass"
-    """What becomes of a sample whose limit lies inside a measure's interval: too few people to tell."""
+    """What becomes of a sample whose limit lies inside a measure's interval: too few people to
+    tell."""
     limits: dict[str, float] = {}
-    """`min_` or `max_` and a measure's name: its limit. A measure that could not be taken does not keep its limit."""
+    """`min_` or `max_` and a measure's name: its limit. A measure that could not be taken does not
+    keep its limit."""
     utility: UtilityConfig = UtilityConfig()

@@ -12,22 +12,29 @@ from augrec.audit.config import AuditConfig
 from augrec.audit.evidence import People
 from augrec.audit.membership import length_weights, resampled
 from augrec.audit.nearest import nearest, some_rows
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.labels import labelled
-from augrec.seeds import rng
 
 _MIN_ITEMS = 4
-_NAMES = ("item_disclosure", "item_disclosure_low", "item_disclosure_high", "item_disclosure_chance")
+_NAMES = (
+    "item_disclosure",
+    "item_disclosure_low",
+    "item_disclosure_high",
+    "item_disclosure_chance",
+)
 
 
 def item_disclosure(people: People, config: AuditConfig, seed: int) -> dict[str, float | None]:
-    """How much better hidden items of members are guessed from the sample than hidden items of people it never met.
+    """How much better hidden items of members are guessed from the sample than hidden items of
+    people it never met.
 
-    The attacker knows a random half of a person's items, finds the synthetic profile nearest to that half and guesses
-    that its other items are the person's too (the inference attack of Giomi et al. 2023, arXiv 2211.10459).
-    item_disclosure is (m - o) / (1 - o), with m and o the shares of right guesses for members and for others of like
-    profile lengths: 0 where members lose nothing by having been learned from, 1 where all is given away; with a
-    bootstrap interval over people. item_disclosure_chance: o. None where people of at least 4 items are missing.
+    The attacker knows a random half of a person's items, finds the synthetic profile nearest to
+    that half and guesses that its other items are the person's too (the inference attack of Giomi
+    et al. 2023, arXiv 2211.10459). item_disclosure is (m - o) / (1 - o), with m and o the shares of
+    right guesses for members and for others of like profile lengths: 0 where members lose nothing
+    by having been learned from, 1 where all is given away; with a bootstrap interval over people.
+    item_disclosure_chance: o. None where people of at least 4 items are missing.
     """
     random = rng(seed, "hidden")
     sides = [_some(table, config, random) for table in (people.members, people.others)]
@@ -41,18 +48,24 @@ def item_disclosure(people: People, config: AuditConfig, seed: int) -> dict[str,
 
 
 def attribute_disclosure(
-    people: People, known: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame], config: AuditConfig, seed: int
+    people: People,
+    known: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
+    config: AuditConfig,
+    seed: int,
 ) -> dict[str, Any]:
-    """How much better attributes of members are guessed from the sample than those of people it never met.
+    """How much better attributes of members are guessed from the sample than those of people it
+    never met.
 
-    The attacker knows a person's items, finds the nearest synthetic profile and guesses that its attribute is the
-    person's. attribute_disclosure is that of the worst attribute, its name attribute_disclosed; both as for
-    `item_disclosure`. Real people's numbers are put into the ranges that the sample's labels name.
+    The attacker knows a person's items, finds the nearest synthetic profile and guesses that its
+    attribute is the person's. attribute_disclosure is that of the worst attribute, its name
+    attribute_disclosed; both as for `item_disclosure`. Real people's numbers are put into the
+    ranges that the sample's labels name.
 
     Args:
         people: profiles.
-        known: attributes of members and others as they are, and of synthetic users as `Generator.attributes` gives them, one
-            row for each profile in its order; columns that not all three have are passed over.
+        known: attributes of members and others as they are, and of synthetic users as
+            `Generator.attributes` gives them, one row for each profile in its order; columns that
+            not all three have are passed over.
         config, seed: knobs, and the seed of what is drawn.
     """
     names = (
@@ -77,7 +90,9 @@ def attribute_disclosure(
         codes = _codes([table[name] for table in known if name in table.columns])
         if name == C.USER or codes is None:
             continue
-        right = [(codes[at][rows[at]] == codes[2][places[at]]).astype(np.float64) for at in range(2)]
+        right = [
+            (codes[at][rows[at]] == codes[2][places[at]]).astype(np.float64) for at in range(2)
+        ]
         found = dict(zip(names, _excess(right, weights, config, seed), strict=True))
         if worst[names[0]] is None or found[names[0]] > worst[names[0]]:
             worst = {**found, "attribute_disclosed": name}
@@ -89,7 +104,9 @@ def _some(table: sp.csr_matrix, config: AuditConfig, random: np.random.Generator
     return long[some_rows(long.shape[0], config.max_users, random)]
 
 
-def _guessed(profiles: sp.csr_matrix, synthetic: sp.csr_matrix, random: np.random.Generator) -> np.ndarray:
+def _guessed(
+    profiles: sp.csr_matrix, synthetic: sp.csr_matrix, random: np.random.Generator
+) -> np.ndarray:
     """The share of right guesses for each profile, float64 (n,); 0 where nothing was guessed."""
     rows = np.repeat(np.arange(profiles.shape[0]), np.diff(profiles.indptr))
     order = np.lexsort((random.random(len(rows)), rows))
@@ -98,7 +115,8 @@ def _guessed(profiles: sp.csr_matrix, synthetic: sp.csr_matrix, random: np.rando
     is_known[order] = place < np.repeat(np.diff(profiles.indptr) // 2, np.diff(profiles.indptr))
     known, hidden = (
         sp.csr_matrix(
-            (np.ones(part.sum(), np.float32), (rows[part], profiles.indices[part])), shape=profiles.shape
+            (np.ones(part.sum(), np.float32), (rows[part], profiles.indices[part])),
+            shape=profiles.shape,
         )
         for part in (is_known, ~is_known)
     )
@@ -125,11 +143,16 @@ def _excess(
 
 
 def _codes(columns: list[pl.Series]) -> list[np.ndarray] | None:
-    """The values of three columns as numbers that mean the same in each; None where there is nothing to compare."""
+    """The values of three columns as numbers that mean the same in each; None where there is
+    nothing to compare."""
     if len(columns) < 3:
         return None
     made = columns[2].dtype
     labels = made.categories.to_list() if isinstance(made, pl.Enum) else []
     together = pl.concat([labelled(column.rename(""), labels) for column in columns])
     codes = np.unique(together.to_numpy().astype(str), return_inverse=True)[1]
-    return np.split(codes, np.cumsum([len(column) for column in columns])[:-1]) if codes.any() else None
+    return (
+        np.split(codes, np.cumsum([len(column) for column in columns])[:-1])
+        if codes.any()
+        else None
+    )

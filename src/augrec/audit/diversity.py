@@ -19,19 +19,22 @@ def diversity(
 ) -> dict[str, float | None]:
     """Measures on profiles, 0/1 (n_users, n_items) of the same items.
 
-    item_coverage: share of the items of real users that the sample has. duplicate_share: of profiles with at least
-    `min_profile` items, those that an earlier one equals; duplicate_share_bias: the same of real users, which the limit
-    makes up for. effective_neighbours: how many different real users the sample
-    is near to, exp of the entropy of its nearest neighbours, against as many real users' nearest *other* user
-    (effective_neighbours_real); far fewer means that the generator has collapsed to a few kinds of people.
-    self_similarity: mean Jaccard similarity of a profile to its nearest other one in the sample, against the same among
-    real users (self_similarity_real).
+    item_coverage: share of the items of real users that the sample has. duplicate_share: of
+    profiles with at least `min_profile` items, those that an earlier one equals;
+    duplicate_share_bias: the same of real users, which the limit makes up for.
+    effective_neighbours: how many different real users the sample is near to, exp of the entropy of
+    its nearest neighbours, against as many real users' nearest *other* user
+    (effective_neighbours_real); far fewer means that the generator has collapsed to a few kinds of
+    people. self_similarity: mean Jaccard similarity of a profile to its nearest other one in the
+    sample, against the same among real users (self_similarity_real).
     """
     touched = np.asarray(real.sum(axis=0)).ravel() > 0
     drawn = np.asarray(synthetic.sum(axis=0)).ravel() > 0
     duplicates = [
         1.0 - len(np.unique(keys)) / len(keys) if len(keys) else None
-        for keys in (fingerprints(table[np.diff(table.indptr) >= min_profile]) for table in (real, synthetic))
+        for keys in (
+            fingerprints(table[np.diff(table.indptr) >= min_profile]) for table in (real, synthetic)
+        )
     ]
     n = min(max_users, real.shape[0], synthetic.shape[0])
     rows = some_rows(real.shape[0], n, random)
@@ -57,12 +60,14 @@ def manifold(
 
     A person's *ball* reaches to their k-th nearest neighbour on the same side.
 
-    precision: share of synthetic people inside some real person's ball; recall: of real people inside some synthetic
-    person's ball (Kynkäänniemi et al. 2019, arXiv 1904.06991). density: real balls around a synthetic person, over k, 1
-    expected if both are drawn alike, above 1 where the sample keeps to crowded places; coverage: share of real people
-    with a synthetic person in their ball (Naeem et al. 2020, arXiv 2002.09797). coverage_expected: what coverage comes to
-    if both are drawn alike. precision_real, recall_real: those of one random half of real people against the other, half
-    as many, which is what the best sample could reach. None with at most k people on a side.
+    precision: share of synthetic people inside some real person's ball; recall: of real people
+    inside some synthetic person's ball (Kynkäänniemi et al. 2019, arXiv 1904.06991). density: real
+    balls around a synthetic person, over k, 1 expected if both are drawn alike, above 1 where the
+    sample keeps to crowded places; coverage: share of real people with a synthetic person in their
+    ball (Naeem et al. 2020, arXiv 2002.09797). coverage_expected: what coverage comes to if both
+    are drawn alike. precision_real, recall_real: those of one random half of real people against
+    the other, half as many, which is what the best sample could reach. None with at most k people
+    on a side.
 
     Args:
         real, synthetic: places float (n, d) and (m, d).

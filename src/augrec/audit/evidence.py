@@ -1,4 +1,5 @@
-"""What a sample is judged by: the people it was learned from, and people its generator must not have seen."""
+"""What a sample is judged by: the people it was learned from, and people its generator must not
+have seen."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ from augrec.data.split import ROLE, TEST, VALID
 class Evidence:
     """What a sample is judged by.
 
-    Validation users are the people of the membership attack and the cases of the utility: nobody learned from them, and
-    they are there to be looked at before the test. **Test users** are looked at for one question alone, whether the
-    generator saw them (`augrec.audit.leak`). That can refuse a sample and nothing else: it ranks nothing, tunes nothing
-    and picks nothing, and a sample made of training rows alone knows nothing of them but by chance.
+    Validation users are the people of the membership attack and the cases of the utility: nobody
+    learned from them, and they are there to be looked at before the test. **Test users** are looked
+    at for one question alone, whether the generator saw them (`augrec.audit.leak`). That can refuse
+    a sample and nothing else: it ranks nothing, tunes nothing and picks nothing, and a sample made
+    of training rows alone knows nothing of them but by chance.
 
     Attributes:
         training: canonical interactions of the users the generator learned from.
@@ -32,10 +34,13 @@ class Evidence:
         valid_from, test_from: the cuts of the split, UTC; None where time is not cut for all alike.
         items: the items table, for category shares and for recommenders that read it; optional.
         users: attributes of real users, user_id and a column each; optional.
-        sample_users: the same of the synthetic users as labels (`Generator.attributes`), where the sample carries any; optional.
+        sample_users: the same of the synthetic users as labels (`Generator.attributes`), where the
+            sample carries any; optional.
         cases: validation cases (`augrec.data.cases.CASES`), for the utility; optional.
-        extensions: rows that the generator added to real histories, with direction and place; optional.
-        sample_facts: sample.json: who drew the sample, a differentially private generator's ε and δ, which items are new.
+        extensions: rows that the generator added to real histories, with direction and place;
+            optional.
+        sample_facts: sample.json: who drew the sample, a differentially private generator's ε and
+            δ, which items are new.
     """
 
     training: pl.DataFrame
@@ -53,7 +58,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class People:
-    """Profiles 0/1 (n, n_items) of the same items: the training users, held-out users, and the sample."""
+    """Profiles 0/1 (n, n_items) of the same items: the training users, held-out users, and the
+    sample."""
 
     members: sp.csr_matrix
     others: sp.csr_matrix
@@ -63,10 +69,11 @@ class People:
 def non_member_rows(evidence: Evidence, items: ItemIndex, least: int) -> tuple[pl.DataFrame, str]:
     """Rows of held-out validation users with known items, and over which time they are taken.
 
-    Members are known by what they did before validation begins, so others are too ("before_validation"): the same time,
-    the same fashions. Where too few have such a history, what they did in the validation period counts as well
-    ("before_test"); fashions may then tell them from members, which `control_auc` shows and the limit makes up for.
-    Without cuts members are known by everything they did, and so are others ("everything").
+    Members are known by what they did before validation begins, so others are too
+    ("before_validation"): the same time, the same fashions. Where too few have such a history, what
+    they did in the validation period counts as well ("before_test"); fashions may then tell them
+    from members, which `control_auc` shows and the limit makes up for. Without cuts members are
+    known by everything they did, and so are others ("everything").
     """
     valid = evidence.held_out.filter(pl.col(ROLE) == VALID)
     rows = _known(evidence.interactions.join(valid, on=C.USER, how="semi"), items)
@@ -79,9 +86,11 @@ def non_member_rows(evidence: Evidence, items: ItemIndex, least: int) -> tuple[p
 
 
 def strangers(evidence: Evidence, items: ItemIndex) -> dict[str, sp.csr_matrix]:
-    """Profiles of held-out users: "valid, whole", "test, whole", and where time is cut "…, earlier" and "…, later".
+    """Profiles of held-out users: "valid, whole", "test, whole", and where time is cut "…, earlier"
+    and "…, later".
 
-    A generator that saw them may have seen everything they did or a part, and a copy of the part is no copy of the whole.
+    A generator that saw them may have seen everything they did or a part, and a copy of the part is
+    no copy of the whole.
     """
     found = {}
     for role in (VALID, TEST):

@@ -21,14 +21,16 @@ from augrec.generators.base import DIRECTION, PLACE, Direction
 def extension_fidelity(
     extensions: pl.DataFrame, training: pl.DataFrame, top_items: int
 ) -> dict[str, float | None]:
-    """Measures for each side, "left" (before) and "right" (after), on which histories were extended.
+    """Measures for each side, "left" (before) and "right" (after), on which histories were
+    extended.
 
-    …_popularity_correlation: Pearson, of the shares of users who have an item among the added rows, and among the rows at
-    that end of real histories. …_pair_correlation: Pearson, between added and real ends, of the correlations "has item i in
-    the history" × "has item j at its end", of all pairs of the most popular items; 0 where what is added does not depend on
-    the history. The end of a real history is its half on that side, of at most as many rows as were added to anybody; its
-    history is the rest, no longer than the longest extended one. …_real: the same of one half of real people and the other,
-    below 1 where people are few.
+    …_popularity_correlation: Pearson, of the shares of users who have an item among the added rows,
+    and among the rows at that end of real histories. …_pair_correlation: Pearson, between added and
+    real ends, of the correlations "has item i in the history" × "has item j at its end", of all
+    pairs of the most popular items; 0 where what is added does not depend on the history. The end
+    of a real history is its half on that side, of at most as many rows as were added to anybody;
+    its history is the rest, no longer than the longest extended one. …_real: the same of one half
+    of real people and the other, below 1 where people are few.
 
     Args:
         extensions: canonical rows of training users, direction and place.
@@ -56,7 +58,9 @@ def extension_fidelity(
             measures[f"{side}_popularity_correlation{end}"] = correlation(
                 *(_shares(ends) for _, ends in (one, other))
             )
-            measures[f"{side}_pair_correlation{end}"] = correlation(_crossed(one, top), _crossed(other, top))
+            measures[f"{side}_pair_correlation{end}"] = correlation(
+                _crossed(one, top), _crossed(other, top)
+            )
     return measures
 
 
@@ -68,7 +72,8 @@ def _cut(training: pl.DataFrame, side: Direction, most: int, longest: int) -> li
     """Histories of people with at least two rows, without an end, and these ends."""
     number, size = pl.int_range(pl.len()).over(C.USER), pl.len().over(C.USER)
     ordered = training.sort(C.USER, C.TIMESTAMP, maintain_order=True).with_columns(
-        inwards=number if side == "left" else size - 1 - number, end=pl.min_horizontal(size // 2, most)
+        inwards=number if side == "left" else size - 1 - number,
+        end=pl.min_horizontal(size // 2, most),
     )
     inwards, end = pl.col("inwards"), pl.col("end")
     return [
@@ -78,7 +83,8 @@ def _cut(training: pl.DataFrame, side: Direction, most: int, longest: int) -> li
 
 
 def _crossed(pair: list[sp.csr_matrix], top: np.ndarray) -> np.ndarray:
-    """Correlations of each column of histories with each other column of their ends, float64 (k (k - 1),)."""
+    """Correlations of each column of histories with each other column of their ends, float64 (k (k
+    - 1),)."""
     histories, ends = (standardised(part[:, top]) for part in pair)
     table = histories.T @ ends
     return table[~np.eye(len(top), dtype=bool)]

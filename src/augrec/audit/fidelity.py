@@ -6,17 +6,20 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import stats
 
-from augrec.seeds import rng
+from augrec.core.seeds import rng
 
 _SHUFFLES = 50
 
 
-def fidelity(real: sp.csr_matrix, synthetic: sp.csr_matrix, top_items: int) -> dict[str, float | None]:
+def fidelity(
+    real: sp.csr_matrix, synthetic: sp.csr_matrix, top_items: int
+) -> dict[str, float | None]:
     """Measures on profiles, 0/1 (n_users, n_items) of the same items.
 
-    popularity_correlation: Pearson, of the shares of users who have an item. popularity_rank_correlation: Spearman.
-    length_ks: largest gap between the distributions of profile lengths. length_distance: their Wasserstein distance, in
-    mean real lengths. pair_correlation: Pearson, between real and synthetic, of the correlations of all pairs of the
+    popularity_correlation: Pearson, of the shares of users who have an item.
+    popularity_rank_correlation: Spearman. length_ks: largest gap between the distributions of
+    profile lengths. length_distance: their Wasserstein distance, in mean real lengths.
+    pair_correlation: Pearson, between real and synthetic, of the correlations of all pairs of the
     most popular items; 0 where items are drawn independently.
     """
     shares = [np.asarray(table.mean(axis=0)).ravel() for table in (real, synthetic)]
@@ -26,17 +29,21 @@ def fidelity(real: sp.csr_matrix, synthetic: sp.csr_matrix, top_items: int) -> d
         "popularity_correlation": correlation(*shares),
         "popularity_rank_correlation": correlation(*(stats.rankdata(part) for part in shares)),
         "length_ks": float(stats.ks_2samp(*lengths, method="asymp").statistic),
-        "length_distance": float(stats.wasserstein_distance(*lengths) / max(lengths[0].mean(), 1e-12)),
+        "length_distance": float(
+            stats.wasserstein_distance(*lengths) / max(lengths[0].mean(), 1e-12)
+        ),
         "pair_correlation": correlation(*(_pairs(table[:, top]) for table in (real, synthetic))),
     }
 
 
 def cluster_fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> dict[str, float]:
-    """Are the kinds of people, found in both together, as frequent among synthetic people as among real ones?
+    """Are the kinds of people, found in both together, as frequent among synthetic people as among
+    real ones?
 
-    cluster_distance: total variation distance of the shares of clusters, in [0, 1] (0: every kind is as frequent; the
-    idea of the log-cluster measure, Goncalves et al. 2020). cluster_distance_chance: what it comes to if labels "real"
-    and "synthetic" are dealt at random, mean of 50 deals.
+    cluster_distance: total variation distance of the shares of clusters, in [0, 1] (0: every kind
+    is as frequent; the idea of the log-cluster measure, Goncalves et al. 2020).
+    cluster_distance_chance: what it comes to if labels "real" and "synthetic" are dealt at random,
+    mean of 50 deals.
 
     Args:
         real, synthetic: the cluster of each person, int (n,) and (m,).
@@ -61,7 +68,8 @@ def _pairs(columns: sp.csr_matrix) -> np.ndarray:
 
 
 def standardised(columns: sp.csr_matrix) -> np.ndarray:
-    """The columns, dense float64, with mean 0 and length 1, so that products are correlations; 0 where one does not vary."""
+    """The columns, dense float64, with mean 0 and length 1, so that products are correlations; 0
+    where one does not vary."""
     dense = columns.toarray().astype(np.float64)
     dense -= dense.mean(axis=0)
     norms = np.sqrt((dense**2).sum(axis=0))

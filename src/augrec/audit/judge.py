@@ -23,11 +23,11 @@ from augrec.audit.rows import row_fidelity
 from augrec.audit.space import Space, effective_number, k_means
 from augrec.audit.two_sample import two_sample_test
 from augrec.audit.utility import utility
+from augrec.core.errors import InputError
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import InputError
-from augrec.seeds import derive, rng
 
 __all__ = ["Evidence", "judge"]
 
@@ -40,7 +40,8 @@ _PEOPLE_IN_A_CLUSTER = 10
 def judge(
     sample: pl.DataFrame, evidence: Evidence, config: AuditConfig, *, generator: str, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Audit a sample. Time is linear in the interactions: what compares people takes at most `max_users` of a kind.
+    """Audit a sample. Time is linear in the interactions: what compares people takes at most
+    `max_users` of a kind.
 
     Args:
         sample: canonical interactions drawn from the generator.
@@ -50,22 +51,28 @@ def judge(
         seed: of subsamples and bootstraps.
 
     Returns:
-        The verdict (audit.json: generator, passed, failed_limits, undecided_limits, undecided (what becomes of those),
-        advice (what to do where no sample can pass, else None), limits, and the measures: fidelity, diversity, privacy, leak,
-        utility, extensions and new_items where there are some; sample, if sample.json tells of privacy) and the
-        distributions (distributions.json): `popularity` {real, synthetic}: shares of interactions by rank; `lengths`,
-        `neighbours`, `gaps`, `value_bins`: histograms with their edges; `roc`; `events`, `categories`, `values`,
-        `clusters`: names and shares; `map`: places of some real and synthetic people on the two widest dimensions.
+        The verdict (audit.json: generator, passed, failed_limits, undecided_limits, undecided (what
+            becomes of those),
+        advice (what to do where no sample can pass, else None), limits, and the measures: fidelity,
+        diversity, privacy, leak, utility, extensions and new_items where there are some; sample, if
+        sample.json tells of privacy) and the distributions (distributions.json): `popularity`
+        {real, synthetic}: shares of interactions by rank; `lengths`, `neighbours`, `gaps`,
+        `value_bins`: histograms with their edges; `roc`; `events`, `categories`, `values`,
+            `clusters`: names and shares; `map`: places of some real and synthetic people on the two
+                widest dimensions.
 
     Raises:
-        InputError: the sample is empty, not canonical, or holds items that no training user touched.
+        InputError: the sample is empty, not canonical, or holds items that no training user
+            touched.
         ConfigError: a limit names no measure.
     """
     require(sample, INTERACTIONS, where=f"the sample of {generator}")
     items = ItemIndex(evidence.training[C.ITEM])
     drawn_rows, sample = sample, _with_known_items(sample, items, evidence, generator)
     others, footing = non_member_rows(evidence, items, config.min_non_members)
-    tables = [Histories.from_interactions(rows, items) for rows in (evidence.training, others, sample)]
+    tables = [
+        Histories.from_interactions(rows, items) for rows in (evidence.training, others, sample)
+    ]
     people = People(*(_zero_one(table.matrix()) for table in tables))
     rows, row_shapes = row_fidelity(evidence.training, sample, evidence.items)
     alike, varied, drawn_space = _in_space(people, config, seed)
@@ -74,22 +81,41 @@ def judge(
     random = rng(seed, "diversity")
     known = _attributes(evidence, [table.users for table in tables])
     measures: dict[str, dict[str, Any]] = {
-        "fidelity": {**fidelity(people.members, people.synthetic, config.top_items), **rows, **alike,
-                     "untouched_share": 1.0 - len(sample) / len(drawn_rows)},
+        "fidelity": {
+            **fidelity(people.members, people.synthetic, config.top_items),
+            **rows,
+            **alike,
+            "untouched_share": 1.0 - len(sample) / len(drawn_rows),
+        },
         "diversity": {
-            **diversity(people.members, people.synthetic, max_users=config.max_users, min_profile=config.min_profile, random=random),
+            **diversity(
+                people.members,
+                people.synthetic,
+                max_users=config.max_users,
+                min_profile=config.min_profile,
+                random=random,
+            ),
             **varied,
         },
         "privacy": {
             **guarded,
-            **(attribute_disclosure(people, known, config, derive(seed, "attributes")) if known else {}),
+            **(
+                attribute_disclosure(people, known, config, derive(seed, "attributes"))
+                if known
+                else {}
+            ),
             "footing": footing,
         },
         "leak": leak(people, strangers(evidence, items), attacker, config, derive(seed, "leak")),
-        "utility": utility(sample, evidence, config.utility,
-                           {"confidence": config.confidence, "samples": config.bootstrap_samples}, derive(seed, "utility")),
+        "utility": utility(
+            sample,
+            evidence,
+            config.utility,
+            {"confidence": config.confidence, "samples": config.bootstrap_samples},
+            derive(seed, "utility"),
+        ),
         **_beside(drawn_rows, evidence, config),
-    }  # fmt: skip
+    }
     distributions = {**_shapes(people), **drawn, **row_shapes, **drawn_space}
     return _verdict(measures, evidence, config, generator), distributions
 
@@ -100,7 +126,9 @@ def _beside(
     """Measures on what only some generators make: rows for real people, and rows with new items."""
     found = {}
     if evidence.extensions is not None and len(evidence.extensions):
-        found["extensions"] = extension_fidelity(evidence.extensions, evidence.training, config.top_items)
+        found["extensions"] = extension_fidelity(
+            evidence.extensions, evidence.training, config.top_items
+        )
     if evidence.items is not None and (new := evidence.sample_facts.get("new_items")):
         found["new_items"] = new_item_fidelity(sample, evidence.training, new, evidence.items)
     return found
@@ -136,7 +164,8 @@ def _verdict(
 def _in_space(
     people: People, config: AuditConfig, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Measures of fidelity and of diversity that place people in a space, and what can be drawn of it."""
+    """Measures of fidelity and of diversity that place people in a space, and what can be drawn of
+    it."""
     space = Space.of(
         people.members,
         people.synthetic,
@@ -146,13 +175,21 @@ def _in_space(
     )
     n = len(space.real)
     k = max(2, min(config.clusters, 2 * n // _PEOPLE_IN_A_CLUSTER))
-    labels = k_means(np.vstack([space.real, space.synthetic]), min(k, 2 * n), derive(seed, "clusters"))
+    labels = k_means(
+        np.vstack([space.real, space.synthetic]), min(k, 2 * n), derive(seed, "clusters")
+    )
     real, synthetic = labels[:n], labels[n:]
     alike = {
         **cluster_fidelity(real, synthetic, derive(seed, "clusters")),
-        **two_sample_test(space, people.members, people.synthetic, folds=config.folds, confidence=config.confidence,
-                          seed=derive(seed, "two-sample")),
-    }  # fmt: skip
+        **two_sample_test(
+            space,
+            people.members,
+            people.synthetic,
+            folds=config.folds,
+            confidence=config.confidence,
+            seed=derive(seed, "two-sample"),
+        ),
+    }
     varied = {
         **manifold(space.real, space.synthetic, config.manifold_neighbours, rng(seed, "manifold")),
         "effective_modes": effective_number(synthetic),
@@ -162,7 +199,11 @@ def _in_space(
     shares = [(np.bincount(part, minlength=k) / n)[order].tolist() for part in (real, synthetic)]
     dots = rng(seed, "dots").permutation(n)[:_MAX_DOTS]
     drawn = {
-        "clusters": {"names": [str(at + 1) for at in range(k)], "real": shares[0], "synthetic": shares[1]},
+        "clusters": {
+            "names": [str(at + 1) for at in range(k)],
+            "real": shares[0],
+            "synthetic": shares[1],
+        },
         "map": {
             name: np.round(points[dots][:, :2], 4).tolist()
             for name, points in (("real", space.real), ("synthetic", space.synthetic))
@@ -179,10 +220,13 @@ def _zero_one(matrix: sp.csr_matrix) -> sp.csr_matrix:
 def _attributes(
     evidence: Evidence, ids: list[np.ndarray]
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
-    """Attributes of members, others and synthetic users, in the order of their profiles; None where the sample has none."""
+    """Attributes of members, others and synthetic users, in the order of their profiles; None where
+    the sample has none."""
     if evidence.users is None or evidence.sample_users is None:
         return None
-    real, made = (table.unique(C.USER, keep="first") for table in (evidence.users, evidence.sample_users))
+    real, made = (
+        table.unique(C.USER, keep="first") for table in (evidence.users, evidence.sample_users)
+    )
     wanted = [pl.DataFrame({C.USER: part.tolist()}, schema={C.USER: pl.String}) for part in ids]
     members, others, synthetic = (
         part.join(table, on=C.USER, how="left", maintain_order="left")
@@ -196,13 +240,15 @@ def _with_known_items(
 ) -> pl.DataFrame:
     """The rows with items that training users touched, which must be all of them.
 
-    But a differentially private generator draws from the whole items table, since who touched what is private; and one that
-    is there for new items names those it makes up rows for. Rows with such items of the items table, which nobody touched,
-    are set aside.
+    But a differentially private generator draws from the whole items table, since who touched what
+    is private; and one that is there for new items names those it makes up rows for. Rows with such
+    items of the items table, which nobody touched, are set aside.
     """
     where = f"the sample of {generator}"
     if (sample[C.ORIGIN] == REAL).any():
-        raise InputError("some rows of the sample claim to be real", where=where, fix="draw the sample again")
+        raise InputError(
+            "some rows of the sample claim to be real", where=where, fix="draw the sample again"
+        )
     known = pl.Series(items.encode(sample[C.ITEM]) >= 0, dtype=pl.Boolean)
     allowed = known
     if evidence.items is not None:
@@ -226,7 +272,9 @@ def _shapes(people: People) -> dict[str, Any]:
     """Popularity by rank and the histogram of profile lengths."""
     tables = {"real": people.members, "synthetic": people.synthetic}
     shares = {
-        name: np.sort(np.asarray(table.sum(axis=0)).ravel() / max(table.nnz, 1))[::-1][:_MAX_RANKS].tolist()
+        name: np.sort(np.asarray(table.sum(axis=0)).ravel() / max(table.nnz, 1))[::-1][
+            :_MAX_RANKS
+        ].tolist()
         for name, table in tables.items()
     }
     lengths = {name: np.diff(table.indptr) for name, table in tables.items()}

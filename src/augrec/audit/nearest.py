@@ -16,12 +16,14 @@ _WINDOW = 51
 def distance_ratios(
     queries: sp.csr_matrix, references: sp.csr_matrix, *, own: np.ndarray | None = None
 ) -> np.ndarray:
-    """How far the nearest reference stands out for each query: its distance over the second nearest's, float64 (n,).
+    """How far the nearest reference stands out for each query: its distance over the second
+    nearest's, float64 (n,).
 
-    The nearest-neighbour distance ratio (Lowe 2004; as a privacy measure of synthetic data Zhao et al. 2021,
-    arXiv 2102.08369), with distance 1 - Jaccard. 1: several people are as near as the nearest; near 0: one person is far
-    nearer than anybody else, which is what a copy looks like even when a part of it was changed. Unlike the distance
-    itself it hardly depends on how long profiles are. 1 with fewer than two references.
+    The nearest-neighbour distance ratio (Lowe 2004; as a privacy measure of synthetic data Zhao et
+    al. 2021, arXiv 2102.08369), with distance 1 - Jaccard. 1: several people are as near as the
+    nearest; near 0: one person is far nearer than anybody else, which is what a copy looks like
+    even when a part of it was changed. Unlike the distance itself it hardly depends on how long
+    profiles are. 1 with fewer than two references.
 
     Args:
         queries, references, own: see `augrec.data.likeness.nearest`.
@@ -31,7 +33,9 @@ def distance_ratios(
     if m < 2 + (own is not None):
         return ratios
     for rows, jaccard in likeness_blocks(queries, references, own=own):
-        two = 1.0 - np.partition(jaccard, m - 2, axis=1)[:, m - 2 :]  # (B, 2): second nearest, nearest
+        two = (
+            1.0 - np.partition(jaccard, m - 2, axis=1)[:, m - 2 :]
+        )  # (B, 2): second nearest, nearest
         ratios[rows] = np.where(two[:, 0] > 0, two[:, 1] / np.maximum(two[:, 0], 1e-12), 1.0)
     return ratios
 
@@ -45,10 +49,11 @@ def singled_out(
     confidence: float,
     random: np.random.Generator,
 ) -> tuple[float, float, float] | None:
-    """Share of profiles whose nearest reference stands out more than for all but `quantile` of usual people.
+    """Share of profiles whose nearest reference stands out more than for all but `quantile` of
+    usual people.
 
-    It stands out by 1 - ratio, over the mean of that among usual people of about the same profile length; so if both come
-    from people alike the share is about the quantile, at every length.
+    It stands out by 1 - ratio, over the mean of that among usual people of about the same profile
+    length; so if both come from people alike the share is about the quantile, at every length.
 
     Args:
         ratios: see `distance_ratios`, and the profile lengths; each (n,).

@@ -1,4 +1,5 @@
-"""Are rows with items that nobody has met plausible? There is no real row to compare them with, but there are tastes."""
+"""Are rows with items that nobody has met plausible? There is no real row to compare them with, but
+there are tastes."""
 
 from __future__ import annotations
 
@@ -13,12 +14,14 @@ from augrec.data.columns import Columns as C
 def new_item_fidelity(
     sample: pl.DataFrame, training: pl.DataFrame, new: Sequence[str], items: pl.DataFrame
 ) -> dict[str, float | None]:
-    """Measures on the rows of a sample with new items, which are set aside before all else is measured.
+    """Measures on the rows of a sample with new items, which are set aside before all else is
+    measured.
 
-    new_item_coverage: share of the new items that somebody of the sample met. new_item_popularity: interactions of the mean
-    new item over those of the mean known one, in the sample. new_category_match: of rows with new items, the share in a
-    category that the person's known items have too; new_category_match_real: of real rows, the share in a category that the
-    person's other items have too. None where no item has categories, or no row a new item.
+    new_item_coverage: share of the new items that somebody of the sample met. new_item_popularity:
+    interactions of the mean new item over those of the mean known one, in the sample.
+    new_category_match: of rows with new items, the share in a category that the person's known
+    items have too; new_category_match_real: of real rows, the share in a category that the person's
+    other items have too. None where no item has categories, or no row a new item.
 
     Args:
         sample: canonical interactions, those with new items among them.
@@ -33,20 +36,30 @@ def new_item_fidelity(
         "new_item_coverage": rows[C.ITEM].n_unique() / len(new),
         "new_item_popularity": (len(rows) / len(new)) / (len(rest) / training[C.ITEM].n_unique()),
         "new_category_match": None if listed is None else _match(rows, rest, listed, least=1),
-        "new_category_match_real": None if listed is None else _match(training, training, listed, least=2),
+        "new_category_match_real": None
+        if listed is None
+        else _match(training, training, listed, least=2),
     }
 
 
-def _match(rows: pl.DataFrame, others: pl.DataFrame, listed: pl.DataFrame, *, least: int) -> float | None:
-    """Of rows whose item has categories, those with one that at least so many of the person's `others` have."""
+def _match(
+    rows: pl.DataFrame, others: pl.DataFrame, listed: pl.DataFrame, *, least: int
+) -> float | None:
+    """Of rows whose item has categories, those with one that at least so many of the person's
+    `others` have."""
     asked, known = (
-        table.select(C.USER, C.ITEM).unique(maintain_order=True).join(listed, on=C.ITEM).explode(C.CATEGORIES)
+        table.select(C.USER, C.ITEM)
+        .unique(maintain_order=True)
+        .join(listed, on=C.ITEM)
+        .explode(C.CATEGORIES)
         for table in (rows, others)
     )
     if asked.is_empty():
         return None
     often = (
-        known.group_by(C.USER, C.CATEGORIES).agg(pl.col(C.ITEM).n_unique()).filter(pl.col(C.ITEM) >= least)
+        known.group_by(C.USER, C.CATEGORIES)
+        .agg(pl.col(C.ITEM).n_unique())
+        .filter(pl.col(C.ITEM) >= least)
     )
     alike = asked.join(often, on=[C.USER, C.CATEGORIES], how="semi")
     return alike.select(C.USER, C.ITEM).n_unique() / asked.select(C.USER, C.ITEM).n_unique()

@@ -13,7 +13,7 @@ from augrec.audit.disclosure import item_disclosure
 from augrec.audit.evidence import People
 from augrec.audit.membership import length_weights
 from augrec.audit.nearest import distance_ratios, fingerprints, nearest, singled_out, some_rows
-from augrec.seeds import rng
+from augrec.core.seeds import rng
 
 _EDGES = np.linspace(0.0, 1.0, 41)
 
@@ -21,21 +21,24 @@ _EDGES = np.linspace(0.0, 1.0, 41)
 def privacy(
     people: People, attacker: Attacker, config: AuditConfig, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measures and the distributions behind them; what cannot be measured is None. `…_low` and `…_high` are intervals.
+    """Measures and the distributions behind them; what cannot be measured is None. `…_low` and
+    `…_high` are intervals.
 
-    copy_share: of synthetic profiles with at least `min_profile` items, those equal to a training user's;
-    copy_share_held_out: the same for held-out users; copy_share_bias: the same for training users and each other, which
-    is what chance gives where profiles are short, and the limit makes up for. near_copy_share: those at least
-    `near_copy` similar. singled_out_share: those that single one training user out (`augrec.audit.nearest`), more than
-    99 % of real people do with another real person; 0.01 is what chance gives. Copies with a part of their items changed
-    do so as well.
+    copy_share: of synthetic profiles with at least `min_profile` items, those equal to a training
+    user's; copy_share_held_out: the same for held-out users; copy_share_bias: the same for training
+    users and each other, which is what chance gives where profiles are short, and the limit makes
+    up for. near_copy_share: those at least `near_copy` similar. singled_out_share: those that
+    single one training user out (`augrec.audit.nearest`), more than 99 % of real people do with
+    another real person; 0.01 is what chance gives. Copies with a part of their items changed do so
+    as well.
 
-    attack_auc: of the stronger of the two attacks of `augrec.audit.membership`, with its interval and its true-positive
-    rate at 1 % false positives; control_auc: the same attack on users drawn by popularity alone, who know nobody, so that
-    it is 0.5 if the footing is equal; attack_auc_bias: how far it lies above 0.5, which the limit makes up for.
-    item_disclosure: see `augrec.audit.disclosure`. nearest_training, nearest_held_out: mean similarity of synthetic users
-    to the nearest of equally many training and held-out users (the distance-to-closest-record diagnostic; no evidence by
-    itself, arXiv 2505.01524).
+    attack_auc: of the stronger of the two attacks of `augrec.audit.membership`, with its interval
+    and its true-positive rate at 1 % false positives; control_auc: the same attack on users drawn
+    by popularity alone, who know nobody, so that it is 0.5 if the footing is equal;
+    attack_auc_bias: how far it lies above 0.5, which the limit makes up for. item_disclosure: see
+    `augrec.audit.disclosure`. nearest_training, nearest_held_out: mean similarity of synthetic
+    users to the nearest of equally many training and held-out users (the distance-to-closest-record
+    diagnostic; no evidence by itself, arXiv 2505.01524).
     """
     found = attacker.find_members()
     distances, drawn = _distances(people, config, seed)
@@ -61,8 +64,11 @@ def _copies(people: People, config: AuditConfig, seed: int) -> dict[str, Any]:
     found = singled_out(
         (distance_ratios(synthetic, long[1]), np.diff(synthetic.indptr)),
         (distance_ratios(real, long[1], own=rows), np.diff(real.indptr)),
-        config.singled_out_quantile, samples=config.bootstrap_samples, confidence=config.confidence, random=random,
-    )  # fmt: skip
+        config.singled_out_quantile,
+        samples=config.bootstrap_samples,
+        confidence=config.confidence,
+        random=random,
+    )
     return {
         "copy_share": float(np.isin(keys[0], keys[1]).mean()) if len(keys[0]) else None,
         "copy_share_held_out": float(np.isin(keys[2], keys[1]).mean()) if len(keys[2]) else None,
@@ -90,7 +96,13 @@ def _long(table: sp.csr_matrix, config: AuditConfig) -> sp.csr_matrix:
 def _attacked(found: Attacked | None) -> dict[str, Any]:
     if found is None:
         names = (
-            ["n_non_members_effective", "attack_auc", "attack_auc_low", "attack_auc_high", "attack_auc_bias"]
+            [
+                "n_non_members_effective",
+                "attack_auc",
+                "attack_auc_low",
+                "attack_auc_high",
+                "attack_auc_bias",
+            ]
             + ["attack_auc_plain", "attack_auc_calibrated", "control_auc"]
             + [f"attack_tpr_at_1_percent_fpr{end}" for end in ("", "_low", "_high")]
         )
@@ -124,6 +136,13 @@ def _distances(
         nearest(queries, table[np.sort(random.choice(table.shape[0], n, replace=False, p=part))])[0]
         for table, part in zip((people.members, people.others), weights, strict=True)
     ]
-    measures = {"nearest_training": float(likeness[0].mean()), "nearest_held_out": float(likeness[1].mean())}
+    measures = {
+        "nearest_training": float(likeness[0].mean()),
+        "nearest_held_out": float(likeness[1].mean()),
+    }
     histograms = [np.histogram(part, _EDGES)[0].tolist() for part in likeness]
-    return measures, {"edges": _EDGES.tolist(), "training": histograms[0], "held_out": histograms[1]}
+    return measures, {
+        "edges": _EDGES.tolist(),
+        "training": histograms[0],
+        "held_out": histograms[1],
+    }

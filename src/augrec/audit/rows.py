@@ -20,17 +20,22 @@ def row_fidelity(
 ) -> tuple[dict[str, float | None], dict[str, Any]]:
     """Measures on canonical rows; None where neither side, or no item, has what is measured.
 
-    event_distance, category_distance: total variation distance of the shares, in [0, 1]; categories weigh every item's
-    categories by its interactions. value_ks: largest gap between the distributions of values (ratings, prices), 1 where
-    one side has none. gap_ks: the same for the time between a person's consecutive interactions. later_share: of
-    synthetic rows, those later than every real one.
+    event_distance, category_distance: total variation distance of the shares, in [0, 1]; categories
+    weigh every item's categories by its interactions. value_ks: largest gap between the
+    distributions of values (ratings, prices), 1 where one side has none. gap_ks: the same for the
+    time between a person's consecutive interactions. later_share: of synthetic rows, those later
+    than every real one.
 
     Returns:
-        The measures, and what can be drawn: `events`, `categories` and, where there are few values, `values`: names and
-        shares; `value_bins` where there are many and `gaps` (log10 of seconds, at least 1): histograms with their edges.
+        The measures, and what can be drawn: `events`, `categories` and, where there are few values,
+            `values`: names and
+        shares; `value_bins` where there are many and `gaps` (log10 of seconds, at least 1):
+        histograms with their edges.
     """
     measures: dict[str, float | None] = {}
-    drawn: dict[str, Any] = {"events": _shares(real.select(C.EVENT), synthetic.select(C.EVENT), C.EVENT)}
+    drawn: dict[str, Any] = {
+        "events": _shares(real.select(C.EVENT), synthetic.select(C.EVENT), C.EVENT)
+    }
     listed = categories_of(items)
     if listed is not None:
         parts = [
@@ -41,12 +46,17 @@ def row_fidelity(
     for name, measure in (("events", "event_distance"), ("categories", "category_distance")):
         found = drawn.get(name)
         measures[measure] = (
-            float(np.abs(np.subtract(found["real"], found["synthetic"])).sum() / 2) if found else None
+            float(np.abs(np.subtract(found["real"], found["synthetic"])).sum() / 2)
+            if found
+            else None
         )
-    values = [table[C.VALUE].drop_nulls().to_numpy().astype(np.float64) for table in (real, synthetic)]
+    values = [
+        table[C.VALUE].drop_nulls().to_numpy().astype(np.float64) for table in (real, synthetic)
+    ]
     gaps = [_gaps(table) for table in (real, synthetic)]
     measures |= {"value_ks": _ks(*values), "gap_ks": _ks(*gaps)}
-    measures["later_share"] = float((synthetic[C.TIMESTAMP] > real[C.TIMESTAMP].max()).mean() or 0.0)  # type: ignore[arg-type]
+    later = synthetic[C.TIMESTAMP] > real[C.TIMESTAMP].max()
+    measures["later_share"] = float(later.to_numpy().mean()) if len(later) else 0.0
     return measures, {**drawn, **_drawn_values(*values), "gaps": _histogram(*gaps)}
 
 
@@ -85,12 +95,21 @@ def _drawn_values(real: np.ndarray, synthetic: np.ndarray) -> dict[str, Any]:
     if len(names) > _MAX_VALUES:
         return {"value_bins": _histogram(real, synthetic)}
     shares = [[float((part == name).mean()) for name in names] for part in (real, synthetic)]
-    return {"values": {"names": [f"{name:g}" for name in names], "real": shares[0], "synthetic": shares[1]}}
+    return {
+        "values": {
+            "names": [f"{name:g}" for name in names],
+            "real": shares[0],
+            "synthetic": shares[1],
+        }
+    }
 
 
 def _gaps(table: pl.DataFrame) -> np.ndarray:
-    """log10 of the seconds, at least 1, between a person's consecutive interactions, float64 (rows - people,)."""
-    ordered = table.select(C.USER, pl.col(C.TIMESTAMP).cast(TIME).to_physical()).sort(C.USER, C.TIMESTAMP)
+    """log10 of the seconds, at least 1, between a person's consecutive interactions, float64 (rows
+    - people,)."""
+    ordered = table.select(C.USER, pl.col(C.TIMESTAMP).cast(TIME).to_physical()).sort(
+        C.USER, C.TIMESTAMP
+    )
     same = pl.col(C.USER) == pl.col(C.USER).shift(1)
     passed = ordered.select(gap=pl.col(C.TIMESTAMP).diff(), same=same).filter("same")["gap"]
     return np.log10(np.maximum(passed.to_numpy() / 1e6, 1.0))

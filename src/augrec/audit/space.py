@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from augrec.audit.nearest import some_rows
-from augrec.seeds import rng
+from augrec.core.seeds import rng
 
 _OVERSAMPLED = 8
 _POWER_ITERATIONS = 4
@@ -20,8 +20,9 @@ _SWEEPS = 50
 class Space:
     """Equally many real and synthetic people as points.
 
-    The space is that of both together, so that neither side is privileged: the leading principal components of profiles
-    scaled to length 1. Distances in it are what precision, recall, k-means and the classifier go by.
+    The space is that of both together, so that neither side is privileged: the leading principal
+    components of profiles scaled to length 1. Distances in it are what precision, recall, k-means
+    and the classifier go by.
 
     Attributes:
         real, synthetic: float64 (n, d), widest dimension first.
@@ -35,9 +36,16 @@ class Space:
 
     @classmethod
     def of(
-        cls, real: sp.csr_matrix, synthetic: sp.csr_matrix, *, dimensions: int, max_users: int, seed: int
+        cls,
+        real: sp.csr_matrix,
+        synthetic: sp.csr_matrix,
+        *,
+        dimensions: int,
+        max_users: int,
+        seed: int,
     ) -> Space:
-        """Place at most `max_users` of each side; profiles are 0/1 (n_users, n_items) of the same items."""
+        """Place at most `max_users` of each side; profiles are 0/1 (n_users, n_items) of the same
+        items."""
         random = rng(seed, "placed")
         n = min(real.shape[0], synthetic.shape[0], max_users)
         rows = some_rows(real.shape[0], n, random), some_rows(synthetic.shape[0], n, random)
@@ -47,10 +55,14 @@ class Space:
         return cls(points[:n], points[n:], *rows)
 
 
-def principal_components(profiles: sp.csr_matrix, dimensions: int, random: np.random.Generator) -> np.ndarray:
-    """Leading principal components of the rows, each scaled to length 1, by randomised SVD (Halko et al. 2011, alg. 4.4).
+def principal_components(
+    profiles: sp.csr_matrix, dimensions: int, random: np.random.Generator
+) -> np.ndarray:
+    """Leading principal components of the rows, each scaled to length 1, by randomised SVD (Halko
+    et al. 2011, alg. 4.4).
 
-    Nothing dense is larger than (n + items touched) × (dimensions + 8); time is linear in the non-zeros.
+    Nothing dense is larger than (n + items touched) × (dimensions + 8); time is linear in the
+    non-zeros.
 
     Args:
         profiles: 0/1 (n, n_items), no row empty.
@@ -58,7 +70,8 @@ def principal_components(profiles: sp.csr_matrix, dimensions: int, random: np.ra
         random: where the draw comes from.
 
     Returns:
-        Coordinates float64 (n, d); the sign of each dimension is such that its largest coordinate is positive.
+        Coordinates float64 (n, d); the sign of each dimension is such that its largest coordinate
+        is positive.
     """
     touched = np.flatnonzero(np.diff(profiles.tocsc().indptr))
     table = profiles[:, touched].astype(np.float64)
@@ -85,9 +98,11 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def k_means(points: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """The cluster of each point, int64 (n,): Lloyd's algorithm from k-means++ (Arthur & Vassilvitskii 2007), best of 3."""
+    """The cluster of each point, int64 (n,): Lloyd's algorithm from k-means++ (Arthur &
+    Vassilvitskii 2007), best of 3."""
     found = [
-        _lloyd(points, _spread(points, k, rng(seed, "k-means", attempt))) for attempt in range(_RESTARTS)
+        _lloyd(points, _spread(points, k, rng(seed, "k-means", attempt)))
+        for attempt in range(_RESTARTS)
     ]
     return min(found, key=lambda pair: pair[0])[1]
 

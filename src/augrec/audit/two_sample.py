@@ -7,21 +7,28 @@ import scipy.sparse as sp
 from scipy import special, stats
 
 from augrec.audit.space import Space
-from augrec.seeds import rng
+from augrec.core.seeds import rng
 
 _PENALTY = 1.0
 _NEWTON_STEPS = 30
 
 
 def two_sample_test(
-    space: Space, real: sp.csr_matrix, synthetic: sp.csr_matrix, *, folds: int, confidence: float, seed: int
+    space: Space,
+    real: sp.csr_matrix,
+    synthetic: sp.csr_matrix,
+    *,
+    folds: int,
+    confidence: float,
+    seed: int,
 ) -> dict[str, float]:
     """The classifier two-sample test (Lopez-Paz & Oquab 2017, arXiv 1610.06545), cross-fitted.
 
-    A penalised logistic regression sees each person's place in `space` and its squares, the number of items and their
-    mean popularity, and judges people it was not fitted on. c2st_accuracy: share it judges right, 0.5 where real and
-    synthetic cannot be told apart by it, with its interval (normal approximation; 1 / (4 n) is the variance of guessing).
-    c2st_auc: area under its ROC curve.
+    A penalised logistic regression sees each person's place in `space` and its squares, the number
+    of items and their mean popularity, and judges people it was not fitted on. c2st_accuracy: share
+    it judges right, 0.5 where real and synthetic cannot be told apart by it, with its interval
+    (normal approximation; 1 / (4 n) is the variance of guessing). c2st_auc: area under its ROC
+    curve.
 
     Args:
         space: equally many of both.
@@ -30,14 +37,18 @@ def two_sample_test(
     """
     popularity = np.log1p(np.asarray(real.sum(axis=0)).ravel())
     features = np.concatenate(
-        [_features(space.real, real[space.real_rows], popularity),
-         _features(space.synthetic, synthetic[space.synthetic_rows], popularity)]
-    )  # fmt: skip
+        [
+            _features(space.real, real[space.real_rows], popularity),
+            _features(space.synthetic, synthetic[space.synthetic_rows], popularity),
+        ]
+    )
     truth = np.repeat([0.0, 1.0], [len(space.real), len(space.synthetic)])
     said = _cross_fitted(features, truth, folds, rng(seed, "two-sample"))
     right = np.where(said == 0, 0.5, (said > 0) == (truth > 0))
     accuracy = float(right.mean())
-    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(max(accuracy * (1 - accuracy), 1e-12) / len(right))
+    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(
+        max(accuracy * (1 - accuracy), 1e-12) / len(right)
+    )
     ranks = stats.rankdata(said)
     n = int(truth.sum())
     wins = ranks[truth > 0].sum() - n * (n + 1) / 2
@@ -70,7 +81,8 @@ def _cross_fitted(
 
 
 def _logistic(table: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Ridge logistic regression by Newton's method; the first column, the intercept, is not penalised."""
+    """Ridge logistic regression by Newton's method; the first column, the intercept, is not
+    penalised."""
     penalty = np.full(table.shape[1], _PENALTY)
     penalty[0] = 1e-6
     weights = np.zeros(table.shape[1])

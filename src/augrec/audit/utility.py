@@ -9,11 +9,11 @@ import polars as pl
 from augrec.audit.config import UtilityConfig
 from augrec.audit.evidence import Evidence
 from augrec.audit.nearest import some_rows
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.evaluation.bootstrap import paired_difference
 from augrec.evaluation.metrics import evaluate, summarise
 from augrec.recommenders.base import Recommender, find
-from augrec.seeds import derive, rng
 
 _NOBODY = "popularity"
 _NAMES = (
@@ -28,14 +28,20 @@ _NAMES = (
 
 
 def utility(
-    sample: pl.DataFrame, evidence: Evidence, config: UtilityConfig, knobs: dict[str, Any], seed: int
+    sample: pl.DataFrame,
+    evidence: Evidence,
+    config: UtilityConfig,
+    knobs: dict[str, Any],
+    seed: int,
 ) -> dict[str, Any]:
-    """Train on synthetic, test on real, against train on real (Esteban et al. 2017, arXiv 1706.02633).
+    """Train on synthetic, test on real, against train on real (Esteban et al. 2017, arXiv
+    1706.02633).
 
-    Tested on validation users: test users are for the gate alone. tstr and trtr: the metric after training on synthetic
-    and on real users, means over users; tstr_difference: tstr - trtr with its paired bootstrap interval over users;
-    tstr_ratio: tstr / trtr; popularity: the metric of a list by popularity, what is had without learning any taste.
-    slices: the same by activity. All None without validation cases.
+    Tested on validation users: test users are for the gate alone. tstr and trtr: the metric after
+    training on synthetic and on real users, means over users; tstr_difference: tstr - trtr with its
+    paired bootstrap interval over users; tstr_ratio: tstr / trtr; popularity: the metric of a list
+    by popularity, what is had without learning any taste. slices: the same by activity. All None
+    without validation cases.
 
     Args:
         sample: canonical synthetic interactions.
@@ -59,7 +65,9 @@ def utility(
     cutoff = [int(config.metric.partition("@")[2])]
     measured = {
         name: evaluate(
-            model.fit(synthetic if name == "tstr" else real, cases=cases, items=evidence.items), cases, cutoff
+            model.fit(synthetic if name == "tstr" else real, cases=cases, items=evidence.items),
+            cases,
+            cutoff,
         )
         for name, model in made.items()
     }
@@ -96,4 +104,6 @@ def _chosen(config: UtilityConfig, n_items: int) -> tuple[type[Recommender], dic
 
 def _some_users(table: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
     users = table[C.USER].unique().sort()
-    return table.filter(pl.col(C.USER).is_in(users[some_rows(len(users), n, rng(seed, "users"))].implode()))
+    return table.filter(
+        pl.col(C.USER).is_in(users[some_rows(len(users), n, rng(seed, "users"))].implode())
+    )

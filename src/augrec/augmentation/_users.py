@@ -1,4 +1,5 @@
-"""Adding to a training set: how many users there is room for, whose rows they copy, what they are called."""
+"""Adding to a training set: how many users there is room for, whose rows they copy, what they are
+called."""
 
 from __future__ import annotations
 
@@ -22,24 +23,29 @@ _logger = logging.getLogger(__name__)
 
 
 def users_to_add(ratio: float, training: pl.DataFrame, ingredients: Ingredients) -> int:
-    """How many users to add: `ratio` for each real one, as far as `max_ratio` leaves room; says so where it does not."""
+    """How many users to add: `ratio` for each real one, as far as `max_ratio` leaves room; says so
+    where it does not."""
     n_real = ingredients.real[C.USER].n_unique()
     wanted = round(ratio * n_real)
     added_before = training[C.USER].n_unique() - n_real
     room = max(0, int(ingredients.max_ratio * n_real) - added_before)
     if wanted > room:
-        _logger.warning("augmentation.max_ratio leaves room for %d users; %d were asked for", room, wanted)
+        _logger.warning(
+            "augmentation.max_ratio leaves room for %d users; %d were asked for", room, wanted
+        )
     return min(wanted, room)
 
 
 def each_in_turn(usable: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
-    """n of `usable`, int (m,), in random order, nobody again before all have come; none where nobody is usable."""
+    """n of `usable`, int (m,), in random order, nobody again before all have come; none where
+    nobody is usable."""
     rounds = -(-n // len(usable)) if len(usable) else 0
     return np.concatenate([usable[:0], *(random.permutation(usable) for _ in range(rounds))])[:n]
 
 
 def copy_users(real: pl.DataFrame, chosen: np.ndarray) -> pl.DataFrame:
-    """The rows of real users, once for each time a user is chosen, in the order of choice and then of time.
+    """The rows of real users, once for each time a user is chosen, in the order of choice and then
+    of time.
 
     Args:
         real: canonical interactions.
@@ -60,7 +66,8 @@ def append_users(training: pl.DataFrame, made: pl.DataFrame, maker: str) -> pl.D
 
     Args:
         training: canonical interactions, perhaps with `observed`.
-        made: canonical rows with NUMBER in place of a user id, perhaps with `observed`, sorted by user and time.
+        made: canonical rows with NUMBER in place of a user id, perhaps with `observed`, sorted by
+            user and time.
         maker: name of the operation or generator; becomes the origin.
     """
     prefix = _free_prefix(maker, training[C.USER])
@@ -72,7 +79,8 @@ def append_users(training: pl.DataFrame, made: pl.DataFrame, maker: str) -> pl.D
 
 
 def append_rows(training: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
-    """`training` as it is, then `more`: canonical rows, either perhaps with some of the columns of `MARKS`."""
+    """`training` as it is, then `more`: canonical rows, either perhaps with some of the columns of
+    `MARKS`."""
     kinds = {name: kind for name, kind in INTERACTIONS.items() if name in more.columns}
     more = more.cast(kinds)  # type: ignore[arg-type]
     marks = [mark for mark in MARKS if mark in training.columns or mark in more.columns]
@@ -86,7 +94,8 @@ def append_rows(training: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 
 
 def _free_prefix(maker: str, taken: pl.Series) -> str:
-    """The plain prefix, unless ids that start so are there already (the same operation twice, or odd real ids)."""
+    """The plain prefix, unless ids that start so are there already (the same operation twice, or
+    odd real ids)."""
     prefix, attempt = f"synthetic:{maker}:", 1
     while taken.str.starts_with(prefix).any():
         attempt += 1

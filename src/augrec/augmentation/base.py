@@ -1,13 +1,15 @@
 """Policies: named ways to build a training set from real and synthetic interactions.
 
-A policy is a list of operations applied in order. One operation is one file in this folder; params.yaml composes them:
+A policy is a list of operations applied in order. One operation is one file in this folder;
+params.yaml composes them:
 
     policies:
       profile_gan:
       - truncate: {ratio: 1.0}
       - mix: {sample: profile_gan, ratio: 1.0, weight: 0.5}
 
-Operations add users, add rows to real users, or change what rows weigh; `synthetic_only` drops the real ones.
+Operations add users, add rows to real users, or change what rows weigh; `synthetic_only` drops the
+real ones.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from typing import Any, ClassVar, Final, Literal
 
 import polars as pl
 
-from augrec import component
-from augrec.component import Configured
+from augrec.core import component
+from augrec.core.component import Configured
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive
 from augrec.data.columns import INTERACTIONS, require
-from augrec.errors import ConfigError
-from augrec.seeds import derive
 
 Steps = Sequence[Mapping[str, Mapping[str, Any] | None]]
 """A policy as params.yaml has it: [{operation: {option: value}}, …]."""
@@ -45,8 +47,8 @@ class Ingredients:
         real: the real training interactions, before any operation.
         sample: gives the synthetic interactions of a generator by name.
         max_ratio: at most this many synthetic users for each real one.
-        beside: gives another table that lies with the sample of a generator, by their names, such as "realness"; None
-            where the generator makes none.
+        beside: gives another table that lies with the sample of a generator, by their names, such
+            as "realness"; None where the generator makes none.
     """
 
     real: pl.DataFrame
@@ -59,12 +61,14 @@ class Operation(Configured, ABC):
     """One step of a policy: a pure function from a training set to a training set.
 
     Attributes:
-        kind: what its rows are: "real" (only rearranges or weighs real rows), "placebo" (makes rows up cheaply, with no
-            generator: the control a generator must beat), or "generated" (uses a generator's sample).
+        kind: what its rows are: "real" (only rearranges or weighs real rows), "placebo" (makes rows
+            up cheaply, with no generator: the control a generator must beat), or "generated" (uses
+                a generator's sample).
         generators: those whose samples it uses.
-        makes_users: whether it makes users of real rows alone, as many as its `ratio` says, so that `mix` can choose
-            among them as among a sample.
-        continues_champion: whether training under the policy begins at the champion's weights, where it can.
+        makes_users: whether it makes users of real rows alone, as many as its `ratio` says, so that
+            `mix` can choose among them as among a sample.
+        continues_champion: whether training under the policy begins at the champion's weights,
+            where it can.
         drops_people: whether it drops every row of a real person.
         adds_no_people: whether it adds no row of a real person, nor a model that learnt from one.
     """
@@ -78,7 +82,8 @@ class Operation(Configured, ABC):
 
     @abstractmethod
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
-        """The new training set: canonical interactions, perhaps with `observed`; `training` is not changed."""
+        """The new training set: canonical interactions, perhaps with `observed`; `training` is not
+        changed."""
 
 
 class Policy:
@@ -86,7 +91,8 @@ class Policy:
 
     Args:
         name: the policy's name in params.yaml.
-        steps: one mapping for each operation, {operation name: its config}; an empty list is the policy "none".
+        steps: one mapping for each operation, {operation name: its config}; an empty list is the
+            policy "none".
         seed: where the operations' random draws come from.
     """
 
@@ -109,12 +115,16 @@ class Policy:
     @property
     def kind(self) -> Kind:
         """The kind of its most artificial operation: generated, else placebo, else real."""
-        return max((operation.kind for operation in self.operations), key=KINDS.index, default="real")
+        return max(
+            (operation.kind for operation in self.operations), key=KINDS.index, default="real"
+        )
 
     @property
     def generators(self) -> tuple[str, ...]:
         """Those whose samples it uses, by name."""
-        return tuple(sorted({name for operation in self.operations for name in operation.generators}))
+        return tuple(
+            sorted({name for operation in self.operations for name in operation.generators})
+        )
 
     @property
     def is_synthetic_only(self) -> bool:
@@ -132,7 +142,8 @@ class Policy:
         return next((one.config.older for one in self.operations if one.continues_champion), None)
 
     def apply(self, ingredients: Ingredients) -> pl.DataFrame:
-        """Build the training set: the real rows as they are and in their order, then what the operations add.
+        """Build the training set: the real rows as they are and in their order, then what the
+        operations add.
 
         Raises:
             InputError: the real interactions are not canonical.
@@ -155,7 +166,9 @@ class Policy:
         copying = sorted({one.name() for one in self.operations if not one.adds_no_people})
         if copying:
             raise ConfigError(
-                f"the policy is to hold no row of a real person, and {', '.join(copying)} would bring some",
+                f"the policy is to hold no row of a real person, and {', '.join(copying)} would "
+                "bring some",
                 where=f"params.yaml, policies.{self.name}",
-                fix="beside synthetic_only use `mix` with samples of generators, and `reweigh`, alone",
+                fix="beside synthetic_only use `mix` with samples of generators, and `reweigh`, "
+                "alone",
             )

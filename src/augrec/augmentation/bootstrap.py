@@ -7,12 +7,12 @@ from pydantic import Field
 
 from augrec.augmentation._users import append_users, copy_users, users_to_add
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
-from augrec.seeds import rng
 
 
-class BootstrapConfig(ComponentConfig):
+class BootstrapConfig(BaseConfig):
     """Knobs of the bootstrap."""
 
     ratio: float = Field(1.0, ge=0.0)
@@ -20,7 +20,8 @@ class BootstrapConfig(ComponentConfig):
 
 
 class Bootstrap(Operation):
-    """Adds copies of users drawn with replacement: more rows and more gradient steps, no new information."""
+    """Adds copies of users drawn with replacement: more rows and more gradient steps, no new
+    information."""
 
     Config = BootstrapConfig
     kind = "placebo"

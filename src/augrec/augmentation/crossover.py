@@ -8,12 +8,12 @@ from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, users_to_add
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
-from augrec.seeds import rng
 
 
-class CrossoverConfig(ComponentConfig):
+class CrossoverConfig(BaseConfig):
     """Knobs of the crossover."""
 
     ratio: float = Field(1.0, ge=0.0)
@@ -21,7 +21,8 @@ class CrossoverConfig(ComponentConfig):
     parents: int = Field(2, ge=2)
     """Different users that each child takes items from; where there are fewer, all of them."""
     share: float | None = Field(None, gt=0.0, le=1.0)
-    """Of each parent's items; null: 1 / parents, a child as long as its parents are on average; 1: their histories merged."""
+    """Of each parent's items; null: 1 / parents, a child as long as its parents are on average; 1:
+    their histories merged."""
 
 
 class Crossover(Operation):
@@ -48,10 +49,14 @@ class Crossover(Operation):
             for number, who in enumerate(chosen)
         ]
         children = pl.concat(parts).unique([NUMBER, C.ITEM], keep="first", maintain_order=True)
-        return append_users(training, children.sort(NUMBER, C.TIMESTAMP, maintain_order=True), self.name())
+        return append_users(
+            training, children.sort(NUMBER, C.TIMESTAMP, maintain_order=True), self.name()
+        )
 
 
-def _part(rows: pl.DataFrame, share: float, random: np.random.Generator, rounding: np.ufunc) -> pl.DataFrame:
+def _part(
+    rows: pl.DataFrame, share: float, random: np.random.Generator, rounding: np.ufunc
+) -> pl.DataFrame:
     """A random share of each user's rows, order kept."""
     place = pl.Series(random.permutation(len(rows)))
     counts = rows.select(pl.len().over(NUMBER)).to_series()

@@ -10,20 +10,21 @@ from pydantic import Field
 
 from augrec.augmentation._users import append_rows
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.errors import ConfigError
-from augrec.generators._details import RowDetails
+from augrec.data.row_details import RowDetails
 from augrec.recommenders import base as recommenders
-from augrec.seeds import derive, rng
 
 
-class ExpandConfig(ComponentConfig):
+class ExpandConfig(BaseConfig):
     """Whose histories, by what, and how much it counts."""
 
     recommender: dict[str, dict[str, Any] | None] = {"item_knn": None}
-    """One recommender and its config. It learns from the real rows; item_knn goes by which items meet in histories."""
+    """One recommender and its config. It learns from the real rows; item_knn goes by which items
+    meet in histories."""
     max_length: int = Field(20, ge=1)
     """Histories of at most so many distinct items are expanded."""
     items: int = Field(5, ge=0)
@@ -31,14 +32,17 @@ class ExpandConfig(ComponentConfig):
     weight: float = Field(0.3, ge=0.0)
     """Of an added row where a real one has 1; at 0 nothing is added."""
     observed: bool = False
-    """Whether models read the added rows as part of the history, or have them only as further targets."""
+    """Whether models read the added rows as part of the history, or have them only as further
+    targets."""
 
 
 class Expand(Operation):
-    """Positive expansion: rows for real users with few items, of the items that are likeliest to come next.
+    """Positive expansion: rows for real users with few items, of the items that are likeliest to
+    come next.
 
-    Nobody did what these rows say, and no generator is needed to write them: they are a placebo, which a generator that
-    extends histories must beat. They stand at the time of the user's last real row.
+    Nobody did what these rows say, and no generator is needed to write them: they are a placebo,
+    which a generator that extends histories must beat. They stand at the time of the user's last
+    real row.
     """
 
     Config = ExpandConfig
@@ -61,7 +65,12 @@ class Expand(Operation):
             .with_columns(pl.Series(C.ITEM, found.tolist(), dtype=pl.List(pl.String)))
             .explode(C.ITEM)
             .filter(pl.col(C.ITEM) != "")
-            .join(training.select(C.USER, C.ITEM), on=[C.USER, C.ITEM], how="anti", maintain_order="left")
+            .join(
+                training.select(C.USER, C.ITEM),
+                on=[C.USER, C.ITEM],
+                how="anti",
+                maintain_order="left",
+            )
         )
         items = ItemIndex(real[C.ITEM])
         details = RowDetails.of(real, items).draw(
@@ -79,7 +88,10 @@ class Expand(Operation):
 
     def _recommender(self, real: pl.DataFrame) -> recommenders.Recommender:
         if len(self.config.recommender) != 1:
-            raise ConfigError("expand goes by one recommender", where="params.yaml, expand.recommender",
-                              fix="write it as {item_knn: {}}")  # fmt: skip
+            raise ConfigError(
+                "expand goes by one recommender",
+                where="params.yaml, expand.recommender",
+                fix="write it as {item_knn: {}}",
+            )
         [(name, options)] = self.config.recommender.items()
         return recommenders.find(name)(options, seed=derive(self.seed, name)).fit(real)

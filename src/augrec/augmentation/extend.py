@@ -10,14 +10,14 @@ from pydantic import Field
 
 from augrec.augmentation._users import append_rows
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
-from augrec.errors import ConfigError
 from augrec.generators.base import DIRECTION, EXTENSIONS, PLACE
 
 
-class ExtendConfig(ComponentConfig):
+class ExtendConfig(BaseConfig):
     """Whose guesses, on which side of whose histories, and how much they count."""
 
     sample: str
@@ -25,28 +25,33 @@ class ExtendConfig(ComponentConfig):
     direction: Literal["left", "right", "both"] = "left"
     """Before the first real row, after the last one, or both."""
     max_length: int = Field(5, ge=1)
-    """Histories of at most so many distinct items are extended, as far as `synthesis.extensions` has written any."""
+    """Histories of at most so many distinct items are extended, as far as `synthesis.extensions`
+    has written any."""
     items: int = Field(2, ge=0)
     """Rows on each side, at most; those nearest to the real ones."""
     weight: float = Field(0.1, ge=0.0)
     """Of an added row where a real one has 1; at 0 nothing is added."""
     observed: bool = True
-    """Whether models read the added rows as part of the history, or have them only as further targets."""
+    """Whether models read the added rows as part of the history, or have them only as further
+    targets."""
 
 
 class Extend(Operation):
-    """Adds rows to real users with few items: pseudo-prior items to the left (arXiv 2105.00522), or what comes next.
+    """Adds rows to real users with few items: pseudo-prior items to the left (arXiv 2105.00522), or
+    what comes next.
 
-    Only training users are extended, from their training rows alone, and inside the training time: that is how stage
-    `synthesize` had the generator write the rows. They stand under the ids of real people and belong to no sample that
-    may be given away. `expand` is the placebo to beat. A few rows of little weight: where real histories hold three rows,
-    ten made-up ones drown them.
+    Only training users are extended, from their training rows alone, and inside the training time:
+    that is how stage `synthesize` had the generator write the rows. They stand under the ids of
+    real people and belong to no sample that may be given away. `expand` is the placebo to beat. A
+    few rows of little weight: where real histories hold three rows, ten made-up ones drown them.
     """
 
     Config = ExtendConfig
     kind = "generated"
 
-    def __init__(self, config: ComponentConfig | Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self, config: BaseConfig | Mapping[str, Any] | None = None, *, seed: int = 0
+    ) -> None:
         super().__init__(config, seed=seed)
         self.generators = (self.config.sample,)
 
@@ -65,7 +70,8 @@ class Extend(Operation):
             raise ConfigError(
                 f"there are no extensions of {config.sample}",
                 where="params.yaml, extend.sample",
-                fix="name a generator of run.generators that extends histories, with synthesis.extensions.items above 0",
+                fix="name a generator of run.generators that extends histories, with "
+                "synthesis.extensions.items above 0",
             )
         require(guesses, INTERACTIONS, where=f"the extensions of {config.sample}")
         sides = ["left", "right"] if config.direction == "both" else [config.direction]
@@ -80,6 +86,8 @@ class Extend(Operation):
             .join(training, on=[C.USER, C.ITEM], how="anti", maintain_order="left")
             .unique([C.USER, C.ITEM], keep="first", maintain_order=True)
             .sort(C.USER, C.TIMESTAMP, maintain_order=True)
-            .with_columns(pl.lit(config.weight).alias(C.WEIGHT), pl.lit(config.observed).alias(C.OBSERVED))
+            .with_columns(
+                pl.lit(config.weight).alias(C.WEIGHT), pl.lit(config.observed).alias(C.OBSERVED)
+            )
         )
         return append_rows(training, rows.select(*INTERACTIONS, C.OBSERVED))

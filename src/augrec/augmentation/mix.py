@@ -12,24 +12,25 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
-from augrec import component
 from augrec.augmentation._selectors import base as selectors
 from augrec.augmentation._users import NUMBER, append_users, users_to_add
 from augrec.augmentation.base import KINDS, Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core import component
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
-from augrec.errors import ConfigError
-from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 
 
-class MixConfig(ComponentConfig):
+class MixConfig(BaseConfig):
     """Whose users, how many, who of them, and what they weigh."""
 
     sample: str | None = None
-    """A generator, or an operation that makes users of real rows: popularity_random, crossover, bootstrap, …"""
+    """A generator, or an operation that makes users of real rows: popularity_random, crossover,
+    bootstrap, …"""
     samples: dict[str, float] = {}
     """Or several, with the share of the added users that each gives."""
     ratio: float = Field(1.0, ge=0.0)
@@ -41,8 +42,8 @@ class MixConfig(ComponentConfig):
     weigh: list[dict[str, dict[str, Any] | None]] = []
     """Selectors by whose values users weigh more or less, `weight` on average; empty: all alike."""
     pool: float | None = Field(None, gt=0.0)
-    """Choose among so many users for each real one; null: all that the sample holds, and of an operation's users 1 or
-    `ratio`, whichever is more."""
+    """Choose among so many users for each real one; null: all that the sample holds, and of an
+    operation's users 1 or `ratio`, whichever is more."""
 
     @model_validator(mode="after")
     def _names_somebody(self) -> MixConfig:
@@ -58,18 +59,23 @@ class MixConfig(ComponentConfig):
 class Mix(Operation):
     """Adds users of one sample or of several.
 
-    Without `choose` the first users of a sample are taken. Otherwise users are drawn without replacement in proportion
-    to the product of the selectors' values (Efraimidis & Spirakis 2006). More users than there are to choose from are
-    refused: with fewer, the comparison with a placebo would not be equal. An operation's users are chosen and weighed
-    just like a generator's, so that each generated policy can have a placebo of its own.
+    Without `choose` the first users of a sample are taken. Otherwise users are drawn without
+    replacement in proportion to the product of the selectors' values (Efraimidis & Spirakis 2006).
+    More users than there are to choose from are refused: with fewer, the comparison with a placebo
+    would not be equal. An operation's users are chosen and weighed just like a generator's, so that
+    each generated policy can have a placebo of its own.
     """
 
     Config = MixConfig
 
-    def __init__(self, config: ComponentConfig | Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self, config: BaseConfig | Mapping[str, Any] | None = None, *, seed: int = 0
+    ) -> None:
         super().__init__(config, seed=seed)
         made = [_maker(name) for name in self.shares]
-        self.generators = tuple(name for name, maker in zip(self.shares, made, strict=True) if maker is None)
+        self.generators = tuple(
+            name for name, maker in zip(self.shares, made, strict=True) if maker is None
+        )
         self.kind = max((maker.kind if maker else "generated" for maker in made), key=KINDS.index)
         self.adds_no_people = len(self.generators) == len(self.shares)
         self._choose = selectors.build(self.config.choose, seed=seed, where="mix.choose")
@@ -85,7 +91,8 @@ class Mix(Operation):
         """Append the users, sample after sample.
 
         Raises:
-            ConfigError: there are fewer users to choose from than are asked for, or a selector lacks what it needs.
+            ConfigError: there are fewer users to choose from than are asked for, or a selector
+                lacks what it needs.
             InputError: a sample is not canonical.
         """
         n = users_to_add(self.config.ratio, training, ingredients) if self.config.weight > 0 else 0
@@ -116,13 +123,19 @@ class Mix(Operation):
             )
         chosen, weights = np.arange(n), np.ones(n)
         if n and (self._choose or self._weigh):
-            pool = selectors.Pool(name, rows, ingredients.real, lambda table: ingredients.beside(name, table))
+            pool = selectors.Pool(
+                name, rows, ingredients.real, lambda table: ingredients.beside(name, table)
+            )
             if self._choose:
                 chosen = self._chosen(pool, n)
             if self._weigh:
                 weights = _on_average_one(selectors.product(self._weigh, pool)[chosen])
         picked = pl.DataFrame(
-            {NUMBER: chosen, "to": np.arange(n), C.WEIGHT: (self.config.weight * weights).astype(np.float32)},
+            {
+                NUMBER: chosen,
+                "to": np.arange(n),
+                C.WEIGHT: (self.config.weight * weights).astype(np.float32),
+            },
             schema_overrides={NUMBER: rows.schema[NUMBER]},
         )
         taken = rows.drop(C.WEIGHT).join(picked, on=NUMBER, how="inner", maintain_order="left")
@@ -143,12 +156,16 @@ class Mix(Operation):
         chances = selectors.product(self._choose, pool)
         if (left := int((chances > 0).sum())) < n:
             raise ConfigError(
-                f"the policy asks for {n} users of {pool.name}; `choose` leaves {left} of {len(chances)}",
+                f"the policy asks for {n} users of {pool.name}; `choose` leaves {left} of "
+                f"{len(chances)}",
                 where="params.yaml, mix.choose",
-                fix="raise synthesis.ratio (or mix.pool), lower mix.ratio, or let the selectors leave more",
+                fix="raise synthesis.ratio (or mix.pool), lower mix.ratio, or let the selectors "
+                "leave more",
             )
         if left == n:
-            _logger.warning("%s: `choose` had no choice, all %d users it left are needed", pool.name, n)
+            _logger.warning(
+                "%s: `choose` had no choice, all %d users it left are needed", pool.name, n
+            )
         with np.errstate(divide="ignore"):
             keys = np.log(chances) + rng(self.seed, "choose", pool.name).gumbel(size=len(chances))
         return np.sort(np.argsort(-keys, kind="stable")[:n])
@@ -160,8 +177,11 @@ def _maker(name: str) -> type[Operation] | None:
         return None
     maker = component.find("augrec.augmentation", name, Operation)  # type: ignore[type-abstract]
     if not maker.makes_users:
-        raise ConfigError(f"{name} makes no users of its own", where="params.yaml, mix.sample",
-                          fix="name a generator, or an operation such as bootstrap or popularity_random")  # fmt: skip
+        raise ConfigError(
+            f"{name} makes no users of its own",
+            where="params.yaml, mix.sample",
+            fix="name a generator, or an operation such as bootstrap or popularity_random",
+        )
     return maker
 
 

@@ -1,4 +1,5 @@
-"""Placebo: items that a user most likely saw and left, as rows that a pairwise recommender ranks below the others."""
+"""Placebo: items that a user most likely saw and left, as rows that a pairwise recommender ranks
+below the others."""
 
 from __future__ import annotations
 
@@ -8,28 +9,29 @@ from pydantic import Field
 
 from augrec.augmentation._users import append_rows
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.generators._details import RowDetails
-from augrec.generators._popularity import draw_distinct
-from augrec.seeds import rng
+from augrec.data.popularity_sampling import draw_distinct
+from augrec.data.row_details import RowDetails
 
 
-class NegativesConfig(ComponentConfig):
+class NegativesConfig(BaseConfig):
     """How many, and which."""
 
     items: int = Field(20, ge=0)
     """At most so many for each real user."""
     power: float = Field(1.0, ge=0.0)
-    """Items are drawn in proportion to popularity to this power: what everybody meets, the user has most likely seen."""
+    """Items are drawn in proportion to popularity to this power: what everybody meets, the user has
+    most likely seen."""
 
 
 class Negatives(Operation):
     """Negative introduction: rows with `negative` True, of popular items that the user has not met.
 
-    Recommenders that are told what to rank below what (bpr) draw part of their negatives from them; to all others these
-    rows do not exist. They stand at the time of the user's last real row.
+    Recommenders that are told what to rank below what (bpr) draw part of their negatives from them;
+    to all others these rows do not exist. They stand at the time of the user's last real row.
     """
 
     Config = NegativesConfig
@@ -40,7 +42,9 @@ class Negatives(Operation):
         real, random = ingredients.real, rng(self.seed, "items")
         last = real.group_by(C.USER).agg(pl.col(C.TIMESTAMP).max()).sort(C.USER)
         items = ItemIndex(real[C.ITEM])
-        popularity = np.bincount(items.encode(real[C.ITEM]), minlength=len(items)).astype(np.float64)
+        popularity = np.bincount(items.encode(real[C.ITEM]), minlength=len(items)).astype(
+            np.float64
+        )
         many = min(self.config.items, len(items))
         drawn = draw_distinct(np.full(len(last), many), popularity**self.config.power, random)
         details = RowDetails.of(real, items).draw(drawn, np.ones(len(drawn), np.int64), random)
@@ -53,6 +57,11 @@ class Negatives(Operation):
                 pl.lit(self.name()).alias(C.ORIGIN),
                 pl.lit(1.0).alias(C.WEIGHT),
             )
-            .join(training.select(C.USER, C.ITEM), on=[C.USER, C.ITEM], how="anti", maintain_order="left")
+            .join(
+                training.select(C.USER, C.ITEM),
+                on=[C.USER, C.ITEM],
+                how="anti",
+                maintain_order="left",
+            )
         )
         return append_rows(training, rows.with_columns(pl.lit(True).alias(C.NEGATIVE)))

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, users_to_add
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.seeds import rng
 
 
-class NoiseConfig(ComponentConfig):
+class NoiseConfig(BaseConfig):
     """Knobs of the noise."""
 
     ratio: float = Field(1.0, ge=0.0)
@@ -41,10 +41,15 @@ class Noise(Operation):
         popularity = np.cumsum(np.bincount(items.encode(real[C.ITEM]), minlength=len(items)))
         drawn = np.searchsorted(popularity, random.random(len(rows)) * popularity[-1], side="right")
         other = random.random(len(rows)) < config.replace
-        last = rows.select(pl.int_range(pl.len()).over(NUMBER) == pl.len().over(NUMBER) - 1).to_series()
+        last = rows.select(
+            pl.int_range(pl.len()).over(NUMBER) == pl.len().over(NUMBER) - 1
+        ).to_series()
         kept = last | pl.Series(random.random(len(rows)) >= config.drop)
         noisy = rows.with_columns(
-            pl.when(pl.Series(other)).then(pl.Series(items.decode(drawn))).otherwise(C.ITEM).alias(C.ITEM)
+            pl.when(pl.Series(other))
+            .then(pl.Series(items.decode(drawn)))
+            .otherwise(C.ITEM)
+            .alias(C.ITEM)
         ).filter(kept)
         return append_users(
             training, noisy.unique([NUMBER, C.ITEM], keep="first", maintain_order=True), self.name()

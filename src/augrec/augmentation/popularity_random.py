@@ -8,15 +8,15 @@ from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, users_to_add
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators._popularity import draw_distinct
-from augrec.seeds import rng
+from augrec.data.popularity_sampling import draw_distinct
+from augrec.data.row_details import RowDetails, build_interactions
 
 
-class PopularityRandomConfig(ComponentConfig):
+class PopularityRandomConfig(BaseConfig):
     """Knobs of the popularity-random users."""
 
     ratio: float = Field(1.0, ge=0.0)
@@ -24,7 +24,8 @@ class PopularityRandomConfig(ComponentConfig):
 
 
 class PopularityRandom(Operation):
-    """Adds users with the lengths of real profiles and items drawn by popularity: right margins, no taste at all."""
+    """Adds users with the lengths of real profiles and items drawn by popularity: right margins, no
+    taste at all."""
 
     Config = PopularityRandomConfig
     kind = "placebo"
@@ -34,10 +35,16 @@ class PopularityRandom(Operation):
         """Append the users."""
         random = rng(self.seed, "users")
         distinct = ingredients.real.select(C.USER, C.ITEM).unique()
-        real_lengths = distinct.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        real_lengths = (
+            distinct.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        )
         items = ItemIndex(distinct[C.ITEM])
-        popularity = np.bincount(items.encode(distinct[C.ITEM]), minlength=len(items)).astype(np.float64)
-        lengths = random.choice(real_lengths, users_to_add(self.config.ratio, training, ingredients))
+        popularity = np.bincount(items.encode(distinct[C.ITEM]), minlength=len(items)).astype(
+            np.float64
+        )
+        lengths = random.choice(
+            real_lengths, users_to_add(self.config.ratio, training, ingredients)
+        )
         positions = draw_distinct(lengths, popularity, random)
         details = RowDetails.of(ingredients.real, items).draw(positions, lengths, random)
         rows = build_interactions(self.name(), lengths, items.decode(positions), details)

@@ -8,21 +8,22 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
 from augrec.data.columns import Columns as C
 
 _CLASSES = {"event": C.EVENT, "item": C.ITEM, "user": C.USER}
 _DAY_S = 86_400.0
 
 
-class ReweighConfig(ComponentConfig):
+class ReweighConfig(BaseConfig):
     """What balances, and how far."""
 
     by: Literal["event", "item", "user", "recency"] = "event"
-    """event: rare kinds of event count more; item: rare items; user: users with few rows; recency: late rows."""
+    """event: rare kinds of event count more; item: rare items; user: users with few rows; recency:
+    late rows."""
     power: float = Field(1.0, ge=0.0)
-    """event, item and user only, of the class' number of rows, by which weights are divided: at 1 all classes weigh alike, at 0
-    nothing changes."""
+    """event, item and user only, of the class' number of rows, by which weights are divided: at 1
+    all classes weigh alike, at 0 nothing changes."""
     half_life_days: float = Field(30.0, gt=0.0)
     """recency only: a row so much older than the latest one weighs half."""
     most: float = Field(10.0, ge=1.0)
@@ -37,9 +38,11 @@ class ReweighConfig(ComponentConfig):
 
 
 class Reweigh(Operation):
-    """Class balance without drawing: every row's weight times a factor with a mean of 1 over the rows, cut at `most`.
+    """Class balance without drawing: every row's weight times a factor with a mean of 1 over the
+    rows, cut at `most`.
 
-    It concerns the rows that are there when it comes, made-up ones included, and leaves those of negatives alone.
+    It concerns the rows that are there when it comes, made-up ones included, and leaves those of
+    negatives alone.
     """
 
     Config = ReweighConfig
@@ -54,7 +57,9 @@ class Reweigh(Operation):
             factor = 0.5 ** (age / config.half_life_days)
         else:
             factor = pl.len().over(_CLASSES[config.by]).cast(pl.Float64) ** -config.power
-        weight = (pl.col(C.WEIGHT) * (factor / factor.mean()).clip(upper_bound=config.most)).cast(pl.Float32)
+        weight = (pl.col(C.WEIGHT) * (factor / factor.mean()).clip(upper_bound=config.most)).cast(
+            pl.Float32
+        )
         if C.NEGATIVE not in training.columns:
             return training.with_columns(weight)
         rows = training.with_row_index("place")

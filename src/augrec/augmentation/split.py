@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, each_in_turn, users_to_add
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
-from augrec.seeds import rng
 
 
-class SplitConfig(ComponentConfig):
+class SplitConfig(BaseConfig):
     """Knobs of the splitting."""
 
     ratio: float = Field(1.0, ge=0.0)
@@ -31,7 +31,8 @@ class SplitConfig(ComponentConfig):
 
 
 class Split(Operation):
-    """Adds runs of rows that follow one another, as users: short histories that begin anywhere in a long one.
+    """Adds runs of rows that follow one another, as users: short histories that begin anywhere in a
+    long one.
 
     Users with a single row are not used. Each user gives equally many pieces, give or take one.
     """
@@ -43,9 +44,13 @@ class Split(Operation):
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
         """Append the pieces."""
         random = rng(self.seed, "users")
-        lengths = ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        lengths = (
+            ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        )
         chosen = each_in_turn(
-            np.nonzero(lengths >= 2)[0], users_to_add(self.config.ratio, training, ingredients), random
+            np.nonzero(lengths >= 2)[0],
+            users_to_add(self.config.ratio, training, ingredients),
+            random,
         )
         whole = lengths[chosen]
         piece = random.integers(self.config.min_length, self.config.max_length + 1, len(chosen))

@@ -1,4 +1,5 @@
-"""Drops every row of a real person: what is left can be shared, and a recommender learns from it alone."""
+"""Drops every row of a real person: what is left can be shared, and a recommender learns from it
+alone."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from augrec.data.columns import Columns as C
 
 
 class SyntheticOnly(Operation):
-    """Leaves the users of generators' samples. A policy with it is refused if another operation brings real rows, and by
-    the stage `augment` if a sample it names did not pass its audit: its rows are meant to be shared.
+    """Leaves the users of generators' samples. A policy with it is refused if another operation
+    brings real rows, and by the stage `augment` if a sample it names did not pass its audit: its
+    rows are meant to be shared.
 
-    A recommender that trains on it sees real people in one place: validation users choose its checkpoint and, in a
-    search, its values. Selectors of `mix` compare the sample with real users, and what they leave tells of that; the
-    audit judged the whole sample, not what they left. Whoever shares the rows should mix without selectors.
+    A recommender that trains on it sees real people in one place: validation users choose its
+    checkpoint and, in a search, its values. Selectors of `mix` compare the sample with real users,
+    and what they leave tells of that; the audit judged the whole sample, not what they left.
+    Whoever shares the rows should mix without selectors.
     """
 
     kind = "generated"

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, each_in_turn, users_to_add
 from augrec.augmentation.base import Ingredients, Operation
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
-from augrec.seeds import rng
 
 
-class TruncateConfig(ComponentConfig):
+class TruncateConfig(BaseConfig):
     """Knobs of the truncation."""
 
     ratio: float = Field(1.0, ge=0.0)
@@ -25,8 +25,9 @@ class TruncateConfig(ComponentConfig):
 class Truncate(Operation):
     """Adds real users cut to their first items, to teach a model what cold users go on to like.
 
-    All rows of the user are kept; those after the cut have `observed` False: targets that are no input. Users with a
-    single item have nothing left to predict and are not used. Each user is cut equally often, give or take one.
+    All rows of the user are kept; those after the cut have `observed` False: targets that are no
+    input. Users with a single item have nothing left to predict and are not used. Each user is cut
+    equally often, give or take one.
     """
 
     Config = TruncateConfig
@@ -36,7 +37,9 @@ class Truncate(Operation):
     def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
         """Append the truncated users."""
         random = rng(self.seed, "users")
-        lengths = ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        lengths = (
+            ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        )
         n = users_to_add(self.config.ratio, training, ingredients)
         chosen = each_in_turn(np.nonzero(lengths >= 2)[0], n, random)
         cuts = random.integers(1, np.minimum(self.config.max_length, lengths[chosen] - 1) + 1)

@@ -11,13 +11,20 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from augrec import settings as settings_
 from augrec.cli.terminal import console, paragraphs
+from augrec.core import settings as settings_
 
 app = typer.Typer(help="Bring data in; list what was synthesized.", no_args_is_help=True)
 
 
-LAYOUTS = ("movielens-100k", "movielens-1m", "movielens-latest", "movietweetings", "amazon", "recbole")
+LAYOUTS = (
+    "movielens-100k",
+    "movielens-1m",
+    "movielens-latest",
+    "movietweetings",
+    "amazon",
+    "recbole",
+)
 """As in `augrec.data.sources`, which takes long to import."""
 
 
@@ -48,12 +55,15 @@ def simulate_(
     drift: Annotated[
         float,
         typer.Option(
-            help="How far tastes move over the time simulated: 0 not at all, 1 completely.", min=0, max=1
+            help="How far tastes move over the time simulated: 0 not at all, 1 completely.",
+            min=0,
+            max=1,
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same shop.", min=0)] = 0,
 ) -> None:
-    """Write a simulated shop into data/raw: tastes, a popularity power law, seasons, newcomers, new items.
+    """Write a simulated shop into data/raw: tastes, a popularity power law, seasons, newcomers, new
+    items.
 
     It takes the place of what is there. For trying things out, and for tests of scale:
 
@@ -67,7 +77,9 @@ def simulate_(
     home = settings_.load().home
     config = ShopConfig(n_users=users, n_items=items, n_interactions=interactions, drift=drift)
     found = simulate(config, seed)
-    now = found.interactions[C.TIMESTAMP].max()  # in the shop; the same call then gives the same bytes
+    now = found.interactions[
+        C.TIMESTAMP
+    ].max()  # in the shop; the same call then gives the same bytes
     source = {
         "source": "simulated shop",
         "seed": seed,
@@ -82,7 +94,9 @@ def simulate_(
 def import_(
     interactions: Annotated[
         str,
-        typer.Option("--interactions", "-i", help="CSV or Parquet file, folder of Parquet, or sql:TABLE."),
+        typer.Option(
+            "--interactions", "-i", help="CSV or Parquet file, folder of Parquet, or sql:TABLE."
+        ),
     ] = "",
     items: Annotated[str, typer.Option(help="The same for items; optional.")] = "",
     users: Annotated[str, typer.Option(help="The same for users; optional.")] = "",
@@ -90,7 +104,8 @@ def import_(
         str,
         typer.Option(
             autocompletion=lambda: LAYOUTS,
-            help=f"Instead: a public dataset's layout; needs --folder. One of {', '.join(LAYOUTS)}.",
+            help="Instead: a public dataset's layout; needs --folder. One of "
+            f"{', '.join(LAYOUTS)}.",
         ),
     ] = "",
     folder: Annotated[str, typer.Option(help="Where the files of --layout are.")] = "",
@@ -98,14 +113,16 @@ def import_(
 ) -> None:
     """Read your own tables into data/raw, in place of what is there.
 
-    Say under data.import in params.yaml which of your columns is which. What is not said here is looked up there too, under data.source.
+    Say under data.import in params.yaml which of your columns is which. What is not said here is
+    looked up there too, under data.source.
 
       $ augrec data import -i events.csv --items products.parquet
       $ augrec data import --layout movielens-1m --folder ~/ml-1m
       $ AUGREC_SOURCE_URL=postgresql://… augrec data import -i sql:events
       $ augrec data import -i sql:events --connection my_warehouse
 
-    A database is named by an Airflow connection or by AUGREC_SOURCE_URL, any SQLAlchemy URL: an option could be read by other users of this machine.
+    A database is named by an Airflow connection or by AUGREC_SOURCE_URL, any SQLAlchemy URL: an
+    option could be read by other users of this machine.
     """
     from augrec.orchestration import importing
 
@@ -123,14 +140,17 @@ def import_(
 
 @app.command()
 def log() -> None:
-    """Every synthetic dataset: the generator, data and run that made it, and the models that used it."""
+    """Every synthetic dataset: the generator, data and run that made it, and the models that used
+    it."""
     from augrec.versioning import lineage
 
     found = lineage.synthetic_datasets(settings_.load())
     if not found:
         console.print("No run has been published yet: `augrec run` makes one.")
         return
-    console.print("Synthetic datasets, oldest first; eight characters stand for a DVC hash.\n", style="dim")
+    console.print(
+        "Synthetic datasets, oldest first; eight characters stand for a DVC hash.\n", style="dim"
+    )
     for one in found:
         others = len(one.runs) - 1
         again = f" and {others} more" if others else ""
@@ -140,7 +160,8 @@ def log() -> None:
         table.add_row("sample", Text(one.digest[:8], "bold"))
         table.add_row("generator", f"{one.generator} {one.generator_digest[:8]}")
         table.add_row(
-            "learned from", f"training set {one.training_digest[:8]} of raw data {one.raw_digest[:8]}"
+            "learned from",
+            f"training set {one.training_digest[:8]} of raw data {one.raw_digest[:8]}",
         )
         table.add_row("made by", f"run {one.first_run}{again}")
         table.add_row("used by", ", ".join(one.models) or "no model")

@@ -10,14 +10,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from augrec import settings as settings_
 from augrec.cli.terminal import console, nearby
+from augrec.core import settings as settings_
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from augrec.core.settings import Settings
     from augrec.evaluation.hearing import GateConfig
-    from augrec.settings import Settings
 
 
 def cross_validate(
@@ -26,7 +26,9 @@ def cross_validate(
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option(help="Into how many folds users are dealt; prepare.split.folds when left out.", min=3),
+        typer.Option(
+            help="Into how many folds users are dealt; prepare.split.folds when left out.", min=3
+        ),
     ] = None,
 ) -> None:
     """Compare recommenders by k-fold cross-validation over users: each user is a test user once.
@@ -40,7 +42,7 @@ def cross_validate(
     """
     import yaml
 
-    from augrec.data.config import parse
+    from augrec.core.config import parse
     from augrec.evaluation.hearing import GateConfig
 
     here = settings_.load()
@@ -51,7 +53,8 @@ def cross_validate(
     console.print(_table(measured, summaries, gate, params["seed"]))
     percent = f"{gate.confidence:.0%}"
     console.print(
-        f"{percent} confidence in brackets, over users, paired against the first. Folds share training users: what "
+        f"{percent} confidence in brackets, over users, paired against the first. Folds share "
+        "training users: what "
         f"differs between them is no error of the mean.\nEach user's metrics: "
         f"{nearby(here.home / 'reports' / 'cross_validation')}",
         style="dim",
@@ -62,16 +65,18 @@ def cross_validate(
 def _measure(
     here: Settings, params: Mapping[str, Any], names: list[str], folds: int | None
 ) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
-    """What `augrec.evaluation.cross_validation` measures of each recommender, and its summary; kept below reports."""
+    """What `augrec.evaluation.cross_validation` measures of each recommender, and its summary; kept
+    below reports."""
+    from augrec.core.config import parse
+    from augrec.core.files import whole_directory, write_json, write_parquet
+    from augrec.core.seeds import derive
     from augrec.data.clean import clean
-    from augrec.data.config import PrepareConfig, parse
+    from augrec.data.config import PrepareConfig
     from augrec.data.ranking import Judging
     from augrec.evaluation.config import EvaluationConfig
     from augrec.evaluation.cross_validation import cross_validate as over_folds
     from augrec.evaluation.cross_validation import summarise_folds
-    from augrec.files import whole_directory, write_json, write_parquet
     from augrec.recommenders.base import find
-    from augrec.seeds import derive
     from augrec.validation import limits
     from augrec.validation.tables import judge_snapshot, read_snapshot
 
@@ -82,18 +87,28 @@ def _measure(
     kept, refused = judged.kept, judged.counts()["interactions"]["quarantined"]
     if refused:
         told = (
-            f"{refused:,} interactions do not pass validation and are left out; a run's quarantine says why."
+            f"{refused:,} interactions do not pass validation and are left out; a run's "
+            "quarantine says why."
         )
         console.print(told, style="dim", highlight=False)
-    rows = clean(kept["interactions"], prepare.positive, min_item_interactions=prepare.min_item_interactions)
+    rows = clean(
+        kept["interactions"], prepare.positive, min_item_interactions=prepare.min_item_interactions
+    )
     make = {
         name: partial(
-            find(name), params["recommenders"].get(name) or {}, seed=derive(params["seed"], "train", name)
+            find(name),
+            params["recommenders"].get(name) or {},
+            seed=derive(params["seed"], "train", name),
         )
         for name in names
     }
     measured, summaries = {}, {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         bars = {name: progress.add_task(name, total=split.folds, start=False) for name in names}
         for name in names:
@@ -127,7 +142,9 @@ def _table(
     from augrec.evaluation.summary import user_values
 
     how: Any = {"confidence": gate.confidence, "samples": gate.bootstrap_samples, "seed": seed}
-    values = {name: user_values(rows, gate.metric)["value"].to_numpy() for name, rows in measured.items()}
+    values = {
+        name: user_values(rows, gate.metric)["value"].to_numpy() for name, rows in measured.items()
+    }
     names = sorted(values, key=lambda name: -values[name].mean())
     title = f"{len(values[names[0]]):,} users in {len(summaries[names[0]]['folds'])} folds"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -141,6 +158,8 @@ def _table(
             name,
             f"{values[name].mean():.4f} [{low:.4f}, {high:.4f}]",
             f"± {deviation:.4f}",
-            "" if name == names[0] else f"{gain.difference:+.4f} [{gain.ci_low:+.4f}, {gain.ci_high:+.4f}]",
+            ""
+            if name == names[0]
+            else f"{gain.difference:+.4f} [{gain.ci_low:+.4f}, {gain.ci_high:+.4f}]",
         )
     return table

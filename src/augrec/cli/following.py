@@ -10,9 +10,9 @@ from rich.live import Live
 
 from augrec.cli.progress import Progress
 from augrec.cli.terminal import INTERRUPTED, console, nearby
-from augrec.errors import PermanentError
-from augrec.files import read_json
-from augrec.settings import Settings
+from augrec.core.errors import PermanentError
+from augrec.core.files import read_json
+from augrec.core.settings import Settings
 
 if TYPE_CHECKING:
     from augrec.orchestration.client import Airflow, TaskState
@@ -36,7 +36,8 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
         final = _follow(airflow, run_id, progress)
     except KeyboardInterrupt:
         console.print(
-            f"\nNo longer following. The run goes on in Airflow, {here.airflow_url}; `augrec status` shows how it ends."
+            f"\nNo longer following. The run goes on in Airflow, {here.airflow_url}; `augrec "
+            "status` shows how it ends."
         )
         raise typer.Exit(INTERRUPTED) from None
     if final != "success":
@@ -59,7 +60,8 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
 
 
 def _follow(airflow: Airflow, run_id: str, progress: Progress) -> str:
-    """Show the run until it ends: a live table in a terminal, a line for each finished task elsewhere."""
+    """Show the run until it ends: a live table in a terminal, a line for each finished task
+    elsewhere."""
     if not console.is_terminal or "CI" in os.environ:
 
         def told(states: list[TaskState]) -> None:
@@ -77,8 +79,11 @@ def _follow(airflow: Airflow, run_id: str, progress: Progress) -> str:
         return airflow.follow("retrain", run_id, seen)
 
 
-def _restored(airflow: Airflow, run_id: str, states: list[TaskState], stages: list[str]) -> dict[str, bool]:
-    """For each stage that ended well, in the pipeline's order: whether it was restored instead of run."""
+def _restored(
+    airflow: Airflow, run_id: str, states: list[TaskState], stages: list[str]
+) -> dict[str, bool]:
+    """For each stage that ended well, in the pipeline's order: whether it was restored instead of
+    run."""
     ended = [state for state in states if state.task in stages and state.state == "success"]
     ended.sort(key=lambda state: (stages.index(state.task), state.map_index))
     return {
@@ -119,14 +124,20 @@ def _is_champion(registered: dict[str, Any]) -> bool:
 def _explain_failure(airflow: Airflow, run_id: str) -> None:
     failed = [state for state in airflow.task_states("retrain", run_id) if state.state == "failed"]
     causes = [
-        f"{state.task} {state.member}".strip() + ": " + airflow.why_failed("retrain", run_id, state).strip()
+        f"{state.task} {state.member}".strip()
+        + ": "
+        + airflow.why_failed("retrain", run_id, state).strip()
         for state in failed[:3]
     ]
     more = f"\n\n… and {len(failed) - 3} more" if len(failed) > 3 else ""
     names = ", ".join(sorted({state.task for state in failed})) or "a task that left no trace"
     raise PermanentError(
-        f"the run failed in {names}; the champion is as it was\n\n" + "\n\n".join(causes) + more + "\n",
+        f"the run failed in {names}; the champion is as it was\n\n"
+        + "\n\n".join(causes)
+        + more
+        + "\n",
         where=f"run {run_id}",
-        fix="mend the cause, then start anew with `augrec run`: what is unchanged is restored. Or clear the failed task "
+        fix="mend the cause, then start anew with `augrec run`: what is unchanged is restored. Or "
+        "clear the failed task "
         "in Airflow: only it and what follows run again, with the run's own data and parameters",
     )

@@ -1,4 +1,5 @@
-"""`augrec models`, `recommend`, `promote`, `rollback`, `reproduce`: what is in the registry and what it can do."""
+"""`augrec models`, `recommend`, `promote`, `rollback`, `reproduce`: what is in the registry and
+what it can do."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from augrec import settings as settings_
 from augrec.cli.terminal import apart, console, nearby
-from augrec.errors import InputError
+from augrec.core import settings as settings_
+from augrec.core.errors import InputError
 
 
 def models() -> None:
@@ -65,13 +66,15 @@ def recommend(
         raise InputError(
             "there is no data yet",
             where=str(raw),
-            fix="bring some in with `augrec data get`, `augrec data import` or `augrec data simulate`",
+            fix="bring some in with `augrec data get`, `augrec data import` or `augrec data "
+            "simulate`",
         )
     if registry.champion() is None:
         raise InputError(
             "there is no champion yet",
             where="the model registry",
-            fix="`augrec run` trains and registers one; `augrec models` lists versions that `augrec promote` can take",
+            fix="`augrec run` trains and registers one; `augrec models` lists versions that "
+            "`augrec promote` can take",
         )
     own = pl.scan_parquet(raw / "interactions.parquet").filter(pl.col(C.USER) == user)
     history = own.sort(C.TIMESTAMP).collect()[C.ITEM].to_list()
@@ -83,7 +86,9 @@ def recommend(
     named = pl.scan_parquet(raw / "items.parquet").filter(pl.col(C.ITEM).is_in(found))
     titles = dict(named.select(C.ITEM, C.TITLE).collect().iter_rows())
     known = f"{len(history)} interaction{'' if len(history) == 1 else 's'}"
-    rows = [(item, titles.get(item) or "", score) for item, score in zip(found, scores[0], strict=False)]
+    rows = [
+        (item, titles.get(item) or "", score) for item, score in zip(found, scores[0], strict=False)
+    ]
     console.print(_recommended(f"For {user}, with {known}", rows))
 
 
@@ -126,9 +131,12 @@ def promote(
 
 
 def challenge(
-    version: Annotated[int | None, typer.Argument(help="The version to try out; none: stop trying.")] = None,
+    version: Annotated[
+        int | None, typer.Argument(help="The version to try out; none: stop trying.")
+    ] = None,
 ) -> None:
-    """Try a version out beside the champion: the service follows within seconds, promotion is another matter.
+    """Try a version out beside the champion: the service follows within seconds, promotion is
+    another matter.
 
     What it is used for, unseen answers or a share of the users, is set under
     serving.rollout in params.yaml; `augrec report ab` compares the two.
@@ -140,10 +148,14 @@ def challenge(
 
     before = promotion.challenge(version)
     if version is not None:
-        console.print(f"Challenger: version {version}" + (f", before it {before}." if before else "."))
+        console.print(
+            f"Challenger: version {version}" + (f", before it {before}." if before else ".")
+        )
     else:
         console.print(
-            f"Version {before} is no longer tried out." if before else "No version was being tried out."
+            f"Version {before} is no longer tried out."
+            if before
+            else "No version was being tried out."
         )
 
 
@@ -168,7 +180,9 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
 
     here = settings_.load()
     log = here.var / "logs" / "reproduce.log"
-    console.print(f"What the stages say goes to {nearby(log)}", style="dim", highlight=False, soft_wrap=True)
+    console.print(
+        f"What the stages say goes to {nearby(log)}", style="dim", highlight=False, soft_wrap=True
+    )
     spinner = Spinner("dots", "checking out the commit")
     with (
         apart(log) as out,

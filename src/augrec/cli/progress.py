@@ -79,7 +79,8 @@ class Progress:
         return table
 
     def news(self) -> list[Text]:
-        """A line for each task that has ended since the last call, for where nothing can be redrawn."""
+        """A line for each task that has ended since the last call, for where nothing can be
+        redrawn."""
         lines = []
         for task in self._order:
             if task in self._ended and task not in self._told:
@@ -95,7 +96,13 @@ class Progress:
         worst = next(
             (
                 kind
-                for kind in ("failed", "upstream_failed", "awaiting_input", "up_for_retry", "running")
+                for kind in (
+                    "failed",
+                    "upstream_failed",
+                    "awaiting_input",
+                    "up_for_retry",
+                    "running",
+                )
                 if counts[kind]
             ),
             None,
@@ -106,7 +113,9 @@ class Progress:
         name = Text(task, style if style == "dim" else "")
         return Text(mark, style), name, self._detail(task, members, counts, worst)
 
-    def _detail(self, task: str, members: list[TaskState], counts: Counter[str], kind: str | None) -> Text:
+    def _detail(
+        self, task: str, members: list[TaskState], counts: Counter[str], kind: str | None
+    ) -> Text:
         parts = []
         if len(members) > 1:
             parts.append(f"{counts['success']}/{len(members)}")
@@ -114,5 +123,7 @@ class Progress:
             parts.append(_WORDS[kind])
         if task in self._started and kind != "skipped":
             parts.append(f"{self._ended.get(task, time.monotonic()) - self._started[task]:.0f} s")
-        running = [member.member for member in members if member.state == "running" and member.member]
+        running = [
+            member.member for member in members if member.state == "running" and member.member
+        ]
         return Text("  ".join([*parts, ", ".join(running)]).strip(), "dim")

@@ -11,15 +11,25 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from augrec import settings as settings_
 from augrec.cli.terminal import console, nearby
-from augrec.errors import ConfigError, InputError
-from augrec.settings import Settings
+from augrec.core import settings as settings_
+from augrec.core.errors import ConfigError, InputError
+from augrec.core.settings import Settings
 
 LISTS: Final = ("generators", "policies", "recommenders")
-FIELDS: Final = (*LISTS, "data_start", "data_end", "repetitions", "max_synthetic_ratio", "tuning_trials",
-                 "tuning_seconds", "require_approval", "dry_run")  # fmt: skip
-"""The fields of the trigger form; named here too, since reading the form itself takes Airflow seconds to import."""
+FIELDS: Final = (
+    *LISTS,
+    "data_start",
+    "data_end",
+    "repetitions",
+    "max_synthetic_ratio",
+    "tuning_trials",
+    "tuning_seconds",
+    "require_approval",
+    "dry_run",
+)
+"""The fields of the trigger form; named here too, since reading the form itself takes Airflow
+seconds to import."""
 
 
 def demo() -> None:
@@ -43,22 +53,27 @@ def demo() -> None:
     _check_files(here)
     run_and_show(here, {})
     console.print(
-        f"\n{time.monotonic() - started:.0f} s in all. Airflow and MLflow go on running until `augrec down`.",
+        f"\n{time.monotonic() - started:.0f} s in all. Airflow and MLflow go on running until "
+        "`augrec down`.",
         style="dim",
     )
     console.print(
-        "Next: `augrec recommend --user 42` asks the champion; `augrec report --open` shows the report; "
+        "Next: `augrec recommend --user 42` asks the champion; `augrec report --open` shows the "
+        "report; "
         "`augrec data import --help` brings your own data.",
         style="dim",
     )
     if shutil.which("augrec") is None:
-        console.print("`source .venv/bin/activate` puts the command augrec on your path.", style="dim")
+        console.print(
+            "`source .venv/bin/activate` puts the command augrec on your path.", style="dim"
+        )
 
 
 def up() -> None:
     """Start Airflow, MLflow and the service on this machine and wait until they answer.
 
-    They listen on 127.0.0.1, Airflow on port 8080, MLflow on 5000, the service on 8000; where those are taken:
+    They listen on 127.0.0.1, Airflow on port 8080, MLflow on 5000, the service on 8000; where those
+    are taken:
 
       $ AUGREC_AIRFLOW_PORT=8090 AUGREC_MLFLOW_PORT=5010 AUGREC_SERVING_PORT=8010 augrec up
     """
@@ -70,7 +85,8 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop Airflow, MLflow and the service. Runs, models and data stay; a run that is under way fails."""
+    """Stop Airflow, MLflow and the service. Runs, models and data stay; a run that is under way
+    fails."""
     from augrec.orchestration import platform
 
     console.print("Stopped." if platform.down(settings_.load()) else "Nothing was running.")
@@ -84,7 +100,8 @@ def run(
             "-p",
             metavar="NAME=VALUE",
             autocompletion=lambda: [f"{name}=" for name in FIELDS],
-            help=f"Set a field of the trigger form for this run; repeatable. Fields: {', '.join(FIELDS)}.",
+            help="Set a field of the trigger form for this run; repeatable. Fields: "
+            f"{', '.join(FIELDS)}.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -138,16 +155,21 @@ def status() -> None:
 
 
 def report(
-    run_id: Annotated[str, typer.Argument(help="A run id, or ab; the latest run when left out.")] = "",
+    run_id: Annotated[
+        str, typer.Argument(help="A run id, or ab; the latest run when left out.")
+    ] = "",
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     conversions: Annotated[
         str, typer.Option(help="ab: events that are conversions, with commas.")
     ] = "purchase",
-    since: Annotated[str, typer.Option(help="ab: only answers from this day on, e.g. 2026-05-31.")] = "",
+    since: Annotated[
+        str, typer.Option(help="ab: only answers from this day on, e.g. 2026-05-31.")
+    ] = "",
 ) -> None:
     """Print where the report of a run is, the latest run's when none is named.
 
-    `augrec report ab` compares what users did with the champion's and the challenger's recommendations.
+    `augrec report ab` compares what users did with the champion's and the challenger's
+    recommendations.
     """
     if run_id == "ab":
         from augrec.cli.serving import show_comparison
@@ -176,7 +198,9 @@ def report(
 
 
 def prune(
-    keep: Annotated[int, typer.Option(help="So many of the latest published runs stay whole.", min=1)] = 10,
+    keep: Annotated[
+        int, typer.Option(help="So many of the latest published runs stay whole.", min=1)
+    ] = 10,
 ) -> None:
     """Free disk space: remove the workspaces of old published runs.
 
@@ -189,11 +213,14 @@ def prune(
     for run_id, size in freed.items():
         console.print(f"{run_id}  {size / 1e6:,.0f} MB", highlight=False)
     total = f"{sum(freed.values()) / 1e6:,.0f} MB freed."
-    console.print(total if freed else f"Nothing to remove: no published run is older than the latest {keep}.")
+    console.print(
+        total if freed else f"Nothing to remove: no published run is older than the latest {keep}."
+    )
 
 
 def _check_files(here: Settings) -> None:
-    """Read params.yaml and dvc.yaml once: where they cannot be read, a run would wait for them without a word.
+    """Read params.yaml and dvc.yaml once: where they cannot be read, a run would wait for them
+    without a word.
 
     Raises:
         ConfigError: one is missing or is not YAML.
@@ -243,7 +270,9 @@ def _parse_param(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(
-            f"{text!r} is not name=value", where="--param", fix="for example --param max_synthetic_ratio=0.5"
+            f"{text!r} is not name=value",
+            where="--param",
+            fix="for example --param max_synthetic_ratio=0.5",
         )
     if name not in FIELDS:
         raise ConfigError(

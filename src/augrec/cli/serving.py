@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from augrec import settings as settings_
 from augrec.cli.terminal import console
+from augrec.core import settings as settings_
 
 if TYPE_CHECKING:
     from augrec.serving.ab import Rate
 
 
 def serve(
-    new_key: Annotated[bool, typer.Option("--new-key", help="Make an API key, print it, and end.")] = False,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Make an API key, print it, and end.")
+    ] = False,
 ) -> None:
     """Serve the champion's recommendations over HTTP, and follow the registry to the next one.
 
-    It listens on 127.0.0.1, port 8000. `augrec up` starts it too. The page: http://127.0.0.1:8000, the calls: /docs.
+    It listens on 127.0.0.1, port 8000. `augrec up` starts it too. The page: http://127.0.0.1:8000,
+    the calls: /docs.
 
       $ augrec serve
       $ AUGREC_SERVING_PORT=9000 augrec serve
@@ -33,7 +36,8 @@ def serve(
         console.print(f"key   {key}", highlight=False, soft_wrap=True)
         console.print(f"hash  {hashed}", highlight=False, soft_wrap=True)
         console.print(
-            "Give the key to the caller. Add the hash to AUGREC_API_KEYS, or to the file AUGREC_API_KEYS_FILE names; "
+            "Give the key to the caller. Add the hash to AUGREC_API_KEYS, or to the file "
+            "AUGREC_API_KEYS_FILE names; "
             "the key itself is kept nowhere.",
             style="dim",
         )
@@ -59,16 +63,23 @@ def show_comparison(conversions: str, since: str) -> None:
         side = found.sides.get(name)
         if side is not None:
             rates = (_percent(side.click_through), _percent(side.conversion))
-            table.add_row(name, ", ".join(side.versions), f"{side.users:,}", f"{side.answers:,}", *rates)
+            table.add_row(
+                name, ", ".join(side.versions), f"{side.users:,}", f"{side.answers:,}", *rates
+            )
     if found.click_through is not None and found.conversion is not None:
-        table.add_row("difference", "", "", "", _percent(found.click_through), _percent(found.conversion))
+        table.add_row(
+            "difference", "", "", "", _percent(found.click_through), _percent(found.conversion)
+        )
     console.print(table)
     if found.click_through is None:
         console.print(
-            "Only one side has answered: serving.rollout in params.yaml splits the users.", style="dim"
+            "Only one side has answered: serving.rollout in params.yaml splits the users.",
+            style="dim",
         )
     if found.shadowed:
-        console.print(f"{found.shadowed:,} answers of a challenger were logged that nobody saw.", style="dim")
+        console.print(
+            f"{found.shadowed:,} answers of a challenger were logged that nobody saw.", style="dim"
+        )
     console.print("In brackets: 95 % confidence, over users.", style="dim")
 
 

@@ -1,4 +1,5 @@
-"""What every command prints through: one console, paths as short as they can be, errors without tracebacks."""
+"""What every command prints through: one console, paths as short as they can be, errors without
+tracebacks."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from augrec.errors import AugrecError, ConfigError, InputError, PermanentError, TransientError
+from augrec.core.errors import AugrecError, ConfigError, InputError, PermanentError, TransientError
 
 _PIPED_WIDTH = 100
 _BROKEN = {
@@ -25,7 +26,8 @@ _BROKEN = {
     ),
     "sqlalchemy": (
         "a database cannot be used",
-        "is it another program's, or was it cut off? MLflow's is var/mlflow/mlflow.db: put a whole one back",
+        "is it another program's, or was it cut off? MLflow's is var/mlflow/mlflow.db: put a whole "
+        "one back",
     ),
     "json": (
         "a JSON file is cut off",
@@ -51,18 +53,24 @@ def paragraphs(text: str, style: str = "") -> None:
         row = Table.grid()
         row.add_column(no_wrap=True)
         row.add_column()
-        row.add_row(Text("- " if hanging else "", style), Text(words[2:] if hanging else words, style))
+        row.add_row(
+            Text("- " if hanging else "", style), Text(words[2:] if hanging else words, style)
+        )
         console.print(Padding(row, (0, 0, 0, indent)))
 
 
 @contextmanager
 def apart(log: Path) -> Iterator[Console]:
-    """While the block runs, what programs print goes to `log`; the console it gets still reaches the terminal."""
+    """While the block runs, what programs print goes to `log`; the console it gets still reaches
+    the terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with log.open("w", encoding="utf-8") as target, os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+    with (
+        log.open("w", encoding="utf-8") as target,
+        os.fdopen(os.dup(1), "w", encoding="utf-8") as out,
+    ):
         os.dup2(target.fileno(), 1)
         os.dup2(target.fileno(), 2)
         try:
@@ -77,7 +85,9 @@ def apart(log: Path) -> Iterator[Console]:
 
 def show_error(error: AugrecError) -> None:
     """Print what is wrong, where, and what to do, on the error stream."""
-    out = Console(stderr=True, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
+    out = Console(
+        stderr=True, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
+    )
     title = "Not now" if isinstance(error, TransientError) else "Error"
     out.print(Text.assemble((f"{title}: ", "bold red"), error.what))
     if error.where:  # may be a path: broken by the terminal only, so that it can be copied whole
@@ -91,7 +101,8 @@ def show_error(error: AugrecError) -> None:
 
 
 def running(command: Callable[[], None]) -> None:
-    """Run a command; whatever goes wrong is told in augrec's own form, and ends with that error's exit code."""
+    """Run a command; whatever goes wrong is told in augrec's own form, and ends with that error's
+    exit code."""
     try:
         command()
     except AugrecError as error:
@@ -109,7 +120,9 @@ def explained(error: Exception) -> AugrecError:
 
     if isinstance(error, yaml.YAMLError):
         mark = getattr(error, "problem_mark", None)
-        place = f"params.yaml or dvc.yaml, line {mark.line + 1}" if mark else "params.yaml or dvc.yaml"
+        place = (
+            f"params.yaml or dvc.yaml, line {mark.line + 1}" if mark else "params.yaml or dvc.yaml"
+        )
         problem = getattr(error, "problem", None) or "it is not YAML"
         return ConfigError(
             f"a YAML file cannot be read: {problem}",
@@ -126,11 +139,14 @@ def explained(error: Exception) -> AugrecError:
     room = type(error).__module__.partition(".")[0]
     if room in _BROKEN:
         what, fix = _BROKEN[room]
-        return InputError(f"{what}: {_first_line(error)}", where=f"{kept} says where it was read", fix=fix)
+        return InputError(
+            f"{what}: {_first_line(error)}", where=f"{kept} says where it was read", fix=fix
+        )
     return PermanentError(
         f"something unforeseen went wrong: {type(error).__name__}: {str(error)[:500]}",
         where=f"{kept} holds the whole traceback",
-        fix="if the message does not tell what to mend, this is a mistake in augrec: report it with that file",
+        fix="if the message does not tell what to mend, this is a mistake in augrec: report it "
+        "with that file",
     )
 
 

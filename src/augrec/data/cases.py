@@ -20,12 +20,14 @@ CASES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     "history": pl.List(pl.String),
     "targets": pl.List(pl.String),
 }
-"""`slice` by the number of items before the moment; `history` oldest first, cut to the latest; `targets` in order of
-time, none of them in the history. Targets unknown to training stay: they count as misses for every model."""
+"""`slice` by the number of items before the moment; `history` oldest first, cut to the latest;
+`targets` in order of time, none of them in the history. Targets unknown to training stay: they
+count as misses for every model."""
 
 
 def known_of(cases: pl.DataFrame) -> pl.DataFrame | None:
-    """What else is known of each case's user at that moment: the columns beside those of `CASES`; None: there are none."""
+    """What else is known of each case's user at that moment: the columns beside those of `CASES`;
+    None: there are none."""
     known = without_nan(cases.drop(*CASES, strict=False))
     return known if known.width else None
 
@@ -40,11 +42,13 @@ def build_cases(
 ) -> pl.DataFrame:
     """The cases of the users in `rows` for the period [begin, end).
 
-    Each user is judged at the moment the period begins, and after their n-th interaction for each n of `moments` where
-    that interaction lies inside the period; once in each slice, at the earliest such moment.
+    Each user is judged at the moment the period begins, and after their n-th interaction for each n
+    of `moments` where that interaction lies inside the period; once in each slice, at the earliest
+    such moment.
 
     Args:
-        rows: all interactions of the held-out users, sorted by user and time; a user meets an item once.
+        rows: all interactions of the held-out users, sorted by user and time; a user meets an item
+            once.
         begin: start of the period; an interaction at exactly this time lies inside.
         end: its end, not inside; None: open.
         moments: numbers of interactions.
@@ -75,7 +79,9 @@ def build_cases(
             C.USER: users[C.USER].gather(user),
             "slice": pl.Series(slice_of(position).tolist(), dtype=pl.String),
             "moment": last_met,
-            "history": _lists(rows[C.ITEM], first + np.maximum(position - max_history, 0), first + position),
+            "history": _lists(
+                rows[C.ITEM], first + np.maximum(position - max_history, 0), first + position
+            ),
             "targets": _lists(rows[C.ITEM], first + position, first + until[user]),
         },
         schema=dict(CASES),
@@ -105,14 +111,18 @@ def cases_of(
         min_targets: users with fewer targets are left out.
         max_history: so many of the latest items are kept in a history.
         moment: when all are judged; None: each user at a moment of their own.
-        ordered: that moment is the first target's; otherwise it is right after the history's last item, or the first
-            moment of all rows where there is no history.
+        ordered: that moment is the first target's; otherwise it is right after the history's last
+            item, or the first moment of all rows where there is no history.
 
     Returns:
         A table of schema `CASES`, sorted by user.
     """
     met = pl.col(C.TIMESTAMP)
-    own = met.filter("wanted").min() if ordered else met.filter("given").max() + pl.duration(microseconds=1)
+    own = (
+        met.filter("wanted").min()
+        if ordered
+        else met.filter("given").max() + pl.duration(microseconds=1)
+    )
     return (
         rows.select(
             C.USER,
@@ -133,7 +143,8 @@ def cases_of(
         .with_columns(
             pl.col("n_given")
             .map_batches(
-                lambda n: pl.Series(slice_of(n.to_numpy()).tolist(), dtype=pl.String), return_dtype=pl.String
+                lambda n: pl.Series(slice_of(n.to_numpy()).tolist(), dtype=pl.String),
+                return_dtype=pl.String,
             )
             .alias("slice"),
             pl.col("moment").fill_null(pl.lit(rows[C.TIMESTAMP].min(), dtype=TIME)).cast(TIME),
@@ -145,18 +156,24 @@ def cases_of(
 def _positions(
     before: np.ndarray, until: np.ndarray, moments: Sequence[int], min_targets: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(user, position) of each case: the user's first `position` interactions are the history; int64 (n,) each."""
+    """(user, position) of each case: the user's first `position` interactions are the history;
+    int64 (n,) each."""
     # "after 0 interactions" inside the period is the moment it begins, with an empty history
-    inside = [(np.flatnonzero((before < n) & (n <= until)), n) for n in sorted(set(moments)) if n > 0]
+    inside = [
+        (np.flatnonzero((before < n) & (n <= until)), n) for n in sorted(set(moments)) if n > 0
+    ]
     user = np.concatenate([np.arange(len(before)), *(who for who, _ in inside)])
-    position = np.concatenate([before, *(np.full(len(who), n) for who, n in inside)]).astype(np.int64)
+    position = np.concatenate([before, *(np.full(len(who), n) for who, n in inside)]).astype(
+        np.int64
+    )
     cases = _earliest_in_slice(user, position)
     cases = cases[until[cases[:, 0]] - cases[:, 1] >= min_targets]
     return cases[:, 0], cases[:, 1]
 
 
 def _earliest_in_slice(user: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Of (user, position) pairs the smallest position in each user's slice; int64 (n, 2), sorted."""
+    """Of (user, position) pairs the smallest position in each user's slice; int64 (n, 2),
+    sorted."""
     order = np.lexsort((position, user))
     user, position = user[order], position[order]
     names = slice_of(position)
@@ -170,7 +187,9 @@ def _lists(values: pl.Series, starts: np.ndarray, stops: np.ndarray) -> pl.Serie
     lengths = stops - starts
     offsets = np.cumsum(lengths) - lengths
     flat = np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))
-    rows = pl.DataFrame({"list": np.repeat(np.arange(len(starts)), lengths), "value": values.gather(flat)})
+    rows = pl.DataFrame(
+        {"list": np.repeat(np.arange(len(starts)), lengths), "value": values.gather(flat)}
+    )
     filled = rows.group_by("list", maintain_order=True).agg("value")
     return (
         pl.DataFrame({"list": np.arange(len(starts))})

@@ -1,4 +1,5 @@
-"""From validated events to positives: who showed interest in what, when for the first time, and what came of it."""
+"""From validated events to positives: who showed interest in what, when for the first time, and
+what came of it."""
 
 from __future__ import annotations
 
@@ -7,14 +8,15 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError
 
 log = logging.getLogger(__name__)
 
 ORDER = (C.USER, C.TIMESTAMP, C.ITEM)
-"""How clean interactions are sorted; the item breaks ties in time, so that the order never depends on the source's."""
+"""How clean interactions are sorted; the item breaks ties in time, so that the order never depends
+on the source's."""
 
 
 def clean(
@@ -27,10 +29,10 @@ def clean(
 
     Args:
         interactions: canonical interactions.
-        positive: event -> the smallest value that counts as interest; None: any value counts, a missing one too.
-            Events that are not listed are no sign of interest.
-        min_item_interactions: items that fewer users touched are left out. The count is taken once: users who lose
-            interactions by this do not take further items down.
+        positive: event -> the smallest value that counts as interest; None: any value counts, a
+            missing one too. Events that are not listed are no sign of interest.
+        min_item_interactions: items that fewer users touched are left out. The count is taken once:
+            users who lose interactions by this do not take further items down.
 
     Returns:
         Canonical interactions, one row for each user and item, sorted by `ORDER`.
@@ -47,7 +49,8 @@ def clean(
         raise InputError(
             f"none of {len(interactions):,} interactions counts as interest",
             where=f"events found: {', '.join(sorted(interactions[C.EVENT].unique())) or 'none'}",
-            fix="list your events under prepare.positive in params.yaml, or lower prepare.min_item_interactions",
+            fix="list your events under prepare.positive in params.yaml, or lower "
+            "prepare.min_item_interactions",
         )
     log.info(
         "%s events, %s positive interactions of distinct user and item",
@@ -60,21 +63,24 @@ def clean(
 def first_events(
     interactions: pl.DataFrame, positive: Mapping[str, float | None], pairs: pl.DataFrame
 ) -> pl.DataFrame:
-    """Each user's first positive event of each kind with each item: a click, and the purchase that followed it.
+    """Each user's first positive event of each kind with each item: a click, and the purchase that
+    followed it.
 
     Args:
         interactions: what `clean` was given, and `positive`.
         pairs: what `clean` gave: user_id, item_id; all others are left out.
 
     Returns:
-        Canonical interactions, one row for each user, item and event, sorted by `ORDER`. The rows of `pairs` are among
-        them, and no pair has an earlier one.
+        Canonical interactions, one row for each user, item and event, sorted by `ORDER`. The rows
+        of `pairs` are among them, and no pair has an earlier one.
     """
     firsts = _firsts(interactions, positive, [C.USER, C.ITEM, C.EVENT])
     return firsts.join(pairs, on=[C.USER, C.ITEM], how="semi", maintain_order="left")
 
 
-def _firsts(interactions: pl.DataFrame, positive: Mapping[str, float | None], key: list[str]) -> pl.DataFrame:
+def _firsts(
+    interactions: pl.DataFrame, positive: Mapping[str, float | None], key: list[str]
+) -> pl.DataFrame:
     return (
         interactions.select(list(INTERACTIONS))
         .filter(_is_positive(positive))

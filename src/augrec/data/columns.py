@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 
 REAL: Final = "real"
 """The `origin` of interactions that people made."""
@@ -24,12 +24,14 @@ class Columns:
     ORIGIN: Final = "origin"
     WEIGHT: Final = "weight"
     OBSERVED: Final = "observed"
-    """Training sets only: False where a row is a target that the model must predict but may not see as input."""
+    """Training sets only: False where a row is a target that the model must predict but may not see
+    as input."""
     NEGATIVE: Final = "negative"
-    """Training sets only: True where the user most likely met the item and left it; such a row is no interaction, but
-    something that pairwise recommenders may rank below those there are."""
+    """Training sets only: True where the user most likely met the item and left it; such a row is
+    no interaction, but something that pairwise recommenders may rank below those there are."""
     OUTCOMES: Final = "outcomes"
-    """Training sets only: what else came of the row's user and item, see `augrec.data.outcomes`; null: nothing."""
+    """Training sets only: what else came of the row's user and item, see `augrec.data.outcomes`;
+    null: nothing."""
 
     TITLE: Final = "title"
     DESCRIPTION: Final = "description"
@@ -49,7 +51,8 @@ INTERACTIONS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     Columns.ORIGIN: pl.String,
     Columns.WEIGHT: pl.Float32,
 }
-"""The one table everything speaks. `value` is the rating, price or dwell time of the event, null where it has none."""
+"""The one table everything speaks. `value` is the rating, price or dwell time of the event, null
+where it has none."""
 
 ITEMS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     Columns.ITEM: pl.String,
@@ -84,12 +87,14 @@ def require(
         raise InputError(
             "; ".join(problems + wrong),
             where=where,
-            fix=f"the table needs {', '.join(schema)}; check the column mapping under data.import in params.yaml",
+            fix=f"the table needs {', '.join(schema)}; check the column mapping under data.import "
+            "in params.yaml",
         )
 
 
 def without_nan(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with null for NaN: both say nothing, but polars orders NaN above every number and counts it as known."""
+    """The table with null for NaN: both say nothing, but polars orders NaN above every number and
+    counts it as known."""
     return table.with_columns(pl.selectors.float().fill_nan(None))
 
 

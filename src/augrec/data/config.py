@@ -1,48 +1,18 @@
-"""The typed sections of params.yaml that belong to data: unknown keys are refused, each key is described."""
+"""The typed sections of params.yaml that belong to data: unknown keys are refused, each key is
+described."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from augrec.errors import ConfigError
-
-
-class Section(BaseModel):
-    """A part of params.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from augrec.core.config import BaseConfig
 
 
-S = TypeVar("S", bound=Section)
-
-
-def parse(section: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Check a section of params.yaml.
-
-    Args:
-        section: the config class.
-        values: what params.yaml holds there.
-        where: the dotted name of the section, e.g. "prepare.split"; part of every message.
-
-    Raises:
-        ConfigError: naming every key that is unknown or has an impossible value, and the keys there are.
-    """
-    try:
-        return section.model_validate(dict(values))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, (where, *e['loc'])))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(
-            problems,
-            where=f"params.yaml, section {where}",
-            fix=f"known keys: {', '.join(section.model_fields)}",
-        ) from error
-
-
-class SplitConfig(Section):
-    """`prepare.split`. Each protocol reads the keys that concern it; `min_targets` and `max_history` concern all."""
+class SplitConfig(BaseConfig):
+    """`prepare.split`. Each protocol reads the keys that concern it; `min_targets` and
+    `max_history` concern all."""
 
     protocol: str = "time"
     """The module of `augrec.data.protocols` to split by."""
@@ -63,32 +33,37 @@ class SplitConfig(Section):
     target_share: float = Field(default=0.2, gt=0, lt=0.5)
     """random: share of a user's items that become test targets, and as many validation targets."""
     fold_in: float = Field(default=0.8, gt=0, lt=1)
-    """k_fold, held_out_users: the oldest share of a held-out user's items that a recommender is given."""
+    """k_fold, held_out_users: the oldest share of a held-out user's items that a recommender is
+    given."""
     folds: int = Field(default=5, ge=3)
     """k_fold: into how many folds users are dealt."""
     fold: int = Field(default=0, ge=0)
     """k_fold: whose users are test users; the next fold's are validation users."""
     cold_share: float | None = Field(default=None, gt=0, lt=0.5)
-    """cold_items: share of items that is cold for test, and as many for validation; null: those first met after the cuts."""
+    """cold_items: share of items that is cold for test, and as many for validation; null: those
+    first met after the cuts."""
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
         if self.fold >= self.folds:
-            raise ValueError(f"fold must be below folds: folds are numbered from 0, there are {self.folds}")
+            raise ValueError(
+                f"fold must be below folds: folds are numbered from 0, there are {self.folds}"
+            )
         return self
 
 
-class PrepareConfig(Section):
+class PrepareConfig(BaseConfig):
     """`prepare`."""
 
     positive: dict[str, float | None]
-    """Event -> the smallest value that counts as interest; null: any. Events not listed do not count."""
+    """Event -> the smallest value that counts as interest; null: any. Events not listed do not
+    count."""
     min_item_interactions: int = Field(default=1, ge=1)
     """Items that fewer users touched are left out."""
     split: SplitConfig = SplitConfig()
 
 
-class InteractionColumns(Section):
+class InteractionColumns(BaseConfig):
     """`data.import.interactions`: your column for each canonical one; null where you have none."""
 
     user_id: str = "user_id"
@@ -102,7 +77,7 @@ class InteractionColumns(Section):
     """Unit of timestamps that are numbers since 1970; null: they are dates."""
 
 
-class ItemColumns(Section):
+class ItemColumns(BaseConfig):
     """`data.import.items`."""
 
     item_id: str = "item_id"
@@ -117,7 +92,7 @@ class ItemColumns(Section):
     """Further columns to keep under their own names."""
 
 
-class UserColumns(Section):
+class UserColumns(BaseConfig):
     """`data.import.users`."""
 
     user_id: str = "user_id"
@@ -125,7 +100,7 @@ class UserColumns(Section):
     """Columns to keep under their own names."""
 
 
-class ImportConfig(Section):
+class ImportConfig(BaseConfig):
     """`data.import`."""
 
     interactions: InteractionColumns = InteractionColumns()

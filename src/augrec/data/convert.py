@@ -1,4 +1,5 @@
-"""Columns of any type into canonical ones: ids, times, numbers, lists. Rows are never dropped; what cannot be read is null."""
+"""Columns of any type into canonical ones: ids, times, numbers, lists. Rows are never dropped; what
+cannot be read is null."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from typing import Final
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.columns import TIME
-from augrec.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,9 @@ def ids(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
 
     Args:
         column: any scalar type.
-        text_numbers: the column was read as text from a file without types. There "5.0" becomes "5" if every id of the
-            column looks like that: tables with missing integer ids are often written so.
+        text_numbers: the column was read as text from a file without types. There "5.0" becomes "5"
+            if every id of the column looks like that: tables with missing integer ids are often
+                written so.
     """
     if column.dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
@@ -48,7 +50,8 @@ def ids(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
 
 
 def times(column: pl.Series, unit: str | None, *, where: str, key: str) -> pl.Series:
-    """UTC times from dates, date texts (ISO 8601; without a zone they are UTC), or numbers since 1970.
+    """UTC times from dates, date texts (ISO 8601; without a zone they are UTC), or numbers since
+    1970.
 
     Args:
         column: the values.
@@ -57,8 +60,8 @@ def times(column: pl.Series, unit: str | None, *, where: str, key: str) -> pl.Se
         key: the entry of params.yaml that names the column, for messages.
 
     Raises:
-        InputError: none can be read; the message says which key of params.yaml to change. Where only some cannot, they
-            become null, and validation puts those rows aside.
+        InputError: none can be read; the message says which key of params.yaml to change. Where
+            only some cannot, they become null, and validation puts those rows aside.
     """
     if unit is not None and not column.dtype.is_temporal():
         read = _from_numbers(column, UNITS[unit])
@@ -81,14 +84,16 @@ def times(column: pl.Series, unit: str | None, *, where: str, key: str) -> pl.Se
         raise InputError(
             f"no timestamp can be read, for example {column.drop_nulls()[0]!r}",
             where=f"{where}, column {column.name}",
-            fix=f"use dates such as 2024-05-31 or 2024-05-31T18:30:00Z, or numbers with {key}_unit (s, ms, us) in params.yaml",
+            fix=f"use dates such as 2024-05-31 or 2024-05-31T18:30:00Z, or numbers with {key}_unit "
+            "(s, ms, us) in params.yaml",
         )
     warn_lost(lost, column, where)
     return read.cast(TIME).alias(column.name)
 
 
 def numbers(column: pl.Series, dtype: type[pl.DataType], *, where: str) -> pl.Series:
-    """Numbers; a text loses currency signs and thousands separators ("$1,299.00" is 1299). Unreadable, NaN: null."""
+    """Numbers; a text loses currency signs and thousands separators ("$1,299.00" is 1299).
+    Unreadable, NaN: null."""
     if column.dtype == pl.String:
         plain = column.str.replace_all(r"[\s$€£¥,]", "")
         read = plain.cast(pl.Float64, strict=False)
@@ -103,8 +108,9 @@ def attribute(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
 
     Args:
         column: any type.
-        text_numbers: the column was read as text from a file without types. It becomes Int64 or Float64 if every value
-            is written as a number; one code such as 01234, or a whole number of more than 64 bits, and it stays text.
+        text_numbers: the column was read as text from a file without types. It becomes Int64 or
+            Float64 if every value is written as a number; one code such as 01234, or a whole number
+            of more than 64 bits, and it stays text.
     """
     if column.dtype.is_float():
         return column.fill_nan(None)
@@ -119,7 +125,8 @@ def attribute(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
 
 
 def lists(column: pl.Series, separator: str) -> pl.Series:
-    """Lists of texts; a text is cut at `separator`. Empty entries are left out, an empty list is null."""
+    """Lists of texts; a text is cut at `separator`. Empty entries are left out, an empty list is
+    null."""
     if column.dtype == pl.String:
         parts = column.str.split(separator)
     elif isinstance(column.dtype, pl.List):

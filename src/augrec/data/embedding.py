@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import svds
 
-from augrec.seeds import rng
+from augrec.core.seeds import rng
 
 _MAX_ROWS = 20_000
 
@@ -15,7 +15,8 @@ def basis(profiles: sp.csr_matrix, dimensions: int, seed: int) -> np.ndarray:
     """The directions in which profiles differ most: right singular vectors of rows of length 1.
 
     Args:
-        profiles: 0/1 (n, n_items); at most 20 000 rows are looked at, drawn at random where there are more.
+        profiles: 0/1 (n, n_items); at most 20 000 rows are looked at, drawn at random where there
+            are more.
         dimensions: how many; fewer come back where rows or items do not allow so many.
         seed: of rows and of the solver's start.
 
@@ -36,4 +37,6 @@ def basis(profiles: sp.csr_matrix, dimensions: int, seed: int) -> np.ndarray:
 def unit(profiles: sp.csr_matrix) -> sp.csr_matrix:
     """Rows of length 1, float32; empty ones stay empty."""
     lengths = np.sqrt(np.maximum(profiles.multiply(profiles).sum(axis=1), 1e-12))
-    return sp.csr_matrix(sp.diags_array(1.0 / np.asarray(lengths).ravel()) @ profiles).astype(np.float32)
+    return sp.csr_matrix(sp.diags_array(1.0 / np.asarray(lengths).ravel()) @ profiles).astype(
+        np.float32
+    )

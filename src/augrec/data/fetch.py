@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from augrec.core.errors import ConfigError, InputError, TransientError
+from augrec.core.files import whole_directory
 from augrec.data.raw import Tables
 from augrec.data.sources import read
-from augrec.errors import ConfigError, InputError, TransientError
-from augrec.files import whole_directory
 
 REQUIREMENT: Final = "recbole==1.2.1"
 """The package whose wheel holds the dataset as atomic files."""
@@ -32,9 +32,11 @@ _MEMBERS: Final = tuple(
 
 
 def movielens_100k(folder: Path, *, timeout_s: float = 600) -> Tables:
-    """Read MovieLens 100k from `folder`; download it there first if need be. Show `TERMS` to whoever asks for it.
+    """Read MovieLens 100k from `folder`; download it there first if need be. Show `TERMS` to
+    whoever asks for it.
 
-    The wheel is taken with pip and only unzipped: nothing of it is installed or run. Never commit what it holds.
+    The wheel is taken with pip and only unzipped: nothing of it is installed or run. Never commit
+    what it holds.
 
     Raises:
         ConfigError: this Python has no pip.
@@ -66,7 +68,8 @@ def _download(folder: Path, timeout_s: float) -> Path:
         raise ConfigError(
             "this Python has no pip to download with",
             where=sys.executable,
-            fix="run `python -m ensurepip`, then try again; or read your own copy of the dataset from a folder",
+            fix="run `python -m ensurepip`, then try again; or read your own copy of the dataset "
+            "from a folder",
         )
     command = [
         sys.executable,
@@ -83,7 +86,9 @@ def _download(folder: Path, timeout_s: float) -> Path:
         REQUIREMENT,
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
         problem = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no wheel came"]
     except subprocess.TimeoutExpired:
         problem = [f"no answer within {timeout_s:.0f} s"]

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.columns import without_nan
-from augrec.errors import InputError
 
 
 class ItemIndex:
@@ -56,7 +56,8 @@ class ItemIndex:
 
 @dataclass(frozen=True)
 class Histories:
-    """The histories of n users, rows compressed: user u holds entries indptr[u] … indptr[u+1], oldest first.
+    """The histories of n users, rows compressed: user u holds entries indptr[u] … indptr[u+1],
+    oldest first.
 
     Attributes:
         users: user ids, str (n,).
@@ -65,7 +66,8 @@ class Histories:
         weights: float32 (nnz,).
         observed: bool (nnz,); False where an entry is a target only.
         n_items: size of the item index.
-        known: what else is known of the users, n rows in their order: attributes, features; None: nothing.
+        known: what else is known of the users, n rows in their order: attributes, features; None:
+            nothing.
     """
 
     users: np.ndarray
@@ -81,10 +83,12 @@ class Histories:
 
     @classmethod
     def from_interactions(cls, interactions: pl.DataFrame, items: ItemIndex) -> Histories:
-        """Group interactions by user (users in sorted order). `weight` and `observed` default to 1 and True.
+        """Group interactions by user (users in sorted order). `weight` and `observed` default to 1
+        and True.
 
         Args:
-            interactions: at least user_id and item_id; ordered by `timestamp` within a user when there is one.
+            interactions: at least user_id and item_id; ordered by `timestamp` within a user when
+                there is one.
             items: the item index.
         """
         users = interactions[C.USER].unique().sort()
@@ -93,7 +97,9 @@ class Histories:
         positions = items.encode(interactions[C.ITEM])[order]
         known = positions >= 0
         order = order[known]
-        counts = np.bincount(ranks[order], minlength=len(users)) if len(users) else np.zeros(0, np.int64)
+        counts = (
+            np.bincount(ranks[order], minlength=len(users)) if len(users) else np.zeros(0, np.int64)
+        )
         return cls(
             users=users.to_numpy().astype(str),
             indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -111,7 +117,8 @@ class Histories:
         users: Sequence[str] | np.ndarray | None = None,
         known: pl.DataFrame | None = None,
     ) -> Histories:
-        """One history for each list of item ids, in the order given; empty lists are empty histories.
+        """One history for each list of item ids, in the order given; empty lists are empty
+        histories.
 
         Args:
             lists: List(String) (n,), oldest item first.
@@ -124,9 +131,10 @@ class Histories:
         """
         if known is not None and len(known) != len(lists):
             raise InputError(
-                f"{len(lists)} histories came with what is known of {len(known)} users", where="histories",
+                f"{len(lists)} histories came with what is known of {len(known)} users",
+                where="histories",
                 fix="give one row for each history, in the same order",
-            )  # fmt: skip
+            )
         lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
         flat = (
             lists.explode(empty_as_null=False, keep_nulls=False)
@@ -156,7 +164,9 @@ class Histories:
         """Sparse float32 (n, n_items) of weights; an item met twice keeps its largest weight."""
         kept = self.keep(self.observed) if observed_only and not self.observed.all() else self
         shape = (len(self), self.n_items)
-        table = sp.csr_matrix((kept.weights, kept.items, kept.indptr), shape=shape, dtype=np.float32)
+        table = sp.csr_matrix(
+            (kept.weights, kept.items, kept.indptr), shape=shape, dtype=np.float32
+        )
         table = table.tocsc().tocsr()  # in order of the items, in linear time
         rows = np.repeat(np.arange(len(self)), kept.lengths)
         again = (rows[1:] == rows[:-1]) & (table.indices[1:] == table.indices[:-1])
@@ -169,11 +179,14 @@ class Histories:
         return table
 
     def with_known(self, users: pl.DataFrame | None) -> Histories:
-        """The same, with what a table with a column user_id (one row a user) knows of them; nulls where it knows nothing."""
+        """The same, with what a table with a column user_id (one row a user) knows of them; nulls
+        where it knows nothing."""
         if users is None:
             return self
         ids = pl.DataFrame({C.USER: self.users.tolist()}, schema={C.USER: pl.String})
-        table = ids.join(users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
+        table = ids.join(
+            users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left"
+        )
         return replace(self, known=without_nan(table.drop(C.USER)))
 
     def take(self, users: np.ndarray) -> Histories:
@@ -224,7 +237,8 @@ class Histories:
 
 
 def _order(ranks: np.ndarray, interactions: pl.DataFrame) -> np.ndarray:
-    """Rows by user, within a user by time where there is one, else as they come; much faster than sorting by text."""
+    """Rows by user, within a user by time where there is one, else as they come; much faster than
+    sorting by text."""
     if C.TIMESTAMP not in interactions.columns or interactions[C.TIMESTAMP].is_sorted():
         return _by(ranks)
     moments = interactions[C.TIMESTAMP].to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
@@ -233,7 +247,8 @@ def _order(ranks: np.ndarray, interactions: pl.DataFrame) -> np.ndarray:
 
 
 def _by(ranks: np.ndarray) -> np.ndarray:
-    """np.argsort(ranks, kind="stable") of int32 (n,), from a sort of whole numbers that hold rank and place: faster."""
+    """np.argsort(ranks, kind="stable") of int32 (n,), from a sort of whole numbers that hold rank
+    and place: faster."""
     return np.sort(ranks.astype(np.int64) << 32 | np.arange(len(ranks))) & 0xFFFFFFFF
 
 

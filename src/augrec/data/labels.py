@@ -1,4 +1,5 @@
-"""Attributes of people as labels: what generators condition on, and what real and synthetic people are compared by."""
+"""Attributes of people as labels: what generators condition on, and what real and synthetic people
+are compared by."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ _UP_TO = "<="
 
 
 def ranges(edges: Iterable[float]) -> list[str]:
-    """Labels of the ranges that numbers are cut into: up to each edge, told in six digits, and above the last."""
+    """Labels of the ranges that numbers are cut into: up to each edge, told in six digits, and
+    above the last."""
     told = sorted({f"{edge:g}" for edge in edges}, key=float)
     return [*(f"{_UP_TO}{edge}" for edge in told), f">{told[-1]}"]
 
@@ -24,7 +26,9 @@ def labelled(column: pl.Series, labels: Iterable[str]) -> pl.Series:
         column: numbers, texts, categories or booleans.
         labels: those in use; if they name ranges, a number becomes the label of its range.
     """
-    cut = [label for label in labels if label.startswith(_UP_TO)] if column.dtype.is_numeric() else []
+    cut = (
+        [label for label in labels if label.startswith(_UP_TO)] if column.dtype.is_numeric() else []
+    )
     if not cut:
         return column.cast(pl.String).fill_null(UNKNOWN)
     edges = np.sort([float(label.removeprefix(_UP_TO)) for label in cut])

@@ -14,7 +14,8 @@ _CELLS_AT_ONCE = 2**22
 
 
 def profiles(interactions: pl.DataFrame, items: ItemIndex) -> sp.csr_matrix:
-    """One 0/1 row float32 for each user in sorted order, (n_users, n_items); items outside the index are left out."""
+    """One 0/1 row float32 for each user in sorted order, (n_users, n_items); items outside the
+    index are left out."""
     matrix = Histories.from_interactions(interactions, items).matrix()
     matrix.data[:] = 1.0
     return matrix
@@ -30,11 +31,13 @@ def nearest(
     Args:
         queries: 0/1 (n, n_items).
         references: 0/1 (m, n_items).
-        k: the similarity is the mean over so many nearest references, or over all if there are fewer.
+        k: the similarity is the mean over so many nearest references, or over all if there are
+            fewer.
         own: int (n,), for each query a reference that is the same person and does not count.
 
     Returns:
-        similarity float64 (n,), zero without references; position int64 (n,) of the nearest reference.
+        similarity float64 (n,), zero without references; position int64 (n,) of the nearest
+        reference.
     """
     n, m = queries.shape[0], references.shape[0]
     similarity, position = np.zeros(n), np.zeros(n, np.int64)
@@ -50,7 +53,8 @@ def nearest(
 def likeness_blocks(
     queries: sp.csr_matrix, references: sp.csr_matrix, *, own: np.ndarray | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """The Jaccard similarities of a batch of queries at a time, (B, m), with the queries they are of; see `nearest`."""
+    """The Jaccard similarities of a batch of queries at a time, (B, m), with the queries they are
+    of; see `nearest`."""
     m = references.shape[0]
     transposed, sizes = references.T.tocsr(), np.diff(references.indptr)
     step = max(1, _CELLS_AT_ONCE // max(m, 1))

@@ -1,8 +1,10 @@
-"""Outcomes: what came of a user and an item after they first met, where a table has one row for the two.
+"""Outcomes: what came of a user and an item after they first met, where a table has one row for the
+two.
 
-A training row is the first event of its user and item, in a shop nearly always a click. The events of other kinds that
-followed it, a purchase or a rating, stand beside it in the column `Columns.OUTCOMES`, for models that predict events.
-Nothing that cases are judged by may be among them: see `events_before`.
+A training row is the first event of its user and item, in a shop nearly always a click. The events
+of other kinds that followed it, a purchase or a rating, stand beside it in the column
+`Columns.OUTCOMES`, for models that predict events. Nothing that cases are judged by may be among
+them: see `events_before`.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ def events_before(events: pl.DataFrame, cut: datetime | None, cases: pl.DataFram
     Args:
         events: see `augrec.data.clean.first_events`.
         cut: when all cases begin; events at exactly this time are left out.
-        cases: where there is no such cut (None), each user's events before the earliest of their cases here; who has no
-            case keeps all. The moment a user and an item first meet is the split's affair: what happened then is kept,
-            for in data of coarse time it may be the moment of the case, too.
+        cases: where there is no such cut (None), each user's events before the earliest of their
+            cases here; who has no case keeps all. The moment a user and an item first meet is the
+            split's affair: what happened then is kept, for in data of coarse time it may be the
+            moment of the case, too.
 
     Returns:
         Rows of `events`, in their order.
@@ -38,11 +41,14 @@ def events_before(events: pl.DataFrame, cut: datetime | None, cases: pl.DataFram
         return events.filter(met < cut)
     begins = cases.group_by(C.USER).agg(begin=pl.col("moment").min())
     over = pl.col("begin").is_null() | (met < pl.col("begin")) | (met == met.min().over(_PAIR))
-    return events.join(begins, on=C.USER, how="left", maintain_order="left").filter(over).drop("begin")
+    return (
+        events.join(begins, on=C.USER, how="left", maintain_order="left").filter(over).drop("begin")
+    )
 
 
 def with_outcomes(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a column of type `OUTCOMES`: the pair's events of other kinds than the row's, in order.
+    """The rows with a column of type `OUTCOMES`: the pair's events of other kinds than the row's,
+    in order.
 
     Args:
         rows: canonical interactions.
@@ -55,8 +61,13 @@ def with_outcomes(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def outcomes_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """The outcomes of all rows: row (Int64, position in `rows`), event, value, timestamp; empty without the column."""
-    given = rows if C.OUTCOMES in rows.columns else rows.select(pl.lit(None, OUTCOMES).alias(C.OUTCOMES))
+    """The outcomes of all rows: row (Int64, position in `rows`), event, value, timestamp; empty
+    without the column."""
+    given = (
+        rows
+        if C.OUTCOMES in rows.columns
+        else rows.select(pl.lit(None, OUTCOMES).alias(C.OUTCOMES))
+    )
     numbered = given.select(pl.int_range(pl.len()).alias("row"), C.OUTCOMES)
     return numbered.explode(C.OUTCOMES, empty_as_null=False, keep_nulls=False).unnest(C.OUTCOMES)
 

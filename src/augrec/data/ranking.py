@@ -9,22 +9,25 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import ConfigError
+from augrec.core.files import read_json
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError
-from augrec.files import read_json
 
 LIST_METRICS: Final = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "map")
-"""How well a list serves a user: what models, checkpoints and values of options can be chosen by."""
+"""How well a list serves a user: what models, checkpoints and values of options can be chosen
+by."""
 _CROWDED = 4
 """A row with more than so many times k candidates is searched on its own."""
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and values of the k largest in each row, largest first, ties to the smaller position.
+    """Positions and values of the k largest in each row, largest first, ties to the smaller
+    position.
 
-    What lies above a lower bound of the k-th largest is little more than k candidates a row, and only those are sorted;
-    a row with fewer is filled up with the first of those that equal the bound.
+    What lies above a lower bound of the k-th largest is little more than k candidates a row, and
+    only those are sorted; a row with fewer is filled up with the first of those that equal the
+    bound.
 
     Args:
         scores: float32 (B, n), without NaN.
@@ -57,7 +60,8 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _sorted(positions: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k largest of each row, largest first, ties to the smaller position.
 
-    Value and position are packed into one whole number each, which NumPy sorts ten times faster than it finds an order.
+    Value and position are packed into one whole number each, which NumPy sorts ten times faster
+    than it finds an order.
     """
     places = _mirrored((values + np.float32(0)).view(np.int32))  # -0 becomes 0
     keys = (~places).astype(np.int64) << 32 | positions
@@ -74,8 +78,8 @@ def _mirrored(bits: np.ndarray) -> np.ndarray:
 def _bound(scores: np.ndarray, k: int) -> np.ndarray:
     """A value in each row that at least k others reach, float32 (B,).
 
-    The columns are folded upon one another, keeping the larger: as the cells that are left hold maxima of different
-    columns, the k-th largest cell is not above the k-th largest score.
+    The columns are folded upon one another, keeping the larger: as the cells that are left hold
+    maxima of different columns, the k-th largest cell is not above the k-th largest score.
     """
     cells = scores
     while cells.shape[1] >= 8 * k:
@@ -89,7 +93,8 @@ def _bound(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def _best_of(scores: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k largest of one row, in order of position; ties to the smaller one; int64 (k,)."""
+    """Positions of the k largest of one row, in order of position; ties to the smaller one; int64
+    (k,)."""
     kth = np.partition(scores, len(scores) - k)[len(scores) - k]
     above = np.flatnonzero(scores > kth)
     tied = np.flatnonzero(scores == kth)[: k - len(above)]
@@ -112,7 +117,8 @@ def hits(ranked: np.ndarray, targets: Histories) -> np.ndarray:
 
 
 def ndcg(hit: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
-    """Normalised discounted cumulative gain of lists of length k, binary relevance, discount 1 / log2(rank + 1).
+    """Normalised discounted cumulative gain of lists of length k, binary relevance, discount 1 /
+    log2(rank + 1).
 
     The ideal list holds min(k, n_targets) wanted items in front (Järvelin & Kekäläinen 2002).
 
@@ -164,18 +170,23 @@ def read_metric(metric: str, where: str = "params.yaml, tuning.metric") -> tuple
     """
     name, _, cutoff = metric.partition("@")
     if name not in LIST_METRICS or not cutoff.isdecimal() or int(cutoff) < 1:
-        raise ConfigError(f"there is no metric {metric!r} to choose by", where=where,
-                          fix=f"one of {', '.join(LIST_METRICS)} with a cutoff, such as ndcg@10")  # fmt: skip
+        raise ConfigError(
+            f"there is no metric {metric!r} to choose by",
+            where=where,
+            fix=f"one of {', '.join(LIST_METRICS)} with a cutoff, such as ndcg@10",
+        )
     return name, int(cutoff)
 
 
 @dataclass(frozen=True)
 class Judging:
-    """What models, checkpoints and values of options are chosen by on validation cases; as in evaluation.
+    """What models, checkpoints and values of options are chosen by on validation cases; as in
+    evaluation.
 
     Attributes:
         metric: one of `LIST_METRICS` and a cutoff.
-        familiar: items that lists leave out, where a protocol wants new ones only; None: lists are of all items.
+        familiar: items that lists leave out, where a protocol wants new ones only; None: lists are
+            of all items.
     """
 
     metric: str = "ndcg@10"
@@ -199,18 +210,22 @@ class Judging:
         """The metric of each list, float64 (n,).
 
         Args:
-            ranked: positions in `items`, int (n, at most the cutoff), best first; -1 where a place is empty.
+            ranked: positions in `items`, int (n, at most the cutoff), best first; -1 where a place
+                is empty.
             targets: the wanted item ids, List(String) (n,).
             items: the catalogue.
         """
         name, cutoff = read_metric(self.metric)
-        hit = np.zeros((len(ranked), cutoff), np.bool_)  # a catalogue smaller than that leaves places empty
+        hit = np.zeros(
+            (len(ranked), cutoff), np.bool_
+        )  # a catalogue smaller than that leaves places empty
         hit[:, : ranked.shape[1]] = hits(ranked, Histories.from_lists(targets, items))
         return at_cutoff(hit, targets.list.n_unique().to_numpy())[name]
 
 
 def familiar_items(prepared: Path) -> pl.Series | None:
-    """What `Judging.familiar` is in a run: where its protocol wants new items, all that were met in training.
+    """What `Judging.familiar` is in a run: where its protocol wants new items, all that were met in
+    training.
 
     Args:
         prepared: the run's data/prepared.

@@ -8,21 +8,26 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from augrec.core.errors import InputError
+from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.columns import INTERACTIONS, ITEMS, REAL, USERS, require
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError
-from augrec.files import whole_directory, write_json, write_parquet
 
 
 class Tables(NamedTuple):
-    """The canonical tables of one source: schemas `INTERACTIONS`, `ITEMS` and `USERS`; the latter two may hold more."""
+    """The canonical tables of one source: schemas `INTERACTIONS`, `ITEMS` and `USERS`; the latter
+    two may hold more."""
 
     interactions: pl.DataFrame
     items: pl.DataFrame
     users: pl.DataFrame
 
 
-SCHEMAS: Mapping[str, Mapping[str, Any]] = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS}
+SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "interactions": INTERACTIONS,
+    "items": ITEMS,
+    "users": USERS,
+}
 
 
 def canonical(
@@ -30,10 +35,13 @@ def canonical(
 ) -> Tables:
     """Complete tables that hold canonical columns of the right types, but not all of them.
 
-    Missing columns become null, `origin` "real" and `weight` 1. Where there is no table of items or users, it lists the
-    ids found in the interactions. Further columns of items and users are kept, after the canonical ones.
+    Missing columns become null, `origin` "real" and `weight` 1. Where there is no table of items or
+    users, it lists the ids found in the interactions. Further columns of items and users are kept,
+    after the canonical ones.
     """
-    whole = interactions.with_columns(pl.lit(REAL).alias(C.ORIGIN), pl.lit(1.0, pl.Float32).alias(C.WEIGHT))
+    whole = interactions.with_columns(
+        pl.lit(REAL).alias(C.ORIGIN), pl.lit(1.0, pl.Float32).alias(C.WEIGHT)
+    )
     return Tables(
         _complete(whole, INTERACTIONS).select(list(INTERACTIONS)),
         _complete(_ids(interactions, C.ITEM) if items is None else items, ITEMS),
@@ -53,8 +61,9 @@ def write_raw(
     Args:
         folder: usually data/raw.
         interactions, items, users: canonical tables.
-        source: what to remember of where they came from, e.g. {"source": "movielens-100k"}; rows and missing values of
-            each table are added. It must not hold credentials: `augrec.data.sql.without_credentials` strips them.
+        source: what to remember of where they came from, e.g. {"source": "movielens-100k"}; rows
+            and missing values of each table are added. It must not hold credentials:
+            `augrec.data.sql.without_credentials` strips them.
 
     Raises:
         InputError: a table lacks columns or has no rows.
@@ -64,10 +73,16 @@ def write_raw(
         require(table, SCHEMAS[name], where=f"{name} to write to {folder}")
     if interactions.is_empty():
         raise InputError(
-            "there are no interactions", where=f"interactions to write to {folder}", fix="check the source"
+            "there are no interactions",
+            where=f"interactions to write to {folder}",
+            fix="check the source",
         )
     nulls = {
-        name: {column: table[column].null_count() for column in table.columns if table[column].null_count()}
+        name: {
+            column: table[column].null_count()
+            for column in table.columns
+            if table[column].null_count()
+        }
         for name, table in tables.items()
     }
     with whole_directory(folder) as draft:
@@ -89,7 +104,11 @@ def read_tables(folder: Path) -> Tables:
         try:
             found[name] = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:
-            problem = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+            problem = (
+                "is missing"
+                if isinstance(error, FileNotFoundError)
+                else f"cannot be read ({error})"
+            )
             raise InputError(
                 f"the table of {name} {problem}",
                 where=str(path),
@@ -105,7 +124,11 @@ def _ids(interactions: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def _complete(table: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
     missing = [
-        pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in table.columns
+        pl.lit(None, dtype=kind).alias(name)
+        for name, kind in schema.items()
+        if name not in table.columns
     ]
-    typed = table.with_columns(missing).with_columns(pl.col(name).cast(kind) for name, kind in schema.items())
+    typed = table.with_columns(missing).with_columns(
+        pl.col(name).cast(kind) for name, kind in schema.items()
+    )
     return typed.select([*schema, *(name for name in typed.columns if name not in schema)])

@@ -1,8 +1,9 @@
-"""The log of events that shops send to the service, as `augrec serve` writes it and `ingest` reads it.
+"""The log of events that shops send to the service, as `augrec serve` writes it and `ingest` reads
+it.
 
-It is an SQLite file in WAL mode with synchronous=FULL: an event is on disk before it is acknowledged, its id is the
-primary key, so that sending it again changes nothing, the newest events of a user are found by an index, and a reader
-never waits for the writer.
+It is an SQLite file in WAL mode with synchronous=FULL: an event is on disk before it is
+acknowledged, its id is the primary key, so that sending it again changes nothing, the newest events
+of a user are found by an index, and a reader never waits for the writer.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Final
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS, REAL, TIME
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError
 
 FILE: Final = "serving/events.db"
 """Below the folder var."""
@@ -60,12 +61,17 @@ def read_served_events(path: Path) -> pl.DataFrame:
                 connection.close()
         except sqlite3.Error as error:
             raise InputError(
-                f"the log of events cannot be read: {error}", where=str(path),
+                f"the log of events cannot be read: {error}",
+                where=str(path),
                 fix="move it away; `augrec serve` begins a new one",
-            ) from error  # fmt: skip
+            ) from error
     kinds = {
-        C.USER: pl.String, C.ITEM: pl.String, C.EVENT: pl.String, C.VALUE: pl.Float32, "timestamp_us": pl.Int64,
-    }  # fmt: skip
+        C.USER: pl.String,
+        C.ITEM: pl.String,
+        C.EVENT: pl.String,
+        C.VALUE: pl.Float32,
+        "timestamp_us": pl.Int64,
+    }
     table = pl.DataFrame(rows, schema=kinds, orient="row")
     return table.with_columns(
         pl.from_epoch("timestamp_us", time_unit="us").cast(TIME).alias(C.TIMESTAMP),

@@ -1,18 +1,27 @@
-"""A synthetic shop of any size: what tests and scale runs use, and a way to try augrec without data of one's own.
+"""A synthetic shop of any size: what tests and scale runs use, and a way to try augrec without data
+of one's own.
 
 How it works, so that results on it can be judged:
 
-* Items belong to a category and, within it, to a style: together a *cell*. Within a cell their popularity follows a power
-  law, (rank)^-exponent. Categories differ in size. Items come to the shop over time; each cell has one from the start.
-* Users have a latent taste over categories and another over styles: a point near that of their age group and region,
-  pushed through a softmax. So attributes say something about taste, and taste says most about what is clicked.
-* Activity is log-normal across users. Some users are there from the start, the others arrive evenly over time; some never
+* Items belong to a category and, within it, to a style: together a *cell*. Within a cell their
+    popularity follows a power
+  law, (rank)^-exponent. Categories differ in size. Items come to the shop over time; each cell has
+  one from the start.
+* Users have a latent taste over categories and another over styles: a point near that of their age
+    group and region,
+  pushed through a softmax. So attributes say something about taste, and taste says most about what
+  is clicked.
+* Activity is log-normal across users. Some users are there from the start, the others arrive evenly
+    over time; some never
   do anything.
-* A visit begins at a moment drawn from the time the user has been there, by day of the year, day of the week and hour.
-  Its views follow within minutes and mostly stay in one category. A view may lead to the cart, and that to a purchase.
+* A visit begins at a moment drawn from the time the user has been there, by day of the year, day of
+    the week and hour.
+  Its views follow within minutes and mostly stay in one category. A view may lead to the cart, and
+  that to a purchase.
 * With drift, the shop's taste moves: over time some categories gain and others lose.
 
-Nothing is ever as large as users × items. The cost is linear in the interactions; memory stays at a few dozen bytes each.
+Nothing is ever as large as users × items. The cost is linear in the interactions; memory stays at a
+few dozen bytes each.
 """
 
 from __future__ import annotations
@@ -24,12 +33,12 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data import simulate_catalogue as catalogue
 from augrec.data.columns import TIME
 from augrec.data.columns import Columns as C
-from augrec.data.config import Section
 from augrec.data.raw import Tables, canonical
-from augrec.seeds import rng
 
 BATCH: Final = 200_000
 DRIFT_STEPS: Final = 24
@@ -42,7 +51,7 @@ _HOURS: Final = np.array(
 )
 
 
-class ShopConfig(Section):
+class ShopConfig(BaseConfig):
     """A shop. `n_interactions` is met to about one percent."""
 
     n_users: int = Field(default=1_000, ge=1)
@@ -81,7 +90,8 @@ class ShopConfig(Section):
 
 
 def simulate(config: ShopConfig, seed: int) -> Tables:
-    """Make the tables of a shop: events view, cart and purchase (value: the price paid); user attributes age_group, region.
+    """Make the tables of a shop: events view, cart and purchase (value: the price paid); user
+    attributes age_group, region.
 
     The same config and seed give the same tables. Interactions come sorted by time.
     """
@@ -98,18 +108,23 @@ def simulate(config: ShopConfig, seed: int) -> Tables:
     who, visit, when = _visits(config, max(views, 1), rng(seed, "visits"))
     drift = _drift(config, rng(seed, "drift"))
     draw = rng(seed, "views")
-    visit_cell = _choose(category_taste, who, when, drift, draw)  # category each view would have by itself
+    visit_cell = _choose(
+        category_taste, who, when, drift, draw
+    )  # category each view would have by itself
     first_of_visit = np.r_[True, visit[1:] != visit[:-1]]
     led_by = np.flatnonzero(first_of_visit)[np.cumsum(first_of_visit) - 1]
     stays = draw.random(len(who)) < config.visit_focus
     category = np.where(stays, visit_cell[led_by], visit_cell)
     style = _choose(style_taste, who, when, None, draw)
     item = shop.draw(category * config.n_styles + style, when, draw)
-    return canonical(_funnel(config, shop, who, item, when, rng(seed, "funnel")), shop.table(), users)
+    return canonical(
+        _funnel(config, shop, who, item, when, rng(seed, "funnel")), shop.table(), users
+    )
 
 
 def _users(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """The table, and tastes as probabilities: (n_users, n_categories) and (n_users, n_styles), float32."""
+    """The table, and tastes as probabilities: (n_users, n_categories) and (n_users, n_styles),
+    float32."""
     draw = rng(seed, "users")
     age = draw.choice(len(AGE_GROUPS), config.n_users, p=[0.14, 0.24, 0.22, 0.17, 0.13, 0.10])
     region = draw.choice(len(REGIONS), config.n_users, p=[0.15, 0.2, 0.2, 0.2, 0.25])
@@ -135,7 +150,8 @@ def _users(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.
 def _visits(
     config: ShopConfig, n_views: int, draw: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each view its user, its visit and its time in microseconds since the start; views of a visit stand together."""
+    """For each view its user, its visit and its time in microseconds since the start; views of a
+    visit stand together."""
     n = config.n_users
     arrival = np.where(
         draw.random(n) < config.new_user_share, draw.random(n), 0.0
@@ -148,13 +164,17 @@ def _visits(
     n_visits = int(np.searchsorted(np.cumsum(sizes), n_views)) + 1
     sizes = sizes[:n_visits]
     sizes[-1] -= int(sizes.sum()) - n_views
-    user = np.searchsorted(np.cumsum(activity) / activity.sum(), draw.random(n_visits), side="right").clip(
-        max=n - 1
-    )
+    user = np.searchsorted(
+        np.cumsum(activity) / activity.sum(), draw.random(n_visits), side="right"
+    ).clip(max=n - 1)
     day_weight = _day_weights(config)
-    until = np.r_[0.0, np.cumsum(day_weight) / day_weight.sum()]  # share of all visits before a day begins
+    until = np.r_[
+        0.0, np.cumsum(day_weight) / day_weight.sum()
+    ]  # share of all visits before a day begins
     earliest = np.interp(arrival[user] * config.days, np.arange(config.days + 1), until)
-    day = np.interp(earliest + draw.random(n_visits) * (1 - earliest), until, np.arange(config.days + 1))
+    day = np.interp(
+        earliest + draw.random(n_visits) * (1 - earliest), until, np.arange(config.days + 1)
+    )
     hour = draw.choice(24, n_visits, p=_HOURS / _HOURS.sum()) + draw.random(n_visits)
     begin = np.maximum(np.floor(day) + hour / 24, arrival[user] * config.days)
     visit = np.repeat(np.arange(n_visits), sizes)
@@ -171,11 +191,14 @@ def _day_weights(config: ShopConfig) -> np.ndarray:
     weekday = (config.start.weekday() + days) % 7
     of_year = (config.start.timetuple().tm_yday + days) / 365.25
     weekly = 1 + config.weekly_swing * np.where(weekday >= 5, 1.0, -0.4)
-    return weekly * (1 + config.yearly_swing * np.cos(2 * np.pi * (of_year - 0.95)))  # busiest in December
+    return weekly * (
+        1 + config.yearly_swing * np.cos(2 * np.pi * (of_year - 0.95))
+    )  # busiest in December
 
 
 def _drift(config: ShopConfig, draw: np.random.Generator) -> np.ndarray | None:
-    """Factors on the categories' odds, float32 (DRIFT_STEPS, n_categories); half of them gain, half lose."""
+    """Factors on the categories' odds, float32 (DRIFT_STEPS, n_categories); half of them gain, half
+    lose."""
     if config.drift == 0:
         return None
     direction = np.where(np.arange(config.n_categories) % 2 == 0, 1.0, -1.0)[
@@ -220,7 +243,11 @@ def _funnel(
     rows = np.concatenate([np.arange(len(who)), cart, bought])
     last = config.days * DAY_US - 1
     delay = np.concatenate(
-        [np.zeros(len(who)), draw.uniform(10e6, 60e6, len(cart)), draw.uniform(61e6, 1200e6, len(bought))]
+        [
+            np.zeros(len(who)),
+            draw.uniform(10e6, 60e6, len(cart)),
+            draw.uniform(61e6, 1200e6, len(bought)),
+        ]
     )
     start = int(datetime.combine(config.start, datetime.min.time(), UTC).timestamp()) * 1_000_000
     moments = start + np.minimum(when[rows] + delay.astype(np.int64), last)

@@ -1,4 +1,5 @@
-"""The items of a synthetic shop: cells, power-law popularity, arrival over time, and words to describe them."""
+"""The items of a synthetic shop: cells, power-law popularity, arrival over time, and words to
+describe them."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ class Catalogue:
     adjective: np.ndarray
 
     def draw(self, cells: np.ndarray, when: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """An item of each cell that is there by then, by popularity; int64 (m,). Cells without items lend a neighbour's.
+        """An item of each cell that is there by then, by popularity; int64 (m,). Cells without
+        items lend a neighbour's.
 
         Args:
             cells: int64 (m,).
@@ -85,7 +87,9 @@ class Catalogue:
         heavy = np.r_[0.0, np.cumsum(self.popularity)]
         keys = self.cell * DAY_STEPS + (self.arrival * DAY_STEPS).astype(np.int64)
         begin = np.searchsorted(keys, cells * DAY_STEPS)
-        end = np.searchsorted(keys, cells * DAY_STEPS + (moment * DAY_STEPS).astype(np.int64), side="right")
+        end = np.searchsorted(
+            keys, cells * DAY_STEPS + (moment * DAY_STEPS).astype(np.int64), side="right"
+        )
         end = np.maximum(end, begin + 1)
         level = heavy[begin] + random.random(len(cells)) * (heavy[end] - heavy[begin])
         return np.clip(np.searchsorted(heavy, level, side="right") - 1, begin, end - 1)
@@ -104,10 +108,12 @@ class Catalogue:
                 "category": pl.Series(
                     [_numbered([name for name, _ in words], k) for k in range(category.max() + 1)]
                 ).gather(category),
-                "thing": pl.Series([words[k % len(words)][1] for k in range(category.max() + 1)]).gather(
-                    category
+                "thing": pl.Series(
+                    [words[k % len(words)][1] for k in range(category.max() + 1)]
+                ).gather(category),
+                "style": pl.Series([_numbered(_STYLES, k) for k in range(style.max() + 1)]).gather(
+                    style
                 ),
-                "style": pl.Series([_numbered(_STYLES, k) for k in range(style.max() + 1)]).gather(style),
                 "adjective": pl.Series(_ADJECTIVES).gather(self.adjective),
                 C.PRICE: self.price,
             }

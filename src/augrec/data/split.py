@@ -1,7 +1,7 @@
 """Splitting: training rows, and the cases that what was learnt from them is judged by.
 
-A *case* is a user at a moment: what they had done before, what they did next. How cases and training rows are made is
-the protocol's: see `augrec.data.protocols`.
+A *case* is a user at a moment: what they had done before, what they did next. How cases and
+training rows are made is the protocol's: see `augrec.data.protocols`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.errors import InputError, RefusedError
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
 from augrec.data.protocols.base import ROLE, TEST, VALID, Parts, Rules, protocol_of
 from augrec.data.slices import SLICES, slice_of
-from augrec.errors import InputError, RefusedError
 
 __all__ = ["ROLE", "SLICES", "TEST", "VALID", "Split", "SplitConfig", "slice_of", "split"]
 
@@ -33,10 +33,12 @@ class Split:
         protocol: its name.
         rules: what it promises.
         first, last: the first and the last interaction, UTC.
-        valid_from, test_from: the cuts, UTC; None where the protocol does not cut time for all alike.
+        valid_from, test_from: the cuts, UTC; None where the protocol does not cut time for all
+            alike.
         train: canonical interactions, sorted by user and time.
         cases_valid, cases_test: see `augrec.data.cases.CASES`.
-        held_out: user_id, role ("valid" or "test"), sorted by user; empty where users of cases are trained on.
+        held_out: user_id, role ("valid" or "test"), sorted by user; empty where users of cases are
+            trained on.
         counts: sizes for split.json and the report.
     """
 
@@ -64,12 +66,15 @@ def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
     Raises:
         ConfigError: there is no such protocol, or it cannot do what is asked.
         InputError: a user meets an item twice.
-        RefusedError: there is nothing to learn from or nobody to judge by; the message says what to change.
+        RefusedError: there is nothing to learn from or nobody to judge by; the message says what to
+            change.
     """
     _require_distinct(interactions)
     if interactions.is_empty():
         raise RefusedError(
-            "there are no interactions to split", where="prepared interactions", fix="check data.window"
+            "there are no interactions to split",
+            where="prepared interactions",
+            fix="check data.window",
         )
     protocol = protocol_of(config, seed)
     table = interactions.sort([C.USER, C.TIMESTAMP], maintain_order=True)
@@ -102,7 +107,8 @@ def _require_something(parts: Parts) -> None:
         raise RefusedError(
             "no interaction is left to train on",
             where="prepare.split in params.yaml",
-            fix="raise valid_from, or hold out fewer users (max_valid_users, max_test_users, folds)",
+            fix="raise valid_from, or hold out fewer users (max_valid_users, max_test_users, "
+            "folds)",
         )
     for role, cases in ((VALID, parts.cases_valid), (TEST, parts.cases_test)):
         if cases.is_empty():
@@ -132,4 +138,8 @@ def _counts(table: pl.DataFrame, parts: Parts) -> dict[str, Any]:
 
 
 def _sizes(table: pl.DataFrame) -> dict[str, int]:
-    return {"users": table[C.USER].n_unique(), "items": table[C.ITEM].n_unique(), "interactions": len(table)}
+    return {
+        "users": table[C.USER].n_unique(),
+        "items": table[C.ITEM].n_unique(),
+        "interactions": len(table),
+    }

@@ -1,4 +1,5 @@
-"""Reading a table or a query from any database SQLAlchemy can reach. The only module of the core that imports it."""
+"""Reading a table or a query from any database SQLAlchemy can reach. The only module of the core
+that imports it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
 
-from augrec.errors import ConfigError, InputError, TransientError
+from augrec.core.errors import ConfigError, InputError, TransientError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, CursorResult, Engine
@@ -39,13 +40,16 @@ def read_sql(url: str, *, table: str | None = None, query: str | None = None) ->
         query: or a SELECT.
 
     Raises:
-        ConfigError: the URL cannot be understood, its driver is not installed, or not exactly one of table and query is given.
+        ConfigError: the URL cannot be understood, its driver is not installed, or not exactly one
+            of table and query is given.
         InputError: the database file, table or column does not exist.
         TransientError: the database does not answer.
     """
     where = without_credentials(url)
     if (table is None) == (query is None):
-        raise ConfigError("name either a table or a query", where=where, fix="give exactly one of them")
+        raise ConfigError(
+            "name either a table or a query", where=where, fix="give exactly one of them"
+        )
     engine = _engine(url, where)
     try:
         with _connect(engine, where) as connection:
@@ -62,7 +66,8 @@ def _engine(url: str, where: str) -> Engine:
         engine = sa.create_engine(re.sub(r"^postgres:", "postgresql:", url))
     except (sa.exc.ArgumentError, ImportError, ValueError) as error:
         missing = isinstance(error, (ImportError, sa.exc.NoSuchModuleError))
-        # the cause is not chained, nor shown unless it is about a driver: it may hold the URL with its password
+        # the cause is not chained, nor shown unless it is about a driver: it may hold the URL with
+        # its password
         raise ConfigError(
             f"the database cannot be used: {error if missing else 'this is not an SQLAlchemy URL'}",
             where=where,
@@ -116,7 +121,10 @@ def _frame(result: CursorResult[Any]) -> pl.DataFrame:
     while rows := result.fetchmany(BATCH_ROWS):
         parts.append(
             pl.DataFrame(
-                [_series(name, values) for name, values in zip(names, zip(*rows, strict=True), strict=True)]
+                [
+                    _series(name, values)
+                    for name, values in zip(names, zip(*rows, strict=True), strict=True)
+                ]
             )
         )
     if not parts:
@@ -128,7 +136,9 @@ def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
     try:
         return pl.Series(name, values)
     except (TypeError, pl.exceptions.PolarsError):  # SQLite lets a column mix types
-        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+        return pl.Series(
+            name, [None if value is None else str(value) for value in values], dtype=pl.String
+        )
 
 
 def _cause(error: Exception, engine: Engine) -> str:

@@ -1,4 +1,5 @@
-"""Importing a shop's own tables: CSV, Parquet or SQL, with the column mapping of `data.import` in params.yaml."""
+"""Importing a shop's own tables: CSV, Parquet or SQL, with the column mapping of `data.import` in
+params.yaml."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.errors import ConfigError, InputError
 from augrec.data import convert
 from augrec.data.columns import Columns as C
 from augrec.data.config import ImportConfig, InteractionColumns, ItemColumns, UserColumns
 from augrec.data.raw import Tables, canonical
 from augrec.data.sql import is_url, read_sql, without_credentials
-from augrec.errors import ConfigError, InputError
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -42,13 +43,17 @@ class Source:
 
 
 def import_tables(
-    config: ImportConfig, interactions: Source, items: Source | None = None, users: Source | None = None
+    config: ImportConfig,
+    interactions: Source,
+    items: Source | None = None,
+    users: Source | None = None,
 ) -> Tables:
     """Read a shop's tables as canonical ones. No row is dropped: validation judges them.
 
     Raises:
         ConfigError: params.yaml asks for something impossible.
-        InputError: a file is missing, empty, cut off, or lacks a mapped column; no timestamp can be read.
+        InputError: a file is missing, empty, cut off, or lacks a mapped column; no timestamp can be
+            read.
         TransientError: a database does not answer.
     """
     return canonical(
@@ -70,8 +75,8 @@ def describe(
 
 
 def read_source(source: Source) -> pl.DataFrame:
-    """Read a table as it is. From CSV all columns come as text, so that an id such as 007 stays what it is;
-    `convert.attribute` makes numbers of extra columns that hold nothing else.
+    """Read a table as it is. From CSV all columns come as text, so that an id such as 007 stays
+    what it is; `convert.attribute` makes numbers of extra columns that hold nothing else.
 
     Raises:
         InputError: the file is missing, empty or cannot be read.
@@ -82,7 +87,9 @@ def read_source(source: Source) -> pl.DataFrame:
         table = _read_file(Path(source.location))
     if table.is_empty():
         raise InputError(
-            "the table has no rows", where=source.describe(), fix="check that the export is complete"
+            "the table has no rows",
+            where=source.describe(),
+            fix="check that the export is complete",
         )
     return table
 
@@ -101,7 +108,8 @@ def _read_file(path: Path) -> pl.DataFrame:
         raise InputError(
             f"the file cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            fix="it may be cut off or not be what its ending says; CSV must be UTF-8; export it again",
+            fix="it may be cut off or not be what its ending says; CSV must be UTF-8; export it "
+            "again",
         ) from error
     raise ConfigError(
         f"files ending in {path.suffix or 'nothing'} are not understood",
@@ -147,7 +155,11 @@ def _interactions(names: InteractionColumns, source: Source) -> pl.DataFrame:
     if names.event is not None:
         columns.append(convert.texts(table[names.event]).alias(C.EVENT))
     read = pl.DataFrame(columns)
-    return read if names.event is not None else read.with_columns(pl.lit(names.default_event).alias(C.EVENT))
+    return (
+        read
+        if names.event is not None
+        else read.with_columns(pl.lit(names.default_event).alias(C.EVENT))
+    )
 
 
 def _items(names: ItemColumns, source: Source) -> pl.DataFrame:
@@ -176,7 +188,9 @@ def _items(names: ItemColumns, source: Source) -> pl.DataFrame:
 
 def _users(names: UserColumns, source: Source) -> pl.DataFrame:
     table = read_source(source)
-    _require_columns(table, {C.USER: names.user_id}, "data.import.users", source.describe(), names.extra)
+    _require_columns(
+        table, {C.USER: names.user_id}, "data.import.users", source.describe(), names.extra
+    )
     columns = [_ids(table, names.user_id, source).alias(C.USER)]
     return _with_extra(columns, table, names.extra, "data.import.users", source)
 
@@ -212,14 +226,20 @@ def _with_extra(
 
 
 def _require_columns(
-    table: pl.DataFrame, mapped: dict[str, str | None], section: str, where: str, extra: Iterable[str] = ()
+    table: pl.DataFrame,
+    mapped: dict[str, str | None],
+    section: str,
+    where: str,
+    extra: Iterable[str] = (),
 ) -> None:
     wanted = [(f"{section}.{key}", name) for key, name in mapped.items() if name is not None]
     wanted += [(f"{section}.extra", name) for name in extra]
     missing = [(key, name) for key, name in wanted if name not in table.columns]
     if missing:
         raise InputError(
-            f"missing columns: {', '.join(name for _, name in missing)}; found: {', '.join(table.columns)}",
+            f"missing columns: {', '.join(name for _, name in missing)}; found: "
+            f"{', '.join(table.columns)}",
             where=where,
-            fix=f"set {', '.join(key for key, _ in missing)} in params.yaml to the columns you have (null where optional)",
+            fix=f"set {', '.join(key for key, _ in missing)} in params.yaml to the columns you "
+            "have (null where optional)",
         )

@@ -1,4 +1,5 @@
-"""What a head says of all its pairs together, added up part by part: memory does not grow with the pairs."""
+"""What a head says of all its pairs together, added up part by part: memory does not grow with the
+pairs."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ def losses(happened: np.ndarray, said: np.ndarray) -> np.ndarray:
 class Chances:
     """Weighted pairs of a head of kind "probability".
 
-    The area under the curve rests on counts of positives and negatives at each level of log-odds, so that predictions of
-    one level count as equal: it is off by at most half the chance that a positive and a negative share a level.
+    The area under the curve rests on counts of positives and negatives at each level of log-odds,
+    so that predictions of one level count as equal: it is off by at most half the chance that a
+    positive and a negative share a level.
     """
 
     n: int = 0
@@ -51,8 +53,8 @@ class Chances:
     def told(self) -> dict[str, float | int | None]:
         """{"n" (positives), "auc", "log_loss", "ece"}; None where a metric is not defined.
 
-        The expected calibration error is that of Naeini, Cooper, Hauskrecht (2015): the mean over bins of equal width, by
-        weight, of |mean prediction - share of positives|.
+        The expected calibration error is that of Naeini, Cooper, Hauskrecht (2015): the mean over
+        bins of equal width, by weight, of |mean prediction - share of positives|.
         """
         negatives, positives = self.levels
         pairs = float(negatives.sum() * positives.sum())

@@ -25,20 +25,30 @@ _KINDS = {
 
 
 def explain(decision: Mapping[str, Any]) -> list[str]:
-    """Three sentences about a decision: what to serve, why, and how far the numbers can be trusted."""
+    """Three sentences about a decision: what to serve, why, and how far the numbers can be
+    trusted."""
     winner = decision["winner"]
-    [choice] = [row for row in decision["recommenders"] if row["recommender"] == winner["recommender"]]
+    [choice] = [
+        row for row in decision["recommenders"] if row["recommender"] == winner["recommender"]
+    ]
     evidence = _evidence(decision, choice) + _fine_tuned(decision, choice)
     return [_verdict(decision, winner), evidence, _reach(decision, winner, choice)]
 
 
 def audit_reason(failed: Sequence[str], audits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why a candidate of generators whose audits did not pass is refused: each with the limits it broke."""
-    limits = [", ".join(audits[name]["failed_limits"]) if name in audits else "missing" for name in failed]
-    return "audit not passed: " + "; ".join(f"{n} ({why})" for n, why in zip(failed, limits, strict=True))
+    """Why a candidate of generators whose audits did not pass is refused: each with the limits it
+    broke."""
+    limits = [
+        ", ".join(audits[name]["failed_limits"]) if name in audits else "missing" for name in failed
+    ]
+    return "audit not passed: " + "; ".join(
+        f"{n} ({why})" for n, why in zip(failed, limits, strict=True)
+    )
 
 
-def reason(compared: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]], min_users: int) -> str:
+def reason(
+    compared: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]], min_users: int
+) -> str:
     """Why a candidate was accepted or refused: the first rule that it broke.
 
     Args:
@@ -59,7 +69,10 @@ def reason(compared: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, 
         return f"not shown to be better than {names}"
     inferior = [row for row in compared if not row["passed"]]
     if inferior:
-        return f"a loss over all users beyond the margin cannot be ruled out, against {inferior[0]['comparator']}"
+        return (
+            "a loss over all users beyond the margin cannot be ruled out, against "
+            f"{inferior[0]['comparator']}"
+        )
     lost = [row for row in groups if row["verdict"] == "lost"]
     if lost:
         return f"a loss beyond the margin is shown for {', '.join(_group(row) for row in lost)}"
@@ -69,10 +82,15 @@ def reason(compared: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, 
 def compared_sentence(difference: Mapping[str, Any], verdict: str) -> str:
     """One sentence about a challenger and a champion on the same users."""
     if difference["ci_low"] is None:
-        return f"Only {difference['n_users']} test users in common: nothing can be said of the challenger."
+        return (
+            f"Only {difference['n_users']} test users in common: nothing can be said of the "
+            "challenger."
+        )
     return (
-        f"Over {difference['n_users']:,} test users the challenger's {metric_words(difference['metric'])} is "
-        f"{difference['challenger_mean']:.3f} against the champion's {difference['champion_mean']:.3f} "
+        f"Over {difference['n_users']:,} test users the challenger's "
+        f"{metric_words(difference['metric'])} is "
+        f"{difference['challenger_mean']:.3f} against the champion's "
+        f"{difference['champion_mean']:.3f} "
         f"({_interval(difference)}): {verdict}."
     )
 
@@ -89,12 +107,18 @@ def metric_words(name: str) -> str:
 
 def _verdict(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     begun = ", from the champion's weights on" if _arm(decision, winner)["continues"] else ""
-    model = f"{winner['recommender']} trained on {_KINDS[winner['kind']]}{begun} (policy {winner['policy']})"
+    model = (
+        f"{winner['recommender']} trained on {_KINDS[winner['kind']]}{begun} (policy "
+        f"{winner['policy']})"
+    )
     if decision["verdict"] == "generated":
         return f"Serve {model}: the generated data has earned its place."
     elsewhere = [row["recommender"] for row in decision["recommenders"] if row["accepted"]]
     if elsewhere:
-        return f"Serve {model}: generated data helped {', '.join(elsewhere)}, but this model is better still."
+        return (
+            f"Serve {model}: generated data helped {', '.join(elsewhere)}, but this model is "
+            "better still."
+        )
     if not any(row["candidate"] for row in decision["recommenders"]):
         return f"Serve {model}: no generated data took part in this run."
     return f"Serve {model}: no generated data has earned its place."
@@ -114,17 +138,23 @@ def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
         return f"Its generated candidate, {choice['candidate']}, was {result}: {choice['reason']}."
     hardest = min(known, key=lambda row: row["ci_low"])
     ours, theirs = hardest["candidate_mean"], hardest["comparator_mean"]
-    times = max(_trainings(decision, hardest, hardest[side]) for side in ("candidate", "comparator"))
+    times = max(
+        _trainings(decision, hardest, hardest[side]) for side in ("candidate", "comparator")
+    )
     return (
-        f"For {_who(hardest['slice'])} the generated candidate, {choice['candidate']}, was {_than(ours, theirs)} "
-        f"{hardest['comparator']}, the hardest to beat without generated data ({metric_words(hardest['metric'])} {ours:.3f} "
-        f"against {theirs:.3f} over {hardest['n_users']:,} test users{f' and {times} trainings' if times > 1 else ''}; "
+        f"For {_who(hardest['slice'])} the generated candidate, {choice['candidate']}, was "
+        f"{_than(ours, theirs)} "
+        f"{hardest['comparator']}, the hardest to beat without generated data "
+        f"({metric_words(hardest['metric'])} {ours:.3f} "
+        f"against {theirs:.3f} over {hardest['n_users']:,} test "
+        f"users{f' and {times} trainings' if times > 1 else ''}; "
         f"{_interval(hardest)}), and was {result}: {choice['reason']}."
     )
 
 
 def _fine_tuned(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
-    """What became of fine-tuning, where it stands for the full retrain or would have, by validation users; else nothing."""
+    """What became of fine-tuning, where it stands for the full retrain or would have, by validation
+    users; else nothing."""
     best = choice["best_without_generated"]
     told = []
     for row in decision["comparisons"]:
@@ -138,7 +168,8 @@ def _fine_tuned(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
             decision, choice, best
         ):
             told.append(
-                f"{ours} was better on validation users, but a loss beyond the margin against {retrain}, cannot be ruled out"
+                f"{ours} was better on validation users, but a loss beyond the margin against "
+                f"{retrain}, cannot be ruled out"
                 f"{_numbers(row)}, so it is not chosen."
             )
     return "".join(told)
@@ -149,7 +180,10 @@ def _numbers(row: Mapping[str, Any]) -> str:
     if row["ci_low"] is None:
         return ""
     ours, theirs = row["candidate_mean"], row["comparator_mean"]
-    return f" ({metric_words(row['metric'])} {ours:.3f} against {theirs:.3f} over {row['n_users']:,} test users; {_interval(row)})"
+    return (
+        f" ({metric_words(row['metric'])} {ours:.3f} against {theirs:.3f} over "
+        f"{row['n_users']:,} test users; {_interval(row)})"
+    )
 
 
 def _validated(decision: Mapping[str, Any], choice: Mapping[str, Any], policy: str) -> float:
@@ -165,22 +199,31 @@ def _arm(decision: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, 
     return next(arm for arm in decision["arms"] if (arm["recommender"], arm["policy"]) == wanted)
 
 
-def _reach(decision: Mapping[str, Any], winner: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+def _reach(
+    decision: Mapping[str, Any], winner: Mapping[str, Any], choice: Mapping[str, Any]
+) -> str:
     overall = _overall(decision, winner)
     power = choice["power"]
     if power is None:
         return overall
     crowd = "users" if power["slice"] == "overall" else "such users"
-    gain = f"{power['gain']:.3f}" if power["relative"] is None else f"{_rounded(100 * power['relative'])} %"
+    gain = (
+        f"{power['gain']:.3f}"
+        if power["relative"] is None
+        else f"{_rounded(100 * power['relative'])} %"
+    )
     return (
-        f"With {power['n_users']:,} {crowd} only a gain of more than about {gain} was likely ({100 * power['chance']:.0f} %) "
+        f"With {power['n_users']:,} {crowd} only a gain of more than about {gain} was likely "
+        f"({100 * power['chance']:.0f} %) "
         f"to be seen; {overall[0].lower()}{overall[1:]}"
     )
 
 
 def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     metric = decision["gate"]["metric"]
-    tested = {(arm["recommender"], arm["policy"]): arm["test"]["overall"] for arm in decision["arms"]}
+    tested = {
+        (arm["recommender"], arm["policy"]): arm["test"]["overall"] for arm in decision["arms"]
+    }
     mine = tested[winner["recommender"], winner["policy"]]
     if mine[metric] is None:
         return "No test user was left to measure the model on."
@@ -194,7 +237,8 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     change = mine[metric] / floor[metric] - 1
     return (
         text
-        + f", {_signed(100 * change, 1)} % against the {floor[metric]:.3f} of showing everybody what is popular."
+        + f", {_signed(100 * change, 1)} % against the {floor[metric]:.3f} of showing everybody "
+        "what is popular."
     )
 
 
@@ -216,7 +260,11 @@ def _than(value: float, other: float) -> str:
     """ "1.2 % worse than", "as good as"."""
     if value == other or not other:
         return "as good as" if value == other else "better than"
-    return f"{_rounded(abs(100 * (value / other - 1)))} % {'better' if value > other else 'worse'} than"
+    return (
+        f"{_rounded(abs(100 * (value / other - 1)))} % "
+        f"{'better' if value > other else 'worse'} "
+        "than"
+    )
 
 
 def _rounded(value: float) -> str:
@@ -225,7 +273,10 @@ def _rounded(value: float) -> str:
 
 
 def _interval(row: Mapping[str, Any]) -> str:
-    return f"difference {_signed(row['difference'])}, interval {_signed(row['ci_low'])} to {_signed(row['ci_high'])}"
+    return (
+        f"difference {_signed(row['difference'])}, interval {_signed(row['ci_low'])} to "
+        f"{_signed(row['ci_high'])}"
+    )
 
 
 def _who(slice_name: str, n: int = 2) -> str:

@@ -1,13 +1,20 @@
-"""Beyond accuracy, for each case: how new, popular, varied and surprising a list is, and whose targets it finds.
+"""Beyond accuracy, for each case: how new, popular, varied and surprising a list is, and whose
+targets it finds.
 
 | metric at cutoff k | for one case |
 |---|---|
-| novelty | mean self-information -log2(share of training interactions) of the list, in bits; an item without any counts as if it had half of one |
-| popularity | mean training interactions of the list over those of the mean item that has any: 10 is ten times as popular |
-| popularity_lift | the list's mean popularity over that of the history, minus 1 (Abdollahpouri et al. 2019, arXiv 1907.13286); none without a history |
-| diversity | 1 - mean cosine of all pairs of the list, by categories or, where items have none, by who met them (Ziegler et al. 2005) |
-| serendipity | wanted items that are not among the k most popular ones the user has not met, / k (Ge et al. 2010) |
-| recall_head, recall_mid, recall_tail, recall_new | recall of the targets of that popularity; none for a case without such targets |
+| novelty | mean self-information -log2(share of training interactions) of the list, in bits; an
+item without any counts as if it had half of one |
+| popularity | mean training interactions of the list over those of the mean item that has any: 10
+is ten times as popular |
+| popularity_lift | the list's mean popularity over that of the history, minus 1 (Abdollahpouri et
+al. 2019, arXiv 1907.13286); none without a history |
+| diversity | 1 - mean cosine of all pairs of the list, by categories or, where items have none, by
+who met them (Ziegler et al. 2005) |
+| serendipity | wanted items that are not among the k most popular ones the user has not met, / k
+(Ge et al. 2010) |
+| recall_head, recall_mid, recall_tail, recall_new | recall of the targets of that popularity; none
+for a case without such targets |
 """
 
 from __future__ import annotations
@@ -54,7 +61,9 @@ def beyond_accuracy(
         "novelty@10", …: float64 (n,) each; NaN where a case has no value.
     """
     met = Histories.from_lists(history, catalogue.items)
-    surprising = hit & ~(_places_by_popularity(ranked, met, catalogue) < np.asarray(cutoffs)[:, None, None])
+    surprising = hit & ~(
+        _places_by_popularity(ranked, met, catalogue) < np.asarray(cutoffs)[:, None, None]
+    )
     found: dict[str, np.ndarray] = {}
     for place, k in enumerate(cutoffs):
         top = ranked[:, :k]
@@ -69,8 +78,14 @@ def _information(catalogue: Catalogue) -> np.ndarray:
     return -np.log2(np.maximum(catalogue.interactions, 0.5) / max(catalogue.total, 1))
 
 
-def _popularity(top: np.ndarray, met: Histories, catalogue: Catalogue, k: int) -> dict[str, np.ndarray]:
-    usual = catalogue.interactions[catalogue.interactions > 0].mean() if catalogue.interactions.any() else 1.0
+def _popularity(
+    top: np.ndarray, met: Histories, catalogue: Catalogue, k: int
+) -> dict[str, np.ndarray]:
+    usual = (
+        catalogue.interactions[catalogue.interactions > 0].mean()
+        if catalogue.interactions.any()
+        else 1.0
+    )
     relative = catalogue.interactions / usual
     mine = _mean_over(top, relative)
     rows = np.repeat(np.arange(len(met)), met.lengths)
@@ -88,10 +103,13 @@ def _mean_over(top: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _diversity(top: np.ndarray, vectors: sp.csr_matrix) -> np.ndarray:
-    """1 - mean inner product of two items, by |Σ v|² = Σ |v|² + Σ over pairs: linear in the length of a list."""
+    """1 - mean inner product of two items, by |Σ v|² = Σ |v|² + Σ over pairs: linear in the length
+    of a list."""
     filled = top >= 0
     starts = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
-    lists = sp.csr_matrix((np.ones(int(starts[-1])), top[filled], starts), shape=(len(top), vectors.shape[0]))
+    lists = sp.csr_matrix(
+        (np.ones(int(starts[-1])), top[filled], starts), shape=(len(top), vectors.shape[0])
+    )
     lengths = _squares(vectors)  # 1, or 0 where nothing is known of the item
     total, own = _squares(lists @ vectors), lists @ lengths
     known = lists @ (lengths > 0)
@@ -106,7 +124,8 @@ def _squares(table: sp.csr_matrix) -> np.ndarray:
 
 
 def _places_by_popularity(ranked: np.ndarray, met: Histories, catalogue: Catalogue) -> np.ndarray:
-    """Where each recommended item would stand in a list by popularity of what the user has not met, int64 (n, k)."""
+    """Where each recommended item would stand in a list by popularity of what the user has not met,
+    int64 (n, k)."""
     n_items = len(catalogue.items)
     rank = np.empty(n_items, np.int64)
     rank[np.argsort(-catalogue.interactions, kind="stable")] = np.arange(n_items)
@@ -119,7 +138,11 @@ def _places_by_popularity(ranked: np.ndarray, met: Histories, catalogue: Catalog
 
 
 def _recall_by_group(
-    ranked: np.ndarray, hit: np.ndarray, targets: pl.Series, catalogue: Catalogue, cutoffs: Sequence[int]
+    ranked: np.ndarray,
+    hit: np.ndarray,
+    targets: pl.Series,
+    catalogue: Catalogue,
+    cutoffs: Sequence[int],
 ) -> dict[str, np.ndarray]:
     n_groups = len(ITEM_GROUPS)
     wanted = (

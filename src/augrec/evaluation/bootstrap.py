@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from augrec.core.errors import InputError
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError
 from augrec.evaluation.metrics import OVERALL, user_values
-from augrec.seeds import rng
 
 _CELLS = 2**22
 """At most so many draws are held at once."""
@@ -19,7 +19,8 @@ _CELLS = 2**22
 
 @dataclass(frozen=True)
 class Difference:
-    """Candidate minus comparator on the same users. The numbers are None where there are no users."""
+    """Candidate minus comparator on the same users. The numbers are None where there are no
+    users."""
 
     n_users: int
     candidate_mean: float | None
@@ -36,8 +37,8 @@ class Noise:
     Attributes:
         sd: its standard deviation.
         degrees: of freedom that is known with.
-        apart: how much of that variance comes from what training does to each user apart. Users' values vary by it as well:
-            it is taken off there, so that it counts once.
+        apart: how much of that variance comes from what training does to each user apart. Users'
+            values vary by it as well: it is taken off there, so that it counts once.
     """
 
     sd: float = 0.0
@@ -45,7 +46,8 @@ class Noise:
     apart: float = 0.0
 
     def kept(self, values: np.ndarray) -> float:
-        """By what the resampled means' distance from the mean is multiplied to take `apart` off, 0 … 1."""
+        """By what the resampled means' distance from the mean is multiplied to take `apart` off, 0
+        … 1."""
         variance = float(values.var(ddof=1)) / len(values)
         return float(np.sqrt(max(0.0, 1 - self.apart / variance))) if variance > 0 else 1.0
 
@@ -55,12 +57,14 @@ def interval(
 ) -> tuple[float, float]:
     """Confidence interval of the mean of `values` by resampling them.
 
-    The expanded percentile interval: quantiles Φ(∓ t √(n / (n - 1))) of the resampled means, t being Student's quantile
-    with n - 1 degrees of freedom. That undoes the percentile interval's narrowness on few users and vanishes on many
-    (Hesterberg 2015, The American Statistician 69, 371-386). Time is linear in n × samples, memory is bounded.
+    The expanded percentile interval: quantiles Φ(∓ t √(n / (n - 1))) of the resampled means, t
+    being Student's quantile with n - 1 degrees of freedom. That undoes the percentile interval's
+    narrowness on few users and vanishes on many (Hesterberg 2015, The American Statistician 69,
+    371-386). Time is linear in n × samples, memory is bounded.
 
-    Resampling users tells how other users would have fared with these very models. With `noise` each resampled mean is
-    moved by a draw of Student's t besides, so that the interval is about models trained anew too.
+    Resampling users tells how other users would have fared with these very models. With `noise`
+    each resampled mean is moved by a draw of Student's t besides, so that the interval is about
+    models trained anew too.
 
     Args:
         values: one number for each independent unit (user), float64 (n,).
@@ -86,7 +90,8 @@ def interval(
 
 
 def resampled_means(values: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """Means of `samples` resamples of the rows of `values`, float64 (n,) or (n, m): (samples,) or (samples, m)."""
+    """Means of `samples` resamples of the rows of `values`, float64 (n,) or (n, m): (samples,) or
+    (samples, m)."""
     n = len(values)
     generator = rng(seed, "bootstrap")
     means = np.empty((samples, *values.shape[1:]))
@@ -108,21 +113,27 @@ def paired_difference(
     samples: int,
     seed: int,
 ) -> Difference:
-    """Compare two models on the same cases, paired by user; a user's cases are averaged first, so a user counts once.
+    """Compare two models on the same cases, paired by user; a user's cases are averaged first, so a
+    user counts once.
 
     Args:
-        candidate, comparator: rows of `augrec.evaluation.metrics.evaluate` for the same cases, in any order.
+        candidate, comparator: rows of `augrec.evaluation.metrics.evaluate` for the same cases, in
+            any order.
         metric: the column to compare.
         slice_name: one slice, or "overall".
-        confidence, samples, seed: see `interval`. The draws depend on nothing but the seed and the number of users.
+        confidence, samples, seed: see `interval`. The draws depend on nothing but the seed and the
+            number of users.
 
     Raises:
         InputError: the two were not measured on the same users.
     """
     ours, theirs = (user_values(side, metric, slice_name) for side in (candidate, comparator))
     if not ours[C.USER].equals(theirs[C.USER]):
-        raise InputError("the two models were not measured on the same users", where=f"slice {slice_name}",
-                         fix="evaluate both on the same cases")  # fmt: skip
+        raise InputError(
+            "the two models were not measured on the same users",
+            where=f"slice {slice_name}",
+            fix="evaluate both on the same cases",
+        )
     sides = ours["value"].to_numpy(), theirs["value"].to_numpy()
     return difference(*sides, confidence=confidence, samples=samples, seed=seed)
 
@@ -136,7 +147,8 @@ def difference(
     seed: int,
     noise: Noise | None = None,
 ) -> Difference:
-    """As `paired_difference`, of the values of the same users in the same order, float64 (n,) each."""
+    """As `paired_difference`, of the values of the same users in the same order, float64 (n,)
+    each."""
     if not len(candidate):
         return Difference(0, None, None, None, None, None)
     gains = candidate - comparator

@@ -1,8 +1,9 @@
 """What is known of a model's items when its rankings are judged, and how rankings spread over them.
 
-The yardstick is the real training interactions, the same for every policy: how popular an item is, and whether it
-belongs to the head, the middle or the tail. Head is the fewest most popular items that together have a third of the
-interactions, tail the least popular ones that have the last third; items without interactions are new.
+The yardstick is the real training interactions, the same for every policy: how popular an item is,
+and whether it belongs to the head, the middle or the tail. Head is the fewest most popular items
+that together have a third of the interactions, tail the least popular ones that have the last
+third; items without interactions are new.
 
 | metric at cutoff k | for the catalogue |
 |---|---|
@@ -12,7 +13,8 @@ interactions, tail the least popular ones that have the last third; items withou
 | at cutoff k | for a group of items |
 |---|---|
 | exposure | share of all recommended places that its items take |
-| divergence | half the sum over groups of the absolute difference of exposure and share of interactions (total variation): 0 as popular as they are, 1 nothing in common |
+| divergence | half the sum over groups of the absolute difference of exposure and share of
+interactions (total variation): 0 as popular as they are, 1 nothing in common |
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.seeds import rng
 
 ITEM_GROUPS: Final = ("head", "mid", "tail", "new")
 _SKETCH: Final = 256
@@ -42,13 +44,15 @@ class Catalogue:
         items: the model's.
         interactions: training interactions of each item, int64 (n_items,).
         total: all training interactions, those of items that the model lacks among them.
-        group_of: item_id, group (position in `ITEM_GROUPS`), for every training item; all others are new.
+        group_of: item_id, group (position in `ITEM_GROUPS`), for every training item; all others
+            are new.
         group: the same for the model's items, int8 (n_items,).
-        categories: which categories an item is of, each of its own counting 1 / their number; float64 sparse
-            (n_items, n_categories).
+        categories: which categories an item is of, each of its own counting 1 / their number;
+            float64 sparse (n_items, n_categories).
         category_names: their names, the most frequent among training interactions first.
-        vectors: rows of length 1 (by users: about 1) whose inner products say how alike two items are, sparse (n_items, d); 0 where
-            nothing is known: their categories, or where there are none who met them.
+        vectors: rows of length 1 (by users: about 1) whose inner products say how alike two items
+            are, sparse (n_items, d); 0 where nothing is known: their categories, or where there are
+            none who met them.
         alike_by: "categories" or "users".
     """
 
@@ -63,8 +67,11 @@ class Catalogue:
     alike_by: str
 
     @classmethod
-    def of(cls, items: ItemIndex, train: pl.DataFrame, table: pl.DataFrame | None = None) -> Catalogue:
-        """What training interactions (user_id, item_id) and the items table say of a model's items."""
+    def of(
+        cls, items: ItemIndex, train: pl.DataFrame, table: pl.DataFrame | None = None
+    ) -> Catalogue:
+        """What training interactions (user_id, item_id) and the items table say of a model's
+        items."""
         positions = items.encode(train[C.ITEM])
         counts = np.bincount(positions[positions >= 0], minlength=len(items))
         group_of = _thirds(train)
@@ -92,7 +99,9 @@ class Catalogue:
         return self.interactions / max(self.total, 1)
 
 
-def catalogue_metrics(ranked: np.ndarray, n_items: int, cutoffs: Sequence[int]) -> dict[str, float | None]:
+def catalogue_metrics(
+    ranked: np.ndarray, n_items: int, cutoffs: Sequence[int]
+) -> dict[str, float | None]:
     """What rankings do with the catalogue as a whole.
 
     Args:
@@ -125,10 +134,11 @@ def exposure(
         cutoffs: lengths of the lists.
 
     Returns:
-        {"popularity": {"groups": {"head": {"items", "interactions", "targets", "exposure@10", …}, …}, "divergence@10", …},
-        "categories": the same with the most frequent categories}. `items` is how many there are, `interactions` and
-        `targets` are shares; an item of several categories counts in parts. Shares are None where there is nothing to
-        share; "categories" is empty where the items have none.
+        {"popularity": {"groups": {"head": {"items", "interactions", "targets", "exposure@10", …},
+        …}, "divergence@10", …}, "categories": the same with the most frequent categories}. `items`
+        is how many there are, `interactions` and `targets` are shares; an item of several
+        categories counts in parts. Shares are None where there is nothing to share; "categories" is
+        empty where the items have none.
     """
     wanted = targets.explode(empty_as_null=False)
     known = catalogue.items.encode(wanted)
@@ -139,13 +149,21 @@ def exposure(
         shape=(len(catalogue.group), len(ITEM_GROUPS)),
     )
     places = {k: _places(ranked, k, len(catalogue.items)) for k in cutoffs}
-    of_tiers = np.bincount(tiers.fill_null(len(ITEM_GROUPS) - 1).to_numpy(), minlength=len(ITEM_GROUPS))
-    found = {"popularity": _shares(by_tier, list(ITEM_GROUPS), catalogue.interactions, of_tiers, places)}
+    of_tiers = np.bincount(
+        tiers.fill_null(len(ITEM_GROUPS) - 1).to_numpy(), minlength=len(ITEM_GROUPS)
+    )
+    found = {
+        "popularity": _shares(by_tier, list(ITEM_GROUPS), catalogue.interactions, of_tiers, places)
+    }
     found["categories"] = {}
     if catalogue.category_names:
         wanted_categories = catalogue.categories.T @ wanted_counts
         found["categories"] = _shares(
-            catalogue.categories, catalogue.category_names, catalogue.interactions, wanted_categories, places
+            catalogue.categories,
+            catalogue.category_names,
+            catalogue.interactions,
+            wanted_categories,
+            places,
         )
     return found
 
@@ -160,7 +178,9 @@ def _shares(
     """Shares of groups, given how much of each item belongs to them, (n_items, n_groups)."""
     columns = {"interactions": members.T @ interactions, "targets": wanted}
     columns |= {f"exposure@{k}": members.T @ counts for k, counts in places.items()}
-    shares = {name: column / column.sum() if column.sum() else None for name, column in columns.items()}
+    shares = {
+        name: column / column.sum() if column.sum() else None for name, column in columns.items()
+    }
     sizes = members.sign().sum(axis=0)
     groups = {
         name: {"items": int(np.asarray(sizes).ravel()[place])}
@@ -183,7 +203,8 @@ def _places(ranked: np.ndarray, k: int, n_items: int) -> np.ndarray:
 
 
 def _thirds(train: pl.DataFrame) -> pl.DataFrame:
-    """item_id, group (Int8) of every training item; an item belongs where its first interaction in order of rank lies."""
+    """item_id, group (Int8) of every training item; an item belongs where its first interaction in
+    order of rank lies."""
     counts = train.group_by(C.ITEM).len().sort("len", C.ITEM, descending=[True, False])
     before = pl.col("len").cum_sum() - pl.col("len")
     return counts.select(C.ITEM, group=(before * 3 // max(len(train), 1)).cast(pl.Int8))
@@ -197,7 +218,9 @@ def _categories(
         return nothing, []
     pairs = (
         table.unique(C.ITEM, keep="first", maintain_order=True)
-        .select(C.ITEM, pl.col(C.CATEGORIES).cast(pl.List(pl.String)).list.unique().alias("category"))
+        .select(
+            C.ITEM, pl.col(C.CATEGORIES).cast(pl.List(pl.String)).list.unique().alias("category")
+        )
         .explode("category")
         .drop_nulls()
     )
@@ -214,7 +237,9 @@ def _categories(
     )
     codes = pl.DataFrame({"category": ranked, "code": np.arange(len(ranked))})
     columns = pairs.join(codes, on="category", how="left", maintain_order="left")["code"].to_numpy()
-    return sp.csr_matrix((weights, (rows, columns)), shape=(len(items), len(ranked))), ranked.to_list()
+    return sp.csr_matrix(
+        (weights, (rows, columns)), shape=(len(items), len(ranked))
+    ), ranked.to_list()
 
 
 def _unit_rows(table: sp.csr_matrix) -> sp.csr_matrix:
@@ -223,10 +248,11 @@ def _unit_rows(table: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def _met_by(items: ItemIndex, train: pl.DataFrame) -> sp.csr_matrix:
-    """Items as the users who met them, each user given one of 256 places and a sign, float64 sparse (n_items, 256).
+    """Items as the users who met them, each user given one of 256 places and a sign, float64 sparse
+    (n_items, 256).
 
-    Inner products are those of the full vectors but for chance of about 1 / 16 (feature hashing, Weinberger et al. 2009,
-    arXiv 0902.2206).
+    Inner products are those of the full vectors but for chance of about 1 / 16 (feature hashing,
+    Weinberger et al. 2009, arXiv 0902.2206).
     """
     positions = items.encode(train[C.ITEM])
     users = train[C.USER].rank("dense").to_numpy().astype(np.int64) - 1

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.config import parse
+from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
-from augrec.data.config import parse
 from augrec.data.slices import SLICES
 from augrec.data.split import TEST
-from augrec.errors import InputError
 from augrec.evaluation._words import compared_sentence
 from augrec.evaluation.bootstrap import paired_difference
 from augrec.evaluation.gate import GateConfig
@@ -19,21 +19,25 @@ from augrec.evaluation.metrics import OVERALL
 
 
 def compare(
-    champion: pl.DataFrame, challenger: pl.DataFrame, gate: GateConfig | Mapping[str, Any], seed: int
+    champion: pl.DataFrame,
+    challenger: pl.DataFrame,
+    gate: GateConfig | Mapping[str, Any],
+    seed: int,
 ) -> dict[str, Any]:
     """Say whether a challenger is better than the champion, or at least not worse.
 
     Args:
-        champion, challenger: rows of `augrec.evaluation.metrics.evaluate` for the same cases, in any order. Where there
-            is a column `split`, its test rows are used.
+        champion, challenger: rows of `augrec.evaluation.metrics.evaluate` for the same cases, in
+            any order. Where there is a column `split`, its test rows are used.
         gate: metric, confidence, margin and least number of users.
         seed: of the bootstrap.
 
     Returns:
-        {"metric", "n_users", "champion_mean", "challenger_mean", "difference", "ci_low", "ci_high", "non_inferior",
-        "better", "sentence", "slices": [{"slice", "n_users", "champion_mean", "challenger_mean", "difference", "ci_low",
-        "ci_high"}, …]}, over all users but for the slices. `better`: ci_low > 0. `non_inferior`: ci_low > -margin ×
-        champion_mean. Both are False with fewer than min_users.
+        {"metric", "n_users", "champion_mean", "challenger_mean", "difference", "ci_low", "ci_high",
+        "non_inferior", "better", "sentence", "slices": [{"slice", "n_users", "champion_mean",
+        "challenger_mean", "difference", "ci_low", "ci_high"}, …]}, over all users but for the
+        slices. `better`: ci_low > 0. `non_inferior`: ci_low > -margin × champion_mean. Both are
+            False with fewer than min_users.
 
     Raises:
         InputError: the two were measured on different cases.
@@ -42,25 +46,37 @@ def compare(
     gate = gate if isinstance(gate, GateConfig) else parse(GateConfig, gate, "gate")
     champion, challenger = _test_rows(champion), _test_rows(challenger)
     if not _cases(champion).equals(_cases(challenger)):
-        raise InputError("champion and challenger were measured on different cases", where="comparison of models",
-                         fix="evaluate both on the same data/training_set/cases_test.parquet")  # fmt: skip
+        raise InputError(
+            "champion and challenger were measured on different cases",
+            where="comparison of models",
+            fix="evaluate both on the same data/training_set/cases_test.parquet",
+        )
     overall = _row(champion, challenger, OVERALL, gate, seed)
     present = set(champion["slice"])
     decides = overall["n_users"] >= gate.min_users and overall["ci_low"] is not None
     better = decides and overall["ci_low"] > 0
-    non_inferior = decides and overall["ci_low"] > -gate.non_inferiority_margin * overall["champion_mean"]
+    non_inferior = (
+        decides and overall["ci_low"] > -gate.non_inferiority_margin * overall["champion_mean"]
+    )
     verdict = (
-        "it is better" if better
-        else "it is not worse" if non_inferior
-        else "that it is not worse could not be shown" if decides
+        "it is better"
+        if better
+        else "it is not worse"
+        if non_inferior
+        else "that it is not worse could not be shown"
+        if decides
         else "too few users to decide"
-    )  # fmt: skip
-    found = {"metric": gate.metric} | {name: value for name, value in overall.items() if name != "slice"}
+    )
+    found = {"metric": gate.metric} | {
+        name: value for name, value in overall.items() if name != "slice"
+    }
     return found | {
         "non_inferior": non_inferior,
         "better": better,
         "sentence": compared_sentence(found, verdict),
-        "slices": [_row(champion, challenger, name, gate, seed) for name in SLICES if name in present],
+        "slices": [
+            _row(champion, challenger, name, gate, seed) for name in SLICES if name in present
+        ],
     }
 
 

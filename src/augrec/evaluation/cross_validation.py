@@ -1,6 +1,8 @@
-"""Cross-validation over users: every user is a test user once, so a comparison rests on all of them.
+"""Cross-validation over users: every user is a test user once, so a comparison rests on all of
+them.
 
-A pipeline run measures one fold (`prepare.split.fold`); `augrec cross-validate` goes over all of them.
+A pipeline run measures one fold (`prepare.split.fold`); `augrec cross-validate` goes over all of
+them.
 """
 
 from __future__ import annotations
@@ -34,21 +36,24 @@ def cross_validate(
     judging: Judging | None = None,
     told: Callable[[], object] | None = None,
 ) -> pl.DataFrame:
-    """Train on all folds but two, choose a checkpoint on the one's users and measure on the other's; for each fold.
+    """Train on all folds but two, choose a checkpoint on the one's users and measure on the
+    other's; for each fold.
 
     Args:
         make: gives an unfitted recommender; called once for each fold.
         interactions: what `augrec.data.clean.clean` gives.
         config: `folds`, `fold_in`, `min_targets` and `max_history` are read; None: the defaults.
-        seed: deals users to folds; the same seed gives the same folds, so that two recommenders can be paired by user.
+        seed: deals users to folds; the same seed gives the same folds, so that two recommenders can
+            be paired by user.
         cutoffs: each metric is measured at each of them.
-        items, users: what is known of them; see `Recommender.fit`. Attributes of test users are told when ranking.
+        items, users: what is known of them; see `Recommender.fit`. Attributes of test users are
+            told when ranking.
         judging: how a checkpoint is chosen; see `Recommender.fit`.
         told: called after each fold.
 
     Returns:
-        The columns of `augrec.evaluation.metrics.evaluate` and `fold` (Int32); users of folds in turn. Users with fewer
-        than 1 + min_targets items are in no row.
+        The columns of `augrec.evaluation.metrics.evaluate` and `fold` (Int32); users of folds in
+        turn. Users with fewer than 1 + min_targets items are in no row.
 
     Raises:
         RefusedError: there are fewer users than folds, or a fold has nobody to judge by.
@@ -60,7 +65,9 @@ def cross_validate(
         parts = split(interactions, asked, seed)
         known = None if users is None else users.join(parts.held_out, on=C.USER, how="anti")
         cases = _with(users, parts.cases_valid)
-        recommender = make().fit(parts.train, cases=cases, items=items, users=known, judging=judging)
+        recommender = make().fit(
+            parts.train, cases=cases, items=items, users=known, judging=judging
+        )
         found = evaluate(recommender, _with(users, parts.cases_test), cutoffs)
         measured.append(found.with_columns(pl.lit(fold, pl.Int32).alias(FOLD)))
         if told is not None:
@@ -75,12 +82,15 @@ def summarise_folds(measured: pl.DataFrame) -> dict[str, Any]:
         measured: what `cross_validate` gives.
 
     Returns:
-        What `summarise` does, and "folds": each fold's {"n_users", metric…}; "deviation": {metric: standard deviation
-        between folds}. Folds share training users, so it is no error of the mean: use the paired bootstrap over users.
+        What `summarise` does, and "folds": each fold's {"n_users", metric…}; "deviation": {metric:
+            standard deviation
+        between folds}. Folds share training users, so it is no error of the mean: use the paired
+        bootstrap over users.
     """
     rows = measured.drop(FOLD)
     folds = [
-        summarise(rows.filter(measured[FOLD] == fold))[OVERALL] for fold in measured[FOLD].unique().sort()
+        summarise(rows.filter(measured[FOLD] == fold))[OVERALL]
+        for fold in measured[FOLD].unique().sort()
     ]
     deviation = {}
     for name in metrics_of(rows):
@@ -92,4 +102,6 @@ def summarise_folds(measured: pl.DataFrame) -> dict[str, Any]:
 def _with(users: pl.DataFrame | None, cases: pl.DataFrame) -> pl.DataFrame:
     if users is None:
         return cases
-    return cases.join(users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
+    return cases.join(
+        users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left"
+    )

@@ -1,4 +1,5 @@
-"""Does a policy take from some what it gives to others? Groups of users, activity and items, each held to the margin."""
+"""Does a policy take from some what it gives to others? Groups of users, activity and items, each
+held to the margin."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ LOST, HELD, OPEN, FEW = "lost", "held", "open", "few"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a group may lose, and how sure a loss must be; see `augrec.evaluation.gate.GateConfig`."""
+    """What a group may lose, and how sure a loss must be; see
+    `augrec.evaluation.gate.GateConfig`."""
 
     metric: str
     margin: float
@@ -36,7 +38,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Group:
-    """Users of one kind, by one metric; `members`, bool (n,), among the users of the slice, None: all."""
+    """Users of one kind, by one metric; `members`, bool (n,), among the users of the slice, None:
+    all."""
 
     kind: str
     name: str
@@ -50,27 +53,36 @@ class _Group:
 
 
 def judge_groups(
-    paired: Paired, candidate: str, comparator: str, limits: Limits, groups: pl.DataFrame | None = None
+    paired: Paired,
+    candidate: str,
+    comparator: str,
+    limits: Limits,
+    groups: pl.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
-    """Hold a candidate to the margin in every group: by activity, by popularity of what was wanted, by users' attributes.
+    """Hold a candidate to the margin in every group: by activity, by popularity of what was wanted,
+    by users' attributes.
 
-    A group is lost, and the candidate with it, where the whole interval lies below -margin × the comparator's mean: the
-    loss is shown. To demand the reverse, that no such loss be possible, would refuse everything, for the interval of some
-    dozen users is wider than any sensible margin; that demand is made of all users together. Dozens of groups are looked
-    at, so a loss must hold out against Holm's correction for as many as were judged: a candidate that changes nothing is
+    A group is lost, and the candidate with it, where the whole interval lies below -margin × the
+    comparator's mean: the loss is shown. To demand the reverse, that no such loss be possible,
+    would refuse everything, for the interval of some dozen users is wider than any sensible margin;
+    that demand is made of all users together. Dozens of groups are looked at, so a loss must hold
+    out against Holm's correction for as many as were judged: a candidate that changes nothing is
     refused for a lost group at most as often as one interval is wrong.
 
     Args:
         paired: the recommender's arms on test users.
         candidate, comparator: policies; the latter is what would be used otherwise.
         limits: margin, confidence and the least number of users.
-        groups: user_id, and a column of texts for each attribute, one row a user; None: nothing is known of users.
+        groups: user_id, and a column of texts for each attribute, one row a user; None: nothing is
+            known of users.
 
     Returns:
-        A row a group: {"kind": "activity", "items" or the attribute, "group", "metric", "n_users", "candidate_mean",
-        "comparator_mean", "difference", "ci_low", "ci_high", "verdict"}. The interval is that of a single group; the
-        verdict is "lost", "held" (a loss beyond the margin is ruled out), "open" (neither is shown) or "few" (fewer than
-        min_users: not judged). Of items the metric is the recall of what was wanted among them.
+        A row a group: {"kind": "activity", "items" or the attribute, "group", "metric", "n_users",
+            "candidate_mean",
+        "comparator_mean", "difference", "ci_low", "ci_high", "verdict"}. The interval is that of a
+        single group; the verdict is "lost", "held" (a loss beyond the margin is ruled out), "open"
+        (neither is shown) or "few" (fewer than min_users: not judged). Of items the metric is the
+        recall of what was wanted among them.
     """
     found = list(_groups(paired, candidate, limits.metric, groups))
 
@@ -88,7 +100,9 @@ def judge_groups(
 
     single = {group.key: difference(group) for group in found}
     judged = {group.key: group for group in found if single[group.key].n_users >= limits.min_users}
-    suspects = {key for key in judged if _lost(single[key], limits.margin)}  # no wider interval loses more
+    suspects = {
+        key for key in judged if _lost(single[key], limits.margin)
+    }  # no wider interval loses more
 
     def lost(key: str, divided: int) -> bool:
         return key in suspects and _lost(difference(judged[key], divided), limits.margin)
@@ -108,7 +122,9 @@ def judge_groups(
     return rows
 
 
-def _groups(paired: Paired, candidate: str, metric: str, groups: pl.DataFrame | None) -> Iterator[_Group]:
+def _groups(
+    paired: Paired, candidate: str, metric: str, groups: pl.DataFrame | None
+) -> Iterator[_Group]:
     cutoff = metric.partition("@")[2]
     for name in SLICES:
         if len(paired.values(candidate, metric, name).users):

@@ -1,25 +1,27 @@
 """How good a recommender's heads are: the chance of events, and the value of ratings.
 
-What is predicted is what the user of a case does next: the case's targets, each with all that came of it, every event
-with its value: what was clicked and then bought is a positive of both heads. Targets that the recommender does not know
-are left out, since it can say nothing of them.
+What is predicted is what the user of a case does next: the case's targets, each with all that came
+of it, every event with its value: what was clicked and then bought is a positive of both heads.
+Targets that the recommender does not know are left out, since it can say nothing of them.
 
-A head of kind "probability" is asked about the case's targets of its event, the positives, and about items drawn evenly
-from the catalogue without those the user ever meets, the same ones for every head. The drawn ones weigh as much together
-as the case's positives do, so that a prediction of a half says nothing: that is what the head promises, see
-`augrec.recommenders._heads`. A head of kind "value" is asked about the targets that have a value.
+A head of kind "probability" is asked about the case's targets of its event, the positives, and
+about items drawn evenly from the catalogue without those the user ever meets, the same ones for
+every head. The drawn ones weigh as much together as the case's positives do, so that a prediction
+of a half says nothing: that is what the head promises, see `augrec.recommenders._heads`. A head of
+kind "value" is asked about the targets that have a value.
 
 | metric | |
 |---|---|
 | auc | chance that a positive is given more than a drawn item, ties one half; 0.5 by guessing |
 | log_loss | mean of -ln of the probability given to what happened, in nats; 0.693 by guessing |
-| ece | expected calibration error: mean over 15 bins of equal width of |mean prediction - share of positives| |
+| ece | expected calibration error: mean over 15 bins of equal width of |mean prediction - share of
+positives| |
 | mse, rmse, mae | of values, in their unit (mse: squared) |
 
-They are measured over all pairs, by weight, in all and in each slice of users' activity; auc, log_loss, mse and mae for
-each case as well, to be paired. The draws follow from the seed and the size of the catalogue alone, so that recommenders
-of one catalogue are asked about the same items. Cases are gone through in parts: memory beside the result does not grow
-with them.
+They are measured over all pairs, by weight, in all and in each slice of users' activity; auc,
+log_loss, mse and mae for each case as well, to be paired. The draws follow from the seed and the
+size of the catalogue alone, so that recommenders of one catalogue are asked about the same items.
+Cases are gone through in parts: memory beside the result does not grow with them.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from augrec.core.seeds import rng
 from augrec.data.cases import known_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
@@ -37,7 +40,6 @@ from augrec.data.slices import SLICES
 from augrec.evaluation._pooled import Chances, Values, losses
 from augrec.evaluation.summary import OVERALL
 from augrec.recommenders._heads import HasHeads, Head
-from augrec.seeds import rng
 
 N_DRAWN: Final = 100
 """Items drawn for each case."""
@@ -55,13 +57,16 @@ def evaluate_heads(
     Args:
         recommender: a fitted one with heads.
         cases: see `augrec.data.cases.CASES`; quickest where a user's cases follow one another.
-        events: canonical, those of the cases' users among them; of a user and an item at most one of each kind.
+        events: canonical, those of the cases' users among them; of a user and an item at most one
+            of each kind.
         seed: of the drawn items; one for all recommenders that are compared.
 
     Returns:
-        One row for each head and case it is asked about: user_id, slice, head, n (the case's positives or values), and
-        Float64 columns `PER_CASE`, null where a metric is not the head's or not defined; and by the head's name
-        {"n", metric…, "slices": {slice: {"n", metric…}}} over all pairs, None where a metric is not defined.
+        One row for each head and case it is asked about: user_id, slice, head, n (the case's
+            positives or values), and
+        Float64 columns `PER_CASE`, null where a metric is not the head's or not defined; and by the
+        head's name {"n", metric…, "slices": {slice: {"n", metric…}}} over all pairs, None where a
+        metric is not defined.
     """
     met, random = _Met.of(recommender.items, cases, events), rng(seed, "heads")
     present = [OVERALL, *(name for name in SLICES if name in set(cases["slice"]))]
@@ -77,7 +82,9 @@ def evaluate_heads(
         for head in recommender.heads:
             asked = pairs.with_columns(said=said[head.name])
             tables[head.name].append(_measure(head, asked, batch, pooled[head.name]))
-    numbers = {head: {name: one.told() for name, one in parts.items()} for head, parts in pooled.items()}
+    numbers = {
+        head: {name: one.told() for name, one in parts.items()} for head, parts in pooled.items()
+    }
     overall = {head: {**parts.pop(OVERALL), "slices": parts} for head, parts in numbers.items()}
     return pl.concat([part for head in recommender.heads for part in tables[head.name]]), overall
 
@@ -85,7 +92,8 @@ def evaluate_heads(
 def auc(
     happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> np.ndarray:
-    """The chance that a positive is given more than a negative, ties one half, in each group; NaN where one class lacks.
+    """The chance that a positive is given more than a negative, ties one half, in each group; NaN
+    where one class lacks.
 
     Args:
         happened: bool (n,).
@@ -114,7 +122,8 @@ def auc(
 def log_loss(
     happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> np.ndarray:
-    """The weighted mean of -ln of the probability given to what happened, in each group; arguments as of `auc`."""
+    """The weighted mean of -ln of the probability given to what happened, in each group; arguments
+    as of `auc`."""
     lost = np.bincount(groups, weights * losses(happened, said), minlength=n_groups)
     return _share(lost, np.bincount(groups, weights, minlength=n_groups))
 
@@ -124,7 +133,8 @@ class _Met:
     """What the users of cases ever meet.
 
     Attributes:
-        table: user (number in order of their first case), item (position), event, value; sorted by user.
+        table: user (number in order of their first case), item (position), event, value; sorted by
+            user.
         starts: user u's rows are starts[u] … starts[u + 1], int64 (users + 1,).
         who: the user of each case, int64 (cases,).
     """
@@ -156,7 +166,8 @@ class _Met:
 def _pairs(
     items: ItemIndex, cases: pl.DataFrame, who: np.ndarray, met: _Met, random: np.random.Generator
 ) -> pl.DataFrame:
-    """What is asked: case, item (positions), event, value (of targets; else null), wanted; sorted by case.
+    """What is asked: case, item (positions), event, value (of targets; else null), wanted; sorted
+    by case.
 
     A target has a row for each of its events.
     """
@@ -171,10 +182,12 @@ def _pairs(
         "case", "item", C.EVENT, C.VALUE, wanted=True
     )
     positions = random.integers(len(items), size=(len(cases), N_DRAWN), dtype=np.int32)
-    drawn = pl.DataFrame({"case": np.repeat(case, N_DRAWN), "item": positions.ravel()}).with_columns(
-        user=user.gather(np.repeat(case, N_DRAWN))
+    drawn = pl.DataFrame(
+        {"case": np.repeat(case, N_DRAWN), "item": positions.ravel()}
+    ).with_columns(user=user.gather(np.repeat(case, N_DRAWN)))
+    strange = drawn.join(own, on=["user", "item"], how="anti", maintain_order="left").select(
+        "case", "item"
     )
-    strange = drawn.join(own, on=["user", "item"], how="anti", maintain_order="left").select("case", "item")
     return pl.concat([wanted, strange.with_columns(wanted=False)], how="diagonal").sort(
         "case", maintain_order=True
     )
@@ -195,15 +208,20 @@ def _ask(recommender: HasHeads, cases: pl.DataFrame, pairs: pl.DataFrame) -> dic
         asked = np.full((len(batch), width), -1, np.int64)
         asked[case[here] - start, column[here]] = item[here]
         histories = Histories.from_lists(
-            batch["history"], recommender.items, known=None if known is None else known.slice(start, size)
+            batch["history"],
+            recommender.items,
+            known=None if known is None else known.slice(start, size),
         )
         for name, table in recommender.predict_events(histories, asked).items():
             found[name][here] = table[case[here] - start, column[here]]
     return found
 
 
-def _measure(head: Head, pairs: pl.DataFrame, cases: pl.DataFrame, pooled: dict[str, Any]) -> pl.DataFrame:
-    """One head's rows, from pairs with what it said, column `said`; the pairs are added to each part of `pooled`."""
+def _measure(
+    head: Head, pairs: pl.DataFrame, cases: pl.DataFrame, pooled: dict[str, Any]
+) -> pl.DataFrame:
+    """One head's rows, from pairs with what it said, column `said`; the pairs are added to each
+    part of `pooled`."""
     positive = pl.col("wanted") & (pl.col(C.EVENT) == head.event)
     if head.kind == "value":
         asked = pairs.filter(positive & pl.col(C.VALUE).is_finite())
@@ -233,7 +251,9 @@ def _measure(head: Head, pairs: pl.DataFrame, cases: pl.DataFrame, pooled: dict[
         own = slice(None) if name == OVERALL else (of_slice == name).to_numpy()
         sums.add(*(part[own] for part in parts))
     numbers = {name: pl.Series(columns.get(name, np.full(len(cases), np.nan))) for name in PER_CASE}
-    table = cases.select(C.USER, "slice", head=pl.lit(head.name), n=pl.Series(n)).with_columns(**numbers)
+    table = cases.select(C.USER, "slice", head=pl.lit(head.name), n=pl.Series(n)).with_columns(
+        **numbers
+    )
     return table.with_columns(pl.col(PER_CASE).fill_nan(None)).filter(pl.col("n") > 0)
 
 

@@ -1,4 +1,5 @@
-"""One recommender's candidate before the gate: what it is held against, how strictly, and what the data could show."""
+"""One recommender's candidate before the gate: what it is held against, how strictly, and what the
+data could show."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from augrec.data.config import Section
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError
 from augrec.data.split import TEST
-from augrec.errors import ConfigError
 from augrec.evaluation._words import audit_reason
 from augrec.evaluation.harm import Limits, judge_groups
 from augrec.evaluation.metrics import OVERALL
@@ -26,7 +27,7 @@ CONTINUED: Final = "continued"
 GENERATED: Final = "generated"
 
 
-class GateConfig(Section):
+class GateConfig(BaseConfig):
     """`gate` of params.yaml."""
 
     target_slice: Literal["0", "1-5", "6-20", "21+", "all"] = "1-5"
@@ -57,7 +58,8 @@ class Arm:
         continues: whether its training began at the champion's weights; else it is a full retrain.
         regularisation: the values that were chosen for it on validation users.
         catalogue: metrics of the catalogue as a whole, by split.
-        beside: more to keep with the arm's numbers, by split: shares of items, groups of users, periods.
+        beside: more to keep with the arm's numbers, by split: shares of items, groups of users,
+            periods.
     """
 
     recommender: str
@@ -72,7 +74,8 @@ class Arm:
 
 
 Measured = Mapping[tuple[str, str], Sequence[pl.DataFrame]]
-"""(recommender, policy) -> a table for each repetition of the training, that of the model that may be promoted first."""
+"""(recommender, policy) -> a table for each repetition of the training, that of the model that may
+be promoted first."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class Case:
 
     def paired(self, arms: Sequence[Arm]) -> Paired:
         """One recommender's arms on test users."""
-        tables = {arm.policy: split_of(self.measured[arm.recommender, arm.policy], TEST) for arm in arms}
+        tables = {
+            arm.policy: split_of(self.measured[arm.recommender, arm.policy], TEST) for arm in arms
+        }
         return Paired(tables, [arm.policy for arm in arms if arm.kind == GENERATED])
 
 
@@ -116,7 +121,8 @@ class Hearing:
         without: all that the candidate must beat.
         refusal: why it cannot be accepted whatever the test users say; empty: it can.
         tried: among so many candidates it may have been chosen by luck.
-        continued: each policy without generated data that goes on from the champion, compared with the full retrain.
+        continued: each policy without generated data that goes on from the champion, compared with
+            the full retrain.
     """
 
     case: Case
@@ -143,12 +149,21 @@ class Hearing:
         """What became of each group of users and items, against what would be used otherwise."""
         assert self.candidate is not None
         gate = self.case.gate
-        limits = Limits(gate.metric, gate.non_inferiority_margin, gate.confidence, gate.bootstrap_samples,
-                        gate.min_users, self.case.seed)  # fmt: skip
-        return judge_groups(self.paired, self.candidate.policy, self.best.policy, limits, self.case.groups)
+        limits = Limits(
+            gate.metric,
+            gate.non_inferiority_margin,
+            gate.confidence,
+            gate.bootstrap_samples,
+            gate.min_users,
+            self.case.seed,
+        )
+        return judge_groups(
+            self.paired, self.candidate.policy, self.best.policy, limits, self.case.groups
+        )
 
     def power(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-        """What gain over all comparators could have been shown on the target slice; None: too few users."""
+        """What gain over all comparators could have been shown on the target slice; None: too few
+        users."""
         asked = [row for row in rows if row["question"] == BEATS]
         if any(row["n_users"] < self.case.gate.min_users for row in asked):
             return None
@@ -157,25 +172,38 @@ class Hearing:
         values = [self.paired.values(policy, gate.metric, slice_name).mean for policy in policies]
         sds = self.paired.sds(policies, gate.metric, slice_name)
         gains = np.stack([values[0] - other for other in values[1:]], axis=1)
-        noises = [self.paired.noise(policies[0], other, gate.metric, slice_name) for other in policies[1:]]
+        noises = [
+            self.paired.noise(policies[0], other, gate.metric, slice_name) for other in policies[1:]
+        ]
         gain = detectable(
             gains,
             np.array([row["difference"] - row["ci_low"] for row in asked]),
             own_sd=float(sds[0]),
             other_sds=sds[1:],
-            kept=np.array([noise.kept(column) for noise, column in zip(noises, gains.T, strict=True)]),
+            kept=np.array(
+                [noise.kept(column) for noise, column in zip(noises, gains.T, strict=True)]
+            ),
             power=gate.power,
             samples=gate.bootstrap_samples,
             seed=self.case.seed,
         )
         best = max(row["comparator_mean"] for row in asked)
-        return {"chance": gate.power, "n_users": asked[0]["n_users"], "slice": slice_name, "gain": gain,
-                "relative": gain / best if best > 0 else None}  # fmt: skip
+        return {
+            "chance": gate.power,
+            "n_users": asked[0]["n_users"],
+            "slice": slice_name,
+            "gain": gain,
+            "relative": gain / best if best > 0 else None,
+        }
 
-    def _compare(self, comparator: Arm, question: str, slice_name: str, divided: int) -> dict[str, Any]:
+    def _compare(
+        self, comparator: Arm, question: str, slice_name: str, divided: int
+    ) -> dict[str, Any]:
         assert self.candidate is not None
         tests = divided * self.tried
-        return _compared(self.case, self.paired, self.candidate, comparator, question, slice_name, tests)
+        return _compared(
+            self.case, self.paired, self.candidate, comparator, question, slice_name, tests
+        )
 
 
 def _compared(
@@ -199,7 +227,11 @@ def _compared(
         seed=case.seed,
     )
     passed = False
-    if found.n_users >= gate.min_users and found.ci_low is not None and found.comparator_mean is not None:
+    if (
+        found.n_users >= gate.min_users
+        and found.ci_low is not None
+        and found.comparator_mean is not None
+    ):
         margin = 0.0 if question == BEATS else gate.non_inferiority_margin
         passed = found.ci_low > -margin * found.comparator_mean
     return {
@@ -219,7 +251,8 @@ def _compared(
 def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
     """Choose a recommender's candidate, and what it is held against, on validation users.
 
-    What goes on from the champion is the best without generated data only where test users do not speak for the full retrain.
+    What goes on from the champion is the best without generated data only where test users do not
+    speak for the full retrain.
 
     Args:
         everything: all arms of the run.
@@ -251,7 +284,8 @@ def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
     refusal = ""
     if missing:
         refusal = (
-            f"nothing can be accepted without a control: no policy of kind {' or '.join(missing)} took part"
+            "nothing can be accepted without a control: no policy of kind "
+            f"{' or '.join(missing)} took part"
         )
     elif failed := not_passed(candidate.generators, case.audits):
         refusal = audit_reason(failed, case.audits)
@@ -262,7 +296,8 @@ def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
 def _against_retrain(
     everything: Sequence[Arm], without: Sequence[Arm], case: Case, paired: Paired
 ) -> list[dict[str, Any]]:
-    """Each of a recommender's arms that goes on from the champion against its full retrain on real data; none without one.
+    """Each of a recommender's arms that goes on from the champion against its full retrain on real
+    data; none without one.
 
     Each has a chance to pass by luck: the level is divided by how many there are in the run.
     """
@@ -272,7 +307,9 @@ def _against_retrain(
         return []
     retrain = best_of(in_full, case)
     return [
-        _compared(case, paired, arm, retrain, CONTINUED, OVERALL, tests) for arm in without if arm.continues
+        _compared(case, paired, arm, retrain, CONTINUED, OVERALL, tests)
+        for arm in without
+        if arm.continues
     ]
 
 
@@ -282,8 +319,8 @@ def not_passed(generators: Iterable[str], audits: Mapping[str, Mapping[str, Any]
 
 
 def best_of(arms: Sequence[Arm], case: Case) -> Arm:
-    """The best on validation users; of equals the one that needs less: real data, then placebos, then generators, and of
-    each kind what trains in full before what needs the champion."""
+    """The best on validation users; of equals the one that needs less: real data, then placebos,
+    then generators, and of each kind what trains in full before what needs the champion."""
     order = ("real", "placebo", GENERATED)
     return max(
         sorted(arms, key=lambda arm: (order.index(arm.kind), arm.continues)),

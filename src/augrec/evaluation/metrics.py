@@ -1,11 +1,13 @@
-"""How good full-catalogue rankings are, case by case. Relevance is binary, seen items are never recommended again.
+"""How good full-catalogue rankings are, case by case. Relevance is binary, seen items are never
+recommended again.
 
-A target the model does not know stays a target: it counts as a miss, so that models with different catalogues compare
-fairly.
+A target the model does not know stays a target: it counts as a miss, so that models with different
+catalogues compare fairly.
 
 | metric at cutoff k | for one case |
 |---|---|
-| ndcg | DCG with discount 1 / log2(rank + 1) over that of an ideal list; the ideal holds min(k, targets) hits |
+| ndcg | DCG with discount 1 / log2(rank + 1) over that of an ideal list; the ideal holds min(k,
+targets) hits |
 | recall | hits / targets; below 1 even for a perfect list where there are more than k targets |
 | precision | hits / k, also where fewer than k items could be recommended |
 | f1 | harmonic mean of precision and recall; 0 without a hit |
@@ -13,8 +15,9 @@ fairly.
 | mrr | 1 / rank of the first hit |
 | map | mean over min(k, targets) of the precision at each hit's rank |
 
-Beside these: `augrec.evaluation.beyond` for each case, `augrec.evaluation.catalogue` for the catalogue as a whole, and
-means over users, slices, groups and periods in `augrec.evaluation.summary`.
+Beside these: `augrec.evaluation.beyond` for each case, `augrec.evaluation.catalogue` for the
+catalogue as a whole, and means over users, slices, groups and periods in
+`augrec.evaluation.summary`.
 """
 
 from __future__ import annotations
@@ -25,21 +28,28 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import ConfigError
 from augrec.data.cases import CASES, known_of
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories
 from augrec.data.ranking import LIST_METRICS as METRICS
 from augrec.data.ranking import at_cutoff, hits
-from augrec.errors import ConfigError
 from augrec.evaluation.beyond import beyond_accuracy
 from augrec.evaluation.catalogue import Catalogue, catalogue_metrics
 from augrec.evaluation.summary import OVERALL, summarise, user_values
 from augrec.recommenders.base import Recommender
 
 __all__ = [
-    "METRICS", "OVERALL", "catalogue_metrics", "evaluate", "per_case", "rank_cases", "summarise", "user_values",
-]  # fmt: skip
+    "METRICS",
+    "OVERALL",
+    "catalogue_metrics",
+    "evaluate",
+    "per_case",
+    "rank_cases",
+    "summarise",
+    "user_values",
+]
 
 _NEEDED: Final = {name: CASES[name] for name in (C.USER, "slice", "history", "targets")}
 _CASES_AT_ONCE: Final = 8192
@@ -53,7 +63,8 @@ def rank_cases(
     among: np.ndarray | None = None,
     batch_size: int = 512,
 ) -> np.ndarray:
-    """The k best unseen items for each case: positions in the recommender's items, int32 (n, k'); -1 is an empty place.
+    """The k best unseen items for each case: positions in the recommender's items, int32 (n, k');
+    -1 is an empty place.
 
     Args:
         recommender: a fitted one.
@@ -90,7 +101,8 @@ def evaluate(
         batch_size: cases scored at once.
 
     Returns:
-        One row a case, in the order given: user_id, slice, and Float64 columns "ndcg@10", "recall@10", …
+        One row a case, in the order given: user_id, slice, and Float64 columns "ndcg@10",
+            "recall@10", …
 
     Raises:
         InputError: columns of `cases` are missing.
@@ -108,14 +120,16 @@ def per_case(
     cutoffs: Sequence[int],
     catalogue: Catalogue | None = None,
 ) -> pl.DataFrame:
-    """The metrics of rankings from `rank_cases`; memory beside the result does not grow with the cases.
+    """The metrics of rankings from `rank_cases`; memory beside the result does not grow with the
+    cases.
 
     Args:
         ranked: positions (n, k).
         cases: what was ranked for.
         recommender: what ranked.
         cutoffs: each metric is measured at each of them.
-        catalogue: of the recommender's items; with it the metrics of `augrec.evaluation.beyond` follow.
+        catalogue: of the recommender's items; with it the metrics of `augrec.evaluation.beyond`
+            follow.
 
     Returns:
         What `evaluate` does; null where a case has no value.
@@ -151,11 +165,16 @@ def _measure(
         within[:, : hit.shape[1]] = hit[:, :k]
         columns |= {f"{name}@{k}": values for name, values in at_cutoff(within, n_targets).items()}
     if catalogue is not None:
-        columns |= beyond_accuracy(ranked, hit, cases["history"], cases["targets"], catalogue, cutoffs)
+        columns |= beyond_accuracy(
+            ranked, hit, cases["history"], cases["targets"], catalogue, cutoffs
+        )
     return columns
 
 
 def _check(cutoffs: Sequence[int]) -> None:
     if not cutoffs or min(cutoffs) < 1:
-        raise ConfigError(f"cutoffs must be whole numbers from 1 on, not {list(cutoffs)}",
-                          where="params.yaml, evaluation.cutoffs", fix="for example cutoffs: [10, 20]")  # fmt: skip
+        raise ConfigError(
+            f"cutoffs must be whole numbers from 1 on, not {list(cutoffs)}",
+            where="params.yaml, evaluation.cutoffs",
+            fix="for example cutoffs: [10, 20]",
+        )

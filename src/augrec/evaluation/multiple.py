@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 def holm(names: Sequence[str], passes: Callable[[str, int], bool]) -> dict[str, int]:
     """Holm's step-down procedure (Holm 1979, Scandinavian Journal of Statistics 6, 65-70).
 
-    All are tested as one of len(names); those that pass are set aside and the rest is tested as one of the rest, until none
-    passes. The chance that any passes which should not stays at the level of a single test, whatever their dependence.
-    Never less is found than with Bonferroni.
+    All are tested as one of len(names); those that pass are set aside and the rest is tested as one
+    of the rest, until none passes. The chance that any passes which should not stays at the level
+    of a single test, whatever their dependence. Never less is found than with Bonferroni.
 
     Args:
         names: what is tested.
         passes: whether one passes when its level is divided by that many.
 
     Returns:
-        For each by how many its level was divided when it was last tested; `passes` at that number is the outcome.
+        For each by how many its level was divided when it was last tested; `passes` at that number
+        is the outcome.
     """
     left, divided = list(names), dict[str, int]()
     while left:

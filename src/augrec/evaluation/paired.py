@@ -1,4 +1,5 @@
-"""Differences between a recommender's arms, paired by user, with both kinds of chance in them: users, and training."""
+"""Differences between a recommender's arms, paired by user, with both kinds of chance in them:
+users, and training."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.evaluation.bootstrap import Difference, Noise, difference
 from augrec.evaluation.repetitions import Arms, Spread, Values, pooled, values_of
 from augrec.evaluation.summary import OVERALL
@@ -15,14 +16,15 @@ from augrec.evaluation.summary import OVERALL
 class Paired:
     """One recommender's arms on the same users.
 
-    A paired bootstrap over users holds the models fixed: two arms whose data are of equal worth, but whose trainings drew
-    differently, differ truly for a large enough crowd of users, and one of them would win. So the variance of a training's
-    mean goes into each interval: s² (1 / R of the candidate + 1 / R of the comparator), R being the repetitions and s²
-    pooled over the recommender's arms. What s² holds of chance in each user's own values is taken off the users' side: users
-    and trainings are crossed random factors, Var = users + trainings - both (Cornfield and Tukey 1956, Annals of
-    Mathematical Statistics 27, 907-949; on which chance a comparison must hold: Bouthillier et al. 2021, arXiv 2103.03098).
-    An arm that draws nothing has no such variance. A generator's sample is a draw that is not repeated: its arms always
-    have it.
+    A paired bootstrap over users holds the models fixed: two arms whose data are of equal worth,
+    but whose trainings drew differently, differ truly for a large enough crowd of users, and one of
+    them would win. So the variance of a training's mean goes into each interval: s² (1 / R of the
+    candidate + 1 / R of the comparator), R being the repetitions and s² pooled over the
+    recommender's arms. What s² holds of chance in each user's own values is taken off the users'
+    side: users and trainings are crossed random factors, Var = users + trainings - both (Cornfield
+    and Tukey 1956, Annals of Mathematical Statistics 27, 907-949; on which chance a comparison must
+    hold: Bouthillier et al. 2021, arXiv 2103.03098). An arm that draws nothing has no such
+    variance. A generator's sample is a draw that is not repeated: its arms always have it.
 
     Args:
         arms: policy -> rows of `augrec.evaluation.metrics.evaluate` for each repetition.
@@ -52,24 +54,39 @@ class Paired:
             self._known[key] = values_of(self._arms[policy], metric, slice_name)
         return self._known[key]
 
-    def spread(self, metric: str, slice_name: str = OVERALL, members: np.ndarray | None = None) -> Spread:
-        """How far training moves the mean of a metric over the users of a slice, or over those `members` of it, bool (n,)."""
+    def spread(
+        self, metric: str, slice_name: str = OVERALL, members: np.ndarray | None = None
+    ) -> Spread:
+        """How far training moves the mean of a metric over the users of a slice, or over those
+        `members` of it, bool (n,)."""
         tables = (self.values(policy, metric, slice_name).table for policy in self._arms)
         return pooled([table if members is None else table[:, members] for table in tables])
 
     def sds(
-        self, policies: Sequence[str], metric: str, slice_name: str, members: np.ndarray | None = None
+        self,
+        policies: Sequence[str],
+        metric: str,
+        slice_name: str,
+        members: np.ndarray | None = None,
     ) -> np.ndarray:
-        """What training adds to the mean of each of some arms, as standard deviations, float64 (m,)."""
+        """What training adds to the mean of each of some arms, as standard deviations, float64
+        (m,)."""
         return np.sqrt(self.spread(metric, slice_name, members).variance * self._shares(policies))
 
     def noise(
-        self, candidate: str, comparator: str, metric: str, slice_name: str, members: np.ndarray | None = None
+        self,
+        candidate: str,
+        comparator: str,
+        metric: str,
+        slice_name: str,
+        members: np.ndarray | None = None,
     ) -> Noise:
         """What training adds to the difference of two arms."""
         spread = self.spread(metric, slice_name, members)
         share = float(self._shares((candidate, comparator)).sum())
-        return Noise(float(np.sqrt(spread.variance * share)), max(1, spread.degrees), spread.apart * share)
+        return Noise(
+            float(np.sqrt(spread.variance * share)), max(1, spread.degrees), spread.apart * share
+        )
 
     def _shares(self, policies: Sequence[str]) -> np.ndarray:
         """1 / repetitions of each arm that draws anything, else 0."""
@@ -101,10 +118,15 @@ class Paired:
         Raises:
             InputError: the two were not measured on the same users.
         """
-        ours, theirs = (self.values(policy, metric, slice_name) for policy in (candidate, comparator))
+        ours, theirs = (
+            self.values(policy, metric, slice_name) for policy in (candidate, comparator)
+        )
         if not np.array_equal(ours.users, theirs.users):
-            raise InputError("the two models were not measured on the same users", where=f"slice {slice_name}",
-                             fix="evaluate both on the same cases")  # fmt: skip
+            raise InputError(
+                "the two models were not measured on the same users",
+                where=f"slice {slice_name}",
+                fix="evaluate both on the same cases",
+            )
         noise = self.noise(candidate, comparator, metric, slice_name, members)
         sides = (one.mean if members is None else one.mean[members] for one in (ours, theirs))
         return difference(*sides, confidence=confidence, samples=samples, seed=seed, noise=noise)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from augrec.core.seeds import rng
 from augrec.evaluation.bootstrap import resampled_means
-from augrec.seeds import rng
 
 
 def detectable(
@@ -21,12 +21,13 @@ def detectable(
 ) -> float:
     """The smallest gain over every comparator that passes with a chance of `power`.
 
-    A difference passes where it lies further above 0 than its interval reaches down. With a true gain g over each of the
-    m comparators, the measured ones are g + e, the e being what users and trainings happen to be; all m pass if
-    g > max_j (reach_j - e_j). The `power` quantile of that maximum, e resampled from the users' own differences, is the
-    answer: minimal detectable effect of an intersection-union test, with the correlation the comparators have. It is
-    about what the test can do and does not depend on what was measured, but for the spread. That is taken as it was
-    measured: where few repetitions tell of training, so rough is the answer.
+    A difference passes where it lies further above 0 than its interval reaches down. With a true
+    gain g over each of the m comparators, the measured ones are g + e, the e being what users and
+    trainings happen to be; all m pass if g > max_j (reach_j - e_j). The `power` quantile of that
+    maximum, e resampled from the users' own differences, is the answer: minimal detectable effect
+    of an intersection-union test, with the correlation the comparators have. It is about what the
+    test can do and does not depend on what was measured, but for the spread. That is taken as it
+    was measured: where few repetitions tell of training, so rough is the answer.
 
     Args:
         gains: candidate minus each comparator, float64 (n users, m).

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
-from augrec.errors import InputError
 from augrec.evaluation.summary import OVERALL, user_values
 
 REPETITION: Final = "repetition"
@@ -52,7 +52,8 @@ class Spread:
 
 
 def read(folder: Path, columns: Sequence[str] | None = None) -> list[pl.DataFrame]:
-    """What an arm's folder of reports/evaluation holds, a table for each repetition, that of the promoted model first.
+    """What an arm's folder of reports/evaluation holds, a table for each repetition, that of the
+    promoted model first.
 
     Args:
         folder: with per_user.parquet, and repetitions.parquet where the arm was trained again.
@@ -60,11 +61,15 @@ def read(folder: Path, columns: Sequence[str] | None = None) -> list[pl.DataFram
     """
     further = folder / "repetitions.parquet"
     tables = [
-        pl.read_parquet(folder / "per_user.parquet", columns=None if columns is None else list(columns))
+        pl.read_parquet(
+            folder / "per_user.parquet", columns=None if columns is None else list(columns)
+        )
     ]
     if further.exists():
         rows = pl.read_parquet(further, columns=None if columns is None else [REPETITION, *columns])
-        tables += [part.drop(REPETITION) for part in rows.partition_by(REPETITION, maintain_order=True)]
+        tables += [
+            part.drop(REPETITION) for part in rows.partition_by(REPETITION, maintain_order=True)
+        ]
     return tables
 
 
@@ -72,7 +77,8 @@ def values_of(tables: Sequence[pl.DataFrame], metric: str, slice_name: str = OVE
     """Each user's values of a metric in one slice, or in all cases.
 
     Args:
-        tables: rows of `augrec.evaluation.metrics.evaluate` for the same cases, one table a repetition.
+        tables: rows of `augrec.evaluation.metrics.evaluate` for the same cases, one table a
+            repetition.
         metric: a column of them.
         slice_name: one slice, or "overall".
 
@@ -81,18 +87,23 @@ def values_of(tables: Sequence[pl.DataFrame], metric: str, slice_name: str = OVE
     """
     found = [user_values(table, metric, slice_name) for table in tables]
     if any(not one[C.USER].equals(found[0][C.USER]) for one in found[1:]):
-        raise InputError("the repetitions of an arm were not measured on the same users", where=f"slice {slice_name}",
-                         fix="run the evaluate stage again")  # fmt: skip
+        raise InputError(
+            "the repetitions of an arm were not measured on the same users",
+            where=f"slice {slice_name}",
+            fix="run the evaluate stage again",
+        )
     users = found[0][C.USER].to_numpy().astype(str)
     return Values(users, np.stack([one["value"].to_numpy() for one in found]))
 
 
 def pooled(arms: Sequence[np.ndarray]) -> Spread:
-    """The variance of one training's mean over users, pooled over arms that were trained more than once.
+    """The variance of one training's mean over users, pooled over arms that were trained more than
+    once.
 
-    Users and trainings are crossed: training moves all users together (variance σ²), and each user apart (τ²), so that the
-    mean of n users has the variance σ² + τ² / n from training to training; both are estimated by mean squares. Two or
-    three trainings say little of their own spread; those of all of a recommender's arms together say more.
+    Users and trainings are crossed: training moves all users together (variance σ²), and each user
+    apart (τ²), so that the mean of n users has the variance σ² + τ² / n from training to training;
+    both are estimated by mean squares. Two or three trainings say little of their own spread; those
+    of all of a recommender's arms together say more.
 
     Args:
         arms: for each arm the users' values in each repetition, float64 (repetitions, n).
@@ -111,10 +122,11 @@ def pooled(arms: Sequence[np.ndarray]) -> Spread:
 
 
 def told(tables: Sequence[pl.DataFrame], metric: str) -> dict[str, dict[str, Any]]:
-    """The gate's metric for decision.json: {"overall" or slice: {"n_users", "mean", "sd", "values"}}.
+    """The gate's metric for decision.json: {"overall" or slice: {"n_users", "mean", "sd",
+    "values"}}.
 
-    `values` are the means over users of each repetition, `mean` is theirs, `sd` their standard deviation; None where there
-    are no users, or a single training.
+    `values` are the means over users of each repetition, `mean` is theirs, `sd` their standard
+    deviation; None where there are no users, or a single training.
     """
     present = set(tables[0]["slice"])
     return {

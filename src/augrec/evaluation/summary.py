@@ -1,7 +1,7 @@
 """From each case's metrics to means over users: overall, by activity, by group of users, by time.
 
-A user counts once: every mean is one over users of the user's mean over cases. A case without a value (there was no
-target of that kind, or no history to compare with) takes no part.
+A user counts once: every mean is one over users of the user's mean over cases. A case without a
+value (there was no target of that kind, or no history to compare with) takes no part.
 """
 
 from __future__ import annotations
@@ -12,21 +12,28 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import ConfigError
 from augrec.data.cases import known_of
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
-from augrec.errors import ConfigError
 
 OVERALL: Final = "overall"
 UNKNOWN: Final = "unknown"
 BROKEN_DOWN: Final = ("ndcg", "recall")
 """What is told of each group and period; everything else is in the table of cases."""
 _MAX_PERIODS: Final = 12
-_PERIODS: Final = (("1d", "%Y-%m-%d"), ("1w", "%Y-%m-%d"), ("1mo", "%Y-%m"), ("1q", "%Y-%m"), ("1y", "%Y"))
+_PERIODS: Final = (
+    ("1d", "%Y-%m-%d"),
+    ("1w", "%Y-%m-%d"),
+    ("1mo", "%Y-%m"),
+    ("1q", "%Y-%m"),
+    ("1y", "%Y"),
+)
 
 
 def summarise(measured: pl.DataFrame) -> dict[str, Any]:
-    """The means of a table of cases: {"overall": {"n_users", metric…}, "slices": {slice: {"n_users", metric…}}}.
+    """The means of a table of cases: {"overall": {"n_users", metric…}, "slices": {slice:
+    {"n_users", metric…}}}.
 
     None where no user has a value.
     """
@@ -43,7 +50,8 @@ def summarise(measured: pl.DataFrame) -> dict[str, Any]:
 
 
 def user_values(measured: pl.DataFrame, metric: str, slice_name: str = OVERALL) -> pl.DataFrame:
-    """Each user's mean of a metric over their cases: user_id, value; sorted by user; users without a value left out.
+    """Each user's mean of a metric over their cases: user_id, value; sorted by user; users without
+    a value left out.
 
     Args:
         measured: rows of `augrec.evaluation.metrics.evaluate`.
@@ -54,8 +62,11 @@ def user_values(measured: pl.DataFrame, metric: str, slice_name: str = OVERALL) 
         ConfigError: the metric was not measured.
     """
     if metric not in measured.columns:
-        raise ConfigError(f"the metric {metric!r} was not measured", where="params.yaml, gate.metric",
-                          fix=f"use one of {', '.join(metrics_of(measured))}, or add to evaluation.cutoffs")  # fmt: skip
+        raise ConfigError(
+            f"the metric {metric!r} was not measured",
+            where="params.yaml, gate.metric",
+            fix=f"use one of {', '.join(metrics_of(measured))}, or add to evaluation.cutoffs",
+        )
     if slice_name not in (OVERALL, "all"):
         measured = measured.filter(pl.col("slice") == slice_name)
     users, means = _user_means(measured, [metric])
@@ -73,13 +84,16 @@ def by_group(
 
     Args:
         measured: rows of `augrec.evaluation.metrics.evaluate` for `cases`, in their order.
-        cases: with attributes of the users beside the columns of `CASES`; Feast's features, user__…, are passed over.
-        max_groups: an attribute of more distinct texts is passed over; numbers beyond that are cut into thirds of users.
+        cases: with attributes of the users beside the columns of `CASES`; Feast's features,
+            user__…, are passed over.
+        max_groups: an attribute of more distinct texts is passed over; numbers beyond that are cut
+            into thirds of users.
         min_users: smaller groups are shown, but make no gap.
 
     Returns:
-        {attribute: {"groups": {value: {"n_users", metric…}}, "gap": {metric: best minus worst group}, "worst": {metric:
-        value}}}; gap and worst are None with fewer than two groups that are large enough.
+        {attribute: {"groups": {value: {"n_users", metric…}}, "gap": {metric: best minus worst
+        group}, "worst": {metric: value}}}; gap and worst are None with fewer than two groups that
+            are large enough.
     """
     found: dict[str, Any] = {}
     for name, groups in _labels(cases, max_groups).items():
@@ -89,7 +103,8 @@ def by_group(
 
 
 def groups_of_users(cases: pl.DataFrame, *, max_groups: int = 25) -> pl.DataFrame:
-    """The groups of `by_group`: user_id, and a String column for each attribute that makes groups; one row a user, sorted."""
+    """The groups of `by_group`: user_id, and a String column for each attribute that makes groups;
+    one row a user, sorted."""
     labelled = cases.select(
         C.USER, *(label.alias(name) for name, label in _labels(cases, max_groups).items())
     )
@@ -106,14 +121,18 @@ def _labels(cases: pl.DataFrame, max_groups: int) -> dict[str, pl.Series]:
 
 
 def by_time(measured: pl.DataFrame, cases: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """{period: {"n_users", metric…}} by when cases were judged: days, weeks (their Mondays), months, quarters or years
-    (their first months), whichever is the finest that gives at most twelve."""
+    """{period: {"n_users", metric…}} by when cases were judged: days, weeks (their Mondays),
+    months, quarters or years (their first months), whichever is the finest that gives at most
+    twelve."""
     if cases.is_empty() or "moment" not in cases.columns:
         return {}
     labels = (cases["moment"].dt.truncate(length).dt.strftime(form) for length, form in _PERIODS)
     return _parts(
         measured,
-        next((made for made in labels if made.n_unique() <= _MAX_PERIODS), cases["moment"].dt.strftime("%Y")),
+        next(
+            (made for made in labels if made.n_unique() <= _MAX_PERIODS),
+            cases["moment"].dt.strftime("%Y"),
+        ),
     )
 
 
@@ -140,11 +159,15 @@ def _groups(values: pl.Series, max_groups: int) -> pl.Series | None:
         lower, upper = pl.lit(f"up to {low:g}"), pl.lit(f"above {high:g}")
         made = pl.when(numbers <= low).then(lower).when(numbers > high).then(upper)
         values = pl.select(
-            pl.when(numbers.is_not_null()).then(made.otherwise(pl.lit(f"above {low:g} to {high:g}")))
+            pl.when(numbers.is_not_null()).then(
+                made.otherwise(pl.lit(f"above {low:g} to {high:g}"))
+            )
         ).to_series()
     elif not (values.dtype.is_numeric() or values.dtype in (pl.String, pl.Boolean, pl.Categorical)):
         return None
-    return values.cast(pl.String).fill_null(UNKNOWN) if 1 < values.n_unique() <= max_groups else None
+    return (
+        values.cast(pl.String).fill_null(UNKNOWN) if 1 < values.n_unique() <= max_groups else None
+    )
 
 
 def _gaps(parts: Mapping[str, Mapping[str, Any]], min_users: int) -> dict[str, dict[str, Any]]:
@@ -153,7 +176,9 @@ def _gaps(parts: Mapping[str, Mapping[str, Any]], min_users: int) -> dict[str, d
     worst: dict[str, str | None] = {}
     for metric in next(iter(parts.values()), {}):
         if metric != "n_users":
-            values = {name: part[metric] for name, part in large.items() if part[metric] is not None}
+            values = {
+                name: part[metric] for name, part in large.items() if part[metric] is not None
+            }
             compared = len(values) > 1
             gap[metric] = max(values.values()) - min(values.values()) if compared else None
             worst[metric] = min(values, key=lambda name: values[name]) if compared else None
@@ -164,12 +189,15 @@ def _means(measured: pl.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     users, means = _user_means(measured, names)
     valued = ~np.isnan(means)
     totals, counts = np.where(valued, means, 0.0).sum(axis=0), valued.sum(axis=0)
-    values = [float(total / count) if count else None for total, count in zip(totals, counts, strict=True)]
+    values = [
+        float(total / count) if count else None for total, count in zip(totals, counts, strict=True)
+    ]
     return {"n_users": len(users), **dict(zip(names, values, strict=True))}
 
 
 def _user_means(measured: pl.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Users, sorted, str (n,), and their mean of each column, float64 (n, m), NaN where they have no value.
+    """Users, sorted, str (n,), and their mean of each column, float64 (n, m), NaN where they have
+    no value.
 
     Summed in row order: exactly repeatable.
     """

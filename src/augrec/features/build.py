@@ -1,10 +1,11 @@
 """Feature tables of users and items, as they were at every snapshot.
 
-A row at `event_timestamp` t is made of interactions strictly before t. An entity has a row at each snapshot while it was
-active within the longest window, one more when it falls silent (its counts are 0 and its recency is the longest
-window from then on, which stays true), and one just after the end of the data, for the online store. Items also have
-one just before the data begins, so that price and categories are known from the first interaction on.
-The cost is linear in interactions and rows, times windows and categories.
+A row at `event_timestamp` t is made of interactions strictly before t. An entity has a row at each
+snapshot while it was active within the longest window, one more when it falls silent (its counts
+are 0 and its recency is the longest window from then on, which stays true), and one just after the
+end of the data, for the online store. Items also have one just before the data begins, so that
+price and categories are known from the first interaction on. The cost is linear in interactions and
+rows, times windows and categories.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.columns import TIME
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError
 from augrec.features.schema import (
     EVENT_TIMESTAMP,
     TYPES,
@@ -50,27 +51,34 @@ class Prepared:
 
 
 def top_categories(train: pl.DataFrame, items: pl.DataFrame, n: int) -> list[str]:
-    """The n categories most frequent among training interactions, the most frequent first, ties by name."""
+    """The n categories most frequent among training interactions, the most frequent first, ties by
+    name."""
     counts = train.group_by(C.ITEM).len().join(item_categories(items), on=C.ITEM)
     return (
-        counts.group_by(CATEGORY).agg(pl.col("len").sum())
+        counts.group_by(CATEGORY)
+        .agg(pl.col("len").sum())
         .sort(["len", CATEGORY], descending=[True, False])
-        .head(n)[CATEGORY].to_list()
-    )  # fmt: skip
+        .head(n)[CATEGORY]
+        .to_list()
+    )
 
 
 def item_categories(items: pl.DataFrame) -> pl.DataFrame:
     """One row for each item and each of its categories: item_id, category."""
     return (
         items.select(C.ITEM, pl.col(C.CATEGORIES).alias(CATEGORY))
-        .explode(CATEGORY).drop_nulls().unique(maintain_order=True)
-    )  # fmt: skip
+        .explode(CATEGORY)
+        .drop_nulls()
+        .unique(maintain_order=True)
+    )
 
 
 def user_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
-    """Features of every user, held-out ones too, from their own history; columns as in `schema_of`, sorted by key and time.
+    """Features of every user, held-out ones too, from their own history; columns as in `schema_of`,
+    sorted by key and time.
 
-    `category_shares` are shares of all earlier interactions; an item of two categories counts in both.
+    `category_shares` are shares of all earlier interactions; an item of two categories counts in
+    both.
     """
     grid = _grid(data.interactions, config)
     ids = _ids(data.users, data.interactions, C.USER)
@@ -92,7 +100,8 @@ def user_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
 
 
 def item_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
-    """Features of every item, from interactions of users who are not held out; columns as in `schema_of`, sorted."""
+    """Features of every item, from interactions of users who are not held out; columns as in
+    `schema_of`, sorted."""
     grid = _grid(data.interactions, config)
     ids = _ids(data.items, data.interactions, C.ITEM)
     held_out = pl.col(C.USER).is_in(data.held_out[C.USER].implode())
@@ -129,7 +138,9 @@ def _ids(known: pl.DataFrame, interactions: pl.DataFrame, key: str) -> pl.Series
 def _timeline(events: pl.DataFrame, key: str, ids: pl.Series) -> Timeline:
     index = pl.DataFrame({key: ids, "position": np.arange(len(ids), dtype=np.int64)})
     entities = (
-        events.select(key).join(index, on=key, how="left", maintain_order="left")["position"].to_numpy()
+        events.select(key)
+        .join(index, on=key, how="left", maintain_order="left")["position"]
+        .to_numpy()
     )
     times = events[C.TIMESTAMP].to_physical().to_numpy()
     if C.VALUE not in events.columns:
@@ -137,7 +148,9 @@ def _timeline(events: pl.DataFrame, key: str, ids: pl.Series) -> Timeline:
     return Timeline(entities, times, events[C.VALUE].cast(pl.Float64).fill_null(np.nan).to_numpy())
 
 
-def _rows(events: Timeline, grid: Grid, n: int, begin_us: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _rows(
+    events: Timeline, grid: Grid, n: int, begin_us: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     entities, moments = grid.snapshots(events)
     everyone = np.arange(n, dtype=np.int64)
     fixed = [grid.final_us] if begin_us is None else [begin_us, grid.final_us]
@@ -151,9 +164,11 @@ def _activity(
     events: Timeline, entities: np.ndarray, moments: np.ndarray, config: FeaturesConfig
 ) -> dict[str, np.ndarray]:
     counts = {
-        window_name(days): events.count(entities, moments, days * DAY_US) for days in config.windows_days
+        window_name(days): events.count(entities, moments, days * DAY_US)
+        for days in config.windows_days
     }
-    # Recency is capped: an entity without later rows stays silent, and "at least so long" stays true.
+    # Recency is capped: an entity without later rows stays silent, and "at least so long" stays
+    # true.
     recency = np.minimum(events.days_since_last(entities, moments), config.windows_days[-1])
     return {
         **counts,

@@ -1,4 +1,5 @@
-"""User features between two materializations: read for serving, moved on by every event, written back to the online store."""
+"""User features between two materializations: read for serving, moved on by every event, written
+back to the online store."""
 
 from __future__ import annotations
 
@@ -10,16 +11,17 @@ from typing import Any, Final
 
 import polars as pl
 
+from augrec.core.files import read_json, whole_directory
 from augrec.data.columns import Columns as C
 from augrec.features.schema import EVENT_TIMESTAMP, TYPES, Feature, read_schema
-from augrec.files import read_json, whole_directory
 
 PREFIX: Final = "user__"
 _VIEW = "user_features"
 
 
 class LiveFeatures:
-    """The online store as the service uses it. One thread at a time; opening takes seconds, since Feast is imported.
+    """The online store as the service uses it. One thread at a time; opening takes seconds, since
+    Feast is imported.
 
     Args:
         workspace: a folder with feature_repo and data/features, as `copy_definitions` makes it.
@@ -42,7 +44,8 @@ class LiveFeatures:
         self.slots: list[str] = read_json(categories) if categories.exists() else []
 
     def read(self, users: Sequence[str]) -> list[dict[str, Any]]:
-        """The newest features of each user, named user__<feature>; stand-ins where there are none."""
+        """The newest features of each user, named user__<feature>; stand-ins where there are
+        none."""
         return self._read(self._store, users=users).drop(C.USER).to_dicts()
 
     def write(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -54,7 +57,8 @@ class LiveFeatures:
                 EVENT_TIMESTAMP: [now] * len(rows),
                 **{
                     name: pl.Series(
-                        [row.get(PREFIX + name) for row in rows.values()], dtype=TYPES[feature["type"]]
+                        [row.get(PREFIX + name) for row in rows.values()],
+                        dtype=TYPES[feature["type"]],
                     )
                     for name, feature in self.schema.items()
                 },
@@ -65,13 +69,18 @@ class LiveFeatures:
 
 
 def advance(
-    row: Mapping[str, Any], schema: Mapping[str, Feature], *, categories: Sequence[str], new_categories: int,
-    slots: Sequence[str], value: float | None,
-) -> dict[str, Any]:  # fmt: skip
+    row: Mapping[str, Any],
+    schema: Mapping[str, Feature],
+    *,
+    categories: Sequence[str],
+    new_categories: int,
+    slots: Sequence[str],
+    value: float | None,
+) -> dict[str, Any]:
     """A user's features after one more item of interest, as the features stage would count it now.
 
-    Counts and shares are exact but for interactions that leave a window meanwhile: the next materialization drops them.
-    The mean value counts items without a value as if they had the mean.
+    Counts and shares are exact but for interactions that leave a window meanwhile: the next
+    materialization drops them. The mean value counts items without a value as if they had the mean.
 
     Args:
         row: the features before, named user__<feature>.
@@ -106,18 +115,24 @@ def advance(
 
 
 def find_definitions(home: Path, runs: Path, run_id: str) -> Path | None:
-    """The workspace whose features the online store holds: that of a run, the newest of all, or the project."""
+    """The workspace whose features the online store holds: that of a run, the newest of all, or the
+    project."""
     folders = [runs / run_id] if run_id else []
-    newest = sorted(runs.glob("*/data/features/schema.json"), key=lambda path: -path.stat().st_mtime)
+    newest = sorted(
+        runs.glob("*/data/features/schema.json"), key=lambda path: -path.stat().st_mtime
+    )
     folders += [path.parents[2] for path in newest] + [home]
     for folder in folders:
-        if (folder / "data" / "features" / "schema.json").exists() and (folder / "feature_repo").is_dir():
+        if (folder / "data" / "features" / "schema.json").exists() and (
+            folder / "feature_repo"
+        ).is_dir():
             return folder
     return None
 
 
 def copy_definitions(workspace: Path, target: Path) -> Path:
-    """Keep what reading the online store takes, so that it outlives the workspace: definitions, schema, slot names."""
+    """Keep what reading the online store takes, so that it outlives the workspace: definitions,
+    schema, slot names."""
     with whole_directory(target) as draft:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(workspace / "feature_repo", draft / "feature_repo", ignore=ignored)

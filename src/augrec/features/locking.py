@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def locked(*files: Path) -> Iterator[None]:
-    """Hold the locks beside `files`, waiting for their holders; a process that dies lets go of them."""
+    """Hold the locks beside `files`, waiting for their holders; a process that dies lets go of
+    them."""
     with ExitStack() as held:
         # Everyone takes them in the same order, so that nobody waits in a circle.
         for file in sorted(set(files)):

@@ -1,7 +1,7 @@
 """Which features there are, their types, and the value that stands in where an entity has none yet.
 
-The features stage writes this down as data/features/schema.json; Feast's views, the training set and the service all
-read it from there, so that they cannot disagree.
+The features stage writes this down as data/features/schema.json; Feast's views, the training set
+and the service all read it from there, so that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Annotated, Any, Final, TypedDict
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from augrec.core.errors import ConfigError, InputError
+from augrec.core.files import read_json
 from augrec.data.columns import Columns as C
-from augrec.errors import ConfigError, InputError
-from augrec.files import read_json
 
 SERVICE: Final = "recommendation_v1"
-"""Feast's name for the set of features a model is trained on and served with; another set gets another name."""
+"""Feast's name for the set of features a model is trained on and served with; another set gets
+another name."""
 
 EVENT_TIMESTAMP: Final = "event_timestamp"
 """A row's features are those of every interaction strictly before this moment."""
@@ -37,7 +38,8 @@ Days = Annotated[int, Field(gt=0)]
 
 
 class Feature(TypedDict):
-    """A feature's type, a key of `TYPES`, and what stands in where there is no value; None: nothing does."""
+    """A feature's type, a key of `TYPES`, and what stands in where there is no value; None: nothing
+    does."""
 
     type: str
     fill: int | float | list[float] | None
@@ -51,7 +53,8 @@ class FeaturesConfig(BaseModel):
     every_days: Days = 7
     """Time between two snapshots, days."""
     windows_days: Annotated[tuple[Days, ...], Field(min_length=1)] = (7, 30, 90)
-    """Activity is counted over so many days; an entity gets snapshots while it is active within the longest."""
+    """Activity is counted over so many days; an entity gets snapshots while it is active within the
+    longest."""
     max_categories: Annotated[int, Field(gt=0)] = 20
     """Shares of so many of the most frequent categories."""
 
@@ -70,9 +73,13 @@ class FeaturesConfig(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
+            )
             raise ConfigError(
-                problems, where="params.yaml, features", fix=f"known keys: {', '.join(cls.model_fields)}"
+                problems,
+                where="params.yaml, features",
+                fix=f"known keys: {', '.join(cls.model_fields)}",
             ) from error
 
 
@@ -86,7 +93,11 @@ def schema_of(config: FeaturesConfig) -> dict[str, dict[str, Feature]]:
     }
     slots = Feature(type="List(Float32)", fill=[0.0] * config.max_categories)
     return {
-        "user": {**activity, "n_categories": Feature(type="Int64", fill=0), "category_shares": slots},
+        "user": {
+            **activity,
+            "n_categories": Feature(type="Int64", fill=0),
+            "category_shares": slots,
+        },
         "item": {
             **activity,
             "age_days": Feature(type="Float32", fill=0.0),
@@ -110,7 +121,9 @@ def read_schema(features: Path) -> dict[str, dict[str, Feature]]:
     path = features / "schema.json"
     if not path.exists():
         raise InputError(
-            "the features have not been built", where=str(path), fix="run `dvc repro features` first"
+            "the features have not been built",
+            where=str(path),
+            fix="run `dvc repro features` first",
         )
     return read_json(path)
 
@@ -131,7 +144,9 @@ def fill(table: pl.DataFrame, schema: Mapping[str, Mapping[str, Feature]]) -> pl
 def _filled(column: str, feature: Feature) -> pl.Expr:
     kind = TYPES[feature["type"]]
     value = pl.col(column).cast(kind)
-    return value if feature["fill"] is None else value.fill_null(pl.lit(feature["fill"], dtype=kind))
+    return (
+        value if feature["fill"] is None else value.fill_null(pl.lit(feature["fill"], dtype=kind))
+    )
 
 
 def data_period(workspace: Path) -> tuple[datetime, datetime]:
@@ -143,11 +158,15 @@ def data_period(workspace: Path) -> tuple[datetime, datetime]:
     tables = [table_path(workspace, kind) for kind in ENTITIES]
     if missing := [str(path) for path in tables if not path.exists()]:
         raise InputError(
-            "the features have not been built", where=", ".join(missing), fix="run `dvc repro features`"
+            "the features have not been built",
+            where=", ".join(missing),
+            fix="run `dvc repro features`",
         )
     times = pl.concat([pl.scan_parquet(path).select(EVENT_TIMESTAMP) for path in tables])
     column = pl.col(EVENT_TIMESTAMP)
-    first, last = times.select(column.min().alias("first"), column.max().alias("last")).collect().row(0)
+    first, last = (
+        times.select(column.min().alias("first"), column.max().alias("last")).collect().row(0)
+    )
     return first, last
 
 

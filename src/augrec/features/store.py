@@ -1,7 +1,8 @@
 """Feast: point-in-time training data, materialization and online reads. Nothing else imports it.
 
-Every call takes a workspace, the folder of one run, and uses that folder's feature_repo and data/features. Registry and
-online store are named by the caller, so that many workspaces can serve one online store.
+Every call takes a workspace, the folder of one run, and uses that folder's feature_repo and
+data/features. Registry and online store are named by the caller, so that many workspaces can serve
+one online store.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from urllib.parse import unquote, urlparse
 import polars as pl
 import yaml
 
+from augrec.core.errors import ConfigError, PermanentError
 from augrec.data.columns import Columns as C
-from augrec.errors import ConfigError, PermanentError
 from augrec.features.locking import locked
 from augrec.features.schema import (
     ENTITIES,
@@ -47,7 +48,8 @@ log = logging.getLogger(__name__)
 logging.getLogger("feast").setLevel(logging.WARNING)
 
 JOIN_ROWS = 50_000
-"""Rows of one point-in-time join. Feast pairs each with all earlier snapshots of its user and item: this bounds memory."""
+"""Rows of one point-in-time join. Feast pairs each with all earlier snapshots of its user and item:
+this bounds memory."""
 READ_IDS = 10_000
 """Ids of one online read; SQLite limits the variables of a statement."""
 
@@ -57,11 +59,13 @@ _importing = Lock()
 
 
 def open_store(workspace: Path, *, online_store: str, registry: str | None = None) -> FeatureStore:
-    """Open the feature store that a workspace's feature_repo describes, with its definitions unapplied.
+    """Open the feature store that a workspace's feature_repo describes, with its definitions
+    unapplied.
 
     Args:
         workspace: the folder that holds feature_repo and data/features.
-        online_store: path of a SQLite file, or redis://[user:password@]host:port[/db] (rediss:// for TLS).
+        online_store: path of a SQLite file, or redis://[user:password@]host:port[/db] (rediss://
+            for TLS).
         registry: SQLAlchemy URL; null: registry.db beside the SQLite online store.
 
     Raises:
@@ -82,7 +86,8 @@ def open_store(workspace: Path, *, online_store: str, registry: str | None = Non
 
 
 def apply(store: FeatureStore) -> None:
-    """Enter the definitions of the store's workspace into its registry, and make its online tables."""
+    """Enter the definitions of the store's workspace into its registry, and make its online
+    tables."""
     store.apply(_definitions(_repo(store)))
 
 
@@ -96,8 +101,9 @@ def materialize(
 ) -> dict[str, int]:
     """Write each user's and item's newest features of an interval to the online store.
 
-    Again, or again after being killed, it ends in the same state. Local stores take one writer at a time; others wait.
-    Readers go on reading. Where workspaces overlap, SQLite keeps what came last, Redis what is newest.
+    Again, or again after being killed, it ends in the same state. Local stores take one writer at a
+    time; others wait. Readers go on reading. Where workspaces overlap, SQLite keeps what came last,
+    Redis what is newest.
 
     Args:
         workspace: whose features.
@@ -116,9 +122,11 @@ def materialize(
     start, end = _utc(start or first), _utc(end or last)
     if not start <= end <= last:
         raise ConfigError(
-            f"cannot materialize {start.isoformat()} … {end.isoformat()}: the features end at {last.isoformat()}",
+            f"cannot materialize {start.isoformat()} … {end.isoformat()}: the features end at "
+            f"{last.isoformat()}",
             where=str(table_path(workspace, "user")),
-            fix="end no later than the features do; an end in the future would hide later features for good",
+            fix="end no later than the features do; an end in the future would hide later features "
+            "for good",
         )
     with locked(*_local_files(online_store, _registry_url(online_store, registry))):
         store = open_store(workspace, online_store=online_store, registry=registry)
@@ -138,26 +146,28 @@ def materialize(
     }
 
 
-def point_in_time(workspace: Path, entity_rows: pl.DataFrame, *, batch_rows: int = JOIN_ROWS) -> pl.DataFrame:
+def point_in_time(
+    workspace: Path, entity_rows: pl.DataFrame, *, batch_rows: int = JOIN_ROWS
+) -> pl.DataFrame:
     """Join features to rows as they were at each row's moment. Writes nothing.
 
     Args:
         workspace: whose features.
-        entity_rows: timestamp, user_id, item_id and any other columns; without item_id only user features are joined,
-            without user_id only item features.
+        entity_rows: timestamp, user_id, item_id and any other columns; without item_id only user
+            features are joined, without user_id only item features.
         batch_rows: rows joined at a time; no effect on the result.
 
     Returns:
-        The same rows in the same order with columns user__<feature>, item__<feature>; where a user or item has no
-        snapshot yet, the stand-ins of schema.json.
+        The same rows in the same order with columns user__<feature>, item__<feature>; where a user
+        or item has no snapshot yet, the stand-ins of schema.json.
 
     Raises:
         PermanentError: Feast returned other rows than it was given.
     """
     kinds = {kind: key for kind, key in ENTITIES.items() if key in entity_rows.columns}
-    keys = entity_rows.select(*kinds.values(), pl.col(C.TIMESTAMP).alias(EVENT_TIMESTAMP)).with_row_index(
-        _ROW
-    )
+    keys = entity_rows.select(
+        *kinds.values(), pl.col(C.TIMESTAMP).alias(EVENT_TIMESTAMP)
+    ).with_row_index(_ROW)
     with _offline_store(workspace) as store, _duckdb():
         wanted = (
             store.get_feature_service(SERVICE)
@@ -173,7 +183,8 @@ def point_in_time(workspace: Path, entity_rows: pl.DataFrame, *, batch_rows: int
             fix="the offline store must be duckdb in feature_store.yaml",
         )
     return fill(
-        pl.concat([entity_rows, joined.drop(_ROW)], how="horizontal"), read_schema(_features(workspace))
+        pl.concat([entity_rows, joined.drop(_ROW)], how="horizontal"),
+        read_schema(_features(workspace)),
     )
 
 
@@ -188,8 +199,8 @@ def online(
         items: item ids (n,), as many as users where both are given.
 
     Returns:
-        user_id and / or item_id, user__<feature>, item__<feature>, named and typed as in the training set; unknown
-        ids have the same stand-ins.
+        user_id and / or item_id, user__<feature>, item__<feature>, named and typed as in the
+        training set; unknown ids have the same stand-ins.
     """
     given = {kind: list(ids) for kind, ids in (("user", users), ("item", items)) if ids is not None}
     schema = {
@@ -224,7 +235,8 @@ def _offline_store(workspace: Path) -> Iterator[FeatureStore]:
 
 @contextmanager
 def _duckdb() -> Iterator[None]:
-    """Close the connection that the offline store opens: left to the interpreter's end it is reported as leaked."""
+    """Close the connection that the offline store opens: left to the interpreter's end it is
+    reported as leaked."""
     import ibis
 
     with warnings.catch_warnings():
@@ -241,11 +253,17 @@ def _references(schema: Mapping[str, Iterable[str]], kinds: Iterable[str]) -> li
     return [f"{kind}_features:{name}" for kind in kinds for name in schema[kind]]
 
 
-def _join(store: FeatureStore, wanted: FeatureService | list[str], batch: pl.DataFrame) -> pl.DataFrame:
+def _join(
+    store: FeatureStore, wanted: FeatureService | list[str], batch: pl.DataFrame
+) -> pl.DataFrame:
     job = store.get_historical_features(batch.to_pandas(), wanted, full_feature_names=True)
     table = pl.from_arrow(job.to_arrow())
     assert isinstance(table, pl.DataFrame)
-    features = {name: name.replace("_features__", "__", 1) for name in table.columns if "_features__" in name}
+    features = {
+        name: name.replace("_features__", "__", 1)
+        for name in table.columns
+        if "_features__" in name
+    }
     return table.sort(_ROW).select(
         pl.col(_ROW).cast(pl.UInt32), *[pl.col(a).alias(b) for a, b in features.items()]
     )
@@ -259,7 +277,8 @@ def _repo(store: FeatureStore) -> Path:
 def _definitions(repo: Path) -> list[Any]:
     names = sorted(path.stem for path in repo.glob("*.py"))
     with _importing:
-        # Each workspace has modules of these names, so they are imported afresh and not left behind.
+        # Each workspace has modules of these names, so they are imported afresh and not left
+        # behind.
         before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
         sys.path.insert(0, str(repo))
         writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -272,7 +291,9 @@ def _definitions(repo: Path) -> list[Any]:
                 sys.modules.pop(name, None)
             sys.modules.update(before)
     kinds = (Entity, FeatureView, FeatureService)
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, kinds)]
+    found = [
+        value for module in modules for value in vars(module).values() if isinstance(value, kinds)
+    ]
     return list({(type(value), value.name): value for value in found}.values())
 
 
@@ -282,9 +303,10 @@ def _online_config(online_store: str) -> dict[str, Any]:
     url = urlparse(online_store)
     if url.scheme not in ("redis", "rediss") or not url.hostname:
         raise ConfigError(
-            f"{url.scheme}:// is no online store augrec knows", where="AUGREC_ONLINE_STORE",
+            f"{url.scheme}:// is no online store augrec knows",
+            where="AUGREC_ONLINE_STORE",
             fix="give the path of a SQLite file, or redis://host:port",
-        )  # fmt: skip
+        )
     options = {
         "db": url.path.strip("/"),
         "username": unquote(url.username or ""),
@@ -303,9 +325,10 @@ def _registry_url(online_store: str, registry: str | None) -> str:
         return registry
     if "://" in online_store:
         raise ConfigError(
-            "an online store on a server needs a registry of its own", where="registry",
+            "an online store on a server needs a registry of its own",
+            where="registry",
             fix="give an SQLAlchemy URL, for example postgresql+psycopg://host/feast",
-        )  # fmt: skip
+        )
     return f"{_SQLITE_URL}{Path(online_store).resolve().parent / 'registry.db'}"
 
 

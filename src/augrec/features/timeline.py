@@ -19,7 +19,9 @@ class Timeline:
         values: its value, float64 (n_events,), NaN where it has none; null: no event has.
     """
 
-    def __init__(self, entities: np.ndarray, times: np.ndarray, values: np.ndarray | None = None) -> None:
+    def __init__(
+        self, entities: np.ndarray, times: np.ndarray, values: np.ndarray | None = None
+    ) -> None:
         order = np.lexsort((times, entities))
         self.entities, self.times = entities[order], times[order]
         self._moments = np.unique(times)
@@ -30,8 +32,11 @@ class Timeline:
         self._sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
 
     def _key(self, entities: np.ndarray, moments: np.ndarray) -> np.ndarray:
-        # Ranks instead of times: entity and time then fit one integer, in an order that sorts by both.
-        return entities * (len(self._moments) + 1) + np.searchsorted(self._moments, moments, side="left")
+        # Ranks instead of times: entity and time then fit one integer, in an order that sorts by
+        # both.
+        return entities * (len(self._moments) + 1) + np.searchsorted(
+            self._moments, moments, side="left"
+        )
 
     def position(self, entities: np.ndarray, moments: np.ndarray) -> np.ndarray:
         """Where each entity's events at or after its moment begin, int64 (n,)."""
@@ -41,9 +46,15 @@ class Timeline:
         """Where each entity's events begin, int64 (n,)."""
         return np.searchsorted(self.entities, entities, side="left")
 
-    def count(self, entities: np.ndarray, moments: np.ndarray, window_us: int | None = None) -> np.ndarray:
+    def count(
+        self, entities: np.ndarray, moments: np.ndarray, window_us: int | None = None
+    ) -> np.ndarray:
         """Events in [moment - window, moment), or in all the time before; int64 (n,)."""
-        begin = self.start(entities) if window_us is None else self.position(entities, moments - window_us)
+        begin = (
+            self.start(entities)
+            if window_us is None
+            else self.position(entities, moments - window_us)
+        )
         return self.position(entities, moments) - begin
 
     def days_since_last(self, entities: np.ndarray, moments: np.ndarray) -> np.ndarray:
@@ -59,7 +70,8 @@ class Timeline:
         return _days(moments, self.times, start, known, otherwise=0.0)
 
     def mean_value(self, entities: np.ndarray, moments: np.ndarray) -> np.ndarray:
-        """Mean of the values of all events before the moment, float64 (n,); NaN where none has one."""
+        """Mean of the values of all events before the moment, float64 (n,); NaN where none has
+        one."""
         start, end = self.start(entities), self.position(entities, moments)
         known = self._known[end] - self._known[start]
         total = self._sums[end] - self._sums[start]
@@ -68,7 +80,8 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Grid:
-    """Moments at which snapshots are taken: multiples of a step since 1970, so that later data moves none of them.
+    """Moments at which snapshots are taken: multiples of a step since 1970, so that later data
+    moves none of them.
 
     Attributes:
         step_us: time between two snapshots, µs.
@@ -92,19 +105,28 @@ class Grid:
         return moment_us // self.step_us * self.step_us
 
     def snapshots(self, events: Timeline) -> tuple[np.ndarray, np.ndarray]:
-        """Entities and moments (int64, int64) of the snapshots at which an entity is active, or just fell silent."""
+        """Entities and moments (int64, int64) of the snapshots at which an entity is active, or
+        just fell silent."""
         first = events.times // self.step_us + 1
         # One step beyond the active time: the row that says that nothing happened in any window.
-        last = np.minimum((events.times + self.active_us) // self.step_us + 1, self.end_us // self.step_us)
+        last = np.minimum(
+            (events.times + self.active_us) // self.step_us + 1, self.end_us // self.step_us
+        )
         same = events.entities[1:] == events.entities[:-1]
         first[1:] = np.where(same, np.maximum(first[1:], last[:-1] + 1), first[1:])
         counts = np.maximum(last - first + 1, 0)
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(events.entities, counts), (np.repeat(first, counts) + offsets) * self.step_us
+        return np.repeat(events.entities, counts), (
+            np.repeat(first, counts) + offsets
+        ) * self.step_us
 
 
 def _days(
-    moments: np.ndarray, times: np.ndarray, positions: np.ndarray, known: np.ndarray, otherwise: float
+    moments: np.ndarray,
+    times: np.ndarray,
+    positions: np.ndarray,
+    known: np.ndarray,
+    otherwise: float,
 ) -> np.ndarray:
     days = np.full(len(moments), otherwise)
     days[known] = (moments[known] - times[positions[known]]) / DAY_US

@@ -1,4 +1,5 @@
-"""What a synthetic user can be asked to be: a profile length and attributes, as they occur together in training."""
+"""What a synthetic user can be asked to be: a profile length and attributes, as they occur together
+in training."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import ConfigError
 from augrec.data.columns import Columns as C
 from augrec.data.labels import labelled, ranges
-from augrec.errors import ConfigError
 
 LENGTH = "length"
 WHERE = "params.yaml, synthesis.condition; or sample(condition=...)"
@@ -36,14 +37,17 @@ class Conditions:
     def of(
         cls, ids: np.ndarray, lengths: np.ndarray, users: pl.DataFrame | None, max_values: int
     ) -> Conditions:
-        """Encode the attributes of users `ids` str (n,); columns with no or too many different values are left out.
+        """Encode the attributes of users `ids` str (n,); columns with no or too many different
+        values are left out.
 
         Numbers with more than `max_values` different values are cut at their quartiles.
         """
         order = pl.DataFrame({C.USER: ids.tolist()}, schema={C.USER: pl.String})
         if users is None:
             users = order
-        joined = order.join(users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
+        joined = order.join(
+            users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left"
+        )
         labels, codes = {}, []
         for column in joined.drop(C.USER).iter_columns():
             text = _as_labels(column, max_values)
@@ -65,18 +69,25 @@ class Conditions:
         return self.encode(self.lengths[rows], self.codes[rows])
 
     def encode(self, lengths: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """As `vectors`, for anybody's lengths int (m,) and codes int (m, number of attributes); -1 is all zeros."""
+        """As `vectors`, for anybody's lengths int (m,) and codes int (m, number of attributes); -1
+        is all zeros."""
         logs = np.log1p(self.lengths)
         parts = [((np.log1p(lengths) - logs.mean()) / max(float(logs.std()), 1e-6))[:, None]]
-        parts += [np.arange(len(values)) == codes[:, [at]] for at, values in enumerate(self.labels.values())]
+        parts += [
+            np.arange(len(values)) == codes[:, [at]]
+            for at, values in enumerate(self.labels.values())
+        ]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def draw(self, n: int, condition: Mapping[str, object], random: np.random.Generator) -> np.ndarray:
+    def draw(
+        self, n: int, condition: Mapping[str, object], random: np.random.Generator
+    ) -> np.ndarray:
         """Rows int64 (n,) of training users who meet `condition`, each as likely as any other.
 
         Args:
             n: how many.
-            condition: "length" as "6-20", "21+" or "7"; an attribute as one of its labels; what is absent is free.
+            condition: "length" as "6-20", "21+" or "7"; an attribute as one of its labels; what is
+                absent is free.
             random: where the draw comes from.
 
         Raises:
@@ -95,12 +106,14 @@ class Conditions:
             raise ConfigError(
                 f"no training user meets the condition {dict(condition)}",
                 where=WHERE,
-                fix=f"training profiles have {self.lengths.min()} to {self.lengths.max()} items; ask for less at once",
+                fix=f"training profiles have {self.lengths.min()} to {self.lengths.max()} items; "
+                "ask for less at once",
             )
         return random.choice(rows, n)
 
     def attributes(self, rows: np.ndarray) -> pl.DataFrame:
-        """A column for each attribute, an Enum of its labels, of rows int64 (m,); no columns where there are none."""
+        """A column for each attribute, an Enum of its labels, of rows int64 (m,); no columns where
+        there are none."""
         return pl.DataFrame(
             [
                 pl.Series(name, values, dtype=pl.Enum(values)).gather(self.codes[rows, at])
@@ -113,9 +126,9 @@ class Conditions:
         return {
             "condition_lengths": self.lengths,
             "condition_codes": self.codes,
-            "condition_names": np.repeat(list(self.labels), [len(v) for v in self.labels.values()]).astype(
-                str
-            ),
+            "condition_names": np.repeat(
+                list(self.labels), [len(v) for v in self.labels.values()]
+            ).astype(str),
             "condition_values": np.array(
                 [value for values in self.labels.values() for value in values], dtype=str
             ),
@@ -156,7 +169,12 @@ def _as_labels(column: pl.Series, max_values: int) -> pl.Series | None:
     if column.dtype.is_numeric() and known.n_unique() > max_values:
         edges = known.cast(pl.Float64).quantile(np.linspace(0, 1, _BINS + 1)[1:-1].tolist())
         return labelled(column, ranges(edges))
-    simple = column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
+    simple = column.dtype.is_numeric() or column.dtype in (
+        pl.String,
+        pl.Boolean,
+        pl.Categorical,
+        pl.Enum,
+    )
     if not simple or not 2 <= known.n_unique() <= max_values:
         return None
     return labelled(column, [])

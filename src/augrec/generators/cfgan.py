@@ -1,4 +1,5 @@
-"""CFGAN as a generator: from a few items and noise it writes on, so that one beginning becomes many different people."""
+"""CFGAN as a generator: from a few items and noise it writes on, so that one beginning becomes many
+different people."""
 
 from __future__ import annotations
 
@@ -10,24 +11,24 @@ import polars as pl
 import torch
 from pydantic import Field
 
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError
+from augrec.data.row_details import RowDetails, build_interactions
 from augrec.generators._conditions import WHERE, Conditions
-from augrec.generators._course import Course
-from augrec.generators._decode import with_gumbel
-from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators._lesson import Lesson
-from augrec.generators._memory import check_memory
-from augrec.generators._modules import from_arrays, to_arrays
-from augrec.generators._networks import Average
-from augrec.generators._training import fingerprint, train
-from augrec.generators._watch import LOOK_AT_USERS, look
+from augrec.generators._profile.decode import with_gumbel
+from augrec.generators._profile.networks import Average
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.loop import fingerprint, train
+from augrec.generators._training.memory import check_memory
+from augrec.generators._training.modules import from_arrays, to_arrays
+from augrec.generators._training.monitor import LOOK_AT_USERS, look
+from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
-from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer
-from augrec.recommenders._torch import device, reproducible
-from augrec.recommenders._vae import Examples
-from augrec.seeds import derive, rng
+from augrec.nn.cfgan import Critic, Game, GameConfig, Writer
+from augrec.nn.profile_batches import Examples
+from augrec.nn.torch_tools import device, reproducible
 
 _logger = logging.getLogger(__name__)
 _CELLS = 2**24
@@ -45,7 +46,8 @@ class CfganConfig(GameConfig):
     beginning: int = Field(1, ge=1)
     """So many items, drawn by popularity, each made-up person begins with."""
     max_attribute_values: int = Field(32, ge=2)
-    """User attributes with more different values cannot be asked for; numbers are cut at their quartiles instead."""
+    """User attributes with more different values cannot be asked for; numbers are cut at their
+    quartiles instead."""
     log_every: int = Field(50, ge=1)
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
@@ -53,12 +55,13 @@ class CfganConfig(GameConfig):
 
 
 class Cfgan(Generator):
-    """The per-user conditional GAN of `augrec.recommenders._cfgan.Game`, sampled.
+    """The per-user conditional GAN of `augrec.nn.cfgan.Game`, sampled.
 
-    A made-up person begins with a few items, those that the condition {"items": [...]} names or some drawn by popularity,
-    and has one draw of noise. The generator reads what there is and writes as many items again, by Gumbel-top-k, until the
-    profile has the length of a real one. No profile of a real user is kept or begun at. Attributes decide lengths alone.
-    Memory grows with batch size × items.
+    A made-up person begins with a few items, those that the condition {"items": [...]} names or
+    some drawn by popularity, and has one draw of noise. The generator reads what there is and
+    writes as many items again, by Gumbel-top-k, until the profile has the length of a real one. No
+    profile of a real user is kept or begun at. Attributes decide lengths alone. Memory grows with
+    batch size × items.
     """
 
     Config = CfganConfig
@@ -84,9 +87,13 @@ class Cfgan(Generator):
         met = np.asarray((matrix > 0).sum(0)).ravel()
         self.popularity = (met / matrix.nnz).astype(np.float32)
         lengths = np.diff(matrix.indptr)
-        self.conditions = Conditions.of(histories.users, lengths, lesson.users, config.max_attribute_values)
+        self.conditions = Conditions.of(
+            histories.users, lengths, lesson.users, config.max_attribute_values
+        )
         self.details = RowDetails.of(interactions, self.items)
-        _logger.info("%d users, %d items, %d interactions, on %s", *matrix.shape, matrix.nnz, device())
+        _logger.info(
+            "%d users, %d items, %d interactions, on %s", *matrix.shape, matrix.nnz, device()
+        )
         with reproducible(derive(self.seed, "training"), config.threads):
             train(
                 lambda gentler: self._begin(histories, met, gentler),
@@ -125,7 +132,9 @@ class Cfgan(Generator):
     def _look(self, met: np.ndarray) -> dict[str, float]:
         rows = self.conditions.draw(LOOK_AT_USERS, {}, rng(self.seed, "look"))
         lengths = self.conditions.lengths[rows]
-        return look(self._write(lengths, None, derive(self.seed, "look")), lengths, len(self.items), met)
+        return look(
+            self._write(lengths, None, derive(self.seed, "look")), lengths, len(self.items), met
+        )
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         begun = self._named(condition[ITEMS]) if ITEMS in condition else None
@@ -137,22 +146,29 @@ class Cfgan(Generator):
         return build_interactions(self.name(), lengths, self.items.decode(positions), details)
 
     def _people(self, n: int, condition: dict[str, object], seed: int) -> np.ndarray:
-        return super()._people(n, {name: wanted for name, wanted in condition.items() if name != ITEMS}, seed)
+        return super()._people(
+            n, {name: wanted for name, wanted in condition.items() if name != ITEMS}, seed
+        )
 
     def _named(self, wanted: object) -> np.ndarray:
         """Positions of the items that a condition names."""
-        names = [str(each) for each in wanted] if isinstance(wanted, list | tuple) else [str(wanted)]
+        names = (
+            [str(each) for each in wanted] if isinstance(wanted, list | tuple) else [str(wanted)]
+        )
         found = self.items.encode(pl.Series(names, dtype=pl.String))
         if (found < 0).any():
             raise ConfigError(
-                f"no training user met {', '.join(name for name, at in zip(names, found, strict=True) if at < 0)}",
-                where=WHERE, fix="name items of the training interactions",
-            )  # fmt: skip
+                "no training user met "
+                f"{', '.join(name for name, at in zip(names, found, strict=True) if at < 0)}",
+                where=WHERE,
+                fix="name items of the training interactions",
+            )
         return found
 
     @torch.no_grad()
     def _write(self, lengths: np.ndarray, begun: np.ndarray | None, seed: int) -> np.ndarray:
-        """Item positions int64 (nnz,) of profiles of these lengths, in the order written; each item once a profile."""
+        """Item positions int64 (nnz,) of profiles of these lengths, in the order written; each item
+        once a profile."""
         where, size = self.network.where, max(1, _CELLS // len(self.items))
         random = torch.Generator(where).manual_seed(seed)
         first = torch.from_numpy(self.popularity).to(where).clamp(min=1e-12).log()
@@ -168,7 +184,9 @@ class Cfgan(Generator):
             _take(written, first.expand(len(wanted), -1), have, random)
             while have.lt(wanted).any():
                 have = torch.minimum(2 * have, wanted)
-                _take(written, self.network.write(self.network.state_of(written, noise)), have, random)
+                _take(
+                    written, self.network.write(self.network.state_of(written, noise)), have, random
+                )
             parts.append(written[written >= 0].cpu().numpy())
         return np.concatenate(parts)
 
@@ -188,8 +206,11 @@ class Cfgan(Generator):
         from_arrays(state, {"network": self.network})
 
 
-def _take(written: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, random: torch.Generator) -> None:
-    """Write items into profiles until each has `upto`, int64 (B,), by Gumbel-top-k (arXiv 1903.06059).
+def _take(
+    written: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, random: torch.Generator
+) -> None:
+    """Write items into profiles until each has `upto`, int64 (B,), by Gumbel-top-k (arXiv
+    1903.06059).
 
     Args:
         written: items in the order they were written, int64 (B, longest), -1 behind them; changed.
@@ -202,7 +223,7 @@ def _take(written: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, rando
     row, place = (written >= 0).nonzero(as_tuple=True)
     noisy[row, written[row, place]] = -torch.inf
     best = noisy.topk(int((upto - have).max()), dim=1).indices
-    row, number = (torch.arange(best.shape[1], device=best.device) < (upto - have)[:, None]).nonzero(
-        as_tuple=True
-    )
+    row, number = (
+        torch.arange(best.shape[1], device=best.device) < (upto - have)[:, None]
+    ).nonzero(as_tuple=True)
     written[row, have[row] + number] = best[row, number]

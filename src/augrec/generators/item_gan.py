@@ -1,4 +1,5 @@
-"""Interactions for items that nobody has met yet: their place in the space of tastes is drawn from what is written of them."""
+"""Interactions for items that nobody has met yet: their place in the space of tastes is drawn from
+what is written of them."""
 
 from __future__ import annotations
 
@@ -10,18 +11,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
-from augrec.generators import _networks as networks
-from augrec.generators import _vector_gan as vector_gan
-from augrec.generators._details import build_interactions
-from augrec.generators._item_content import ItemContent
-from augrec.generators._item_decoder import ItemDecoder
-from augrec.generators._lesson import Lesson
-from augrec.generators._ridge import Ridge
-from augrec.generators._vector_gan import VectorGenerator
-from augrec.generators._whitening import Whitening
+from augrec.data.row_details import build_interactions
+from augrec.generators._latent import vector_gan
+from augrec.generators._latent.item_content import ItemContent
+from augrec.generators._latent.item_decoder import ItemDecoder
+from augrec.generators._latent.ridge import Ridge
+from augrec.generators._latent.vector_gan import VectorGenerator
+from augrec.generators._latent.whitening import Whitening
+from augrec.generators._profile import networks
+from augrec.generators._training.lesson import Lesson
 from augrec.generators.latent_gan import LatentGan, LatentGanConfig
-from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 
@@ -36,23 +37,28 @@ class ItemGanConfig(LatentGanConfig):
     min_item_users: int = Field(1, ge=1)
     """Items of fewer users are not learnt from."""
     spread: float = Field(0.3, ge=0.0)
-    """How far new items stray from what their content leads to expect: 0 not at all, 1 as far as known ones do."""
+    """How far new items stray from what their content leads to expect: 0 not at all, 1 as far as
+    known ones do."""
     max_new_items: int = Field(10_000, ge=0)
-    """So many items that nobody has met are taken at most: the last ones of the items table with a text."""
+    """So many items that nobody has met are taken at most: the last ones of the items table with a
+    text."""
     boost: float = Field(1.0, gt=0.0)
     """Factor on the odds of new items; at 1 they are on average as popular as known ones."""
     drawings: int = Field(16, ge=1)
-    """A sample's users are cut into so many groups; for each the new items' vectors are drawn anew."""
+    """A sample's users are cut into so many groups; for each the new items' vectors are drawn
+    anew."""
 
 
 class ItemGan(LatentGan):
-    """A latent GAN whose users also meet new items: items of the items table that no training user met.
+    """A latent GAN whose users also meet new items: items of the items table that no training user
+    met.
 
-    An item's place is its vector and its bias in the decoder. A ridge regression predicts it from the item's content
-    (TF-IDF of title, description, categories and tags); a second GAN, given the content, learns what the regression
-    leaves open. New items get a place from both and compete with all others in the decoder. Of a user's items the new
-    ones come last in time. What is unknown of them, events and values, is that of items at large. Without an items
-    table, or without new items in it, it is a latent GAN.
+    An item's place is its vector and its bias in the decoder. A ridge regression predicts it from
+    the item's content (TF-IDF of title, description, categories and tags); a second GAN, given the
+    content, learns what the regression leaves open. New items get a place from both and compete
+    with all others in the decoder. Of a user's items the new ones come last in time. What is
+    unknown of them, events and values, is that of items at large. Without an items table, or
+    without new items in it, it is a latent GAN.
     """
 
     Config = ItemGanConfig
@@ -89,12 +95,18 @@ class ItemGan(LatentGan):
             self.item_network = self._new_item_network()
             return
         self.item_network, _ = self._train_gan(
-            left_open, content, lesson, "items", config.item_steps,
-            lambda network: self._look_at_items(network, left_open, content), after=config.steps,
-        )  # fmt: skip
+            left_open,
+            content,
+            lesson,
+            "items",
+            config.item_steps,
+            lambda network: self._look_at_items(network, left_open, content),
+            after=config.steps,
+        )
 
     def _item_lesson(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
-        """Vectors and biases float32 (k, d + 1) of items met by enough users, and what is written of them."""
+        """Vectors and biases float32 (k, d + 1) of items met by enough users, and what is written
+        of them."""
         users = np.bincount(self.items.encode(lesson.interactions.unique([C.USER, C.ITEM])[C.ITEM]))
         chosen = np.flatnonzero(users >= min(self.config.min_item_users, users.max()))
         content = torch.as_tensor(self.content.known[chosen], device=self._device())
@@ -133,14 +145,20 @@ class ItemGan(LatentGan):
             ]
         positions = np.concatenate([np.empty(0, np.int64), *parts])
         users = np.repeat(np.arange(n), lengths)
-        positions = positions[np.lexsort((positions >= len(self.items), users))]  # the new ones last
+        positions = positions[
+            np.lexsort((positions >= len(self.items), users))
+        ]  # the new ones last
         like, random = positions.copy(), rng(seed, "details")
         new = positions >= len(self.items)
         like[new] = np.searchsorted(
-            self.details.item_ends, random.integers(0, self.details.item_ends[-1], new.sum()), side="right"
+            self.details.item_ends,
+            random.integers(0, self.details.item_ends[-1], new.sum()),
+            side="right",
         )
         ids = np.concatenate([self.items.ids, self.content.new_ids])[positions]
-        return build_interactions(self.name(), lengths, ids, self.details.draw(like, lengths, random))
+        return build_interactions(
+            self.name(), lengths, ids, self.details.draw(like, lengths, random)
+        )
 
     @torch.no_grad()
     def _widened(self, seed: int) -> ItemDecoder:

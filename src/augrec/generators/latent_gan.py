@@ -1,4 +1,5 @@
-"""A GAN over users' vectors in a trained recommender: neither memory nor time grows with users × items."""
+"""A GAN over users' vectors in a trained recommender: neither memory nor time grows with users ×
+items."""
 
 from __future__ import annotations
 
@@ -13,22 +14,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.generators import _networks as networks
-from augrec.generators import _vector_gan as vector_gan
+from augrec.data.row_details import RowDetails, build_interactions
 from augrec.generators._conditions import Conditions
-from augrec.generators._course import Course
-from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators._item_decoder import ItemDecoder, item_classes
-from augrec.generators._lesson import Lesson
-from augrec.generators._modules import Device, chosen_device, from_arrays, to_arrays
-from augrec.generators._training import fingerprint, train
-from augrec.generators._user_space import UserSpace
-from augrec.generators._vector_gan import VectorCritic, VectorGanConfig, VectorGenerator
-from augrec.generators._watch import LOOK_AT_USERS, look
+from augrec.generators._latent import vector_gan
+from augrec.generators._latent.item_decoder import ItemDecoder, item_classes
+from augrec.generators._latent.user_space import UserSpace
+from augrec.generators._latent.vector_gan import VectorCritic, VectorGanConfig, VectorGenerator
+from augrec.generators._profile import networks
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.loop import fingerprint, train
+from augrec.generators._training.modules import Device, chosen_device, from_arrays, to_arrays
+from augrec.generators._training.monitor import LOOK_AT_USERS, look
+from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
-from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 _FIRST_SHARPNESS = 8.0
@@ -43,7 +44,8 @@ class LatentGanConfig(VectorGanConfig):
     sweeps: int = Field(10, ge=1)
     """Of iALS over users and items."""
     unobserved_ratio: float = Field(5.0, gt=0.0)
-    """Of iALS: all pairs of user and item that were not met count, as zeros, so many times what all those met do."""
+    """Of iALS: all pairs of user and item that were not met count, as zeros, so many times what all
+    those met do."""
     regularisation: float = Field(0.01, gt=0.0)
     """Of iALS: penalty on the vectors."""
     decoder_steps: int = Field(300, ge=1)
@@ -57,26 +59,33 @@ class LatentGanConfig(VectorGanConfig):
     sharpness: float = Field(1.3, gt=0.0)
     """Inverse temperature of users' taste while drawing; above 1 profiles keep closer to it."""
     calibration_rounds: int = Field(3, ge=0)
-    """Times a sample's item popularity is compared with the real one and the decoder's biases moved."""
+    """Times a sample's item popularity is compared with the real one and the decoder's biases
+    moved."""
     calibration_users: int = Field(4096, ge=1)
     """Users in that sample."""
     damping: float = Field(5.0, gt=0.0)
-    """Pseudo-counts in that comparison: how often an item must have been met before its bias follows."""
+    """Pseudo-counts in that comparison: how often an item must have been met before its bias
+    follows."""
     max_attribute_values: int = Field(32, ge=2)
-    """User attributes with more different values are left out; numbers are cut at their quartiles instead."""
+    """User attributes with more different values are left out; numbers are cut at their quartiles
+    instead."""
     log_every: int = Field(100, ge=1)
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
-    """CPU threads; the same number gives the same bytes. More than one is many times slower where cores are busy."""
+    """CPU threads; the same number gives the same bytes. More than one is many times slower where
+    cores are busy."""
     device: Device = "auto"
-    """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the same device only."""
+    """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the
+    same device only."""
 
 
 class LatentGan(Generator):
-    """iALS embeds real users, a conditional GAN learns their vectors, a class-based softmax over the items decodes.
+    """iALS embeds real users, a conditional GAN learns their vectors, a class-based softmax over
+    the items decodes.
 
-    Training takes time and memory linear in interactions, users and items; drawing an item takes O(√items). Synthetic
-    users have distinct items, drawn without replacement, and lengths that real people have.
+    Training takes time and memory linear in interactions, users and items; drawing an item takes
+    O(√items). Synthetic users have distinct items, drawn without replacement, and lengths that real
+    people have.
     """
 
     Config: ClassVar[type[LatentGanConfig]] = LatentGanConfig
@@ -100,10 +109,14 @@ class LatentGan(Generator):
             for some in histories.batches(_USERS_AT_ONCE):
                 lengths = np.maximum(some.matrix().getnnz(axis=1), 1)
                 codes = np.full((len(some), len(self.conditions.labels)), -1)
-                condition = torch.as_tensor(self.conditions.encode(lengths, codes), device=self._device())
+                condition = torch.as_tensor(
+                    self.conditions.encode(lengths, codes), device=self._device()
+                )
                 parts.append(self.critic(self.space.encode(some), condition).cpu().numpy())
-        return pl.DataFrame({C.USER: histories.users.tolist(), "realness": np.concatenate(parts)},
-                            schema={C.USER: pl.String, "realness": pl.Float32})  # fmt: skip
+        return pl.DataFrame(
+            {C.USER: histories.users.tolist(), "realness": np.concatenate(parts)},
+            schema={C.USER: pl.String, "realness": pl.Float32},
+        )
 
     def _fit(self, lesson: Lesson) -> None:
         with networks.fixed_threads(self.config.threads):
@@ -124,14 +137,26 @@ class LatentGan(Generator):
         )
         self.details = RowDetails.of(lesson.interactions, self.items)
         counts = matrix.getnnz(axis=0).astype(np.float64)
-        _logger.info("%d users, %d items, %d interactions, condition of width %d, on %s",
-                     *matrix.shape, matrix.nnz, self.conditions.width, self._device())  # fmt: skip
+        _logger.info(
+            "%d users, %d items, %d interactions, condition of width %d, on %s",
+            *matrix.shape,
+            matrix.nnz,
+            self.conditions.width,
+            self._device(),
+        )
         classes = item_classes(self.space.item_vectors.cpu(), config.max_full_items)
         self.decoder = self._new_decoder(counts, classes)
         self._train_decoder(latent, matrix)
-        conditions = torch.as_tensor(self.conditions.vectors(np.arange(len(latent))), device=latent.device)
+        conditions = torch.as_tensor(
+            self.conditions.vectors(np.arange(len(latent))), device=latent.device
+        )
         trained = self._train_gan(
-            latent, conditions, lesson, "users", config.steps, lambda network: self._look(network, counts)
+            latent,
+            conditions,
+            lesson,
+            "users",
+            config.steps,
+            lambda network: self._look(network, counts),
         )
         self.network, self.critic = trained
         self._calibrate(counts)
@@ -147,7 +172,9 @@ class LatentGan(Generator):
         with torch.no_grad():  # begin at a multiple of iALS's own scores
             self.decoder.query.weight.copy_(_FIRST_SHARPNESS * whitening.back.T)
             self.decoder.query.bias.copy_(_FIRST_SHARPNESS * whitening.mean)
-        optimizer = torch.optim.Adam(self.decoder.parameters(), config.decoder_learning_rate, fused=True)
+        optimizer = torch.optim.Adam(
+            self.decoder.parameters(), config.decoder_learning_rate, fused=True
+        )
         for _ in range(config.decoder_steps):
             entries = random.integers(0, matrix.nnz, config.decoder_batch)
             users = np.searchsorted(matrix.indptr, entries, side="right") - 1
@@ -180,7 +207,9 @@ class LatentGan(Generator):
         seed = derive(self.seed, part)
 
         def begin(gentler: float) -> Course:
-            return vector_gan.course(self.config, vectors, conditions, seed=seed, gentler=gentler, look=look)
+            return vector_gan.course(
+                self.config, vectors, conditions, seed=seed, gentler=gentler, look=look
+            )
 
         modules = train(
             begin,
@@ -196,8 +225,12 @@ class LatentGan(Generator):
     def _calibrate(self, counts: np.ndarray) -> None:
         """Let generated users, not real ones, meet each item as often as it was met."""
         for turn in range(self.config.calibration_rounds):
-            rows = self.conditions.draw(self.config.calibration_users, {}, rng(self.seed, "calibrate", turn))
-            positions = self._profiles(self.network, self.decoder, rows, derive(self.seed, "calibrate", turn))
+            rows = self.conditions.draw(
+                self.config.calibration_users, {}, rng(self.seed, "calibrate", turn)
+            )
+            positions = self._profiles(
+                self.network, self.decoder, rows, derive(self.seed, "calibrate", turn)
+            )
             drawn = np.bincount(positions, minlength=len(counts))
             self.decoder.calibrate(drawn, counts, self.config.damping)
 
@@ -217,7 +250,9 @@ class LatentGan(Generator):
         random = torch.Generator(self._device()).manual_seed(seed)
         condition = torch.as_tensor(self.conditions.vectors(rows), device=self._device())
         latent = vector_gan.draw(network, condition, random)
-        return decoder.draw(latent, self.conditions.lengths[rows], random, sharpness=self.config.sharpness)
+        return decoder.draw(
+            latent, self.conditions.lengths[rows], random, sharpness=self.config.sharpness
+        )
 
     def _look(self, network: VectorGenerator, counts: np.ndarray) -> dict[str, float]:
         """Measures a small sample."""
@@ -227,15 +262,23 @@ class LatentGan(Generator):
 
     def _embedding(self) -> dict[str, object]:
         config = self.config
-        return {"factors": config.factors, "epochs": config.sweeps, "regularisation": config.regularisation,
-                "threads": config.threads}  # fmt: skip
+        return {
+            "factors": config.factors,
+            "epochs": config.sweeps,
+            "regularisation": config.regularisation,
+            "threads": config.threads,
+        }
 
     def _device(self) -> torch.device:
         return chosen_device(self.config.device, self.name())
 
     def _state(self) -> dict[str, np.ndarray]:
-        return {**self.space.state(), **self.conditions.state(), **self.details.state(),
-                **to_arrays(self._modules())}  # fmt: skip
+        return {
+            **self.space.state(),
+            **self.conditions.state(),
+            **self.details.state(),
+            **to_arrays(self._modules()),
+        }
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.space = UserSpace.from_state(state, self._embedding(), self.seed, self._device())

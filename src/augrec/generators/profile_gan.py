@@ -1,4 +1,5 @@
-"""A conditional GAN over user profiles: which items a person of a given profile length and attributes would have."""
+"""A conditional GAN over user profiles: which items a person of a given profile length and
+attributes would have."""
 
 from __future__ import annotations
 
@@ -12,21 +13,27 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.generators import _networks as networks
+from augrec.data.row_details import RowDetails, build_interactions
 from augrec.generators._conditions import Conditions
-from augrec.generators._course import Course
-from augrec.generators._decode import gumbel_top_k
-from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators._lesson import Lesson
-from augrec.generators._memory import check_memory
-from augrec.generators._modules import Device, chosen_device, descend, from_arrays, to_arrays
-from augrec.generators._training import fingerprint, train
-from augrec.generators._watch import LOOK_AT_USERS, look
+from augrec.generators._profile import networks
+from augrec.generators._profile.decode import gumbel_top_k
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.loop import fingerprint, train
+from augrec.generators._training.memory import check_memory
+from augrec.generators._training.modules import (
+    Device,
+    chosen_device,
+    descend,
+    from_arrays,
+    to_arrays,
+)
+from augrec.generators._training.monitor import LOOK_AT_USERS, look
+from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
-from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
@@ -35,7 +42,7 @@ _NUMBERS_AT_ONCE = 22
 """For each user and item of a batch, while the critic takes a step: measured."""
 
 
-class ProfileGanConfig(ComponentConfig):
+class ProfileGanConfig(BaseConfig):
     """Knobs of the profile GAN."""
 
     steps: int = Field(400, ge=1)
@@ -45,13 +52,17 @@ class ProfileGanConfig(ComponentConfig):
     critic_steps: int = Field(1, ge=1)
     """Critic updates for each generator update."""
     loss: networks.Loss = "relativistic"
-    """Relativistic pairing loss with R1 and R2, or Wasserstein loss with a gradient penalty (WGAN-GP)."""
+    """Relativistic pairing loss with R1 and R2, or Wasserstein loss with a gradient penalty
+    (WGAN-GP)."""
     penalty: float = Field(1.0, ge=0.0)
-    """Weight of the gradient penalty; with the Wasserstein loss 10 is usual, with 3 critic steps."""
+    """Weight of the gradient penalty; with the Wasserstein loss 10 is usual, with 3 critic
+    steps."""
     feature_matching: float = Field(0.0, ge=0.0)
-    """Weight of the distance between the critic's mean features of real and fake profiles in the generator's loss."""
+    """Weight of the distance between the critic's mean features of real and fake profiles in the
+    generator's loss."""
     packing: int = Field(1, ge=1)
-    """Profiles the critic judges at once (PacGAN), so that it sees a lack of variety; divides the batch size."""
+    """Profiles the critic judges at once (PacGAN), so that it sees a lack of variety; divides the
+    batch size."""
     learning_rate: float = Field(1e-3, gt=0.0)
     """Adam's step size for both networks."""
     noise: int = Field(64, ge=1)
@@ -63,13 +74,16 @@ class ProfileGanConfig(ComponentConfig):
     average: float = Field(0.99, ge=0.0, lt=1.0)
     """Decay of the moving average of the generator's weights; samples come from the average."""
     max_attribute_values: int = Field(32, ge=2)
-    """User attributes with more different values are left out; numbers are cut at their quartiles instead."""
+    """User attributes with more different values are left out; numbers are cut at their quartiles
+    instead."""
     log_every: int = Field(50, ge=1)
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
-    """CPU threads; the same number gives the same bytes. More than one is many times slower where cores are busy."""
+    """CPU threads; the same number gives the same bytes. More than one is many times slower where
+    cores are busy."""
     device: Device = "auto"
-    """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the same device only."""
+    """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the
+    same device only."""
 
     @model_validator(mode="after")
     def _packs_are_whole(self) -> ProfileGanConfig:
@@ -79,10 +93,12 @@ class ProfileGanConfig(ComponentConfig):
 
 
 class ProfileGan(Generator):
-    """An MLP draws 0/1 profiles through a straight-through relaxed Bernoulli against a penalised critic.
+    """An MLP draws 0/1 profiles through a straight-through relaxed Bernoulli against a penalised
+    critic.
 
-    Samples take the averaged weights and Gumbel-top-k at the lengths of real profiles, so that a synthetic user has
-    distinct items and no length that nobody has. Memory grows with batch size × items.
+    Samples take the averaged weights and Gumbel-top-k at the lengths of real profiles, so that a
+    synthetic user has distinct items and no length that nobody has. Memory grows with batch size ×
+    items.
     """
 
     Config = ProfileGanConfig
@@ -151,10 +167,14 @@ class ProfileGan(Generator):
 
         def batch() -> tuple[Tensor, Tensor, Tensor]:
             """Real and fake profiles (B, n_items) under the same conditions (B, width)."""
-            rows = torch.randint(matrix.shape[0], (config.batch_size,), generator=random, device=device)
+            rows = torch.randint(
+                matrix.shape[0], (config.batch_size,), generator=random, device=device
+            )
             condition = conditions[rows]
             noise = torch.randn(len(rows), config.noise, generator=random, device=device)
-            fake = networks.straight_through(generator(noise, condition), config.temperature, random)
+            fake = networks.straight_through(
+                generator(noise, condition), config.temperature, random
+            )
             return people.dense(rows), fake, condition
 
         def step() -> dict[str, Tensor]:
@@ -194,7 +214,8 @@ class ProfileGan(Generator):
 
     @torch.no_grad()
     def realness(self, sample: pl.DataFrame) -> pl.DataFrame:
-        """The critic's score of each user of a sample: see `Generator.realness`. Attributes are taken as usual."""
+        """The critic's score of each user of a sample: see `Generator.realness`. Attributes are
+        taken as usual."""
         histories = Histories.from_interactions(sample, self.items)
         matrix, people = histories.matrix(), self.conditions
         condition = people.encode(
@@ -209,7 +230,8 @@ class ProfileGan(Generator):
         )
 
     def _scores(self, matrix: sp.csr_matrix, condition: np.ndarray) -> np.ndarray:
-        """Float32 (n,): mean score of the packs that a user is in, with companions drawn anew a few times."""
+        """Float32 (n,): mean score of the packs that a user is in, with companions drawn anew a few
+        times."""
         n, packing, random = matrix.shape[0], self.config.packing, rng(self.seed, "packs")
         device, total, judged = self._device(), np.zeros(n), np.zeros(n)
         rounds = _PACKINGS if packing > 1 else 1
@@ -234,7 +256,9 @@ class ProfileGan(Generator):
             batch = rows[start : start + size]
             condition = torch.as_tensor(self.conditions.vectors(batch), device=device)
             noise = torch.randn(len(batch), self.config.noise, generator=random, device=device)
-            parts.append(gumbel_top_k(self.network(noise, condition), self.conditions.lengths[batch], random))
+            parts.append(
+                gumbel_top_k(self.network(noise, condition), self.conditions.lengths[batch], random)
+            )
         return np.concatenate(parts)
 
     def _look(self, popularity: np.ndarray) -> dict[str, float]:
@@ -247,7 +271,9 @@ class ProfileGan(Generator):
         config, width, device = self.config, self.conditions.width, self._device()
         with torch.random.fork_rng():
             torch.manual_seed(derive(self.seed, "weights"))
-            generator = networks.ProfileGenerator(config.noise, width, config.hidden, len(self.items))
+            generator = networks.ProfileGenerator(
+                config.noise, width, config.hidden, len(self.items)
+            )
             critic = networks.ProfileCritic(width, config.hidden, len(self.items), config.packing)
         return generator.to(device), critic.to(device)
 

@@ -1,4 +1,5 @@
-"""A conditional variational autoencoder over user profiles; differentially private where that is asked for."""
+"""A conditional variational autoencoder over user profiles; differentially private where that is
+asked for."""
 
 from __future__ import annotations
 
@@ -12,27 +13,27 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import ConfigError
-from augrec.generators import _networks as networks
+from augrec.data.row_details import RowDetails, build_interactions
 from augrec.generators._conditions import Conditions
-from augrec.generators._counts import Counts, profiles
-from augrec.generators._course import Course
-from augrec.generators._decode import gumbel_top_k
-from augrec.generators._details import RowDetails, build_interactions
-from augrec.generators._lesson import Lesson
-from augrec.generators._memory import check_memory
-from augrec.generators._modules import Device, chosen_device, from_arrays, to_arrays
-from augrec.generators._privacy import Budget, PrivacyConfig, secret_seed
-from augrec.generators._private_counts import PUBLIC, private_counts
-from augrec.generators._private_steps import PrivateDescent, train_privately
-from augrec.generators._training import fingerprint, train
-from augrec.generators._vae import Descent, ProfileAutoencoder
-from augrec.generators._watch import LOOK_AT_USERS, look
+from augrec.generators._privacy.budget import Budget, PrivacyConfig, secret_seed
+from augrec.generators._privacy.counts import PUBLIC, private_counts
+from augrec.generators._privacy.steps import PrivateDescent, train_privately
+from augrec.generators._profile import networks
+from augrec.generators._profile.counts import Counts, profiles
+from augrec.generators._profile.decode import gumbel_top_k
+from augrec.generators._profile.vae import Descent, ProfileAutoencoder
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.loop import fingerprint, train
+from augrec.generators._training.memory import check_memory
+from augrec.generators._training.modules import Device, chosen_device, from_arrays, to_arrays
+from augrec.generators._training.monitor import LOOK_AT_USERS, look
+from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
-from augrec.seeds import derive, rng
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
@@ -41,7 +42,7 @@ _NUMBERS_AT_ONCE = 6
 _CODES = ("code_mean", "code_log_variance")
 
 
-class ProfileVaeConfig(ComponentConfig):
+class ProfileVaeConfig(BaseConfig):
     """Knobs of the profile VAE."""
 
     steps: int = Field(300, ge=1)
@@ -57,7 +58,8 @@ class ProfileVaeConfig(ComponentConfig):
     dropout: float = Field(0.5, ge=0.0, lt=1.0)
     """Share of a profile hidden from the encoder while training."""
     unknown: float = Field(0.1, ge=0.0, lt=1.0)
-    """Chance of a training user's attributes to be hidden: profiles of unknown people can be judged too."""
+    """Chance of a training user's attributes to be hidden: profiles of unknown people can be judged
+    too."""
     beta: float = Field(1.0, ge=0.0)
     """Weight of the KL term; at 1 the loss is the ELBO and samples from the prior are sound."""
     anneal: float = Field(0.5, gt=0.0, le=1.0)
@@ -65,38 +67,44 @@ class ProfileVaeConfig(ComponentConfig):
     average: float = Field(0.99, ge=0.0, lt=1.0)
     """Decay of the moving average of the weights; samples come from the average."""
     sampling: Literal["prior", "posterior"] = "prior"
-    """Codes drawn from the prior; or near the codes of training users, truer to the data and less private."""
+    """Codes drawn from the prior; or near the codes of training users, truer to the data and less
+    private."""
     closeness: float = Field(0.5, ge=0.0, le=1.0)
-    """Posterior sampling: how near to a training user's code; 1 draws from the posterior, 0 from the prior."""
+    """Posterior sampling: how near to a training user's code; 1 draws from the posterior, 0 from
+    the prior."""
     max_attribute_values: int = Field(32, ge=2)
-    """User attributes with more different values are left out; numbers are cut at their quartiles instead."""
+    """User attributes with more different values are left out; numbers are cut at their quartiles
+    instead."""
     privacy: PrivacyConfig | None = None
     """Differential privacy; null: none."""
     log_every: int = Field(50, ge=1)
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
-    """CPU threads; the same number gives the same bytes; more than one is slower where cores are busy."""
+    """CPU threads; the same number gives the same bytes; more than one is slower where cores are
+    busy."""
     device: Device = "auto"
-    """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on one device only."""
+    """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on one
+    device only."""
 
 
 class ProfileVae(Generator):
-    """Multinomial VAE of profiles (Liang et al. 2018, arXiv 1802.05814) given length and attributes, sampled.
+    """Multinomial VAE of profiles (Liang et al. 2018, arXiv 1802.05814) given length and
+    attributes, sampled.
 
-    Maximises the ELBO Σ_u Σ_i x_ui log softmax(f(z_u, c_u))_i - beta KL(q(z_u | x_u, c_u) || N(0, I)). A
-    sample draws a code, decodes it under a condition, and takes items by Gumbel-top-k at the length of the
-    condition, so that items are distinct and drawn as the likelihood says.
+    Maximises the ELBO Σ_u Σ_i x_ui log softmax(f(z_u, c_u))_i - beta KL(q(z_u | x_u, c_u) || N(0,
+    I)). A sample draws a code, decodes it under a condition, and takes items by Gumbel-top-k at the
+    length of the condition, so that items are distinct and drawn as the likelihood says.
 
-    **Prior sampling** draws codes from N(0, I), which knows no single user. **Posterior sampling** keeps the
-    codes of the training users (no ids) and draws near them, under the same user's condition. A code tells
-    much of a profile: to publish no one's, the draw is a mixture a·(μ + σ ε) + √(1 - a²)·ε' of posterior and
-    prior, a being `closeness`, and items are drawn anew. That lowers the risk and bounds nothing: the audit's
-    attack says how much is given away.
+    **Prior sampling** draws codes from N(0, I), which knows no single user. **Posterior sampling**
+    keeps the codes of the training users (no ids) and draws near them, under the same user's
+    condition. A code tells much of a profile: to publish no one's, the draw is a mixture a·(μ + σ
+    ε) + √(1 - a²)·ε' of posterior and prior, a being `closeness`, and items are drawn anew. That
+    lowers the risk and bounds nothing: the audit's attack says how much is given away.
 
-    **With `privacy`** every weight and every stored number is (ε, δ)-differentially private for users; see
-    `augrec.generators._privacy` for the promise, and why the seed must be secret, and `_private_counts` for
-    what is taken as public. `facts` gives it all for sample.json. The curve holds no losses then, a broken
-    training is not tried again,
+    **With `privacy`** every weight and every stored number is (ε, δ)-differentially private for
+    users; see `augrec.generators._privacy.budget` for the promise, and why the seed must be secret,
+    and `_private_counts` for what is taken as public. `facts` gives it all for sample.json. The
+    curve holds no losses then, a broken training is not tried again,
     and posterior sampling is refused: losses, retries and codes all come from real users.
     """
 
@@ -108,7 +116,8 @@ class ProfileVae(Generator):
     """Float32 (n_items,): how likely each item is in a profile."""
     network: ProfileAutoencoder
     codes: tuple[np.ndarray, np.ndarray] | None = None
-    """Posterior sampling: mean and log variance float32 (n, latent) of each row of the conditions."""
+    """Posterior sampling: mean and log variance float32 (n, latent) of each row of the
+    conditions."""
     budget: Budget | None = None
     """Differential privacy: what was spent."""
 
@@ -121,10 +130,10 @@ class ProfileVae(Generator):
     def realness(self, sample: pl.DataFrame) -> pl.DataFrame:
         """How much better the model tells each profile than popularity alone does.
 
-        The ELBO less the log likelihood of items drawn by popularity, a likelihood ratio (arXiv 1906.02845:
-        likelihoods alone prefer whatever is common), for each item of the profile; less what the profile's
-        length explains of that within the sample, so that long profiles are not thought odd for being long.
-        Attributes count as unknown.
+        The ELBO less the log likelihood of items drawn by popularity, a likelihood ratio (arXiv
+        1906.02845: likelihoods alone prefer whatever is common), for each item of the profile; less
+        what the profile's length explains of that within the sample, so that long profiles are not
+        thought odd for being long. Attributes count as unknown.
         """
         histories = Histories.from_interactions(sample.select(C.USER, C.ITEM), self.items)
         matrix, device = profiles(histories), self._device()
@@ -136,7 +145,9 @@ class ProfileVae(Generator):
             for rows in self._batches(len(histories)):
                 x = networks.dense_rows(matrix, rows, device)
                 noise = torch.zeros(len(rows), self.config.latent, device=device)
-                misfit, kl = self.network(x, x, torch.as_tensor(condition[rows], device=device), noise)
+                misfit, kl = self.network(
+                    x, x, torch.as_tensor(condition[rows], device=device), noise
+                )
                 elbo[rows] = -(misfit + kl).cpu().numpy()
         ratio = (elbo - matrix @ np.log(self.shares / self.shares.sum())) / np.maximum(lengths, 1)
         if len(np.unique(lengths)) > 1:
@@ -205,7 +216,9 @@ class ProfileVae(Generator):
         network.start_at(self.shares)
         average = networks.Average(network, config.average)
         self.network = cast(ProfileAutoencoder, average.module)
-        optimizer = torch.optim.Adam(network.parameters(), config.learning_rate * gentler, fused=True)
+        optimizer = torch.optim.Adam(
+            network.parameters(), config.learning_rate * gentler, fused=True
+        )
         random = self._random(derive(self.seed, "training"))
         people, conditions = (
             networks.Rows(counts.matrix, device),
@@ -243,14 +256,23 @@ class ProfileVae(Generator):
         )
 
     def _descent(
-        self, network: ProfileAutoencoder, optimizer: torch.optim.Optimizer, n: int, random: torch.Generator
+        self,
+        network: ProfileAutoencoder,
+        optimizer: torch.optim.Optimizer,
+        n: int,
+        random: torch.Generator,
     ) -> Descent | PrivateDescent:
         """How steps are taken."""
         config = self.config
         if self.budget is None:
             return Descent(network, optimizer, n, config.batch_size, random)
         return PrivateDescent(
-            network, optimizer, self.budget, max_norm=config.privacy.max_norm, n_users=n, seed=self.seed
+            network,
+            optimizer,
+            self.budget,
+            max_norm=config.privacy.max_norm,
+            n_users=n,
+            seed=self.seed,
         )
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
@@ -279,9 +301,12 @@ class ProfileVae(Generator):
         return np.concatenate(parts)
 
     def _near(self, rows: np.ndarray, prior: Tensor, random: torch.Generator) -> Tensor:
-        """Codes (B, latent) between draws from the prior and from the posteriors of training users."""
+        """Codes (B, latent) between draws from the prior and from the posteriors of training
+        users."""
         assert self.codes is not None
-        mean, log_variance = (torch.as_tensor(part[rows], device=prior.device) for part in self.codes)
+        mean, log_variance = (
+            torch.as_tensor(part[rows], device=prior.device) for part in self.codes
+        )
         noise = torch.randn(prior.shape, generator=random, device=prior.device)
         posterior = mean + noise * torch.exp(log_variance / 2)
         closeness = self.config.closeness
@@ -293,7 +318,9 @@ class ProfileVae(Generator):
         device, parts = self._device(), []
         for rows in self._batches(counts.matrix.shape[0]):
             x = networks.dense_rows(counts.matrix, rows, device)
-            parts.append(self.network.encode(x, torch.as_tensor(counts.vectors[rows], device=device)))
+            parts.append(
+                self.network.encode(x, torch.as_tensor(counts.vectors[rows], device=device))
+            )
         mean, log_variance = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
         return mean, log_variance
 
@@ -313,7 +340,9 @@ class ProfileVae(Generator):
         config = self.config
         with torch.random.fork_rng():
             torch.manual_seed(derive(self.seed, "weights"))
-            network = ProfileAutoencoder(len(self.items), self.conditions.width, config.hidden, config.latent)
+            network = ProfileAutoencoder(
+                len(self.items), self.conditions.width, config.hidden, config.latent
+            )
         return network.to(self._device())
 
     def _device(self) -> torch.device:

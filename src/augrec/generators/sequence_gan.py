@@ -1,4 +1,5 @@
-"""A sequence generator: histories written row by row, by likelihood, and a discriminator that chooses among them."""
+"""A sequence generator: histories written row by row, by likelihood, and a discriminator that
+chooses among them."""
 
 from __future__ import annotations
 
@@ -12,33 +13,33 @@ import polars as pl
 import torch
 from pydantic import Field, model_validator
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import derive, rng
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.generators import _sequence_courses as courses
-from augrec.generators import _sequence_networks as networks
+from augrec.data.row_details import build_interactions
 from augrec.generators._conditions import Conditions
-from augrec.generators._course import Course
-from augrec.generators._details import build_interactions
-from augrec.generators._lesson import Lesson
-from augrec.generators._modules import from_arrays, to_arrays
-from augrec.generators._networks import fixed_threads
-from augrec.generators._sequence_lessons import Pieces, Readings
-from augrec.generators._sequence_writing import Pen, Task
-from augrec.generators._tokens import Rows, Tokens
-from augrec.generators._training import fingerprint, train
-from augrec.generators._watch import LOOK_AT_USERS, look
+from augrec.generators._profile.networks import fixed_threads
+from augrec.generators._sequence import networks
+from augrec.generators._sequence import training as courses
+from augrec.generators._sequence.sampler import Pen, Task
+from augrec.generators._sequence.tokens import Rows, Tokens
+from augrec.generators._sequence.windows import Pieces, Readings
+from augrec.generators._training.lesson import Lesson
+from augrec.generators._training.loop import fingerprint, train
+from augrec.generators._training.modules import from_arrays, to_arrays
+from augrec.generators._training.monitor import LOOK_AT_USERS, look
+from augrec.generators._training.train_state import Course
 from augrec.generators.base import Direction, Generator
-from augrec.recommenders._torch import device, reproducible
-from augrec.seeds import derive, rng
+from augrec.nn.torch_tools import device, reproducible
 
 _logger = logging.getLogger(__name__)
 _USERS_AT_ONCE = 2**14
 """So many people's candidates are held at once."""
 
 
-class SequenceGanConfig(ComponentConfig):
+class SequenceGanConfig(BaseConfig):
     """Knobs of the sequence generator."""
 
     network: networks.Kind = "gru"
@@ -52,13 +53,16 @@ class SequenceGanConfig(ComponentConfig):
     heads: int = Field(2, ge=1)
     """Of attention; their number divides `factors`."""
     length: int = Field(50, ge=1)
-    """So many of the latest rows are read; longer histories are cut into windows that overlap by half."""
+    """So many of the latest rows are read; longer histories are cut into windows that overlap by
+    half."""
     dropout: float = Field(0.2, ge=0.0, lt=1.0)
     """Share of the inner values hidden while training."""
     backward: bool = True
-    """Whether histories are learnt from their end to their beginning too, so that they can be extended to the left."""
+    """Whether histories are learnt from their end to their beginning too, so that they can be
+    extended to the left."""
     unknown: float = Field(0.1, ge=0.0, le=1.0)
-    """Share of the windows whose attributes are hidden, so that histories of unknown people can be extended."""
+    """Share of the windows whose attributes are hidden, so that histories of unknown people can be
+    extended."""
     steps: int = Field(600, ge=1)
     """Updates by likelihood."""
     batch_size: int = Field(32, ge=1)
@@ -84,7 +88,8 @@ class SequenceGanConfig(ComponentConfig):
     critic_users: int = Field(2000, ge=2)
     """So many histories are written for it to learn from, at most as many as there are people."""
     selection: Literal["none", "resample", "best"] = "resample"
-    """How one of the candidates is chosen: in proportion to the odds that it is real, or the most real one."""
+    """How one of the candidates is chosen: in proportion to the odds that it is real, or the most
+    real one."""
     candidates: int = Field(3, ge=1)
     """Histories written for each that is kept."""
     temperature: float = Field(1.0, gt=0.0)
@@ -92,7 +97,8 @@ class SequenceGanConfig(ComponentConfig):
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     """Items are drawn from the likeliest that hold this share of the probability."""
     max_attribute_values: int = Field(32, ge=2)
-    """User attributes with more different values are left out; numbers are cut at their quartiles instead."""
+    """User attributes with more different values are left out; numbers are cut at their quartiles
+    instead."""
     log_every: int = Field(50, ge=1)
     """Steps between two points of the training curve."""
     threads: int = Field(1, ge=1)
@@ -101,19 +107,25 @@ class SequenceGanConfig(ComponentConfig):
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:
         if self.factors % self.heads:
-            raise ValueError(f"{self.factors} factors cannot be shared out among {self.heads} heads")
+            raise ValueError(
+                f"{self.factors} factors cannot be shared out among {self.heads} heads"
+            )
         if self.selection != "none" and not self.critic_steps:
-            raise ValueError("to choose among candidates takes critic_steps above 0, or selection: none")
+            raise ValueError(
+                "to choose among candidates takes critic_steps above 0, or selection: none"
+            )
         return self
 
 
 class SequenceGan(Generator):
-    """A recurrent network or a transformer writes items, events, values and time gaps one row after another.
+    """A recurrent network or a transformer writes items, events, values and time gaps one row after
+    another.
 
-    It learns by likelihood; a discriminator then learns to tell its histories from real ones. Of some candidates for
-    each synthetic user one is kept by the odds that it is real (sampling-importance-resampling with the discriminator's
-    density ratio, arXiv 1810.06758, 1906.09531), within the same length and attributes, so that these stay as they are.
-    Read backwards, histories are extended to the left (pseudo-prior items, arXiv 2105.00522).
+    It learns by likelihood; a discriminator then learns to tell its histories from real ones. Of
+    some candidates for each synthetic user one is kept by the odds that it is real
+    (sampling-importance-resampling with the discriminator's density ratio, arXiv 1810.06758,
+    1906.09531), within the same length and attributes, so that these stay as they are. Read
+    backwards, histories are extended to the left (pseudo-prior items, arXiv 2105.00522).
     """
 
     Config = SequenceGanConfig
@@ -126,25 +138,52 @@ class SequenceGan(Generator):
     def _fit(self, lesson: Lesson) -> None:
         config = self.config
         self.items = ItemIndex(lesson.interactions[C.ITEM])
-        self.tokens, rows, users = Tokens.of(lesson.interactions, self.items, config.n_values, config.n_gaps)
-        self.conditions = Conditions.of(users, rows.lengths, lesson.users, config.max_attribute_values)
-        _logger.info("%d users, %d items, %d rows, %d kinds of event and value, %d gaps, on %s",
-                     len(users), len(self.items), len(rows.items), len(self.tokens.kind_events), self.tokens.n_gaps,
-                     device())  # fmt: skip
+        self.tokens, rows, users = Tokens.of(
+            lesson.interactions, self.items, config.n_values, config.n_gaps
+        )
+        self.conditions = Conditions.of(
+            users, rows.lengths, lesson.users, config.max_attribute_values
+        )
+        _logger.info(
+            "%d users, %d items, %d rows, %d kinds of event and value, %d gaps, on %s",
+            len(users),
+            len(self.items),
+            len(rows.items),
+            len(self.tokens.kind_events),
+            self.tokens.n_gaps,
+            device(),
+        )
         popularity = np.bincount(rows.items, minlength=len(self.items)) / len(rows.items)
         with reproducible(derive(self.seed, "weights"), config.threads):
             self.writer, self.critic = self._new_networks()
             self._train(
-                lambda factor: self._writing(rows, popularity, factor), "writer", config.steps, lesson
+                lambda factor: self._writing(rows, popularity, factor),
+                "writer",
+                config.steps,
+                lesson,
             )
             if config.critic_steps:
-                self._train(lambda factor: self._judging(rows, factor), "critic", config.critic_steps, lesson)
+                self._train(
+                    lambda factor: self._judging(rows, factor),
+                    "critic",
+                    config.critic_steps,
+                    lesson,
+                )
 
-    def _train(self, begin: Callable[[float], Course], part: str, steps: int, lesson: Lesson) -> None:
-        """Train one network after the other; the steps of the curve go on where the first one ended."""
+    def _train(
+        self, begin: Callable[[float], Course], part: str, steps: int, lesson: Lesson
+    ) -> None:
+        """Train one network after the other; the steps of the curve go on where the first one
+        ended."""
         lesson = lesson.part(part, after=self.config.steps if part == "critic" else 0)
-        train(begin, name=self.name(), steps=steps, log_every=self.config.log_every, lesson=lesson,
-              fingerprint=fingerprint(self, lesson))  # fmt: skip
+        train(
+            begin,
+            name=self.name(),
+            steps=steps,
+            log_every=self.config.log_every,
+            lesson=lesson,
+            fingerprint=fingerprint(self, lesson),
+        )
 
     def _writing(self, rows: Rows, popularity: np.ndarray, factor: float) -> Course:
         torch.manual_seed(derive(self.seed, "writer"))
@@ -152,9 +191,16 @@ class SequenceGan(Generator):
         self.writer.start_at(torch.from_numpy(popularity).float())
         conditions = self._conditions(np.arange(len(rows.lengths)))
         return courses.writing(
-            self.config, self.writer, rows, self.tokens, conditions, popularity, factor,
-            self.seed, lambda: self._look(popularity),
-        )  # fmt: skip
+            self.config,
+            self.writer,
+            rows,
+            self.tokens,
+            conditions,
+            popularity,
+            factor,
+            self.seed,
+            lambda: self._look(popularity),
+        )
 
     def _judging(self, rows: Rows, factor: float) -> Course:
         torch.manual_seed(derive(self.seed, "critic"))
@@ -163,7 +209,9 @@ class SequenceGan(Generator):
             getattr(self.critic, name).load_state_dict(getattr(self.writer, name).state_dict())
         random = rng(self.seed, "critic")
         people = random.permutation(len(rows.lengths))[: self.config.critic_users]
-        made = self._written(self.conditions.draw(len(people), {}, random), derive(self.seed, "critic"))
+        made = self._written(
+            self.conditions.draw(len(people), {}, random), derive(self.seed, "critic")
+        )
         real, fake = (self._pieces(part) for part in (rows.take(people, len(rows.items)), made))
         return courses.judging(self.config, self.critic, real, fake, factor, self.seed, random)
 
@@ -171,7 +219,9 @@ class SequenceGan(Generator):
         chosen = self._people(n, condition, seed)
         with fixed_threads(self.config.threads):
             parts = [
-                self._best_of_candidates(chosen[start : start + _USERS_AT_ONCE], derive(seed, "rows", start))
+                self._best_of_candidates(
+                    chosen[start : start + _USERS_AT_ONCE], derive(seed, "rows", start)
+                )
                 for start in range(0, max(n, 1), _USERS_AT_ONCE)
             ]
         rows = reduce(Rows.followed_by, parts)
@@ -180,7 +230,8 @@ class SequenceGan(Generator):
         )
 
     def _best_of_candidates(self, chosen: np.ndarray, seed: int) -> Rows:
-        """One history for each condition row, int64 (n,), chosen from candidates with the same condition."""
+        """One history for each condition row, int64 (n,), chosen from candidates with the same
+        condition."""
         n, config = len(chosen), self.config
         candidates = 1 if config.selection == "none" else config.candidates
         written = self._written(np.repeat(chosen, candidates), seed)
@@ -198,13 +249,16 @@ class SequenceGan(Generator):
         rows, users = self.tokens.encode(sample, self.items)
         with fixed_threads(self.config.threads):
             scores = self._realness(rows)
-        return pl.DataFrame({C.USER: users.tolist(), "realness": scores},
-                            schema={C.USER: pl.String, "realness": pl.Float32})  # fmt: skip
+        return pl.DataFrame(
+            {C.USER: users.tolist(), "realness": scores},
+            schema={C.USER: pl.String, "realness": pl.Float32},
+        )
 
     def extend(
         self, interactions: pl.DataFrame, *, n: int, direction: Direction, seed: int | None = None
     ) -> pl.DataFrame | None:
-        """Read the histories, backwards for the left, and write on; attributes are taken as unknown."""
+        """Read the histories, backwards for the left, and write on; attributes are taken as
+        unknown."""
         if direction == "left" and not self.config.backward:
             return None
         seed = derive(self.seed if seed is None else seed, "extend", direction)
@@ -217,12 +271,18 @@ class SequenceGan(Generator):
         with fixed_threads(self.config.threads):
             pen = self._pen()
             for read in np.unique(np.minimum(lengths, self.config.length)):
-                people = np.flatnonzero((np.minimum(lengths, self.config.length) == read) & (counts > 0))
+                people = np.flatnonzero(
+                    (np.minimum(lengths, self.config.length) == read) & (counts > 0)
+                )
                 if not len(people):
                     continue
                 condition = self._unknown_people((lengths + counts)[people], backwards)
                 task = Task(
-                    condition, counts[people], context.take(people, len(known.items)), int(read), backwards
+                    condition,
+                    counts[people],
+                    context.take(people, len(known.items)),
+                    int(read),
+                    backwards,
                 )
                 rows = pen.write(task, random)
                 rows = rows.backwards() if backwards else rows
@@ -233,7 +293,9 @@ class SequenceGan(Generator):
         table = build_interactions(
             self.name(), rows.lengths, self.items.decode(rows.items), self._details(rows, seed)
         )
-        return table.with_columns(pl.Series(C.USER, np.repeat(users, rows.lengths).tolist(), dtype=pl.String))
+        return table.with_columns(
+            pl.Series(C.USER, np.repeat(users, rows.lengths).tolist(), dtype=pl.String)
+        )
 
     def _details(self, rows: Rows, seed: int) -> pl.DataFrame:
         """Event, value and time of rows."""
@@ -268,7 +330,8 @@ class SequenceGan(Generator):
         return np.pad(self.conditions.vectors(chosen), ((0, 0), (0, 1)))
 
     def _unknown_people(self, lengths: np.ndarray, backwards: bool) -> np.ndarray:
-        """Conditions of people of whom only the length, int64 (n,), is known, as float32 (n, width + 1)."""
+        """Conditions of people of whom only the length, int64 (n,), is known, as float32 (n, width
+        + 1)."""
         real = self.conditions.lengths  # what no training user had the network cannot read
         nothing = np.full((len(lengths), len(self.conditions.labels)), -1)
         found = self.conditions.encode(np.clip(lengths, real.min(), real.max()), nothing)
@@ -283,11 +346,22 @@ class SequenceGan(Generator):
     def _new_networks(self) -> tuple[networks.Writer, networks.Critic]:
         config, tokens = self.config, self.tokens
         shape = networks.Shape(
-            config.network, len(self.items), len(tokens.kind_events), tokens.n_gaps, tokens.n_eras,
-            self.conditions.width + 1, config.factors, config.hidden, config.layers, config.heads, config.length,
+            config.network,
+            len(self.items),
+            len(tokens.kind_events),
+            tokens.n_gaps,
+            tokens.n_eras,
+            self.conditions.width + 1,
+            config.factors,
+            config.hidden,
+            config.layers,
+            config.heads,
+            config.length,
             config.dropout,
-        )  # fmt: skip
-        return networks.Writer(shape).to(device()), networks.Critic(networks.for_critic(shape)).to(device())
+        )
+        return networks.Writer(shape).to(device()), networks.Critic(networks.for_critic(shape)).to(
+            device()
+        )
 
     def _state(self) -> dict[str, np.ndarray]:
         return {

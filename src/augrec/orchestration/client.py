@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 import httpx
 
-from augrec.errors import ConfigError, PermanentError, TransientError
+from augrec.core.errors import ConfigError, PermanentError, TransientError
+from augrec.core.settings import Settings
 from augrec.orchestration.environment import USER, password
-from augrec.settings import Settings
 
 DONE = {"success", "failed"}
 _PAUSES_S = (1.0, 3.0)
-"""Before a call that Airflow failed on is made again: on SQLite its API may wait for a lock that it holds itself."""
+"""Before a call that Airflow failed on is made again: on SQLite its API may wait for a lock that it
+holds itself."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,14 @@ class Airflow:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._http = httpx.Client(base_url=settings.airflow_url, timeout=30)
-        token = self._call("POST", "/auth/token", json={"username": USER, "password": password(settings)})[
-            "access_token"
-        ]
+        token = self._call(
+            "POST", "/auth/token", json={"username": USER, "password": password(settings)}
+        )["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    def trigger(self, dag: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> str:
+    def trigger(
+        self, dag: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> str:
         """Start a run, unpausing the DAG; returns its run id.
 
         Raises:
@@ -66,14 +69,16 @@ class Airflow:
         """Wait until the DAG processor has read a DAG.
 
         Raises:
-            PermanentError: it has not, within the time, or its file has an error; carries the error.
+            PermanentError: it has not, within the time, or its file has an error; carries the
+                error.
         """
         deadline = time.monotonic() + timeout_s
         while self._http.get(f"/api/v2/dags/{dag}").status_code != 200:
             errors = self._call("GET", "/api/v2/importErrors").get("import_errors", [])
             if errors:
                 raise PermanentError(
-                    f"Airflow cannot read a DAG: {errors[0]['stack_trace'].strip().splitlines()[-1]}",
+                    "Airflow cannot read a DAG: "
+                    f"{errors[0]['stack_trace'].strip().splitlines()[-1]}",
                     where=errors[0]["filename"],
                     fix="the whole traceback is on Airflow's home page",
                 )
@@ -81,7 +86,8 @@ class Airflow:
                 raise PermanentError(
                     f"Airflow has not found the DAG {dag} in {timeout_s:.0f} s",
                     where=str(self._settings.home / "dags"),
-                    fix="is there a file for it? `augrec status` shows whether the DAG processor is well",
+                    fix="is there a file for it? `augrec status` shows whether the DAG processor "
+                    "is well",
                 )
             time.sleep(0.5)
 
@@ -139,11 +145,16 @@ class Airflow:
         )
         events = answer.json().get("content", []) if answer.status_code == 200 else []
         raised = [
-            error for event in events if isinstance(event, dict) for error in event.get("error_detail") or []
+            error
+            for event in events
+            if isinstance(event, dict)
+            for error in event.get("error_detail") or []
         ]
         if raised:
             return str(raised[0]["exc_value"])
-        texts = [event if isinstance(event, str) else str(event.get("event", "")) for event in events]
+        texts = [
+            event if isinstance(event, str) else str(event.get("event", "")) for event in events
+        ]
         return "\n".join(texts[-10:]) or "it left no log; see var/logs/platform.log"
 
     def clear(self, dag: str, run_id: str, tasks: list[str]) -> None:
@@ -175,7 +186,12 @@ class Airflow:
         )
 
     def follow(
-        self, dag: str, run_id: str, seen: Callable[[list[TaskState]], None], *, every_s: float = 1.0
+        self,
+        dag: str,
+        run_id: str,
+        seen: Callable[[list[TaskState]], None],
+        *,
+        every_s: float = 1.0,
     ) -> str:
         """Report all task states again and again until the run ends; returns its final state."""
         while True:

@@ -1,4 +1,5 @@
-"""The champion as an input of a run whose policies continue it: chosen when the run begins, and part of its commit."""
+"""The champion as an input of a run whose policies continue it: chosen when the run begins, and
+part of its commit."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, Final
 import yaml
 
 from augrec.augmentation.base import Policy
-from augrec.files import digest
+from augrec.core.files import digest
 from augrec.versioning import stages
 from augrec.versioning.workspace import Workspace
 
@@ -17,15 +18,17 @@ FOLDER: Final = "models/champion"
 
 
 def override(params: Mapping[str, Any], policies: Sequence[str]) -> dict[str, Any]:
-    """What the run's params.yaml says of the champion of now: version and digest; nothing where no policy continues
-    it, or there is none.
+    """What the run's params.yaml says of the champion of now: version and digest; nothing where no
+    policy continues it, or there is none.
 
     Args:
         params: the project's params.yaml.
         policies: those that take part in the run.
     """
     described = params.get("policies") or {}
-    if not any(Policy(name, described.get(name) or [], seed=0).continues_champion for name in policies):
+    if not any(
+        Policy(name, described.get(name) or [], seed=0).continues_champion for name in policies
+    ):
         return {}
     from augrec.registry import models  # MLflow takes seconds to import
 
@@ -34,7 +37,8 @@ def override(params: Mapping[str, Any], policies: Sequence[str]) -> dict[str, An
 
 
 def bring(run: Workspace) -> None:
-    """Put the champion that the run's params.yaml names into its workspace, under DVC's care; twice changes nothing.
+    """Put the champion that the run's params.yaml names into its workspace, under DVC's care; twice
+    changes nothing.
 
     Raises:
         InputError: the registry has no such version.

@@ -1,4 +1,5 @@
-"""The environment the platform's processes get: infra/embedded.env, and secrets made once on this machine."""
+"""The environment the platform's processes get: infra/embedded.env, and secrets made once on this
+machine."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import secrets
 from pathlib import Path
 from string import Template
 
-from augrec.files import read_json
-from augrec.settings import Settings
+from augrec.core.files import read_json
+from augrec.core.settings import Settings
 
 USER = "admin"
 
@@ -36,7 +37,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def password(settings: Settings) -> str:
-    """The password of Airflow's user "admin", made at the first call and kept in a file only its owner can read."""
+    """The password of Airflow's user "admin", made at the first call and kept in a file only its
+    owner can read."""
     path = password_file(settings)
     if not path.exists():
         _write_private(path, {USER: secrets.token_urlsafe(12)})
@@ -54,7 +56,11 @@ def _secrets(settings: Settings) -> dict[str, str]:
         names = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")
         fernet = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         _write_private(
-            path, {**{name: secrets.token_urlsafe(32) for name in names}, "AIRFLOW__CORE__FERNET_KEY": fernet}
+            path,
+            {
+                **{name: secrets.token_urlsafe(32) for name in names},
+                "AIRFLOW__CORE__FERNET_KEY": fernet,
+            },
         )
     return read_json(path)
 

@@ -1,4 +1,5 @@
-"""The trigger form of `retrain`: which keys of params.yaml one run may set, and how the form asks for them."""
+"""The trigger form of `retrain`: which keys of params.yaml one run may set, and how the form asks
+for them."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import yaml
 from airflow.sdk import Param
 
-from augrec.errors import ConfigError
+from augrec.core.errors import ConfigError
 
 KEYS = {
     "data_start": "data.window.start",
@@ -23,7 +24,8 @@ KEYS = {
     "tuning_seconds": "tuning.seconds",
     "require_approval": "run.require_approval",
 }
-"""Form field -> key of params.yaml. `dry_run` is a field too, but of the run, not of params.yaml."""
+"""Form field -> key of params.yaml. `dry_run` is a field too, but of the run, not of
+params.yaml."""
 
 
 def read_params(home: Path) -> dict[str, Any]:
@@ -35,9 +37,13 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
     """The form, with the values of params.yaml filled in."""
     values = {field: value_at(params, key) for field, key in KEYS.items()}
     return {
-        "data_start": _date(values["data_start"], "Data from", "First day whose interactions are used."),
+        "data_start": _date(
+            values["data_start"], "Data from", "First day whose interactions are used."
+        ),
         "data_end": _date(
-            values["data_end"], "Data until", "First day whose interactions are *not* used any more."
+            values["data_end"],
+            "Data until",
+            "First day whose interactions are *not* used any more.",
         ),
         **_arms(values, params),
         **_search(values),
@@ -45,13 +51,15 @@ def fields(params: Mapping[str, Any]) -> dict[str, Param]:
             values["require_approval"],
             type="boolean",
             title="Wait for approval",
-            description_md="Wait in *Required Actions* for a person before a new champion serves. No answer in a day means no.",
+            description_md="Wait in *Required Actions* for a person before a new champion serves. "
+            "No answer in a day means no.",
         ),
         "dry_run": Param(
             False,
             type="boolean",
             title="Dry run",
-            description_md="Compute and report everything; register nothing, leave the online store and the champion alone.",
+            description_md="Compute and report everything; register nothing, leave the online "
+            "store and the champion alone.",
         ),
     }
 
@@ -69,7 +77,8 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             values["policies"],
             params["policies"],
             "Policies",
-            "Ways to build the training set, each described under `policies` in params.yaml. Keep `none` and a "
+            "Ways to build the training set, each described under `policies` in params.yaml. Keep "
+            "`none` and a "
             "placebo such as `bootstrap`: the gate accepts synthetic data only if it beats them.",
         ),
         "recommenders": _choice(
@@ -84,7 +93,8 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             minimum=1,
             maximum=100,
             title="Repetitions",
-            description_md="Trainings of each pair in which chance plays a part, so that luck does not pass for a gain. "
+            description_md="Trainings of each pair in which chance plays a part, so that luck does "
+            "not pass for a gain. "
             "More take longer and show smaller gains.",
         ),
         "max_synthetic_ratio": Param(
@@ -93,7 +103,8 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             minimum=0,
             maximum=10,
             title="Most synthetic users per real user",
-            description_md="A policy that asks for more is cut down to this; 0 forbids synthetic users.",
+            description_md="A policy that asks for more is cut down to this; 0 forbids synthetic "
+            "users.",
         ),
     }
 
@@ -107,15 +118,18 @@ def _search(values: Mapping[str, Any]) -> dict[str, Param]:
             minimum=0,
             maximum=1000,
             title="Tuning trials",
-            description_md="Configs tried for each recommender on each policy, judged on validation users; the best is kept. "
-            "The first is that of params.yaml. 0: no search. The spaces stand under `tuning` in params.yaml.",
+            description_md="Configs tried for each recommender on each policy, judged on "
+            "validation users; the best is kept. "
+            "The first is that of params.yaml. 0: no search. The spaces stand under `tuning` in "
+            "params.yaml.",
         ),
         "tuning_seconds": Param(
             values["tuning_seconds"],
             type=["null", "number"],
             exclusiveMinimum=0,
             title="Tuning seconds",
-            description_md="Ends each search after so long, whatever it has tried; a slower machine may then find another "
+            description_md="Ends each search after so long, whatever it has tried; a slower "
+            "machine may then find another "
             "model. Empty: as long as it takes.",
         ),
     }

@@ -11,16 +11,17 @@ from typing import Any
 import polars as pl
 import yaml
 
+from augrec.core.config import BaseConfig, parse
+from augrec.core.errors import ConfigError
+from augrec.core.files import read_json
+from augrec.core.settings import Settings
 from augrec.data import sources, tables
 from augrec.data.columns import Columns as C
-from augrec.data.config import ImportConfig, Section, parse
+from augrec.data.config import ImportConfig
 from augrec.data.raw import Tables, canonical, read_tables, write_raw
 from augrec.data.served_events import FILE as SERVED_EVENTS
 from augrec.data.served_events import read_served_events
 from augrec.data.sql import is_url
-from augrec.errors import ConfigError
-from augrec.files import read_json
-from augrec.settings import Settings
 
 URL_VARIABLE = "AUGREC_SOURCE_URL"
 _SQL = "sql:"
@@ -30,7 +31,7 @@ _DIALECTS = {
 }  # what Airflow calls some that SQLAlchemy names otherwise
 
 
-class SourceConfig(Section):
+class SourceConfig(BaseConfig):
     """`data.source`: where the tables are."""
 
     layout: str | None = None
@@ -41,13 +42,15 @@ class SourceConfig(Section):
     items: str | None = None
     users: str | None = None
     connection: str | None = None
-    """Id of an Airflow connection for sql:TABLE; or set the variable AUGREC_SOURCE_URL to an SQLAlchemy URL."""
+    """Id of an Airflow connection for sql:TABLE; or set the variable AUGREC_SOURCE_URL to an
+    SQLAlchemy URL."""
     served_events: bool = True
     """Add the events that `augrec serve` was told; off where your own table holds them already."""
 
 
 def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
-    """Read the tables that params.yaml names, `given` options first, and write data/raw whole or not at all.
+    """Read the tables that params.yaml names, `given` options first, and write data/raw whole or
+    not at all.
 
     Returns:
         Whether they differ from those of before.
@@ -71,11 +74,18 @@ def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
     elif source.interactions:
         config = parse(ImportConfig, params["import"], "data.import")
         interactions = _source(source.interactions, source, settings)
-        others = [_source(name, source, settings) if name else None for name in (source.items, source.users)]
+        others = [
+            _source(name, source, settings) if name else None
+            for name in (source.items, source.users)
+        ]
         found = tables.import_tables(config, interactions, *others)
         described = tables.describe(interactions, *others)
-    elif source.served_events and (settings.var / SERVED_EVENTS).exists() and _raw(settings).exists():
-        found = read_tables(_raw(settings))  # brought in once by hand: only what users did since is new
+    elif (
+        source.served_events and (settings.var / SERVED_EVENTS).exists() and _raw(settings).exists()
+    ):
+        found = read_tables(
+            _raw(settings)
+        )  # brought in once by hand: only what users did since is new
         described = read_json(_raw(settings) / "source.json")
     else:
         raise ConfigError(
@@ -95,7 +105,8 @@ def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
 def _with_served_events(found: Tables, settings: Settings) -> tuple[Tables, int]:
     """The tables with what the service was told since, and how many rows that is.
 
-    Items and users that the tables do not list are added by their ids, so that nothing refers to what is not there.
+    Items and users that the tables do not list are added by their ids, so that nothing refers to
+    what is not there.
     """
     events = read_served_events(settings.var / SERVED_EVENTS)
     events = events.join(found.interactions, on=[C.USER, C.ITEM, C.EVENT, C.TIMESTAMP], how="anti")
@@ -120,13 +131,19 @@ def _with_new(table: pl.DataFrame, told: pl.DataFrame, key: str) -> pl.DataFrame
 
 def _digests(raw: Path) -> dict[str, str]:
     """What the tables hold, apart from when they were read."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.glob("*.parquet")}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.glob("*.parquet")
+    }
 
 
 def _source(name: str, source: SourceConfig, settings: Settings) -> tables.Source:
     if not name.startswith(_SQL):
         return tables.Source(name)
-    url = _connection_url(source.connection, settings) if source.connection else os.environ.get(URL_VARIABLE)
+    url = (
+        _connection_url(source.connection, settings)
+        if source.connection
+        else os.environ.get(URL_VARIABLE)
+    )
     if not url:
         raise ConfigError(
             "a table in a database needs its address",
@@ -143,7 +160,8 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> tables.Sourc
 
 
 def _connection_url(connection: str, settings: Settings) -> str:
-    """An Airflow connection as an SQLAlchemy URL; inside a task Airflow is asked, elsewhere its database."""
+    """An Airflow connection as an SQLAlchemy URL; inside a task Airflow is asked, elsewhere its
+    database."""
     from airflow.exceptions import AirflowNotFoundException
 
     from augrec.orchestration.environment import environment
@@ -164,6 +182,8 @@ def _connection_url(connection: str, settings: Settings) -> str:
     kind = found.conn_type or ""
     dialect = _DIALECTS.get(kind, kind)
     if dialect == "sqlite":
-        return f"sqlite:///{found.host or found.schema}"  # as JSON it is the host, as a URI the schema
+        return (
+            f"sqlite:///{found.host or found.schema}"  # as JSON it is the host, as a URI the schema
+        )
     address = URL.create(dialect, found.login, found.password, found.host, found.port, found.schema)
     return address.render_as_string(hide_password=False)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
-from augrec import settings as settings_
+from augrec.core import settings as settings_
 from augrec.versioning.workspace import folder_name
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from augrec import settings as settings_
-from augrec.errors import AugrecError, TransientError
+from augrec.core import settings as settings_
+from augrec.core.errors import AugrecError, TransientError
 from augrec.orchestration.links import DataDocsLink, ReportLink
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def failing_clearly() -> Iterator[None]:
-    """Turn augrec's errors into Airflow's: a permanent one fails the task at once, a transient one is retried."""
+    """Turn augrec's errors into Airflow's: a permanent one fails the task at once, a transient one
+    is retried."""
     try:
         yield
     except TransientError as error:

@@ -1,4 +1,5 @@
-"""The stages of dvc.yaml and how they depend on each other, read as text: cheap enough for every parse of a DAG."""
+"""The stages of dvc.yaml and how they depend on each other, read as text: cheap enough for every
+parse of a DAG."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from augrec.errors import ConfigError
+from augrec.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class StageSpec:
     Attributes:
         name: its key; members of a matrix are called "name@member".
         description: its `desc`.
-        matrix: what it is a matrix over, e.g. ["recommender", "policy"]; only a run's own parameters decide its members.
+        matrix: what it is a matrix over, e.g. ["recommender", "policy"]; only a run's own
+            parameters decide its members.
         pool: the Airflow pool it asks for under `meta`, if any.
         upstream: names of the stages whose outputs it reads.
     """
@@ -52,7 +54,8 @@ def read_pipeline(dvc_yaml: Path) -> list[StageSpec]:
             upstream=[
                 other
                 for other, outs in outputs.items()
-                if other != name and any(_overlap(dep, out) for dep in _paths(stage, "deps") for out in outs)
+                if other != name
+                and any(_overlap(dep, out) for dep in _paths(stage, "deps") for out in outs)
             ],
         )
         for name, stage in stages.items()

@@ -1,4 +1,5 @@
-"""Starting, stopping and asking after the embedded platform: Airflow, MLflow and the service under one process manager."""
+"""Starting, stopping and asking after the embedded platform: Airflow, MLflow and the service under
+one process manager."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ from pathlib import Path
 import httpx
 import psutil
 
-from augrec.errors import ConfigError, TransientError
-from augrec.files import read_json, write_json
+from augrec.core.errors import ConfigError, TransientError
+from augrec.core.files import read_json, write_json
+from augrec.core.settings import LOOPBACK, Settings
 from augrec.orchestration.environment import environment, password
-from augrec.settings import LOOPBACK, Settings
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 40.0
@@ -148,9 +149,13 @@ def _check_address(settings: Settings) -> None:
         raise ConfigError(
             f"AUGREC_HOST={settings.host} would open Airflow and MLflow to others",
             where="environment",
-            fix="MLflow has no login of its own: put a proxy that authenticates in front and set AUGREC_BEHIND_AUTHENTICATION=1",
+            fix="MLflow has no login of its own: put a proxy that authenticates in front and set "
+            "AUGREC_BEHIND_AUTHENTICATION=1",
         )
-    if settings.host not in LOOPBACK and not {"AUGREC_API_KEYS", "AUGREC_API_KEYS_FILE"} & os.environ.keys():
+    if (
+        settings.host not in LOOPBACK
+        and not {"AUGREC_API_KEYS", "AUGREC_API_KEYS_FILE"} & os.environ.keys()
+    ):
         raise ConfigError(
             f"AUGREC_HOST={settings.host} would let anybody ask and tell the service",
             where="environment",
@@ -224,12 +229,17 @@ def _airflow(settings: Settings, *words: str) -> None:
 
 
 def _with_our_programs(variables: dict[str, str]) -> dict[str, str]:
-    """`airflow` and `mlflow` mean those installed beside this Python, activated environment or not."""
-    return {**variables, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"}
+    """`airflow` and `mlflow` mean those installed beside this Python, activated environment or
+    not."""
+    return {
+        **variables,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}",
+    }
 
 
 def _record(settings: Settings) -> Path:
-    """The process manager's id, and where the servers listen: `augrec.settings` reads it for later commands."""
+    """The process manager's id, and where the servers listen: `augrec.core.settings` reads it for
+    later commands."""
     return settings.var / "platform.json"
 
 

@@ -8,11 +8,12 @@ from airflow.plugins_manager import AirflowPlugin
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 
-from augrec import settings as settings_
+from augrec.core import settings as settings_
 from augrec.orchestration.links import PREFIX, DataDocsLink, ReportLink
 from augrec.versioning import stages
 
-stages.preload()  # LocalExecutor forks tasks from the process that loads plugins: import once, not in every task
+# LocalExecutor forks tasks from the process that loads plugins: import once, not in every task
+stages.preload()
 
 app = FastAPI(title="augrec reports", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -26,7 +27,8 @@ def page(run: str, page: str) -> FileResponse:
     if not inside or not Path(target).is_file():
         raise HTTPException(
             404,
-            f"the run {run!r} has no {page!r} (yet); it is written by a later task, or the run was removed",
+            f"the run {run!r} has no {page!r} (yet); it is written by a later task, or the run was "
+            "removed",
         )
     return FileResponse(target)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from augrec.core.settings import Settings
 from augrec.registry import models
 from augrec.registry import reproduce as registered
-from augrec.settings import Settings
 from augrec.versioning import rebuild, workspace
 
 
@@ -23,19 +23,25 @@ class Reproduction:
 def reproduce(
     settings: Settings, version: str | int, progress: Callable[[str, int, int], None]
 ) -> Reproduction:
-    """Rebuild a version; the workspace is kept when something differs, so that it can be looked into."""
+    """Rebuild a version; the workspace is kept when something differs, so that it can be looked
+    into."""
     wanted = registered.expected(models.find(version))
     built = rebuild.rebuild(settings, wanted.commit, progress=progress)
     report = registered.compare_workspace(wanted, built.path)
     differences = [
-        f"{one.metric}: registered {one.expected}, rebuilt {one.rebuilt}" for one in report.differences
+        f"{one.metric}: registered {one.expected}, rebuilt {one.rebuilt}"
+        for one in report.differences
     ]
-    differences += [f"{path}: not the bytes of the run" for path in sorted({*built.differing, *report.data})]
+    differences += [
+        f"{path}: not the bytes of the run" for path in sorted({*built.differing, *report.data})
+    ]
     if report.identical and not built.differing:
         workspace.remove(settings, built.path)
         counted = f"{report.compared} metrics, the model and all {built.outputs} outputs"
         return Reproduction(
             True, f"Version {version} is identical: {counted} came out the same, byte for byte.", []
         )
-    sentence = f"Version {version} did not come out the same; the rebuilt files are in {built.path}."
+    sentence = (
+        f"Version {version} did not come out the same; the rebuilt files are in {built.path}."
+    )
     return Reproduction(False, sentence, differences)

@@ -1,4 +1,5 @@
-"""What the side-effect tasks of `retrain` do; each is keyed by the run and changes nothing when done twice."""
+"""What the side-effect tasks of `retrain` do; each is keyed by the run and changes nothing when
+done twice."""
 
 from __future__ import annotations
 
@@ -10,21 +11,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from augrec.files import read_json
-from augrec.settings import Settings
+from augrec.core.files import read_json
+from augrec.core.settings import Settings
 from augrec.versioning import workspace
 
 log = logging.getLogger(__name__)
 
 MATERIALIZED = "augrec_materialized"
-"""Airflow variable: up to which moment the online store holds features, and of which feature schema."""
+"""Airflow variable: up to which moment the online store holds features, and of which feature
+schema."""
 
 
 def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     """Write features of the interval since the last materialization to the online store.
 
-    Airflow owns the interval: it is kept in a variable, moved only after a success, and begins anew where the features
-    themselves are others.
+    Airflow owns the interval: it is kept in a variable, moved only after a success, and begins anew
+    where the features themselves are others.
     """
     from airflow.sdk import Variable
 
@@ -58,8 +60,8 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
     """Log the run, register its winner, compare it with the champion.
 
     Returns:
-        version; promotable: whether it may become champion; reason: why, in a sentence; champion: the version it was
-        compared with, or None; markdown: what a person who must approve reads.
+        version; promotable: whether it may become champion; reason: why, in a sentence; champion:
+        the version it was compared with, or None; markdown: what a person who must approve reads.
     """
     from augrec.features import feature_service_name
     from augrec.registry import models, tracking
@@ -67,15 +69,20 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
     path = workspace.open_(settings, run_id).path
     decision = read_json(path / "reports" / "decision.json")
     tracking.log_run(path, run_id, commit=commit)
-    version = models.register(path, run_id, commit, decision, feature_service=feature_service_name())
+    version = models.register(
+        path, run_id, commit, decision, feature_service=feature_service_name()
+    )
     return {"version": version.version, **_compare(path, version.version)}
 
 
-def promote(settings: Settings, run_id: str, registered: dict[str, Any], *, approved: bool) -> dict[str, Any]:
+def promote(
+    settings: Settings, run_id: str, registered: dict[str, Any], *, approved: bool
+) -> dict[str, Any]:
     """Make the registered version the champion, unless it is worse than the champion of now.
 
-    Where another run was faster, the champion is no longer the one this version was compared with: it is compared again.
-    But a person's approval holds for what they were shown, so then the promotion is refused.
+    Where another run was faster, the champion is no longer the one this version was compared with:
+    it is compared again. But a person's approval holds for what they were shown, so then the
+    promotion is refused.
 
     Args:
         settings: where the project is.
@@ -84,10 +91,12 @@ def promote(settings: Settings, run_id: str, registered: dict[str, Any], *, appr
         approved: whether a person was asked.
 
     Returns:
-        promoted: whether the version is champion now; reason: why; replaced: the champion before, or None.
+        promoted: whether the version is champion now; reason: why; replaced: the champion before,
+            or None.
 
     Raises:
-        RefusedError: a person approved a comparison with another champion; or the version is not sound.
+        RefusedError: a person approved a comparison with another champion; or the version is not
+            sound.
     """
     from augrec.registry import models, promotion
 
@@ -95,18 +104,35 @@ def promote(settings: Settings, run_id: str, registered: dict[str, Any], *, appr
     done = next((move for move in promotion.log() if move.by == by), None)
     if done is not None:  # a cleared task must not undo what came later, such as a rollback
         is_champion = now is not None and now.version == done.version
-        reason = f"This run moved the champion already, as number {done.number} of the promotion log."
-        return {"version": version, "promoted": is_champion, "reason": reason, "replaced": done.replaced}
+        reason = (
+            f"This run moved the champion already, as number {done.number} of the promotion log."
+        )
+        return {
+            "version": version,
+            "promoted": is_champion,
+            "reason": reason,
+            "replaced": done.replaced,
+        }
     moved_on = now is not None and now.version not in {registered["champion"], version}
     if moved_on and not approved:
         registered = {**registered, **_compare(workspace.open_(settings, run_id).path, version)}
     if not registered["promotable"]:
-        return {"version": version, "promoted": False, "reason": registered["reason"], "replaced": None}
+        return {
+            "version": version,
+            "promoted": False,
+            "reason": registered["reason"],
+            "replaced": None,
+        }
     moved = promotion.promote(
         version, reason=registered["reason"], by=by, expected_champion=registered["champion"]
     )
     replaced = moved.replaced if moved else None
-    return {"version": version, "promoted": True, "reason": registered["reason"], "replaced": replaced}
+    return {
+        "version": version,
+        "promoted": True,
+        "reason": registered["reason"],
+        "replaced": replaced,
+    }
 
 
 def _compare(path: Path, version: str) -> dict[str, Any]:
@@ -133,7 +159,8 @@ def _judge(compared: dict[str, Any]) -> tuple[bool, str]:
 
 
 def _feature_lineage(path: Path) -> str:
-    """Identifies what the online store would be filled with: another source or schema starts from the beginning."""
+    """Identifies what the online store would be filled with: another source or schema starts from
+    the beginning."""
     source = read_json(path / "data" / "raw" / "source.json").get("source", "")
     schema = (path / "data" / "features" / "schema.json").read_text(encoding="utf-8")
     return f"{source}:{hashlib.sha256(schema.encode()).hexdigest()[:16]}"

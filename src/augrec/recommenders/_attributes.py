@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 
 FEATURE_PREFIX = "user__"
-"""Columns of `Histories.known` with this prefix are features of the moment, the others attributes."""
+"""Columns of `Histories.known` with this prefix are features of the moment, the others
+attributes."""
 
 
 def numbers(values: pl.Series) -> pl.Series:
@@ -24,14 +25,18 @@ def labels(values: pl.Series, edges: Sequence[float] | np.ndarray = ()) -> pl.Se
 
     Args:
         values: the attribute.
-        edges: ascending; where there are any, the label is the number of edges at or below the value.
+        edges: ascending; where there are any, the label is the number of edges at or below the
+            value.
 
     Raises:
         InputError: the attribute holds lists or records.
     """
     if values.dtype.is_nested():
-        raise InputError(f"the attribute {values.name} is {values.dtype}, and cannot group users", where="users table",
-                         fix="use an attribute of one text or number a user")  # fmt: skip
+        raise InputError(
+            f"the attribute {values.name} is {values.dtype}, and cannot group users",
+            where="users table",
+            fix="use an attribute of one text or number a user",
+        )
     if not len(edges):
         known = values.fill_nan(None) if values.dtype.is_float() else values
         return known.cast(pl.String)

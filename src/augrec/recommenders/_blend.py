@@ -11,7 +11,8 @@ def popularity_weight(lengths: np.ndarray, weight: float) -> np.ndarray:
 
 
 def popularity_share(popularity: np.ndarray, lengths: np.ndarray, weight: float) -> np.ndarray:
-    """weight / (1 + n) × popularity, the most popular item being 1, for histories of n distinct items.
+    """weight / (1 + n) × popularity, the most popular item being 1, for histories of n distinct
+    items.
 
     Args:
         popularity: float32 (n_items,), not all 0.

@@ -1,4 +1,5 @@
-"""Sentence embeddings by a package that happens to be installed; none is needed, nothing is downloaded."""
+"""Sentence embeddings by a package that happens to be installed; none is needed, nothing is
+downloaded."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from augrec.errors import ConfigError
+from augrec.core.errors import ConfigError
 
 _FIX = "install the package in this environment, or set recommenders.content.embeddings to null"
 
@@ -19,9 +20,10 @@ def embed(package: str, model: str | None, texts: Sequence[str]) -> np.ndarray:
     """A vector for each text: centred on the mean of all, then of length 1; zeros for empty texts.
 
     Args:
-        package: an importable module: one with a function `encode(texts) -> (n, d) numbers`, your own perhaps; one that
-            holds a model, with a function `load_model()` that gives a thing that can `encode`; or one with the class
-            `SentenceTransformer` (sentence-transformers) or `StaticModel` (model2vec).
+        package: an importable module: one with a function `encode(texts) -> (n, d) numbers`, your
+            own perhaps; one that holds a model, with a function `load_model()` that gives a thing
+            that can `encode`; or one with the class `SentenceTransformer` (sentence-transformers)
+            or `StaticModel` (model2vec).
         model: for these two, the folder that holds the model; a name to download by is refused.
         texts: n of them.
 
@@ -29,8 +31,8 @@ def embed(package: str, model: str | None, texts: Sequence[str]) -> np.ndarray:
         float32 (n, d).
 
     Raises:
-        ConfigError: the package is not installed or offers none of these, the model is no folder, or what comes back are
-            not n vectors of numbers.
+        ConfigError: the package is not installed or offers none of these, the model is no folder,
+            or what comes back are not n vectors of numbers.
     """
     filled = [place for place, text in enumerate(texts) if text]
     vectors = _checked(
@@ -47,8 +49,11 @@ def _module(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ConfigError(f"the package {package!r} for sentence embeddings cannot be imported: {error}",
-                          where="content, embeddings", fix=_FIX) from error  # fmt: skip
+        raise ConfigError(
+            f"the package {package!r} for sentence embeddings cannot be imported: {error}",
+            where="content, embeddings",
+            fix=_FIX,
+        ) from error
 
 
 def _encoder(module: ModuleType, model: str | None) -> Callable[[list[str]], Any]:
@@ -62,14 +67,21 @@ def _encoder(module: ModuleType, model: str | None) -> Callable[[list[str]], Any
     if hasattr(module, "StaticModel"):
         folder = _folder(model)
         return module.StaticModel.from_pretrained(folder).encode
-    raise ConfigError(f"the module {module.__name__!r} offers no encode, load_model, SentenceTransformer or StaticModel",
-                      where="content, embeddings", fix="name a module with a function encode(texts)")  # fmt: skip
+    raise ConfigError(
+        f"the module {module.__name__!r} offers no encode, load_model, SentenceTransformer or "
+        "StaticModel",
+        where="content, embeddings",
+        fix="name a module with a function encode(texts)",
+    )
 
 
 def _folder(model: str | None) -> str:
     if model is None or not Path(model).is_dir():
-        raise ConfigError(f"the embedding model {model!r} is not a folder here", where="content, embedding_model",
-                          fix="get the model beforehand and name the folder it lies in; none is downloaded")  # fmt: skip
+        raise ConfigError(
+            f"the embedding model {model!r} is not a folder here",
+            where="content, embedding_model",
+            fix="get the model beforehand and name the folder it lies in; none is downloaded",
+        )
     return model
 
 
@@ -79,6 +91,9 @@ def _checked(found: Any, n: int, package: str) -> np.ndarray:
     except (TypeError, ValueError):
         vectors = np.zeros(0)
     if vectors.ndim != 2 or len(vectors) != n or not np.isfinite(vectors).all():
-        raise ConfigError(f"{package!r} gave no {n} vectors of finite numbers for {n} texts",
-                          where="content, embeddings", fix="encode must return an array (texts, width)")  # fmt: skip
+        raise ConfigError(
+            f"{package!r} gave no {n} vectors of finite numbers for {n} texts",
+            where="content, embeddings",
+            fix="encode must return an array (texts, width)",
+        )
     return vectors

@@ -1,4 +1,5 @@
-"""Why an item was recommended: what items of the history, what is known of the user, and popularity add to its score."""
+"""Why an item was recommended: what items of the history, what is known of the user, and popularity
+add to its score."""
 
 from __future__ import annotations
 
@@ -16,10 +17,12 @@ Contributions = Callable[[Histories, np.ndarray], np.ndarray]
 """What each item of histories adds to the score of each target, see `Recommender.contributions`."""
 
 Background = dict[str, np.ndarray]
-"""What else adds to the score of each target, float32 (n, m), by its name: see `Recommender.background`."""
+"""What else adds to the score of each target, float32 (n, m), by its name: see
+`Recommender.background`."""
 
 POPULAR: Final = ""
-"""The name that popularity goes by among attributes and features, none of which has an empty one."""
+"""The name that popularity goes by among attributes and features, none of which has an empty
+one."""
 SCHEMA = {
     "row": pl.UInt32,
     C.ITEM: pl.String,
@@ -42,7 +45,8 @@ def explanations(
     """The table that `Recommender.explain` gives.
 
     Args:
-        shares: what each item of the n histories adds to the score of each target, float32 (nnz, m).
+        shares: what each item of the n histories adds to the score of each target, float32 (nnz,
+            m).
         background: what else does.
         popularity: float32 (n_items,).
         index: the catalogue.
@@ -54,7 +58,13 @@ def explanations(
     entry, place = np.nonzero((shares > 0) & (targets[user] >= 0))
     met = index.decode(histories.items[entry])
     found = [
-        _reasons("item", user[entry], place, shares[entry, place], pl.Series(met.tolist(), dtype=pl.String))
+        _reasons(
+            "item",
+            user[entry],
+            place,
+            shares[entry, place],
+            pl.Series(met.tolist(), dtype=pl.String),
+        )
     ]
     for name, table in background.items():
         row, place = np.nonzero((table > 0) & (targets >= 0))
@@ -66,13 +76,23 @@ def explanations(
     alone &= popularity[targets] * len(index) >= 1
     row, place = np.nonzero(alone)
     told = pl.concat(
-        [told, _reasons("popularity", row, place, popularity[targets[row, place]], pl.lit(None, pl.String))]
+        [
+            told,
+            _reasons(
+                "popularity", row, place, popularity[targets[row, place]], pl.lit(None, pl.String)
+            ),
+        ]
     )
     item = index.decode(targets[told["row"].to_numpy(), told["place"].to_numpy()])
     return (
         told.with_columns(pl.Series(C.ITEM, item.tolist(), dtype=pl.String))
         .sort(
-            "row", "place", "contribution", "kind", "because", descending=[False, False, True, False, False]
+            "row",
+            "place",
+            "contribution",
+            "kind",
+            "because",
+            descending=[False, False, True, False, False],
         )
         .unique(
             ["row", "place", "kind", "because"], keep="first", maintain_order=True
@@ -83,7 +103,11 @@ def explanations(
 
 
 def _reasons(
-    kind: str, row: np.ndarray, place: np.ndarray, contribution: np.ndarray, because: pl.Series | pl.Expr
+    kind: str,
+    row: np.ndarray,
+    place: np.ndarray,
+    contribution: np.ndarray,
+    because: pl.Series | pl.Expr,
 ) -> pl.DataFrame:
     """Reasons of one kind, one for each entry of row, place and contribution."""
     columns = {"row": row, "place": place, "contribution": contribution}
@@ -97,9 +121,9 @@ def leave_one_out(
 ) -> np.ndarray:
     """What the score of each target loses without each item of the history, float32 (nnz, m).
 
-    `score` gives (B, n_items) on one scale for all histories, the empty one included. As many histories are scored as there
-    are items in all of them, a batch at a time (Zeiler & Fergus 2014, "occlusion", arXiv 1311.2901, on items in place of
-    pixels).
+    `score` gives (B, n_items) on one scale for all histories, the empty one included. As many
+    histories are scored as there are items in all of them, a batch at a time (Zeiler & Fergus 2014,
+    "occlusion", arXiv 1311.2901, on items in place of pixels).
     """
     user = np.repeat(np.arange(len(histories)), histories.lengths)
     whole = score(histories)[np.arange(len(histories))[:, None], targets]  # (n, m)
@@ -108,14 +132,20 @@ def leave_one_out(
     for start in range(0, len(user), size):
         entry = np.arange(start, min(start + size, len(user)))
         without = score(_without(histories, user[entry], entry))
-        lost[entry] = whole[user[entry]] - without[np.arange(len(entry))[:, None], targets[user[entry]]]
+        lost[entry] = (
+            whole[user[entry]] - without[np.arange(len(entry))[:, None], targets[user[entry]]]
+        )
     return lost
 
 
 def leave_columns_out(
-    score: Callable[[Histories], np.ndarray], histories: Histories, targets: np.ndarray, names: Sequence[str]
+    score: Callable[[Histories], np.ndarray],
+    histories: Histories,
+    targets: np.ndarray,
+    names: Sequence[str],
 ) -> Background:
-    """What the score of each target loses without each of the columns `names` of what is known of the users.
+    """What the score of each target loses without each of the columns `names` of what is known of
+    the users.
 
     `score` as for `leave_one_out`; it must do without any column.
     """
@@ -125,11 +155,15 @@ def leave_columns_out(
         return {}
     rows = np.arange(len(histories))[:, None]
     whole = score(histories)[rows, targets]
-    return {name: whole - score(replace(histories, known=known.drop(name)))[rows, targets] for name in there}
+    return {
+        name: whole - score(replace(histories, known=known.drop(name)))[rows, targets]
+        for name in there
+    }
 
 
 def _without(histories: Histories, user: np.ndarray, entry: np.ndarray) -> Histories:
-    """For each pair of a user and an entry of theirs, int (B,), the history without that entry's item."""
+    """For each pair of a user and an entry of theirs, int (B,), the history without that entry's
+    item."""
     taken = histories.take(user)
     row = np.repeat(np.arange(len(user)), taken.lengths)
     return taken.keep(taken.items != histories.items[entry][row])

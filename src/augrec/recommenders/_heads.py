@@ -1,4 +1,5 @@
-"""Heads: what a recommender says about events besides a ranking, such as the chance of a purchase or the rating to come."""
+"""Heads: what a recommender says about events besides a ranking, such as the chance of a purchase
+or the rating to come."""
 
 from __future__ import annotations
 
@@ -20,11 +21,13 @@ class Head:
     """One thing that is predicted of a user and an item.
 
     Attributes:
-        name: unique within a recommender: the event's name; of ratings "rated" (whether) and "rating" (how high).
+        name: unique within a recommender: the event's name; of ratings "rated" (whether) and
+            "rating" (how high).
         event: the kind of event it is about.
-        kind: "probability": that a pair is such an event and not an item drawn evenly from those the user never meets,
-            when one pair of each kind is as likely as the other; a half says that nothing speaks for or against it.
-            "value": the event's value, in the unit of the column `value`.
+        kind: "probability": that a pair is such an event and not an item drawn evenly from those
+            the user never meets, when one pair of each kind is as likely as the other; a half says
+            that nothing speaks for or against it. "value": the event's value, in the unit of the
+                column `value`.
     """
 
     name: str
@@ -50,7 +53,8 @@ class HasHeads(Protocol):
 
 
 def heads_of(events: list[str], *, rated: bool) -> tuple[Head, ...]:
-    """The heads for these kinds of events, by name; `rated`: whether ratings have values that differ."""
+    """The heads for these kinds of events, by name; `rated`: whether ratings have values that
+    differ."""
     chances = [Head(RATED if event == RATING else event, event, "probability") for event in events]
     values = [Head(RATING, RATING, "value")] * (rated and RATING in events)
     return tuple(sorted([*chances, *values], key=lambda head: head.name))

@@ -11,8 +11,11 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 
 
-def named(interactions: pl.DataFrame, histories: Histories, items: ItemIndex) -> sp.csr_matrix | None:
-    """What each user left, 0/1 (n_users, n_items) in the order of `histories`; None where nothing is named.
+def named(
+    interactions: pl.DataFrame, histories: Histories, items: ItemIndex
+) -> sp.csr_matrix | None:
+    """What each user left, 0/1 (n_users, n_items) in the order of `histories`; None where nothing
+    is named.
 
     Args:
         interactions: rows of a training set, perhaps with `negative`.
@@ -21,19 +24,22 @@ def named(interactions: pl.DataFrame, histories: Histories, items: ItemIndex) ->
     """
     if C.NEGATIVE not in interactions.columns:
         return None
-    places = pl.DataFrame({C.USER: histories.users.tolist()}, schema={C.USER: pl.String}).with_row_index(
-        "place"
-    )
+    places = pl.DataFrame(
+        {C.USER: histories.users.tolist()}, schema={C.USER: pl.String}
+    ).with_row_index("place")
     rows = interactions.filter(C.NEGATIVE).select(C.USER, C.ITEM).join(places, on=C.USER)
     position = items.encode(rows[C.ITEM])
     known = position >= 0
     where = (rows["place"].to_numpy()[known], position[known])
-    matrix = sp.csr_matrix((np.ones(len(where[0]), np.float32), where), shape=(len(histories), len(items)))
+    matrix = sp.csr_matrix(
+        (np.ones(len(where[0]), np.float32), where), shape=(len(histories), len(items))
+    )
     return matrix if matrix.nnz else None
 
 
 class Introduced:
-    """Puts a user's own negatives in the place of some that were drawn; draws come from torch's generator.
+    """Puts a user's own negatives in the place of some that were drawn; draws come from torch's
+    generator.
 
     Args:
         left: what each user left, (n_users, n_items).

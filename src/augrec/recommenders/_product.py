@@ -1,4 +1,5 @@
-"""Sparse times sparse that is wanted as a table: SciPy where it is small, torch's MKL, several times faster, where large."""
+"""Sparse times sparse that is wanted as a table: SciPy where it is small, torch's MKL, several
+times faster, where large."""
 
 from __future__ import annotations
 
@@ -26,13 +27,15 @@ def dense_product(left: sp.csr_matrix, right: sp.csr_matrix, *, large: bool) -> 
     if large:
         import torch
 
-        from augrec.recommenders._torch import sparse
+        from augrec.nn.torch_tools import sparse
 
         if torch.backends.mkl.is_available():
             empty = torch.zeros(shape, dtype=torch.from_numpy(left.data).dtype)
             return torch.addmm(empty, sparse(left), sparse(right), beta=0.0).numpy()
     product = np.empty(shape, left.dtype)
-    for start in range(0, len(product), _ROWS):  # as a whole, the sparse product may be larger than the table
+    for start in range(
+        0, len(product), _ROWS
+    ):  # as a whole, the sparse product may be larger than the table
         product[start : start + _ROWS] = (left[start : start + _ROWS] @ right).toarray()
     return product
 

@@ -14,7 +14,8 @@ _DAY_US = 86_400_000_000
 def recency(
     interactions: pl.DataFrame, half_life_days: float | None, window_days: float | None
 ) -> np.ndarray:
-    """2^(-age / half_life_days), and 0 from an age of window_days on; age is the time before the newest interaction.
+    """2^(-age / half_life_days), and 0 from an age of window_days on; age is the time before the
+    newest interaction.
 
     Args:
         interactions: with timestamps, unless both others are None.
@@ -30,7 +31,9 @@ def recency(
     if half_life_days is None and window_days is None:
         return np.ones(len(interactions))
     require(
-        interactions, {C.TIMESTAMP: TIME}, where="training interactions, for half_life_days or window_days"
+        interactions,
+        {C.TIMESTAMP: TIME},
+        where="training interactions, for half_life_days or window_days",
     )
     times = interactions[C.TIMESTAMP].dt.epoch("us").to_numpy()
     age_days = (times.max() - times) / _DAY_US

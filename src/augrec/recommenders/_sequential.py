@@ -13,29 +13,33 @@ from pydantic import Field
 from torch import nn
 
 from augrec.data.histories import Histories
-from augrec.recommenders._negatives import Drawn, NegativesConfig, Sampler, negatives
-from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
-from augrec.recommenders._sequences import Batch, Sequences, Windows, latest
-from augrec.recommenders._softmax import full, sampled
-from augrec.recommenders._torch import device, with_column
+from augrec.nn.negatives import Drawn, NegativesConfig, Sampler, negatives
+from augrec.nn.sequences import Batch, Sequences, Windows, latest
+from augrec.nn.softmax import full, sampled
+from augrec.nn.torch_tools import device, with_column
+from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 _SPREAD = 0.2
-"""Standard deviation of an item's score at the start, beside its popularity: little, so that popularity leads."""
+"""Standard deviation of an item's score at the start, beside its popularity: little, so that
+popularity leads."""
 _PLACES = 2**15
 """So many items are read at once when histories are scored."""
 
 
-class SequentialConfig(NegativesConfig):
-    """Windows, loss, and a training loop of a fixed length: every policy gets the same number of gradient steps."""
+class SequentialConfig(NegativesConfig, NeuralConfig):
+    """Windows, loss, and a training loop of a fixed length: every policy gets the same number of
+    gradient steps."""
 
     factors: int = Field(64, ge=1)
     """Length of an item's vector, the same for reading and predicting it."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Share of the network's inner values hidden while training."""
     max_length: int = Field(50, ge=1)
-    """So many of the latest items are read; longer training histories are cut into overlapping windows."""
+    """So many of the latest items are read; longer training histories are cut into overlapping
+    windows."""
     ahead: int = Field(30, ge=1)
-    """An item is predicted from a history that ends up to so many items before it; 1: right before it."""
+    """An item is predicted from a history that ends up to so many items before it; 1: right before
+    it."""
     loss: Literal["auto", "full", "sampled"] = "auto"
     """Cross-entropy over all items, over drawn ones, or full up to `max_full_items`."""
     max_full_items: int = Field(20_000, ge=1)
@@ -45,17 +49,20 @@ class SequentialConfig(NegativesConfig):
     negative_sampler: Sampler = "popularity"
     """As for every recommender, for the sampled loss."""
     learning_rate: float = Field(2e-3, gt=0)
-    """Of Adam, at its height: it grows over the first tenth of the steps, then falls to a tenth of it."""
+    """Of Adam, at its height: it grows over the first tenth of the steps, then falls to a tenth of
+    it."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled, as in AdamW; not on biases and norms."""
     average: float = Field(0.98, ge=0, lt=1)
-    """What is kept of the weights' moving average in a step, less at first; the average is what is validated."""
+    """What is kept of the weights' moving average in a step, less at first; the average is what is
+    validated."""
     batch_size: int = Field(64, ge=1)
     """Windows in a step."""
 
 
 class SequenceNetwork(nn.Module):
-    """Reads items in order; a subclass implements `read`. Items are read and predicted with the same vectors.
+    """Reads items in order; a subclass implements `read`. Items are read and predicted with the
+    same vectors.
 
     Attributes:
         items: the items' vectors.
@@ -87,7 +94,8 @@ class SequenceNetwork(nn.Module):
         """States, float32 (N, factors): at each place what has been read up to there."""
         vectors = self.items(sequences.items)
         return self.read(
-            vectors.index_copy(0, sequences.firsts, self.start.expand(len(sequences.lengths), -1)), sequences
+            vectors.index_copy(0, sequences.firsts, self.start.expand(len(sequences.lengths), -1)),
+            sequences,
         )
 
     def last(self, sequences: Sequences) -> torch.Tensor:
@@ -96,7 +104,8 @@ class SequenceNetwork(nn.Module):
 
     @abstractmethod
     def read(self, vectors: torch.Tensor, sequences: Sequences) -> torch.Tensor:
-        """States for the vectors at the sequences' places, float32 (N, factors) both; none depends on a later vector."""
+        """States for the vectors at the sequences' places, float32 (N, factors) both; none depends
+        on a later vector."""
 
     def drop(self, x: torch.Tensor) -> torch.Tensor:
         """Dropout while training."""
@@ -106,10 +115,11 @@ class SequenceNetwork(nn.Module):
 class SequentialRecommender(NeuralRecommender):
     """Predicts each item of a history from those before it, by cross-entropy over the catalogue.
 
-    Minimises the mean over windows of Σ_t w_t -log softmax(h_s(t) · E^T + b)[i_t], where h_s is the network's state
-    after s items, E its item vectors, w_t the weight of the entry, and s(t) the number of inputs before it, or up to
-    `ahead` - 1 fewer, at random. Entries that are targets only are never read. An item met twice counts where it was
-    met last. The score of an item is its log-probability.
+    Minimises the mean over windows of Σ_t w_t -log softmax(h_s(t) · E^T + b)[i_t], where h_s is the
+    network's state after s items, E its item vectors, w_t the weight of the entry, and s(t) the
+    number of inputs before it, or up to `ahead` - 1 fewer, at random. Entries that are targets only
+    are never read. An item met twice counts where it was met last. The score of an item is its
+    log-probability.
 
     A subclass implements `_build`.
     """
@@ -121,7 +131,8 @@ class SequentialRecommender(NeuralRecommender):
         """A fresh network on the device."""
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
-        """Take the gradient steps; yield the loss of each, per unit of weight. `self._network` keeps the average."""
+        """Take the gradient steps; yield the loss of each, per unit of weight. `self._network`
+        keeps the average."""
         config, network = self.config, copy.deepcopy(self._network).train()
         windows = Windows(histories, config.max_length, device())
         all_items = config.loss == "full" or (
@@ -131,7 +142,9 @@ class SequentialRecommender(NeuralRecommender):
         optimiser = torch.optim.AdamW(
             _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate((step + 1) / config.steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: _rate((step + 1) / config.steps)
+        )
         for step, batch in enumerate(windows.draw(config.batch_size, config.steps, config.ahead)):
             drawn = None if sampler is None else sampler.for_all(batch.targets, config.negatives)
             loss = _loss(network, batch, drawn)
@@ -184,7 +197,9 @@ def dropout(x: torch.Tensor, share: float) -> torch.Tensor:
     One random byte for each value: on a CPU several times faster than torch's own.
     """
     limit = min(255, round(share * 256))
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(
+        -(2**63), None
+    )
     kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= limit
     return x * kept.to(x.dtype).mul_(256 / (256 - limit))
 
@@ -199,7 +214,8 @@ def _groups(network: nn.Module, decay: float) -> list[dict]:
 
 
 def _rate(share: float) -> float:
-    """Of the learning rate, after this share of the steps: up in a straight line, then down a cosine."""
+    """Of the learning rate, after this share of the steps: up in a straight line, then down a
+    cosine."""
     if share < 0.1:
         return share / 0.1
     return 0.1 + 0.45 * (1 + float(np.cos(np.pi * (share - 0.1) / 0.9)))

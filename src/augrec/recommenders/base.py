@@ -12,14 +12,14 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from augrec import component
-from augrec.component import Component
+from augrec.core import component
+from augrec.core.component import Component
+from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import last_known
 from augrec.data.ranking import Judging, top_k
-from augrec.errors import InputError
 from augrec.recommenders._blend import popularity_weight
 from augrec.recommenders._explain import POPULAR, Background, explanations, leave_one_out
 from augrec.recommenders._introduced import named
@@ -35,19 +35,25 @@ _CELLS = 2**24
 class Recommender(Component):
     """Learns from weighted interactions; recommends to any history, those of unseen users included.
 
-    A subclass implements `_fit`, `_scores`, `_model_state` and `_restore_model`; this class keeps the item index and
-    the items' popularity. `_scores` must not depend on which other users are in the batch. A history without a known
-    item is ranked by popularity, unless the model says that it `knows_strangers`.
+    A subclass implements `_fit`, `_scores`, `_model_state` and `_restore_model`; this class keeps
+    the item index and the items' popularity. `_scores` must not depend on which other users are in
+    the batch. A history without a known item is ranked by popularity, unless the model says that it
+    `knows_strangers`.
 
     Attributes:
-        items: the catalogue: every item of the training interactions, and more where `_catalogue` says so.
-        popularity: each item's share of the weight of all training interactions, float32 (n_items,).
-        knows_strangers: whether `_scores` has something to say of users without a history, from `Histories.known`.
-        reads_features: whether training wants what stands beside interactions: Feast's features, columns user__… and
-            item__…, and outcomes, see `augrec.data.outcomes`.
+        items: the catalogue: every item of the training interactions, and more where `_catalogue`
+            says so.
+        popularity: each item's share of the weight of all training interactions, float32
+            (n_items,).
+        knows_strangers: whether `_scores` has something to say of users without a history, from
+            `Histories.known`.
+        reads_features: whether training wants what stands beside interactions: Feast's features,
+            columns user__… and item__…, and outcomes, see `augrec.data.outcomes`.
         draws: whether another seed gives another model; what draws nothing is not trained twice.
-        continues: whether training can begin at the weights of a fitted recommender of the same kind.
-        architecture: the config keys that decide the shapes of its weights; to continue a model they must be that model's.
+        continues: whether training can begin at the weights of a fitted recommender of the same
+            kind.
+        architecture: the config keys that decide the shapes of its weights; to continue a model
+            they must be that model's.
     """
 
     knows_strangers: ClassVar[bool] = False
@@ -59,7 +65,8 @@ class Recommender(Component):
     items: ItemIndex
     popularity: np.ndarray
     _left: sp.csr_matrix | None
-    """While fitting: what each user of the histories most likely saw and left, see `augrec.recommenders._introduced`."""
+    """While fitting: what each user of the histories most likely saw and left, see
+    `augrec.recommenders._introduced`."""
     _judging: Judging
     """While fitting: how cases are judged."""
 
@@ -79,28 +86,36 @@ class Recommender(Component):
         """Learn.
 
         Args:
-            interactions: canonical interactions; `weight` and `observed` are honoured when present. A row of weight
-                0 counts as absent, and so does a `negative` one but to recommenders that say they use it. Features of
-                the moment, columns user__… and item__…, and `outcomes` may stand beside them.
+            interactions: canonical interactions; `weight` and `observed` are honoured when present.
+                A row of weight 0 counts as absent, and so does a `negative` one but to recommenders
+                that say they use it. Features of the moment, columns user__… and item__…, and
+                `outcomes` may stand beside them.
             cases: validation cases (see `augrec.data.cases`) to choose a checkpoint by; optional.
-            items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders do without.
+            items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders
+                do without.
             users: attributes of training users, one row a user; most recommenders do without.
-            start: a fitted recommender of the same kind whose weights training begins at; see `continues`.
-            since: learn only what users did from this moment on, outcomes included: what they did before is read, and who did
-                nothing since is left out. Catalogue and popularity are those of all rows. Nobody: all is learnt.
-            older: with `since`, what those users did before is to be learnt, too, at so much of its weight; 0: only read.
+            start: a fitted recommender of the same kind whose weights training begins at; see
+                `continues`.
+            since: learn only what users did from this moment on, outcomes included: what they did
+                before is read, and who did nothing since is left out. Catalogue and popularity are
+                those of all rows. Nobody: all is learnt.
+            older: with `since`, what those users did before is to be learnt, too, at so much of its
+                weight; 0: only read.
             judging: how `cases` are judged; None: by NDCG@10, over the catalogue.
             log: receives the training curve.
 
         Raises:
-            InputError: no rows, columns are missing, or a weight is negative or not a number; or the recommender needs
-                `items` and there are none; or training cannot begin at `start`.
+            InputError: no rows, columns are missing, or a weight is negative or not a number; or
+                the recommender needs `items` and there are none; or training cannot begin at
+                `start`.
         """
         require(interactions, _NEEDED, where="training interactions")
         everything, interactions = interactions, _present(interactions)
         if interactions.is_empty():
             raise InputError(
-                "there is nothing to learn from", where="training interactions", fix="check the data window"
+                "there is nothing to learn from",
+                where="training interactions",
+                fix="check the data window",
             )
         self._start, self._judging = self._checked_start(start), judging or Judging()
         self.items = self._catalogue(interactions, items)
@@ -130,17 +145,19 @@ class Recommender(Component):
         """The k best items for each history, best first; ties go to the smaller item id.
 
         Args:
-            histories: List(String) (n,): item ids, oldest first; unknown ids are ignored, empty lists are fine.
+            histories: List(String) (n,): item ids, oldest first; unknown ids are ignored, empty
+                lists are fine.
             k: how many; fewer come back where the catalogue is smaller.
-            known: what else is known of each user at that moment, n rows: attributes by their names, Feast's features
-                as user__…; any column may be missing or null.
+            known: what else is known of each user at that moment, n rows: attributes by their
+                names, Feast's features as user__…; any column may be missing or null.
             among: recommend only these, bool (n_items,) over `items`.
             exclude_seen: leave out items of the history.
-            batch_size: at most so many users are scored at once; fewer where the catalogue is large.
+            batch_size: at most so many users are scored at once; fewer where the catalogue is
+                large.
 
         Returns:
-            items, str (n, k') and scores, float32 (n, k'), with k' = min(k, catalogue). Places that cannot be filled
-            hold "" and -inf.
+            items, str (n, k') and scores, float32 (n, k'), with k' = min(k, catalogue). Places that
+            cannot be filled hold "" and -inf.
 
         Raises:
             InputError: k is less than 1, or `known` has another number of rows.
@@ -160,14 +177,18 @@ class Recommender(Component):
         exclude_seen: bool = True,
         batch_size: int = 512,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `recommend`, with positions in `items`, int32 (n, k'), in place of ids; -1 where a place is empty."""
+        """As `recommend`, with positions in `items`, int32 (n, k'), in place of ids; -1 where a
+        place is empty."""
         if k < 1:
             raise InputError(
                 f"{k} recommendations were asked for", where="recommend", fix="ask for at least one"
             )
         k = min(k, len(self.items))
         encoded = Histories.from_lists(histories, self.items, known=known)
-        ranked, scores = np.empty((len(encoded), k), np.int32), np.empty((len(encoded), k), np.float32)
+        ranked, scores = (
+            np.empty((len(encoded), k), np.int32),
+            np.empty((len(encoded), k), np.float32),
+        )
         batch_size = max(1, min(batch_size, _CELLS // len(self.items)))
         for number, batch in enumerate(encoded.batches(batch_size)):
             rows = slice(number * batch_size, number * batch_size + len(batch))
@@ -181,9 +202,11 @@ class Recommender(Component):
         return ranked, scores
 
     def score(self, histories: Histories) -> np.ndarray:
-        """A score for every item of the catalogue, a fresh float32 (B, n_items); items met are scored like any other.
+        """A score for every item of the catalogue, a fresh float32 (B, n_items); items met are
+        scored like any other.
 
-        Scores of one user can be compared with one another, and with nothing else. Memory is B × n_items: see `rank`.
+        Scores of one user can be compared with one another, and with nothing else. Memory is B ×
+        n_items: see `rank`.
         """
         table = self._scores(histories).astype(np.float32, copy=False)
         if not self.knows_strangers:
@@ -191,51 +214,70 @@ class Recommender(Component):
         return table
 
     def item_factors(self) -> np.ndarray | None:
-        """A vector for each item, float32 (n_items, d), whose products with `user_factors` order the items as scores do.
+        """A vector for each item, float32 (n_items, d), whose products with `user_factors` order
+        the items as scores do.
 
-        An index of them finds the best items of a large catalogue without scoring all. None: scores are no such products.
+        An index of them finds the best items of a large catalogue without scoring all. None: scores
+        are no such products.
         """
         return None
 
     def user_factors(self, histories: Histories) -> np.ndarray:
-        """The vectors that `item_factors` are multiplied with, float32 (n, d); only where there are such."""
-        raise InputError(f"the scores of {self.name()} are no products of vectors", where="user_factors",
-                         fix="ask item_factors first")  # fmt: skip
+        """The vectors that `item_factors` are multiplied with, float32 (n, d); only where there are
+        such."""
+        raise InputError(
+            f"the scores of {self.name()} are no products of vectors",
+            where="user_factors",
+            fix="ask item_factors first",
+        )
 
     def explain(
-        self, histories: pl.Series, items: np.ndarray, *, known: pl.DataFrame | None = None, top: int = 3
+        self,
+        histories: pl.Series,
+        items: np.ndarray,
+        *,
+        known: pl.DataFrame | None = None,
+        top: int = 3,
     ) -> pl.DataFrame:
-        """What carried each recommendation, the strongest first: items of the history, what is known of the user, popularity.
+        """What carried each recommendation, the strongest first: items of the history, what is
+        known of the user, popularity.
 
         Args:
             histories: List(String) (n,).
-            items: the items to explain, str (n, m), as `recommend` gives them; "" and unknown ids are passed over.
+            items: the items to explain, str (n, m), as `recommend` gives them; "" and unknown ids
+                are passed over.
             known: as for `recommend`.
             top: at most so many reasons of a kind for each.
 
         Returns:
-            row (UInt32, position in `histories`), item_id, kind, because, contribution (Float32: what the score would lose
-            without it, above 0), sorted by row, item's place and contribution. By kind, because is: of "item" an item of
-            the history, of "attribute" a column of `known`, of "popularity" null. Where nothing of it carried an item that
-            at least as many took as the average one, it was popular: contribution is then its `popularity`. What is left
+            row (UInt32, position in `histories`), item_id, kind, because, contribution (Float32:
+            what the score would lose without it, above 0), sorted by row, item's place and
+            contribution. By kind, because is: of "item" an item of the history, of "attribute" a
+                column of `known`, of "popularity" null. Where nothing of it carried an item that
+            at least as many took as the average one, it was popular: contribution is then its
+                `popularity`. What is left
             has no row.
         """
         encoded = Histories.from_lists(histories, self.items, known=known)
-        targets = self.items.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(items.shape)
+        targets = self.items.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(
+            items.shape
+        )
         nothing = np.zeros((len(encoded.items), items.shape[1]), np.float32)
         shares = self.contributions(encoded, targets) if nothing.size else nothing
         others = self.background(encoded, targets) if targets.size else {}
         return explanations(shares, others, self.popularity, self.items, encoded, targets, top)
 
     def describe(self) -> dict[str, int]:
-        """Whole numbers that tell a fitted model's size and training, for training.json and the registry."""
+        """Whole numbers that tell a fitted model's size and training, for training.json and the
+        registry."""
         return {
             "items": len(self.items),
             "parameters": sum(array.size for array in self._model_state().values()),
         }
 
     def choices(self) -> dict[str, Any]:
-        """What a fitted model decided by itself, as JSON has it, for training.json; most decide nothing."""
+        """What a fitted model decided by itself, as JSON has it, for training.json; most decide
+        nothing."""
         return {}
 
     def save(self, path: Path) -> None:
@@ -255,31 +297,38 @@ class Recommender(Component):
         return _weights(interactions)
 
     def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
-        """What can be recommended. One that can place items nobody has met yet adds those of the items table."""
+        """What can be recommended. One that can place items nobody has met yet adds those of the
+        items table."""
         return ItemIndex(interactions[C.ITEM])
 
     def _read_items(self, items: pl.DataFrame | None) -> None:
-        """Learn from the items table; comes before `_fit`, when the catalogue and its popularity are known."""
+        """Learn from the items table; comes before `_fit`, when the catalogue and its popularity
+        are known."""
 
     def _read_interactions(self, interactions: pl.DataFrame) -> None:
-        """Learn what `Histories` leave out: events, values, times, features; comes right before `_fit`."""
+        """Learn what `Histories` leave out: events, values, times, features; comes right before
+        `_fit`."""
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """What each item of a history adds to the score of each target, float32 (nnz, m).
 
-        By leaving it out: the difference that the history without it makes. A model that knows better overrides this.
+        By leaving it out: the difference that the history without it makes. A model that knows
+        better overrides this.
 
         Args:
             histories: of n users.
-            targets: positions of the items to explain, int (n, m); -1 is an empty place, whatever it is given.
+            targets: positions of the items to explain, int (n, m); -1 is an empty place, whatever
+                it is given.
         """
         return leave_one_out(self._scores, histories, targets)
 
     def background(self, histories: Histories, targets: np.ndarray) -> Background:
-        """What besides items of the history adds to the score of each target: {name: float32 (n, m)}.
+        """What besides items of the history adds to the score of each target: {name: float32 (n,
+        m)}.
 
-        The name is `POPULAR` or a column of `Histories.known`. Here popularity: all that ranks a stranger, and the part
-        that the config key `popularity_blend` gives it. Arguments as for `contributions`.
+        The name is `POPULAR` or a column of `Histories.known`. Here popularity: all that ranks a
+        stranger, and the part that the config key `popularity_blend` gives it. Arguments as for
+        `contributions`.
         """
         popular = self.popularity[targets]
         blend = getattr(self.config, "popularity_blend", 0.0)
@@ -288,11 +337,15 @@ class Recommender(Component):
         return {POPULAR: np.where(stranger, popular, weight * popular / self.popularity.max())}
 
     def _checked_start(self, start: Recommender | None) -> Recommender | None:
-        """`start`, if training can begin there; a subclass that `continues` finds it as `self._start` in `_fit`."""
+        """`start`, if training can begin there; a subclass that `continues` finds it as
+        `self._start` in `_fit`."""
         if start is None or (self.continues and type(start) is type(self)):
             return start
-        raise InputError(f"training of {self.name()} cannot begin at a fitted {start.name()}", where="fit",
-                         fix="give a neural recommender one of its own kind")  # fmt: skip
+        raise InputError(
+            f"training of {self.name()} cannot begin at a fitted {start.name()}",
+            where="fit",
+            fix="give a neural recommender one of its own kind",
+        )
 
     @abstractmethod
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None: ...
@@ -324,13 +377,17 @@ def _present(interactions: pl.DataFrame) -> pl.DataFrame:
         interactions = interactions.filter(~pl.col(C.NEGATIVE))
     weights = _weights(interactions)
     if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise InputError("weights must be numbers of at least 0", where="training interactions, column weight",
-                         fix="check the `weight` options of the policy in params.yaml")  # fmt: skip
+        raise InputError(
+            "weights must be numbers of at least 0",
+            where="training interactions, column weight",
+            fix="check the `weight` options of the policy in params.yaml",
+        )
     return interactions.filter(pl.Series(weights > 0, dtype=pl.Boolean))
 
 
 def _fresh(interactions: pl.DataFrame, since: datetime | None, older: float) -> pl.DataFrame:
-    """What is new: the users with a row or outcome at or after `since`. Their older rows weigh `older` times what they did.
+    """What is new: the users with a row or outcome at or after `since`. Their older rows weigh
+    `older` times what they did.
 
     All rows, as they are, where there is nobody.
     """
@@ -340,8 +397,12 @@ def _fresh(interactions: pl.DataFrame, since: datetime | None, older: float) -> 
     users = interactions.filter(new).select(C.USER).unique()
     if users.is_empty():
         return interactions
-    weights = pl.Series(C.WEIGHT, _weights(interactions) * np.where(new, 1.0, older), dtype=pl.Float32)
-    return interactions.with_columns(weights).join(users, on=C.USER, how="semi", maintain_order="left")
+    weights = pl.Series(
+        C.WEIGHT, _weights(interactions) * np.where(new, 1.0, older), dtype=pl.Float32
+    )
+    return interactions.with_columns(weights).join(
+        users, on=C.USER, how="semi", maintain_order="left"
+    )
 
 
 def _weights(interactions: pl.DataFrame) -> np.ndarray:

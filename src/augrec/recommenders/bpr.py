@@ -1,4 +1,5 @@
-"""BPR: factors of items, trained to rank what a user met above what not; users are sums of their history."""
+"""BPR: factors of items, trained to rank what a user met above what not; users are sums of their
+history."""
 
 from __future__ import annotations
 
@@ -13,15 +14,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.data.histories import Histories
+from augrec.nn.lookup import sums, take
+from augrec.nn.negatives import Drawn, Negatives, NegativesConfig, negatives
+from augrec.nn.pairs import History, Pairs
+from augrec.nn.torch_tools import device, with_column
 from augrec.recommenders._introduced import Introduced
-from augrec.recommenders._lookup import sums, take
-from augrec.recommenders._negatives import Drawn, Negatives, NegativesConfig, negatives
-from augrec.recommenders._neural import NeuralRecommender
-from augrec.recommenders._pairs import History, Pairs
-from augrec.recommenders._torch import device, with_column
+from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
-class BprConfig(NegativesConfig):
+class BprConfig(NegativesConfig, NeuralConfig):
     """Size, sampling, and the adversary."""
 
     factors: int = Field(32, ge=1)
@@ -29,19 +30,23 @@ class BprConfig(NegativesConfig):
     history_exponent: float = Field(0.5, ge=0, le=1)
     """A history of n items is the sum of its vectors divided by n to this power; 1: their mean."""
     negatives: int = Field(16, ge=1)
-    """Negatives drawn for each user of a step; all the user's positives are ranked above all of them."""
+    """Negatives drawn for each user of a step; all the user's positives are ranked above all of
+    them."""
     introduced: float = Field(0.5, ge=0, le=1)
-    """Share of the negatives of a user that are taken from those the training set names for the user, if it names any."""
+    """Share of the negatives of a user that are taken from those the training set names for the
+    user, if it names any."""
     adversarial_epsilon: float = Field(0.0, ge=0)
     """Length by which the adversary moves each vector; 0 switches it off."""
     adversarial_weight: float = Field(1.0, ge=0)
     """Weight of the loss under the adversary; 0 switches it off."""
     adversarial_from: float = Field(0.5, ge=0, lt=1)
-    """Share of the steps after which the adversary comes in: it helps a model that already ranks."""
+    """Share of the steps after which the adversary comes in: it helps a model that already
+    ranks."""
     learning_rate: float = Field(0.02, gt=0)
     """Of Adam at the first step; it falls evenly to 0."""
     weight_decay: float = Field(2.0, ge=0)
-    """Decoupled, as in AdamW: a step shrinks the vectors, not the biases, by learning_rate × weight_decay."""
+    """Decoupled, as in AdamW: a step shrinks the vectors, not the biases, by learning_rate ×
+    weight_decay."""
     batch_size: int = Field(128, ge=1)
     """Users in a step."""
     positives: int = Field(32, ge=1)
@@ -49,15 +54,19 @@ class BprConfig(NegativesConfig):
 
 
 class Bpr(NeuralRecommender):
-    """Factorisation by Bayesian personalised ranking (Rendle et al. 2009), on request trained against an adversary.
+    """Factorisation by Bayesian personalised ranking (Rendle et al. 2009), on request trained
+    against an adversary.
 
-    The score of item i for history H is b_i + q_i · Σ_{j in H} p_j / |H|^a with two vectors p, q for each item, as in
-    FISM (Kabbur, Ning, Karypis 2013): no vector belongs to a user, so unseen users need no fitting and the model does not
-    grow with them. It minimises the mean of softplus(s_un - s_ui) over positives i and negatives n of the same user, where
-    i is taken out of H. A positive is drawn in proportion to its weight; entries that are targets only are never part of H.
+    The score of item i for history H is b_i + q_i · Σ_{j in H} p_j / |H|^a with two vectors p, q
+    for each item, as in FISM (Kabbur, Ning, Karypis 2013): no vector belongs to a user, so unseen
+    users need no fitting and the model does not grow with them. It minimises the mean of
+    softplus(s_un - s_ui) over positives i and negatives n of the same user, where i is taken out of
+    H. A positive is drawn in proportion to its weight; entries that are targets only are never part
+    of H.
 
-    With an adversary (APR, He et al. 2018, arXiv 1808.03908) the loss is added once more, times adversarial_weight, with
-    the user's, the positive's and the negative's vector each moved by adversarial_epsilon along its gradient.
+    With an adversary (APR, He et al. 2018, arXiv 1808.03908) the loss is added once more, times
+    adversarial_weight, with the user's, the positive's and the negative's vector each moved by
+    adversarial_epsilon along its gradient.
     """
 
     Config = BprConfig
@@ -69,7 +78,9 @@ class Bpr(NeuralRecommender):
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network
         pairs = Pairs(histories, device())
-        self._introduced = None if self._left is None else Introduced(self._left, config.introduced, device())
+        self._introduced = (
+            None if self._left is None else Introduced(self._left, config.introduced, device())
+        )
         sampler = negatives(config, self.popularity, device(), config.factors)
         vectors: dict[str, Any] = {"params": [network.met.weight, network.offered.weight]}
         biases: dict[str, Any] = {"params": [network.bias], "weight_decay": 0.0}
@@ -78,7 +89,9 @@ class Bpr(NeuralRecommender):
         )
         schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, config.steps)
         for step in range(1, config.steps + 1):
-            loss, drawn = self._loss(pairs, sampler, adversary=step > config.adversarial_from * config.steps)
+            loss, drawn = self._loss(
+                pairs, sampler, adversary=step > config.adversarial_from * config.steps
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -86,13 +99,19 @@ class Bpr(NeuralRecommender):
             sampler.learn(drawn)
             yield loss.detach()
 
-    def _loss(self, pairs: Pairs, sampler: Negatives, *, adversary: bool) -> tuple[torch.Tensor, Drawn]:
+    def _loss(
+        self, pairs: Pairs, sampler: Negatives, *, adversary: bool
+    ) -> tuple[torch.Tensor, Drawn]:
         config = self.config
         batch = pairs.draw(config.batch_size, config.positives)
         users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
         strange = partial(pairs.strange, batch.users)
         drawn = sampler.for_users(batch.positives, config.negatives, users, strange)
-        items = drawn.items if self._introduced is None else self._introduced.put(batch.users, drawn.items)
+        items = (
+            drawn.items
+            if self._introduced is None
+            else self._introduced.put(batch.users, drawn.items)
+        )
         real = strange(items)
         offered, bias = self._network.offered.weight, self._network.bias
         vectors = [users, take(offered, batch.positives), take(offered, items)]
@@ -110,7 +129,11 @@ class Bpr(NeuralRecommender):
 
     def _scores(self, histories: Histories) -> np.ndarray:
         with torch.inference_mode():
-            return self._network(History.of(histories.matrix(), self._network.bias.device)).cpu().numpy()
+            return (
+                self._network(History.of(histories.matrix(), self._network.bias.device))
+                .cpu()
+                .numpy()
+            )
 
     def item_factors(self) -> np.ndarray:
         """The vectors of items offered, and their biases."""
@@ -123,7 +146,9 @@ class Bpr(NeuralRecommender):
             return with_column(users, users.new_ones(len(users)))
 
     def _build(self) -> _Network:
-        return _Network(len(self.items), self.config.factors, self.config.history_exponent).to(device())
+        return _Network(len(self.items), self.config.factors, self.config.history_exponent).to(
+            device()
+        )
 
 
 class _Network(nn.Module):
@@ -141,11 +166,13 @@ class _Network(nn.Module):
 
     @torch.no_grad()
     def start_at(self, popularity: np.ndarray, power: float) -> None:
-        """Begin with biases power × ln popularity, float32 (n_items,): the optimum where no vector says anything."""
+        """Begin with biases power × ln popularity, float32 (n_items,): the optimum where no vector
+        says anything."""
         self.bias.copy_(power * torch.from_numpy(popularity).clamp(min=1e-12).log())
 
     def users(self, history: History, positives: torch.Tensor, met: torch.Tensor) -> torch.Tensor:
-        """Users' vectors for each of their positives, int64 (B, P), which are left out where `met`: (B, P, factors)."""
+        """Users' vectors for each of their positives, int64 (B, P), which are left out where `met`:
+        (B, P, factors)."""
         rest = self._sum(history)[:, None] - take(self.met.weight, positives) * met[:, :, None]
         lengths = (history.lengths[:, None] - met.long()).clamp(min=1)
         return rest / lengths[:, :, None] ** self.exponent
@@ -166,11 +193,14 @@ def _bpr(vectors: list[torch.Tensor], biases: torch.Tensor, real: torch.Tensor) 
     """The mean loss over pairs of a positive and one of the user's real negatives, bool (B, N).
 
     Args:
-        vectors: the users', as each positive meets them (B, P, f), the positives' (B, P, f) and the negatives' (B, N, f).
+        vectors: the users', as each positive meets them (B, P, f), the positives' (B, P, f) and the
+            negatives' (B, N, f).
         biases: what is added to a negative's score less a positive's, (B, P, N).
         real: the negatives that count, bool (B, N).
     """
     users, positives, negatives = vectors
     own = (users * positives).sum(-1, keepdim=True)
     worse = torch.baddbmm(biases, users, negatives.mT) - own  # (B, P, N)
-    return (F.softplus(worse) * real[:, None]).sum() / (real.sum() * positives.shape[1]).clamp(min=1)
+    return (F.softplus(worse) * real[:, None]).sum() / (real.sum() * positives.shape[1]).clamp(
+        min=1
+    )

@@ -1,4 +1,5 @@
-"""CFGAN: a generator writes the profile of a person from noise and what the person is known to have met."""
+"""CFGAN: a generator writes the profile of a person from noise and what the person is known to have
+met."""
 
 from __future__ import annotations
 
@@ -9,25 +10,27 @@ import torch
 from pydantic import Field
 
 from augrec.data.histories import Histories
-from augrec.recommenders._cfgan import Critic, Game, GameConfig, Writer, apart, together
-from augrec.recommenders._neural import NeuralConfig, NeuralRecommender
-from augrec.recommenders._torch import device, with_column
-from augrec.recommenders._vae import Examples
+from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
+from augrec.nn.profile_batches import Examples
+from augrec.nn.torch_tools import device, with_column
+from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
 class CfganConfig(GameConfig, NeuralConfig):
     """The rules of the game, how many play it, and a training loop of a fixed length."""
 
     generators: int = Field(1, ge=1)
-    """So many learn at once, each from a beginning of its own and against a critic of its own; the means of their logits are
-    what is scored (deep ensembles, Lakshminarayanan, Pritzel, Blundell 2017). Time and memory are in proportion."""
+    """So many learn at once, each from a beginning of its own and against a critic of its own; the
+    means of their logits are what is scored (deep ensembles, Lakshminarayanan, Pritzel, Blundell
+    2017). Time and memory are in proportion."""
 
 
 class Cfgan(NeuralRecommender):
-    """A generative adversarial network that reads a history and writes the rest; see `augrec.recommenders._cfgan.Game`.
+    """A generative adversarial network that reads a history and writes the rest; see
+    `augrec.nn.cfgan.Game`.
 
-    Scores are the logits of what it writes without noise, which is the noise's mean. Entries that are targets only are
-    never read.
+    Scores are the logits of what it writes without noise, which is the noise's mean. Entries that
+    are targets only are never read.
     """
 
     Config = CfganConfig
@@ -47,7 +50,9 @@ class Cfgan(NeuralRecommender):
         for step, batch in enumerate(batches, start=1):
             losses = [game.step(batch) for game in games]
             self._follow(together(writers, config), max(1 - config.average, 9 / (step + 9)))
-            yield torch.stack([torch.stack([one[name] for one in losses]).mean() for name in self._losses()])
+            yield torch.stack(
+                [torch.stack([one[name] for one in losses]).mean() for name in self._losses()]
+            )
 
     def _losses(self) -> Sequence[str]:
         return ["loss", "critic", "zeros", "variety"]
@@ -74,4 +79,6 @@ class Cfgan(NeuralRecommender):
 
     def _build(self) -> Writer:
         n = self.config.generators
-        return together([Writer(len(self.items), self.config) for _ in range(n)], self.config).to(device())
+        return together([Writer(len(self.items), self.config) for _ in range(n)], self.config).to(
+            device()
+        )

@@ -1,4 +1,5 @@
-"""Content: recommends items described like those of the history, by the words of their titles, categories and tags."""
+"""Content: recommends items described like those of the history, by the words of their titles,
+categories and tags."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ import polars as pl
 import scipy.sparse as sp
 from pydantic import Field
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
-from augrec.errors import InputError
 from augrec.recommenders._blend import popularity_share
 from augrec.recommenders._embeddings import embed
 from augrec.recommenders.base import Log, Recommender
@@ -20,7 +21,7 @@ _WORD = r"[\p{L}\p{N}]+"
 _TEXTS = (C.TITLE, C.DESCRIPTION, C.CATEGORIES, C.TAGS)
 
 
-class ContentConfig(ComponentConfig):
+class ContentConfig(BaseConfig):
     """Which words describe an item, and how loud each column speaks."""
 
     title: float = Field(0.5, ge=0)
@@ -38,11 +39,14 @@ class ContentConfig(ComponentConfig):
     max_words: int = Field(50_000, ge=1)
     """So many words are kept at most, those of the most items."""
     popularity_blend: float = Field(20.0, ge=0)
-    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular item is 1) added."""
+    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
+    item is 1) added."""
     max_new_items: int = Field(0, ge=0)
-    """So many items of the items table that nobody has met yet may be recommended too: the last ones with a text."""
+    """So many items of the items table that nobody has met yet may be recommended too: the last
+    ones with a text."""
     embeddings: str | None = None
-    """An installed module that turns texts into vectors, such as sentence_transformers; null: words alone."""
+    """An installed module that turns texts into vectors, such as sentence_transformers; null: words
+    alone."""
     embedding_model: str | None = None
     """Where that module needs it: the folder that holds its model."""
     embedding_share: float = Field(0.5, ge=0, le=1)
@@ -50,14 +54,16 @@ class ContentConfig(ComponentConfig):
 
 
 class Content(Recommender):
-    """Compares TF-IDF vectors of items (Salton & Buckley 1988); a user is the mean of the history's items.
+    """Compares TF-IDF vectors of items (Salton & Buckley 1988); a user is the mean of the history's
+    items.
 
-    A word is a word of the title or the description, in lower case, or a whole category or tag; the same word in two
-    columns is two. Its value in an item is c (1 + ln count) (1 + ln((1 + items) / (1 + items with it))) with c the weight
-    of the column; vectors have length 1, so a score is the mean cosine to the items of the history, in [0, 1]. Items
-    without words are as far from all others as can be. Interactions decide the catalogue and the popularity, no more.
-    With sentence embeddings (see `augrec.recommenders._embeddings`) their cosine is mixed in. An item that nobody has met
-    yet has popularity 0 and lives by its words.
+    A word is a word of the title or the description, in lower case, or a whole category or tag; the
+    same word in two columns is two. Its value in an item is c (1 + ln count) (1 + ln((1 + items) /
+    (1 + items with it))) with c the weight of the column; vectors have length 1, so a score is the
+    mean cosine to the items of the history, in [0, 1]. Items without words are as far from all
+    others as can be. Interactions decide the catalogue and the popularity, no more. With sentence
+    embeddings (see `augrec.recommenders._embeddings`) their cosine is mixed in. An item that nobody
+    has met yet has popularity 0 and lives by its words.
     """
 
     Config = ContentConfig
@@ -70,21 +76,28 @@ class Content(Recommender):
         require(items, {C.ITEM: pl.String}, where="items table")
         texts = list(self._columns(items))
         described = pl.any_horizontal(pl.col(texts).is_not_null()) if texts else pl.lit(False)
-        new = items.filter(pl.Series(met.encode(items[C.ITEM]) < 0) & described)[C.ITEM].drop_nulls()
+        new = items.filter(pl.Series(met.encode(items[C.ITEM]) < 0) & described)[
+            C.ITEM
+        ].drop_nulls()
         new = new.unique(maintain_order=True).tail(self.config.max_new_items)
         return ItemIndex(np.concatenate([met.ids, new.to_numpy().astype(str)]))
 
     def _read_items(self, items: pl.DataFrame | None) -> None:
         if items is None:
-            raise InputError("this recommender needs the items table, and there is none", where="content",
-                             fix="pass items to fit: the table data/prepared/items.parquet")  # fmt: skip
+            raise InputError(
+                "this recommender needs the items table, and there is none",
+                where="content",
+                fix="pass items to fit: the table data/prepared/items.parquet",
+            )
         require(items, {C.ITEM: pl.String}, where="items table")
         counted = self._count(items)
         if counted.is_empty():
             weights = ", ".join(f"{name} {getattr(self.config, name):g}" for name in _TEXTS)
-            raise InputError("no word describes any item of the training interactions",
-                             where=f"items table; weights of its columns: {weights}",
-                             fix="map a text column under data.import.items in params.yaml")  # fmt: skip
+            raise InputError(
+                "no word describes any item of the training interactions",
+                where=f"items table; weights of its columns: {weights}",
+                fix="map a text column under data.import.items in params.yaml",
+            )
         self._vectors = self._weigh(counted)
         self._embedded = np.zeros((len(self.items), 0), np.float32)
         if self.config.embeddings is not None and self.config.embedding_share:
@@ -94,7 +107,11 @@ class Content(Recommender):
     def _columns(self, items: pl.DataFrame) -> dict[str, float]:
         """The columns of `items` that hold words, with their weights."""
         weights = {name: getattr(self.config, name) for name in _TEXTS}
-        return {name: w for name, w in weights.items() if w and items.schema.get(name, pl.Null) != pl.Null}
+        return {
+            name: w
+            for name, w in weights.items()
+            if w and items.schema.get(name, pl.Null) != pl.Null
+        }
 
     def _texts(self, items: pl.DataFrame) -> list[str]:
         """What is written about each item of the catalogue, "" where nothing is."""
@@ -112,7 +129,8 @@ class Content(Recommender):
         return texts.tolist()
 
     def _count(self, items: pl.DataFrame) -> pl.DataFrame:
-        """One row for each item of the catalogue and word: position, word, weight of the column, count."""
+        """One row for each item of the catalogue and word: position, word, weight of the column,
+        count."""
         table = items.with_columns(position=pl.Series(self.items.encode(items[C.ITEM])))
         table = table.filter(pl.col("position") >= 0)
         parts = [
@@ -158,7 +176,9 @@ class Content(Recommender):
         lengths = seen.getnnz(1)
         seen.data[:] = 1
         scores = popularity_share(self.popularity, lengths, self.config.popularity_blend)
-        means = sp.csr_matrix(sp.diags_array((1 / np.maximum(lengths, 1)).astype(np.float32)) @ seen)
+        means = sp.csr_matrix(
+            sp.diags_array((1 / np.maximum(lengths, 1)).astype(np.float32)) @ seen
+        )
         share = self._embedding_share
         scores += (1 - share) * (means @ self._vectors @ self._by_word).toarray()
         if share:
@@ -166,12 +186,15 @@ class Content(Recommender):
         return scores
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Exactly: its cosine to the target over the number of items; popularity's part belongs to no item."""
+        """Exactly: its cosine to the target over the number of items; popularity's part belongs to
+        no item."""
         user = np.repeat(np.arange(len(histories)), histories.lengths)
         lengths = histories.matrix().getnnz(1)[user]
         given, taken = np.repeat(histories.items, targets.shape[1]), targets[user].ravel()
         share = self._embedding_share
-        cosines = (1 - share) * np.asarray(self._vectors[given].multiply(self._vectors[taken]).sum(1)).ravel()
+        cosines = (1 - share) * np.asarray(
+            self._vectors[given].multiply(self._vectors[taken]).sum(1)
+        ).ravel()
         cosines += share * (self._embedded[given] * self._embedded[taken]).sum(1)
         return (cosines.reshape(len(user), targets.shape[1]) / lengths[:, None]).astype(np.float32)
 
@@ -200,7 +223,9 @@ class Content(Recommender):
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
         shape = (len(self.items), int(state["n_words"][0]))
-        self._vectors = sp.csr_matrix((state["values"], state["words"], state["starts"]), shape=shape)
+        self._vectors = sp.csr_matrix(
+            (state["values"], state["words"], state["starts"]), shape=shape
+        )
         self._embedded = state["embedded"]
 
 

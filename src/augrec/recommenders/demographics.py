@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import InputError
 from augrec.data.histories import Histories
-from augrec.errors import InputError
 from augrec.recommenders._attributes import FEATURE_PREFIX, labels, numbers
 from augrec.recommenders._explain import POPULAR, Background
 from augrec.recommenders._recency import recency
@@ -21,7 +21,7 @@ _NUMBERS = 0.9
 """A column is one of numbers when at least this share of its values are."""
 
 
-class DemographicsConfig(ComponentConfig):
+class DemographicsConfig(BaseConfig):
     """Which attributes count, and how far they may move the scores from popularity."""
 
     attributes: list[str] | None = None
@@ -37,17 +37,20 @@ class DemographicsConfig(ComponentConfig):
     max_labels: int = Field(50, ge=1)
     """The most frequent so many labels of an attribute are kept."""
     half_life_days: float | None = Field(None, gt=0)
-    """Of the popularity that scores begin at: interactions count half for each so many days; null: all the same."""
+    """Of the popularity that scores begin at: interactions count half for each so many days; null:
+    all the same."""
 
 
 class Demographics(Recommender):
-    """Popularity moved by ridge regression from users' labels to what they met (Hoerl & Kennard 1970).
+    """Popularity moved by ridge regression from users' labels to what they met (Hoerl & Kennard
+    1970).
 
-    Let y_u be 1 for the items user u met, w_u the mean weight of u's interactions, and z_u hold one column for each label
-    (an attribute's value, or the bracket of a number), centred on its mean over the users whose attribute is known, 0
-    where it is not. It minimises Σ_u w_u |y_u - ȳ - z_u B|² + l2 |B|². A user scores popularity + strength × z_u B / n,
-    n being the mean number of items met: popularity alone where no attribute is known, or there were none to learn from.
-    A user of weight 2 counts as two users.
+    Let y_u be 1 for the items user u met, w_u the mean weight of u's interactions, and z_u hold one
+    column for each label (an attribute's value, or the bracket of a number), centred on its mean
+    over the users whose attribute is known, 0 where it is not. It minimises Σ_u w_u |y_u - ȳ - z_u
+    B|² + l2 |B|². A user scores popularity + strength × z_u B / n, n being the mean number of items
+    met: popularity alone where no attribute is known, or there were none to learn from. A user of
+    weight 2 counts as two users.
 
     Memory is labels × items. The history of a user changes nothing.
     """
@@ -57,7 +60,9 @@ class Demographics(Recommender):
     knows_strangers = True
 
     def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
-        return super()._importance(interactions) * recency(interactions, self.config.half_life_days, None)
+        return super()._importance(interactions) * recency(
+            interactions, self.config.half_life_days, None
+        )
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         met = histories.matrix()
@@ -79,12 +84,15 @@ class Demographics(Recommender):
         self._weights = (np.linalg.solve(gram, pull) / per_user).astype(np.float32)
 
     def _learn_labels(self, known: pl.DataFrame | None, weight: np.ndarray) -> list[_Block]:
-        """The labels worth a column, and their means; `weight` is that of each user, float64 (n,)."""
+        """The labels worth a column, and their means; `weight` is that of each user, float64
+        (n,)."""
         config, blocks = self.config, []
         for name in _attributes(known, config.attributes):
             assert known is not None  # otherwise it has no attributes
             edges = _edges(known[name], config.brackets)
-            found = pl.DataFrame({"label": labels(known[name], edges), "weight": weight}).drop_nulls()
+            found = pl.DataFrame(
+                {"label": labels(known[name], edges), "weight": weight}
+            ).drop_nulls()
             counts = found.group_by("label").agg(pl.len(), pl.col("weight").sum())
             kept = counts.filter(pl.col("len") >= config.min_users).sort(
                 "len", "label", descending=[True, False]
@@ -118,7 +126,8 @@ class Demographics(Recommender):
         return np.zeros((len(histories.items), targets.shape[1]), np.float32)
 
     def background(self, histories: Histories, targets: np.ndarray) -> Background:
-        """Exactly: popularity, and how far the user's label of each attribute moves the score from it."""
+        """Exactly: popularity, and how far the user's label of each attribute moves the score from
+        it."""
         found, start = {POPULAR: self.popularity[targets]}, 0
         for block in self._blocks:
             weights = self._weights[start : start + len(block.labels)]
@@ -161,7 +170,8 @@ class Demographics(Recommender):
 
 @dataclass(frozen=True)
 class _Block:
-    """One attribute: its name, the edges of its brackets (none: it is a category), its labels, sorted, and their means."""
+    """One attribute: its name, the edges of its brackets (none: it is a category), its labels,
+    sorted, and their means."""
 
     attribute: str
     edges: np.ndarray
@@ -169,7 +179,8 @@ class _Block:
     means: np.ndarray
 
     def encode(self, values: pl.Series) -> np.ndarray:
-        """1 for the user's label, less the mean; 0 where the attribute is unknown; float64 (n, n_labels)."""
+        """1 for the user's label, less the mean; 0 where the attribute is unknown; float64 (n,
+        n_labels)."""
         label = labels(values, self.edges)
         is_label = label.fill_null("").to_numpy().astype(str)[:, None] == self.labels
         return np.where(label.is_not_null().to_numpy()[:, None], is_label - self.means, 0.0)
@@ -186,13 +197,18 @@ def _attributes(known: pl.DataFrame | None, wanted: list[str] | None) -> list[st
     ]
     missing = sorted(set(wanted or []) - set(there))
     if missing:
-        raise InputError(f"users have no attribute {', '.join(missing)}; there are: {', '.join(there) or 'none'}",
-                         where="demographics, attributes", fix="correct recommenders.demographics.attributes")  # fmt: skip
+        raise InputError(
+            f"users have no attribute {', '.join(missing)}; there are: "
+            f"{', '.join(there) or 'none'}",
+            where="demographics, attributes",
+            fix="correct recommenders.demographics.attributes",
+        )
     return [name for name in there if wanted is None or name in wanted]
 
 
 def _edges(values: pl.Series, brackets: int) -> np.ndarray:
-    """Where a column of numbers is cut; empty for categories: text, or no more different values than brackets."""
+    """Where a column of numbers is cut; empty for categories: text, or no more different values
+    than brackets."""
     found = numbers(values).drop_nulls()
     if (
         len(found) < values.drop_nulls().len() * _NUMBERS

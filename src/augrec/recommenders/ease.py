@@ -1,4 +1,5 @@
-"""EASE: a linear item-to-item model in closed form; strong, fast, and hard to beat on catalogues it can hold."""
+"""EASE: a linear item-to-item model in closed form; strong, fast, and hard to beat on catalogues it
+can hold."""
 
 from __future__ import annotations
 
@@ -10,33 +11,37 @@ import scipy.sparse as sp
 from pydantic import Field
 from scipy.linalg import lapack
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError, RefusedError
 from augrec.data.histories import Histories
-from augrec.errors import ConfigError, RefusedError
 from augrec.recommenders._blend import popularity_share
 from augrec.recommenders._product import dense_product, is_large
 from augrec.recommenders.base import Log, Recommender
 
 
-class EaseConfig(ComponentConfig):
+class EaseConfig(BaseConfig):
     """How strongly EASE is held back, and how large it may grow."""
 
     l2: float = Field(200.0, gt=0)
     """Penalty on the weights; larger for more users and denser data."""
     popularity_blend: float = Field(1.0, ge=0)
-    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular item is 1) added."""
+    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
+    item is 1) added."""
     dtype: Literal["float64", "float32"] = "float64"
     """Precision of the solve; float32 needs half the memory. What is stored is float32."""
     max_items: int = Field(12_000, ge=1)
-    """Larger catalogues are refused: the solve holds about 2 × items² numbers (2.3 GB at 12,000 in float64)."""
+    """Larger catalogues are refused: the solve holds about 2 × items² numbers (2.3 GB at 12,000 in
+    float64)."""
 
 
 class Ease(Recommender):
-    """Embarrassingly shallow autoencoder (Steck 2019, arXiv 1905.03375), with weighted and unobserved entries.
+    """Embarrassingly shallow autoencoder (Steck 2019, arXiv 1905.03375), with weighted and
+    unobserved entries.
 
-    Minimises ||Y - XB||² + l2 ||B||² with diag(B) = 0, where X holds sqrt(weight) for observed entries and Y for all.
-    With P = (XᵀX + l2 I)⁻¹ and G = P XᵀY the solution is B = G - P diag(g), g_j = G_jj / P_jj; where all is observed
-    that is B_ij = -P_ij / P_jj, as in the paper. A user of weight 2 counts as two users.
+    Minimises ||Y - XB||² + l2 ||B||² with diag(B) = 0, where X holds sqrt(weight) for observed
+    entries and Y for all. With P = (XᵀX + l2 I)⁻¹ and G = P XᵀY the solution is B = G - P diag(g),
+    g_j = G_jj / P_jj; where all is observed that is B_ij = -P_ij / P_jj, as in the paper. A user of
+    weight 2 counts as two users.
     """
 
     Config = EaseConfig
@@ -49,7 +54,8 @@ class Ease(Recommender):
             raise RefusedError(
                 f"EASE would need about {size:.1f} GB for a catalogue of {n_items:,} items",
                 where=f"params.yaml, recommenders.ease.max_items is {self.config.max_items:,}",
-                fix="raise max_items if there is memory for it, raise prepare.min_item_interactions, or leave ease out",
+                fix="raise max_items if there is memory for it, raise "
+                "prepare.min_item_interactions, or leave ease out",
             )
         seen = histories.matrix(observed_only=True).astype(self.config.dtype).sqrt()
         inverse = _inverse(_product(seen, seen), self.config.l2)
@@ -73,7 +79,8 @@ class Ease(Recommender):
         return scores
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Exactly: the weight B from the item to the target; popularity's part belongs to no item."""
+        """Exactly: the weight B from the item to the target; popularity's part belongs to no
+        item."""
         user = np.repeat(np.arange(len(histories)), histories.lengths)
         return self._weights[histories.items[:, None], targets[user]]
 

@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from augrec.recommenders._sequences import Sequences
+from augrec.nn.sequences import Sequences
+from augrec.nn.torch_tools import device
 from augrec.recommenders._sequential import SequenceNetwork, SequentialConfig, SequentialRecommender
-from augrec.recommenders._torch import device
 
 
 class Gru4recConfig(SequentialConfig):
@@ -22,9 +22,11 @@ class Gru4recConfig(SequentialConfig):
 
 
 class Gru4rec(SequentialRecommender):
-    """Gated recurrent units over histories (Hidasi et al. 2016, arXiv 1511.06939) with full cross-entropy.
+    """Gated recurrent units over histories (Hidasi et al. 2016, arXiv 1511.06939) with full
+    cross-entropy.
 
-    The loss in place of the paper's pairwise ones is that of Hidasi & Karatzoglou 2018 (arXiv 1706.03847).
+    The loss in place of the paper's pairwise ones is that of Hidasi & Karatzoglou 2018 (arXiv
+    1706.03847).
     """
 
     Config = Gru4recConfig
@@ -32,17 +34,21 @@ class Gru4rec(SequentialRecommender):
 
     def _build(self) -> SequenceNetwork:
         config = self.config
-        return _Network(len(self.items), config.factors, config.hidden, config.layers, config.dropout).to(
-            device()
-        )
+        return _Network(
+            len(self.items), config.factors, config.hidden, config.layers, config.dropout
+        ).to(device())
 
 
 class _Network(SequenceNetwork):
     """Item vectors → recurrent layers → a state of the vectors' length."""
 
-    def __init__(self, n_items: int, factors: int, hidden: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self, n_items: int, factors: int, hidden: int, layers: int, dropout: float
+    ) -> None:
         super().__init__(n_items, factors, dropout)
-        self.recur = nn.GRU(factors, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.recur = nn.GRU(
+            factors, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0
+        )
         self.narrow = nn.Linear(hidden, factors)
         self.norm = nn.LayerNorm(factors)
 

@@ -1,4 +1,5 @@
-"""iALS: matrix factorisation of implicit feedback by alternating least squares; users are solved for, never stored."""
+"""iALS: matrix factorisation of implicit feedback by alternating least squares; users are solved
+for, never stored."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive
 from augrec.data.histories import Histories
-from augrec.errors import ConfigError
+from augrec.nn.torch_tools import device, reproducible, sparse, with_column
 from augrec.recommenders._blend import popularity_share, popularity_weight
-from augrec.recommenders._torch import device, reproducible, sparse, with_column
 from augrec.recommenders.base import Log, Recommender
-from augrec.seeds import derive
 
 _CELLS = 2**23
 """About so many floats are gathered at once."""
@@ -30,7 +31,7 @@ _MOST = 0.5
 _POWER_STEPS = 30
 
 
-class IalsConfig(ComponentConfig):
+class IalsConfig(BaseConfig):
     """Size and penalties of the factorisation."""
 
     factors: int = Field(64, ge=1)
@@ -38,31 +39,37 @@ class IalsConfig(ComponentConfig):
     unobserved_weight: float = Field(1.0, gt=0)
     """How much an item the user did not meet counts as a zero; an item met counts 1."""
     regularisation: float = Field(0.01, gt=0)
-    """Penalty on the vectors; at most half of what would leave nothing of them, which sparse data soon reach."""
+    """Penalty on the vectors; at most half of what would leave nothing of them, which sparse data
+    soon reach."""
     frequency_exponent: float = Field(1.0, ge=0)
     """The penalty grows with this power of the evidence on a user or item; 0: the same for all."""
     epochs: int = Field(10, ge=1)
     """Sweeps over users and items."""
     solver_steps: int = Field(3, ge=1)
-    """Conjugate gradient steps by which a sweep improves each vector; as many as there are factors solve for it."""
+    """Conjugate gradient steps by which a sweep improves each vector; as many as there are factors
+    solve for it."""
     popularity_blend: float = Field(1.0, ge=0)
-    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular item is 1) added."""
+    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
+    item is 1) added."""
     threads: int = Field(1, ge=1)
     """CPU threads of training; the same number gives the same bytes."""
 
 
 class Ials(Recommender):
-    """Implicit alternating least squares (Hu, Koren, Volinsky 2008), penalised as in Rendle et al. 2021, arXiv 2110.14037.
+    """Implicit alternating least squares (Hu, Koren, Volinsky 2008), penalised as in Rendle et al.
+    2021, arXiv 2110.14037.
 
-    With u's vector x_u and i's vector y_i it minimises Σ_{(u,i) met} w_ui (1 - x_u·y_i)² + a Σ_{u,i} w_u (x_u·y_i)²
-    + λ Σ_u w_u (n_u + a items)^ν |x_u|² + λ Σ_i (n_i + a users)^ν |y_i|², with a = unobserved_weight, ν =
-    frequency_exponent, w_u the mean of the user's weights, n_u = Σ_i w_ui / w_u, n_i = Σ_u w_ui, users = Σ_u w_u: a user
-    of weight 2 counts as two users. A user's vector comes from the history alone, in training as for a user never seen;
-    entries that are targets only enter the items' step, not the users'.
+    With u's vector x_u and i's vector y_i it minimises Σ_{(u,i) met} w_ui (1 - x_u·y_i)² + a
+    Σ_{u,i} w_u (x_u·y_i)² + λ Σ_u w_u (n_u + a items)^ν |x_u|² + λ Σ_i (n_i + a users)^ν |y_i|²,
+    with a = unobserved_weight, ν = frequency_exponent, w_u the mean of the user's weights, n_u =
+    Σ_i w_ui / w_u, n_i = Σ_u w_ui, users = Σ_u w_u: a user of weight 2 counts as two users. A
+    user's vector comes from the history alone, in training as for a user never seen; entries that
+    are targets only enter the items' step, not the users'.
 
-    Training improves all vectors by a few conjugate gradient steps a sweep from where they were (Takács, Pilászy, Tikk
-    2011), in time linear in interactions × factors. To recommend, users' vectors are solved for exactly, in batches
-    padded to their longest row. Only the items' vectors are kept.
+    Training improves all vectors by a few conjugate gradient steps a sweep from where they were
+    (Takács, Pilászy, Tikk 2011), in time linear in interactions × factors. To recommend, users'
+    vectors are solved for exactly, in batches padded to their longest row. Only the items' vectors
+    are kept.
     """
 
     Config = IalsConfig
@@ -74,7 +81,9 @@ class Ials(Recommender):
         users_of = sp.csr_matrix(wanted.T)
         with reproducible(derive(self.seed, self.name()), self.config.threads), torch.no_grad():
             scale, where = self.config.factors**-0.5, device()
-            self._items = torch.randn(histories.n_items, self.config.factors).mul_(0.1 * scale).to(where)
+            self._items = (
+                torch.randn(histories.n_items, self.config.factors).mul_(0.1 * scale).to(where)
+            )
             self._items[torch.from_numpy(users_of.getnnz(1) == 0).to(where)] = 0
             limit = _MOST * self._vanishing(seen, users_of, float(user_weight.sum()))
             self._penalty = min(self.config.regularisation, limit or math.inf)
@@ -93,8 +102,9 @@ class Ials(Recommender):
     def _vanishing(self, seen: sp.csr_matrix, users_of: sp.csr_matrix, n_users: float) -> float:
         """The λ from which on all vectors shrink to nothing; 0 where nothing is met.
 
-        Near zero a sweep multiplies the items' vectors by M / λ², M = E_i⁻¹ Wᵀ E_u⁻¹ S with the evidence E of both sides, what
-        users met S and what items are wanted by Wᵀ: nothing is left if λ² is above M's largest eigenvalue.
+        Near zero a sweep multiplies the items' vectors by M / λ², M = E_i⁻¹ Wᵀ E_u⁻¹ S with the
+        evidence E of both sides, what users met S and what items are wanted by Wᵀ: nothing is left
+        if λ² is above M's largest eigenvalue.
 
         Args:
             seen: S, (n_users, n_items).
@@ -110,7 +120,8 @@ class Ials(Recommender):
         return math.sqrt(grown)
 
     def _keep(self, items: torch.Tensor) -> None:
-        """The items' vectors and Σ vector × its transpose, (factors, factors), with which every user's problem begins."""
+        """The items' vectors and Σ vector × its transpose, (factors, factors), with which every
+        user's problem begins."""
         self._items, self._gram = items, items.T @ items
 
     def _blocks(self, entries: sp.csr_matrix, n_others: float, where: torch.device) -> list[_Block]:
@@ -123,11 +134,15 @@ class Ials(Recommender):
     def _sweep(
         self, blocks: list[_Block], vectors: torch.Tensor, others: torch.Tensor, gram: torch.Tensor
     ) -> torch.Tensor:
-        """Better vectors (n, factors), the other side's being `others`, (m, factors); `gram` as for `_solve`."""
+        """Better vectors (n, factors), the other side's being `others`, (m, factors); `gram` as for
+        `_solve`."""
         gram, steps = self.config.unobserved_weight * gram, self.config.solver_steps
         parts = vectors.split(_ROWS)
         return torch.cat(
-            [block.improve(part, others, gram, steps) for block, part in zip(blocks, parts, strict=True)]
+            [
+                block.improve(part, others, gram, steps)
+                for block, part in zip(blocks, parts, strict=True)
+            ]
         )
 
     def _penalties(self, entries: sp.csr_matrix, n_others: float) -> torch.Tensor:
@@ -142,7 +157,8 @@ class Ials(Recommender):
     def _solve(
         self, entries: sp.csr_matrix, others: torch.Tensor, gram: torch.Tensor, n_others: float
     ) -> torch.Tensor:
-        """The best vector of each row of `entries`, (n, factors), the other side's being `others`, (m, factors).
+        """The best vector of each row of `entries`, (n, factors), the other side's being `others`,
+        (m, factors).
 
         Args:
             entries: float (n, m), what the row met and with what weight.
@@ -158,8 +174,9 @@ class Ials(Recommender):
     def _problems(
         self, entries: sp.csr_matrix, others: torch.Tensor, gram: torch.Tensor, n_others: float
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Batches of rows: their places (B,), the right sides of their normal equations (B, factors), and the Cholesky
-        factors of the left sides (B, factors, factors). Rows without entries are left out."""
+        """Batches of rows: their places (B,), the right sides of their normal equations (B,
+        factors), and the Cholesky factors of the left sides (B, factors, factors). Rows without
+        entries are left out."""
         config, where = self.config, others.device
         penalties = self._penalties(entries, n_others).to(where)
         for rows, columns, weights in _padded(entries, others.shape[1], where):
@@ -169,8 +186,11 @@ class Ials(Recommender):
             left.diagonal(dim1=1, dim2=2).add_(penalties[rows, None])
             factor, failed = torch.linalg.cholesky_ex(left)
             if failed.any():
-                raise ConfigError("a least-squares problem of iALS cannot be solved at this precision",
-                                  where="params.yaml, recommenders.ials", fix="raise regularisation")  # fmt: skip
+                raise ConfigError(
+                    "a least-squares problem of iALS cannot be solved at this precision",
+                    where="params.yaml, recommenders.ials",
+                    fix="raise regularisation",
+                )
             yield rows, weighted.sum(1), factor
 
     @property
@@ -179,7 +199,8 @@ class Ials(Recommender):
         return self._items
 
     def user_vectors(self, histories: Histories) -> torch.Tensor:
-        """The vectors of users, solved for from their histories: float32 (n, factors); zeros for an empty history."""
+        """The vectors of users, solved for from their histories: float32 (n, factors); zeros for an
+        empty history."""
         with torch.inference_mode():
             return self._solve(histories.matrix(), self._items, self._gram, histories.n_items)
 
@@ -202,8 +223,9 @@ class Ials(Recommender):
         return scores
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Exactly, by Hu et al. 2008, section 5: a score is y_jᵀ W Σ_i w_i y_i with W the inverse of the user's normal
-        equations; item i's part is y_jᵀ W w_i y_i. Popularity's part belongs to no item."""
+        """Exactly, by Hu et al. 2008, section 5: a score is y_jᵀ W Σ_i w_i y_i with W the inverse
+        of the user's normal equations; item i's part is y_jᵀ W w_i y_i. Popularity's part belongs
+        to no item."""
         seen, vectors = histories.matrix(), self._items
         wanted = vectors[
             torch.from_numpy(np.maximum(targets, 0)).long().to(vectors.device)
@@ -211,7 +233,9 @@ class Ials(Recommender):
         asked = torch.zeros_like(wanted)  # W y_j for each target
         with torch.inference_mode():
             for rows, _, factor in self._problems(seen, vectors, self._gram, histories.n_items):
-                asked[rows] = torch.cholesky_solve(wanted[rows].transpose(1, 2), factor).transpose(1, 2)
+                asked[rows] = torch.cholesky_solve(wanted[rows].transpose(1, 2), factor).transpose(
+                    1, 2
+                )
             user = torch.from_numpy(np.repeat(np.arange(len(histories)), histories.lengths)).to(
                 vectors.device
             )
@@ -233,7 +257,8 @@ class Ials(Recommender):
 
 @dataclass(frozen=True)
 class _Block:
-    """Some rows of one side's least-squares problems (W_r-weighted YᵀY + a YᵀY + penalty I) x = Yᵀw, all at once.
+    """Some rows of one side's least-squares problems (W_r-weighted YᵀY + a YᵀY + penalty I) x =
+    Yᵀw, all at once.
 
     Attributes:
         entries: sparse float32 (n, m), what each row met and with what weight.
@@ -263,14 +288,19 @@ class _Block:
                 direction = torch.addcmul(residual, left_over / before.clamp(min=1e-30), direction)
         return vectors
 
-    def _left(self, vectors: torch.Tensor, others: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
+    def _left(
+        self, vectors: torch.Tensor, others: torch.Tensor, gram: torch.Tensor
+    ) -> torch.Tensor:
         """The left sides times `vectors`, (n, factors)."""
-        met = torch.sparse.sampled_addmm(self.entries, vectors, others.T, beta=0.0).values()  # (nnz,)
+        met = torch.sparse.sampled_addmm(
+            self.entries, vectors, others.T, beta=0.0
+        ).values()  # (nnz,)
         dense = torch.addcmul(vectors @ gram, self.penalties, vectors)
         return dense + self._gather(met * self.entries.values(), others)
 
     def _gather(self, values: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        """For each row the sum of the others it met, times `values`, float32 (nnz,): (n, factors)."""
+        """For each row the sum of the others it met, times `values`, float32 (nnz,): (n,
+        factors)."""
         starts, columns = self.entries.crow_indices(), self.entries.col_indices()
         return F.embedding_bag(
             columns, others, starts, mode="sum", per_sample_weights=values, include_last_offset=True
@@ -284,20 +314,26 @@ def _squares(vectors: torch.Tensor) -> torch.Tensor:
 def _padded(
     entries: sp.csr_matrix, width: int, where: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Batches of rows, shortest first: rows int64 (B,), columns int64 (B, L), values float32 (B, L), 0 where padded.
+    """Batches of rows, shortest first: rows int64 (B,), columns int64 (B, L), values float32 (B,
+    L), 0 where padded.
 
-    For vectors of length `width` a batch takes at most about `_CELLS` floats, but for single longer rows, and so do the
-    matrices of its least-squares problems. Empty rows are left out.
+    For vectors of length `width` a batch takes at most about `_CELLS` floats, but for single longer
+    rows, and so do the matrices of its least-squares problems. Empty rows are left out.
     """
     lengths = np.diff(entries.indptr)
     order = np.argsort(lengths, kind="stable")[(lengths == 0).sum() :]
     while len(order):
         room = np.arange(1, len(order) + 1) * np.maximum(lengths[order], width)
-        rows, order = np.split(order, [max(1, int(np.searchsorted(room, _CELLS // width, side="right")))])
+        rows, order = np.split(
+            order, [max(1, int(np.searchsorted(room, _CELLS // width, side="right")))]
+        )
         place = np.arange(lengths[rows[-1]])
         real = place < lengths[rows][:, None]  # (B, L)
         entry = np.where(real, entries.indptr[rows][:, None] + place, 0)
-        columns, values = entries.indices[entry].astype(np.int64), np.where(real, entries.data[entry], 0)
+        columns, values = (
+            entries.indices[entry].astype(np.int64),
+            np.where(real, entries.data[entry], 0),
+        )
         yield (
             torch.from_numpy(rows).to(where),
             torch.from_numpy(columns).to(where),

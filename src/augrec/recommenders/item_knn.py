@@ -1,4 +1,5 @@
-"""Item-KNN: items are alike when the same users met them; a history recommends its items' nearest neighbours."""
+"""Item-KNN: items are alike when the same users met them; a history recommends its items' nearest
+neighbours."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import polars as pl
 import scipy.sparse as sp
 from pydantic import Field
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
 from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
 from augrec.recommenders._blend import popularity_share
@@ -24,16 +25,18 @@ _FULL = 0.1
 _TINY = np.float32(1e-30)
 
 
-class ItemKnnConfig(ComponentConfig):
+class ItemKnnConfig(BaseConfig):
     """What makes two items alike, and how many of them count."""
 
     similarity: Literal["cosine", "tfidf", "bm25"] = "cosine"
-    """cosine; tfidf: users with short histories say more; bm25: as tfidf, but divided by lengths in place of norms."""
+    """cosine; tfidf: users with short histories say more; bm25: as tfidf, but divided by lengths in
+    place of norms."""
     neighbours: int = Field(50, ge=1)
     """Each item keeps so many others, the most similar."""
     nearest_to: Literal["met", "recommended"] = "met"
-    """met: the nearest of each item met are kept; recommended: the nearest of each item that can be recommended, so that
-    every item, however common, rests on as many. The latter is better where histories are long."""
+    """met: the nearest of each item met are kept; recommended: the nearest of each item that can be
+    recommended, so that every item, however common, rests on as many. The latter is better where
+    histories are long."""
     shrinkage: float = Field(200.0, ge=0)
     """A similarity resting on n users is multiplied by n / (n + shrinkage)."""
     bm25_k1: float = Field(1.2, gt=0)
@@ -41,22 +44,27 @@ class ItemKnnConfig(ComponentConfig):
     bm25_b: float = Field(0.4, ge=0, le=1)
     """bm25 only: 0 all items divided alike, 1 by their length in full."""
     popularity_blend: float = Field(1.0, ge=0)
-    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular item is 1) added."""
+    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
+    item is 1) added."""
 
 
 class ItemKnn(Recommender):
-    """Neighbourhood model on items (Deshpande & Karypis 2004), with weighted and unobserved entries.
+    """Neighbourhood model on items (Deshpande & Karypis 2004), with weighted and unobserved
+    entries.
 
-    The score of j is Σ_{i in history} s_ij over the pairs kept, with s_ij = p_ij / (d_i d_j) × p_ij / (p_ij + shrinkage)
-    and p_ij = Σ_u w_u g_u² over the users who met both, i as an observed entry: the (effective) number of common users.
+    The score of j is Σ_{i in history} s_ij over the pairs kept, with s_ij = p_ij / (d_i d_j) × p_ij
+    / (p_ij + shrinkage) and p_ij = Σ_u w_u g_u² over the users who met both, i as an observed
+    entry: the (effective) number of common users.
 
     | similarity | g_u | d_i |
     |---|---|---|
     | cosine | 1 | (Σ_u w_u g_u²)^½ over the users of i |
     | tfidf | ln(1 + items / items of u), scaled to mean square 1 | as cosine |
-    | bm25 | as tfidf | 1 + k1 (1 - b + b × weight of i / mean weight), over 1 + k1 (Robertson & Zaragoza 2009) |
+    | bm25 | as tfidf | 1 + k1 (1 - b + b × weight of i / mean weight), over 1 + k1 (Robertson &
+    Zaragoza 2009) |
 
-    Entry (u, i) has w = weight: a user of weight 2 counts as two users. Memory grows with items × neighbours.
+    Entry (u, i) has w = weight: a user of weight 2 counts as two users. Memory grows with items ×
+    neighbours.
     """
 
     Config = ItemKnnConfig
@@ -77,7 +85,9 @@ class ItemKnn(Recommender):
             rows, columns = columns, rows
         shape = (histories.n_items, histories.n_items)
         pairs = sp.coo_matrix((values, (rows, columns)), shape=shape, dtype=np.float32)
-        pairs.has_canonical_format = True  # none comes twice; their order is made here, in linear time
+        pairs.has_canonical_format = (
+            True  # none comes twice; their order is made here, in linear time
+        )
         self._similarity = pairs.tocsc().tocsr()
 
     def _divisor(self, entries: sp.csr_matrix) -> np.ndarray:
@@ -91,9 +101,15 @@ class ItemKnn(Recommender):
         return np.where(divisor > 0, divisor, 1).astype(np.float32)
 
     def _nearest(
-        self, rows: np.ndarray, columns: np.ndarray, p: np.ndarray, own: np.ndarray, others: np.ndarray
+        self,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        p: np.ndarray,
+        own: np.ndarray,
+        others: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(item, neighbour, similarity) of the nearest of each of `rows`; the rest as `_products` gives and `_divisor`."""
+        """(item, neighbour, similarity) of the nearest of each of `rows`; the rest as `_products`
+        gives and `_divisor`."""
         values = p + np.maximum(np.float32(self.config.shrinkage), _TINY)
         np.divide(p, values, out=values)
         values *= p
@@ -113,7 +129,8 @@ class ItemKnn(Recommender):
         return scores
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Exactly: the similarity of the item and the target; popularity's part belongs to no item."""
+        """Exactly: the similarity of the item and the target; popularity's part belongs to no
+        item."""
         user = np.repeat(np.arange(len(histories)), histories.lengths)
         taken = targets[user]
         given = np.broadcast_to(histories.items[:, None], taken.shape)
@@ -139,10 +156,12 @@ def _user_importance(wanted: sp.csr_matrix) -> np.ndarray:
 def _products(
     left: sp.csr_matrix, right: sp.csr_matrix
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Blocks of items, int64 (B,), with their rows of leftᵀ right; items met equally often stand together.
+    """Blocks of items, int64 (B,), with their rows of leftᵀ right; items met equally often stand
+    together.
 
-    The rows come as columns, int (B, L) or (1, L), in order within a row, and values, float32 (B, L), 0 where there is
-    nothing and for the item itself. L is the whole catalogue where most pairs of the block meet, else only as long as the fullest row.
+    The rows come as columns, int (B, L) or (1, L), in order within a row, and values, float32 (B,
+    L), 0 where there is nothing and for the item itself. L is the whole catalogue where most pairs
+    of the block meet, else only as long as the fullest row.
     """
     items, others = sp.csr_matrix(left.T), sp.csr_matrix(right.T)
     order = np.argsort(items.getnnz(1), kind="stable")
@@ -156,14 +175,16 @@ def _products(
             values[np.arange(len(rows)), rows] = 0
             yield rows, everything, values
         else:
-            # turned round as it is, so that columns come in order: of equal similarities the smaller item is kept
+            # turned round as it is, so that columns come in order: of equal similarities the
+            # smaller item is kept
             columns, values = _packed(sp.csr_matrix((others @ block.T.tocsr()).T.tocsr()))
             values[columns == rows[:, None]] = 0
             yield rows, columns, values
 
 
 def _packed(table: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Columns, int32, and values, float32, both (B, L) with L the most entries of a row; 0 where there are fewer."""
+    """Columns, int32, and values, float32, both (B, L) with L the most entries of a row; 0 where
+    there are fewer."""
     lengths = np.diff(table.indptr)
     real = np.arange(max(1, lengths.max())) < lengths[:, None]
     columns, values = np.zeros(real.shape, np.int32), np.zeros(real.shape, np.float32)

@@ -1,4 +1,5 @@
-"""MMoE: a deep multi-task recommender, from features, attributes and histories to clicks, purchases and ratings."""
+"""MMoE: a deep multi-task recommender, from features, attributes and histories to clicks, purchases
+and ratings."""
 
 from __future__ import annotations
 
@@ -11,19 +12,19 @@ import polars as pl
 import torch
 from pydantic import Field, NonNegativeFloat
 
+from augrec.core.errors import ConfigError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
-from augrec.errors import ConfigError
-from augrec.recommenders._experts import Columns, Known, Towers
+from augrec.nn.negatives import NegativesConfig, negatives
+from augrec.nn.pairs import History
+from augrec.nn.torch_tools import device, with_column
 from augrec.recommenders._explain import POPULAR, Background, leave_columns_out
-from augrec.recommenders._features import Encoded, Encoder, known_items, known_rows
 from augrec.recommenders._heads import Head
-from augrec.recommenders._multitask import Balance, Losses
-from augrec.recommenders._negatives import NegativesConfig, negatives
-from augrec.recommenders._neural import NeuralRecommender
-from augrec.recommenders._outcomes import Outcomes, Scale
-from augrec.recommenders._pairs import History
-from augrec.recommenders._torch import device, with_column
+from augrec.recommenders._mmoe.experts import Columns, Known, Towers
+from augrec.recommenders._mmoe.features import Encoded, Encoder, known_items, known_rows
+from augrec.recommenders._mmoe.multitask import Balance, Losses
+from augrec.recommenders._mmoe.outcomes import Outcomes, Scale
+from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 from augrec.recommenders.base import Log
 
 _HEAD_KEYS = ("name", "event", "kind")
@@ -32,7 +33,7 @@ _CELLS = 2**22
 """At most so many numbers are gathered at once to predict for pairs: 16 MiB."""
 
 
-class MmoeConfig(NegativesConfig):
+class MmoeConfig(NegativesConfig, NeuralConfig):
     """The towers, the losses of the heads, and how heads make a ranking."""
 
     factors: int = Field(64, ge=1)
@@ -58,12 +59,14 @@ class MmoeConfig(NegativesConfig):
     negatives: int = Field(256, ge=1)
     """Items drawn in each step, for all users of the batch."""
     negative_weight: float = Field(10.0, gt=0)
-    """Weight of the drawn items for each positive: the larger, the more the top of the ranking counts."""
+    """Weight of the drawn items for each positive: the larger, the more the top of the ranking
+    counts."""
     balance: Literal["fixed", "uncertainty"] = "fixed"
     """Heads' losses are weighted by `loss_weights`, or besides by learnt uncertainty."""
     loss_weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """Weight of a head's loss, by its name, 1 where it is not named; times the share of the interactions that it is
-    about, so that a purchase counts like a view, and rare events do not rule what all heads share."""
+    """Weight of a head's loss, by its name, 1 where it is not named; times the share of the
+    interactions that it is about, so that a purchase counts like a view, and rare events do not
+    rule what all heads share."""
     score_weights: dict[str, NonNegativeFloat] = Field(default_factory=lambda: {"rating": 0.0})
     """Weight of a head in the ranking, by its name; 1 where it is not named."""
     learning_rate: float = Field(2e-3, gt=0)
@@ -77,25 +80,29 @@ class MmoeConfig(NegativesConfig):
 
 
 class Mmoe(NeuralRecommender):
-    """Two towers with multi-gate mixtures of experts (Ma, Zhao, Yi, Chen, Hong, Chi 2018), a head for each kind of event.
+    """Two towers with multi-gate mixtures of experts (Ma, Zhao, Yi, Chen, Hong, Chi 2018), a head
+    for each kind of event.
 
-    A user is a history, Feast's features of the moment and attributes; an item is a vector and its latest features in
-    the training set, those it is ranked with later, too. Whatever is missing, NaN included, is flagged as such, and
-    training hides things at random, so the model works with any part of it: a stranger is ranked by attributes, somebody
-    nobody knows anything of but a history by the history. Where there is neither, the order is that of popularity.
+    A user is a history, Feast's features of the moment and attributes; an item is a vector and its
+    latest features in the training set, those it is ranked with later, too. Whatever is missing,
+    NaN included, is flagged as such, and training hides things at random, so the model works with
+    any part of it: a stranger is ranked by attributes, somebody nobody knows anything of but a
+    history by the history. Where there is neither, the order is that of popularity.
 
-    Experts over pairs of user and item would cost users × items passes through a network. Here experts and gates lie in
-    each tower, and a head is the product of a user's vector with an item's: a catalogue is scored by one matrix product,
-    with the items' vectors computed once. The logits are those of `augrec.recommenders._experts.Towers`.
+    Experts over pairs of user and item would cost users × items passes through a network. Here
+    experts and gates lie in each tower, and a head is the product of a user's vector with an
+    item's: a catalogue is scored by one matrix product, with the items' vectors computed once. The
+    logits are those of `augrec.recommenders._mmoe.experts.Towers`.
 
-    Heads (`augrec.recommenders._heads`): a probability for each kind of event in the data, outcomes included (what was
-    viewed and then bought counts for both, see `augrec.data.outcomes`), by logistic loss of later interactions against all
-    items alike, of which some are drawn, and the value of ratings, by squared error. A ranking adds the heads up by
-    `score_weights`: log-odds of the probabilities (so odds are multiplied) and standardised ratings. With balance
-    "uncertainty" head t's loss L_t counts exp(-s_t) L_t + s_t / 2 with s_t learnt (Kendall, Gal, Cipolla 2018).
+    Heads (`augrec.recommenders._heads`): a probability for each kind of event in the data, outcomes
+    included (what was viewed and then bought counts for both, see `augrec.data.outcomes`), by
+    logistic loss of later interactions against all items alike, of which some are drawn, and the
+    value of ratings, by squared error. A ranking adds the heads up by `score_weights`: log-odds of
+    the probabilities (so odds are multiplied) and standardised ratings. With balance "uncertainty"
+    head t's loss L_t counts exp(-s_t) L_t + s_t / 2 with s_t learnt (Kendall, Gal, Cipolla 2018).
 
-    Training sees users as evaluation does, at a moment: what came before is the history, what comes later is wanted.
-    Memory grows with training rows × features.
+    Training sees users as evaluation does, at a moment: what came before is the history, what comes
+    later is wanted. Memory grows with training rows × features.
     """
 
     Config = MmoeConfig
@@ -110,7 +117,9 @@ class Mmoe(NeuralRecommender):
 
     def _read_interactions(self, interactions: pl.DataFrame) -> None:
         order = [C.USER] + [C.TIMESTAMP] * (C.TIMESTAMP in interactions.columns)
-        self._table = interactions.sort(order, maintain_order=True)  # row by row the entries of `Histories`
+        self._table = interactions.sort(
+            order, maintain_order=True
+        )  # row by row the entries of `Histories`
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         start = self._start if isinstance(self._start, Mmoe) else None
@@ -154,7 +163,9 @@ class Mmoe(NeuralRecommender):
         balance = Balance(weights, learnt=config.balance == "uncertainty").to(self._network.where)
         optimiser = self._optimiser(balance)
         for _ in range(config.steps):
-            each = losses.draw(config.batch_size, config.positives, config.negatives, config.truncate)
+            each = losses.draw(
+                config.batch_size, config.positives, config.negatives, config.truncate
+            )
             loss = balance(each)
             optimiser.zero_grad()
             loss.backward()
@@ -175,7 +186,8 @@ class Mmoe(NeuralRecommender):
 
     @torch.inference_mode()
     def _settle(self) -> None:
-        """Compute the items' vectors and biases, (n_items, heads, factors) and (n_items, heads), for these weights."""
+        """Compute the items' vectors and biases, (n_items, heads, factors) and (n_items, heads),
+        for these weights."""
         where = self._network.where
         known = Known.of(self._known_items, where)
         parts = [
@@ -199,10 +211,14 @@ class Mmoe(NeuralRecommender):
         return table
 
     def background(self, histories: Histories, targets: np.ndarray) -> Background:
-        """What the score loses without each feature and attribute; of somebody nothing at all is known of, the popularity."""
+        """What the score loses without each feature and attribute; of somebody nothing at all is
+        known of, the popularity."""
         unknown = self._unknown(histories)[:, None]
         lost = leave_columns_out(
-            self._scores, histories, targets, [*self._users.numbers.tolist(), *self._users.texts.tolist()]
+            self._scores,
+            histories,
+            targets,
+            [*self._users.numbers.tolist(), *self._users.texts.tolist()],
         )
         return {
             POPULAR: np.where(unknown, self.popularity[targets], np.float32(0)),
@@ -213,7 +229,9 @@ class Mmoe(NeuralRecommender):
         """Of whom neither a history nor anything else is known, bool (n,)."""
         unknown = histories.lengths == 0
         strangers = np.flatnonzero(unknown)
-        unknown[strangers] = self._users.encode(histories.take(strangers).known, len(strangers)).empty
+        unknown[strangers] = self._users.encode(
+            histories.take(strangers).known, len(strangers)
+        ).empty
         return unknown
 
     @torch.inference_mode()
@@ -223,7 +241,8 @@ class Mmoe(NeuralRecommender):
 
     @torch.inference_mode()
     def _weighted(self, histories: Histories) -> tuple[torch.Tensor, torch.Tensor]:
-        """Users' vectors, each head's by its weight (B, heads × factors), and the weights (heads,)."""
+        """Users' vectors, each head's by its weight (B, heads × factors), and the weights
+        (heads,)."""
         vectors, _ = self._wanted(histories)
         weights = torch.tensor(self._score_weights(), device=vectors.device)
         return (vectors * weights[:, None]).flatten(1), weights
@@ -268,9 +287,11 @@ class Mmoe(NeuralRecommender):
             ("score_weights", self.config.score_weights),
         ):
             if not any(named.get(head.name, 1.0) for head in self.heads):
-                raise ConfigError("every head of this data has the weight 0",
-                                  where=f"params.yaml, recommenders.mmoe.{key}",
-                                  fix=f"give one of {', '.join(head.name for head in self.heads)} a weight")  # fmt: skip
+                raise ConfigError(
+                    "every head of this data has the weight 0",
+                    where=f"params.yaml, recommenders.mmoe.{key}",
+                    fix=f"give one of {', '.join(head.name for head in self.heads)} a weight",
+                )
 
     def _build(self) -> Towers:
         config = self.config
@@ -292,8 +313,13 @@ class Mmoe(NeuralRecommender):
         return super().describe() | {"heads": len(self.heads)}
 
     def _model_state(self) -> dict[str, np.ndarray]:
-        heads = {f"head_{key}": np.array([getattr(head, key) for head in self.heads]) for key in _HEAD_KEYS}
-        known = {f"known_{key}": getattr(self._known_items, key) for key in Encoded.__dataclass_fields__}
+        heads = {
+            f"head_{key}": np.array([getattr(head, key) for head in self.heads])
+            for key in _HEAD_KEYS
+        }
+        known = {
+            f"known_{key}": getattr(self._known_items, key) for key in Encoded.__dataclass_fields__
+        }
         return {
             **super()._model_state(),
             **heads,
@@ -305,8 +331,13 @@ class Mmoe(NeuralRecommender):
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
         self._scale = Scale(*state.pop("scale").tolist())
-        self._users, self._of_items = Encoder.restore(state, "users_"), Encoder.restore(state, "items_")
-        self._known_items = Encoded(*(state.pop(f"known_{key}") for key in Encoded.__dataclass_fields__))
+        self._users, self._of_items = (
+            Encoder.restore(state, "users_"),
+            Encoder.restore(state, "items_"),
+        )
+        self._known_items = Encoded(
+            *(state.pop(f"known_{key}") for key in Encoded.__dataclass_fields__)
+        )
         named = [state.pop(f"head_{key}").tolist() for key in _HEAD_KEYS]
         self.heads = tuple(Head(*head) for head in zip(*named, strict=True))
         super()._restore_model(state)

@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from augrec.recommenders._torch import device
-from augrec.recommenders._vae import Batch, Vae, VaeConfig, VaeNetwork
+from augrec.nn.profile_batches import Batch
+from augrec.nn.torch_tools import device
+from augrec.recommenders._vae import Vae, VaeConfig, VaeNetwork
 
 
 class MultvaeConfig(VaeConfig):
@@ -24,11 +25,12 @@ class MultvaeConfig(VaeConfig):
 
 
 class Multvae(Vae):
-    """Variational autoencoder for implicit feedback (Liang, Krishnan, Hoffman, Jebara 2018, arXiv 1802.05814).
+    """Variational autoencoder for implicit feedback (Liang, Krishnan, Hoffman, Jebara 2018, arXiv
+    1802.05814).
 
-    Minimises Σ_u [ -Σ_i w_ui log softmax(f(z_u))_i + beta w_u KL(q(z_u | x_u) || N(0, I)) ], where x_u are the observed
-    entries (L2-normalised, with dropout), the sum over i takes all entries, and w_u is the mean of the user's weights.
-    A user of weight 2 has twice the gradient.
+    Minimises Σ_u [ -Σ_i w_ui log softmax(f(z_u))_i + beta w_u KL(q(z_u | x_u) || N(0, I)) ], where
+    x_u are the observed entries (L2-normalised, with dropout), the sum over i takes all entries,
+    and w_u is the mean of the user's weights. A user of weight 2 has twice the gradient.
     """
 
     Config = MultvaeConfig
@@ -36,7 +38,10 @@ class Multvae(Vae):
     def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
         config = self.config
         optimiser = torch.optim.AdamW(
-            self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self._network.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         for step, batch in enumerate(batches, start=1):
             logits, kl = self._network(batch.x)  # (B, n_items), (B,)
@@ -68,9 +73,12 @@ class _Network(VaeNetwork):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x: 0/1 (B, n_items). Gives logits (B, n_items) and KL to the prior (B,); draws only while training."""
+        """x: 0/1 (B, n_items). Gives logits (B, n_items) and KL to the prior (B,); draws only while
+        training."""
         x = F.dropout(F.normalize(x, dim=1), self.dropout, self.training)
-        mean, log_variance = self.encode(torch.tanh(self.read(x))).chunk(2, dim=1)  # (B, latent) each
+        mean, log_variance = self.encode(torch.tanh(self.read(x))).chunk(
+            2, dim=1
+        )  # (B, latent) each
         kl = 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).sum(1)
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance) if self.training else mean
         return self.write(torch.tanh(self.decode(z))), kl

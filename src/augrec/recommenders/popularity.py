@@ -1,4 +1,5 @@
-"""The most popular items, for everybody or for each group of users the same: the floor that every model must clear."""
+"""The most popular items, for everybody or for each group of users the same: the floor that every
+model must clear."""
 
 from __future__ import annotations
 
@@ -6,27 +7,30 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
-from augrec.errors import InputError
 from augrec.recommenders._attributes import labels
 from augrec.recommenders._explain import POPULAR, Background
 from augrec.recommenders._recency import recency
 from augrec.recommenders.base import Log, Recommender
 
 
-class PopularityConfig(ComponentConfig):
+class PopularityConfig(BaseConfig):
     """What is popular, for how long, and with whom."""
 
     half_life_days: float | None = Field(None, gt=0)
-    """An interaction counts half as much for each so many days before the newest one; null: all count the same."""
+    """An interaction counts half as much for each so many days before the newest one; null: all
+    count the same."""
     window_days: float | None = Field(None, gt=0)
     """Only interactions less than so many days before the newest one count; null: all."""
     group_by: str | None = None
-    """An attribute of the users table: each of its values has a popularity of its own; null: one for all."""
+    """An attribute of the users table: each of its values has a popularity of its own; null: one
+    for all."""
     group_edges: list[float] = []
-    """Where there are any, the attribute is a number, and groups are the brackets between these, ascending."""
+    """Where there are any, the attribute is a number, and groups are the brackets between these,
+    ascending."""
     group_shrinkage: float = Field(500.0, ge=0)
     """A group's popularity is mixed with so many interactions (their weight) of the overall one."""
     max_groups: int = Field(100, ge=1)
@@ -36,9 +40,10 @@ class PopularityConfig(ComponentConfig):
 class Popularity(Recommender):
     """Scores an item by the weight of its interactions, recent ones first if a half-life is set.
 
-    With a half-life h the interaction at time t counts c = weight × 2^(-(t_newest - t) / h), 0 outside of the window. By
-    group g of users an item i scores (Σ c of i in g + s p_i) / (Σ c in g + s), where p is the overall share of Σ c and s
-    group_shrinkage. A user whose group is unknown or was not kept gets p.
+    With a half-life h the interaction at time t counts c = weight × 2^(-(t_newest - t) / h), 0
+    outside of the window. By group g of users an item i scores (Σ c of i in g + s p_i) / (Σ c in g
+    + s), where p is the overall share of Σ c and s group_shrinkage. A user whose group is unknown
+    or was not kept gets p.
     """
 
     Config = PopularityConfig
@@ -55,7 +60,8 @@ class Popularity(Recommender):
             self._rows = interactions.select(C.USER, C.ITEM).with_columns(counted)
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        """Nothing is left to learn but the groups: `fit` has weighed the items with `_importance`."""
+        """Nothing is left to learn but the groups: `fit` has weighed the items with
+        `_importance`."""
         self._groups, self._by_group = np.zeros(0, str), np.zeros((0, len(self.items)), np.float32)
         if self.config.group_by is None:
             return
@@ -72,8 +78,12 @@ class Popularity(Recommender):
             return
         self._groups = groups.to_numpy().astype(str)
         rows = rows.filter(pl.col("group").is_in(groups.implode()))
-        cell = self._codes(rows["group"]).astype(np.int64) * len(self.items) + self.items.encode(rows[C.ITEM])
-        counted = np.bincount(cell, rows["counted"].to_numpy(), self._by_group.shape[1] * len(groups))
+        cell = self._codes(rows["group"]).astype(np.int64) * len(self.items) + self.items.encode(
+            rows[C.ITEM]
+        )
+        counted = np.bincount(
+            cell, rows["counted"].to_numpy(), self._by_group.shape[1] * len(groups)
+        )
         counted = counted.reshape(len(groups), -1)
         shrinkage = self.config.group_shrinkage
         total = counted.sum(1, keepdims=True) + shrinkage
@@ -84,8 +94,11 @@ class Popularity(Recommender):
         attribute, known = self.config.group_by, histories.known
         if known is None or attribute not in known.columns:
             there = ", ".join(known.columns) if known is not None and known.width else "none"
-            raise InputError(f"users have no attribute {attribute!r}; there are: {there}", where="popularity, group_by",
-                             fix="set recommenders.popularity.group_by to one of them, or to null")  # fmt: skip
+            raise InputError(
+                f"users have no attribute {attribute!r}; there are: {there}",
+                where="popularity, group_by",
+                fix="set recommenders.popularity.group_by to one of them, or to null",
+            )
         return labels(known[attribute], self.config.group_edges)
 
     def _codes(self, group: pl.Series) -> np.ndarray:

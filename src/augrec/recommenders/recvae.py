@@ -1,4 +1,5 @@
-"""RecVAE: an autoencoder of histories with a composite prior, whose encoder and decoder learn in turn."""
+"""RecVAE: an autoencoder of histories with a composite prior, whose encoder and decoder learn in
+turn."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from augrec.recommenders._torch import device
-from augrec.recommenders._vae import Batch, Vae, VaeConfig, VaeNetwork
+from augrec.nn.profile_batches import Batch
+from augrec.nn.torch_tools import device
+from augrec.recommenders._vae import Vae, VaeConfig, VaeNetwork
 
 _PRIOR = (0.15, 0.75, 0.10)
-"""Shares of the standard normal, the posterior of the round before, and a wide normal in the prior; the paper's."""
+"""Shares of the standard normal, the posterior of the round before, and a wide normal in the prior;
+the paper's."""
 _WIDE = 10.0
 """Log variance of the wide normal."""
 
@@ -29,7 +32,8 @@ class RecvaeConfig(VaeConfig):
     dropout: float = Field(0.3, ge=0, lt=1)
     """Share of a history hidden from the encoder while it trains."""
     layers: int = Field(1, ge=1)
-    """Hidden layers of the encoder, each fed by all before it; the paper has 5, for millions of interactions."""
+    """Hidden layers of the encoder, each fed by all before it; the paper has 5, for millions of
+    interactions."""
     encoder_steps: int = Field(30, ge=1)
     """Steps of the encoder in a round; the prior is renewed after each round …"""
     decoder_steps: int = Field(10, ge=1)
@@ -37,12 +41,14 @@ class RecvaeConfig(VaeConfig):
 
 
 class Recvae(Vae):
-    """Autoencoder with a composite prior and alternating updates (Shenbin et al. 2020, arXiv 1912.11160).
+    """Autoencoder with a composite prior and alternating updates (Shenbin et al. 2020, arXiv
+    1912.11160).
 
-    Minimises Σ_u [ -Σ_i w_ui log softmax(W z_u + b)_i + gamma |w_u| (log q(z_u | x_u) - log p(z_u | x_u)) ], with one
-    draw z_u of q, |w_u| the sum of the user's weights, and the prior p(z | x) a mixture of N(0, I), the encoder's q of the
-    round before, and a wide normal. The encoder learns from histories with dropout, the decoder from whole ones, in turn.
-    Histories are truncated for the encoder alone.
+    Minimises Σ_u [ -Σ_i w_ui log softmax(W z_u + b)_i + gamma |w_u| (log q(z_u | x_u) - log p(z_u |
+    x_u)) ], with one draw z_u of q, |w_u| the sum of the user's weights, and the prior p(z | x) a
+    mixture of N(0, I), the encoder's q of the round before, and a wide normal. The encoder learns
+    from histories with dropout, the decoder from whole ones, in turn. Histories are truncated for
+    the encoder alone.
     """
 
     Config = RecvaeConfig
@@ -53,7 +59,10 @@ class Recvae(Vae):
         assert isinstance(network, _Network)
         halves = [
             torch.optim.AdamW(
-                half.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+                half.parameters(),
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                fused=True,
             )
             for half in (network.encoder, network.write)
         ]
@@ -70,7 +79,9 @@ class Recvae(Vae):
             optimiser.step()
             yield torch.stack([loss, kl]).detach()
 
-    def _loss(self, network: _Network, batch: Batch, *, decoding: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loss(
+        self, network: _Network, batch: Batch, *, decoding: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         x = batch.whole if decoding else batch.x
         logits, kl = network(x, noisy=not decoding)  # (B, n_items), (B,)
         fit = -(F.log_softmax(logits, dim=1) * batch.w).sum(1)
@@ -78,9 +89,9 @@ class Recvae(Vae):
 
     def _build(self) -> VaeNetwork:
         config = self.config
-        return _Network(len(self.items), config.hidden, config.latent, config.layers, config.dropout).to(
-            device()
-        )
+        return _Network(
+            len(self.items), config.hidden, config.latent, config.layers, config.dropout
+        ).to(device())
 
 
 class _Encoder(nn.Module):
@@ -124,7 +135,8 @@ class _Network(VaeNetwork):
         self._before = [copy.deepcopy(self.encoder).requires_grad_(False)]
 
     def forward(self, x: torch.Tensor, *, noisy: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """x: 0/1 (B, n_items). Gives logits (B, n_items) and an estimate of the KL (B,); draws only while training.
+        """x: 0/1 (B, n_items). Gives logits (B, n_items) and an estimate of the KL (B,); draws only
+        while training.
 
         Args:
             x: what was read.
@@ -142,7 +154,10 @@ class _Network(VaeNetwork):
         nothing = torch.zeros_like(z)
         parts = [(nothing, nothing), self._before[0](x), (nothing, nothing + _WIDE)]
         return torch.stack(
-            [math.log(share) + _log_normal(z, *part) for share, part in zip(_PRIOR, parts, strict=True)]
+            [
+                math.log(share) + _log_normal(z, *part)
+                for share, part in zip(_PRIOR, parts, strict=True)
+            ]
         ).logsumexp(0)
 
 

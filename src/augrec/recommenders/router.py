@@ -1,29 +1,31 @@
-"""The router: for each kind of user, by how much is known of them, the recommender that serves such users best."""
+"""The router: for each kind of user, by how much is known of them, the recommender that serves such
+users best."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import InputError, PermanentError, RefusedError
+from augrec.core.seeds import derive
 from augrec.data.cases import known_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import Judging
 from augrec.data.slices import SLICES, slice_of
-from augrec.errors import InputError, PermanentError, RefusedError
-from augrec.recommenders._choosing import choose_weights, simplest_of_the_best
 from augrec.recommenders._explain import Background
-from augrec.recommenders._members import Judged, Member, mix
-from augrec.recommenders._newcomers import make_room
-from augrec.recommenders._router_config import RouterConfig
+from augrec.recommenders._router.choosing import choose_weights, simplest_of_the_best
+from augrec.recommenders._router.config import RouterConfig
+from augrec.recommenders._router.members import Judged, Member, mix
+from augrec.recommenders._router.new_items import make_room
 from augrec.recommenders.base import Log, Recommender, find
-from augrec.seeds import derive
 
 logger = logging.getLogger(__name__)
 
@@ -33,24 +35,27 @@ _FOR_KNOWN = ("ease", "ials", "item_knn", "content", "popularity")
 
 
 class Router(Recommender):
-    """A switching and weighted hybrid (Burke 2002), chosen by slices of activity on validation users.
+    """A switching and weighted hybrid (Burke 2002), chosen by slices of activity on validation
+    users.
 
-    It fits its members on the same data. For each slice of `augrec.data.slices`, by the items of the history it knows, it
-    takes the simplest member that the best one does not beat by more than noise (paired, by user), then tries to blend
-    in one member after the other: Σ_m w_m z_m, where z_m are m's scores of the user, standardised over the catalogue.
-    One is taken in where choosing it is better by more than noise on users that had no part in the choice.
+    It fits its members on the same data. For each slice of `augrec.data.slices`, by the items of
+    the history it knows, it takes the simplest member that the best one does not beat by more than
+    noise (paired, by user), then tries to blend in one member after the other: Σ_m w_m z_m, where
+    z_m are m's scores of the user, standardised over the catalogue. One is taken in where choosing
+    it is better by more than noise on users that had no part in the choice.
 
-    The validation cases may also have chosen the members' checkpoints, which flatters neural members a little.
-    With new_item_shares a bounded share of a list goes to items without interactions, ranked by a member that has them.
-    Where there are too few cases, the first there is of demographics and popularity serves strangers, and of EASE, iALS,
-    item-KNN, content and popularity all others.
+    The validation cases may also have chosen the members' checkpoints, which flatters neural
+    members a little. With new_item_shares a bounded share of a list goes to items without
+    interactions, ranked by a member that has them. Where there are too few cases, the first there
+    is of demographics and popularity serves strangers, and of EASE, iALS, item-KNN, content and
+    popularity all others.
     """
 
     Config = RouterConfig
     knows_strangers = True
     architecture = ("members",)
 
-    def __init__(self, config: ComponentConfig | dict[str, Any] | None = None, *, seed: int = 0) -> None:
+    def __init__(self, config: BaseConfig | dict[str, Any] | None = None, *, seed: int = 0) -> None:
         super().__init__(config, seed=seed)
         self._untrained = dict(self._build())
         self._members: list[Member] = []
@@ -87,7 +92,8 @@ class Router(Recommender):
         judging: Judging | None = None,
         log: Log | None = None,
     ) -> Recommender:
-        """As for every recommender; with a `start`, members that cannot continue learn anew from all rows."""
+        """As for every recommender; with a `start`, members that cannot continue learn anew from
+        all rows."""
         self._given: dict[str, Any] = {
             "cases": cases,
             "items": items,
@@ -130,7 +136,9 @@ class Router(Recommender):
         self._members = [Member.of(label, model, whole) for label, model in fitted.items()]
         return whole
 
-    def _fit_member(self, label: str, model: Recommender, interactions: pl.DataFrame) -> Recommender:
+    def _fit_member(
+        self, label: str, model: Recommender, interactions: pl.DataFrame
+    ) -> Recommender:
         given = dict(self._given)
         log = given.pop("log")
         if self._start is not None:
@@ -148,16 +156,22 @@ class Router(Recommender):
             targets = Histories.from_lists(cases["targets"], self.items)
             n_targets = cases["targets"].list.n_unique().to_numpy()
             among = self._judging.among(self.items)
-            judged = Judged(cases[C.USER].to_numpy().astype(str), histories, targets, n_targets, among)
+            judged = Judged(
+                cases[C.USER].to_numpy().astype(str), histories, targets, n_targets, among
+            )
         self._new_shares, self._placing = np.zeros(len(SLICES)), np.zeros(len(SLICES), np.int64)
         offers = self._offers()
         for place, name in enumerate(SLICES):
             if cases is not None:
-                part = judged.at(np.flatnonzero(_slots(judged.histories) == place), self.config.max_cases)
+                part = judged.at(
+                    np.flatnonzero(_slots(judged.histories) == place), self.config.max_cases
+                )
                 self._n_users[place] = part.n_users
             offer = 0
             if self._n_users[place] >= self.config.min_users:
-                chosen = choose_weights(self._members, part, self.config, derive(self.seed, "router", place))
+                chosen = choose_weights(
+                    self._members, part, self.config, derive(self.seed, "router", place)
+                )
                 self._weights[place], self._validated[place], self._gains[place] = chosen
                 offer = self._choose_offer(place, part, offers)
             else:
@@ -166,10 +180,13 @@ class Router(Recommender):
             logger.info("users with %s items: %s", name, self._words(place))
 
     def _offers(self) -> list[tuple[float, int]]:
-        """The shares of a list for new items, each with the members that could fill it; (0, -1): nobody fills one."""
+        """The shares of a list for new items, each with the members that could fill it; (0, -1):
+        nobody fills one."""
         new = self._newcomers
         holders = [
-            number for number, m in enumerate(self._members) if len(new) and (m.places[new] >= 0).all()
+            number
+            for number, m in enumerate(self._members)
+            if len(new) and (m.places[new] >= 0).all()
         ]
         offers = [
             (share, number if share else -1)
@@ -183,8 +200,10 @@ class Router(Recommender):
         if len(offers) == 1:
             return 0
         values = [
-            cases.measure_scores(lambda part, o=offer: self._serve(place, part, *o), self.config.cutoff)  # type: ignore[misc]
-            for offer in offers
+            cases.measure_scores(
+                partial(self._serve, place, new_share=share, placing=placing), self.config.cutoff
+            )
+            for share, placing in offers
         ]
         return simplest_of_the_best(np.stack(values), self.config.caution)
 
@@ -202,13 +221,18 @@ class Router(Recommender):
             table[rows] = self._serve(place, part, self._new_shares[place], self._placing[place])
         return table
 
-    def _serve(self, place: int, histories: Histories, new_share: float, placing: int) -> np.ndarray:
-        """Scores of users of one slice, float32 (B, n_items); the member `placing` ranks the new items, -1: nobody apart."""
+    def _serve(
+        self, place: int, histories: Histories, new_share: float, placing: int
+    ) -> np.ndarray:
+        """Scores of users of one slice, float32 (B, n_items); the member `placing` ranks the new
+        items, -1: nobody apart."""
         table = mix(self._members, self._weights[place], histories)
         if placing < 0:
             return table
         new = self._newcomers
-        return make_room(table, histories, new, self._members[placing].scores(histories)[:, new], new_share)
+        return make_room(
+            table, histories, new, self._members[placing].scores(histories)[:, new], new_share
+        )
 
     @property
     def _newcomers(self) -> np.ndarray:
@@ -216,7 +240,8 @@ class Router(Recommender):
         return np.flatnonzero(self.popularity == 0)
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Those of the members that serve the user, weighted as their scores are; of a new item, of who placed it."""
+        """Those of the members that serve the user, weighted as their scores are; of a new item, of
+        who placed it."""
         found = np.zeros((len(histories.items), targets.shape[1]), np.float32)
         user = np.repeat(np.arange(len(histories)), histories.lengths)
         for rows, asked, member, weight in self._speakers(histories, targets):
@@ -237,7 +262,8 @@ class Router(Recommender):
     def _speakers(
         self, histories: Histories, targets: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, Member, float]]:
-        """Who decides about whom: users, int (B,), their targets, -1 where it does not, (B, m), the member, its weight."""
+        """Who decides about whom: users, int (B,), their targets, -1 where it does not, (B, m), the
+        member, its weight."""
         slots = _slots(histories)
         for place in np.unique(slots):
             rows, placing = np.flatnonzero(slots == place), self._placing[place]
@@ -249,13 +275,16 @@ class Router(Recommender):
                 yield rows, np.where(apart, asked, -1), self._members[placing], 1.0
 
     def choices(self) -> dict[str, Any]:
-        """Who serves whom: for each slice the members' weights, the validation users, what each member scored alone and
-        what the blend gained on users that had no part in choosing it; and who was left out, and why."""
+        """Who serves whom: for each slice the members' weights, the validation users, what each
+        member scored alone and what the blend gained on users that had no part in choosing it; and
+        who was left out, and why."""
         labels = [member.label for member in self._members]
         slices = {
             name: {
                 "weights": {
-                    label: w for label, w in zip(labels, self._weights[place].tolist(), strict=True) if w
+                    label: w
+                    for label, w in zip(labels, self._weights[place].tolist(), strict=True)
+                    if w
                 },
                 "n_users": int(self._n_users[place]),
                 f"ndcg@{self.config.cutoff}": _finite(labels, self._validated[place]),
@@ -278,7 +307,11 @@ class Router(Recommender):
         return super().describe() | {"members": len(self._members)} | shares
 
     def _words(self, place: int) -> str:
-        parts = [f"{w:.2g} {m.label}" for m, w in zip(self._members, self._weights[place], strict=True) if w]
+        parts = [
+            f"{w:.2g} {m.label}"
+            for m, w in zip(self._members, self._weights[place], strict=True)
+            if w
+        ]
         return f"{' + '.join(parts)} ({self._n_users[place]} validation users)"
 
     def _model_state(self) -> dict[str, np.ndarray]:
@@ -304,12 +337,16 @@ class Router(Recommender):
         self._weights, self._validated = state["weights"], state["validated"]
         self._n_users, self._gains = state["n_users"], state["gains"]
         self._new_shares, self._placing = state["new_shares"], state["placing"]
-        self._left_out = dict(zip(state["left_out"].tolist(), state["reasons"].tolist(), strict=True))
+        self._left_out = dict(
+            zip(state["left_out"].tolist(), state["reasons"].tolist(), strict=True)
+        )
         models, self._members = dict(self._build()), []
         for label in state["labels"].tolist():
             prefix = f"member.{label}."
             inner = {"items": self.items.ids}
-            inner |= {key.removeprefix(prefix): a for key, a in state.items() if key.startswith(prefix)}
+            inner |= {
+                key.removeprefix(prefix): a for key, a in state.items() if key.startswith(prefix)
+            }
             models[label]._restore(inner)
             self._members.append(Member.of(label, models[label], self.items))
 
@@ -325,7 +362,11 @@ def _named(label: str, row: Mapping[str, float]) -> dict[str, float]:
 
 
 def _finite(names: list[str], values: np.ndarray) -> dict[str, float]:
-    return {name: value for name, value in zip(names, values.tolist(), strict=True) if np.isfinite(value)}
+    return {
+        name: value
+        for name, value in zip(names, values.tolist(), strict=True)
+        if np.isfinite(value)
+    }
 
 
 def _silent(row: Mapping[str, float]) -> None:

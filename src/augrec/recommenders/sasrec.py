@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from augrec.recommenders._sequences import Sequences
+from augrec.nn.sequences import Sequences
+from augrec.nn.torch_tools import device
 from augrec.recommenders._sequential import SequenceNetwork, SequentialConfig, SequentialRecommender
-from augrec.recommenders._torch import device
 
 
 class SasrecConfig(SequentialConfig):
@@ -28,15 +28,18 @@ class SasrecConfig(SequentialConfig):
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:
         if self.factors % self.heads:
-            raise ValueError(f"{self.factors} factors cannot be shared out among {self.heads} heads")
+            raise ValueError(
+                f"{self.factors} factors cannot be shared out among {self.heads} heads"
+            )
         return self
 
 
 class Sasrec(SequentialRecommender):
-    """Self-attentive sequential recommendation (Kang & McAuley 2018, arXiv 1808.09781) with full cross-entropy.
+    """Self-attentive sequential recommendation (Kang & McAuley 2018, arXiv 1808.09781) with full
+    cross-entropy.
 
-    The loss is that of Klenitskiy & Vasilev 2023 (arXiv 2309.07602) in place of one negative for each positive. Positions are
-    learned, and count from the first item read.
+    The loss is that of Klenitskiy & Vasilev 2023 (arXiv 2309.07602) in place of one negative for
+    each positive. Positions are learned, and count from the first item read.
     """
 
     Config = SasrecConfig
@@ -45,7 +48,12 @@ class Sasrec(SequentialRecommender):
     def _build(self) -> SequenceNetwork:
         config = self.config
         return _Network(
-            len(self.items), config.factors, config.max_length, config.blocks, config.heads, config.dropout
+            len(self.items),
+            config.factors,
+            config.max_length,
+            config.blocks,
+            config.heads,
+            config.dropout,
         ).to(device())
 
 
@@ -69,7 +77,8 @@ class _Network(SequenceNetwork):
 
 
 class _Block(nn.Module):
-    """Attention and feed-forward, each of normed values; only attention needs the sequences side by side."""
+    """Attention and feed-forward, each of normed values; only attention needs the sequences side by
+    side."""
 
     def __init__(self, factors: int, heads: int) -> None:
         super().__init__()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
-# Read by MLflow when it is imported, so they stand where every module of this room comes past first.
+# Read by MLflow when it is imported, so they stand where every module of this room comes past
+# first.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a bundle states its requirements itself

@@ -1,9 +1,10 @@
 """A recommender as a pickle-free MLflow bundle, and its way back.
 
-A bundle is a pyfunc model "from code": a script, the model's directory (JSON, safetensors, Parquet), items.parquet with
-the items' titles, categories and prices, bundle.json, and the part of augrec it runs on. Whoever loads it with
-`mlflow.pyfunc.load_model` runs the script; augrec itself never does: `load` and `fetch` read model and items alone, after
-checking them against the digests they were registered under.
+A bundle is a pyfunc model "from code": a script, the model's directory (JSON, safetensors,
+Parquet), items.parquet with the items' titles, categories and prices, bundle.json, and the part of
+augrec it runs on. Whoever loads it with `mlflow.pyfunc.load_model` runs the script; augrec itself
+never does: `load` and `fetch` read model and items alone, after checking them against the digests
+they were registered under.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 import augrec
-from augrec import settings
+from augrec.core import settings
+from augrec.core.errors import InputError, RefusedError
+from augrec.core.files import digest, read_json, whole_directory, write_json, write_parquet
 from augrec.data.columns import ITEMS
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError, RefusedError
-from augrec.files import digest, read_json, whole_directory, write_json, write_parquet
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import lookup
@@ -56,7 +57,9 @@ _REQUIRED = ("mlflow", "numpy", "pandas", "polars", "scipy", "torch", "safetenso
 
 SIGNATURE: Final = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.string), "history")]),
-    outputs=Schema([ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]),
+    outputs=Schema(
+        [ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]
+    ),
     params=ParamSchema(
         [ParamSpec("k", DataType.long, 10), ParamSpec("exclude_seen", DataType.boolean, True)]
     ),
@@ -64,14 +67,17 @@ SIGNATURE: Final = ModelSignature(
 """One row a user: the items of the history, oldest first, in; items and scores, best first, out."""
 
 
-def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFrame | None = None) -> str:
+def build(
+    model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFrame | None = None
+) -> str:
     """Write the bundle of a saved recommender.
 
     Args:
         model: the recommender's directory.
         target: the bundle's directory, not there yet.
         facts: what bundle.json shall say besides the digests.
-        items: the items table of the run (see `augrec.data.columns.ITEMS`); its titles, categories and prices go along.
+        items: the items table of the run (see `augrec.data.columns.ITEMS`); its titles, categories
+            and prices go along.
 
     Returns:
         The digest of the bundle's items.parquet.
@@ -87,7 +93,10 @@ def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFra
         stage = Path(temporary)
         shutil.copytree(model, stage / "model")
         write_parquet(stage / "items.parquet", _described(catalogue, items))
-        digests = {"digest": digest(stage / "model"), "items_digest": _hash(stage / "items.parquet")}
+        digests = {
+            "digest": digest(stage / "model"),
+            "items_digest": _hash(stage / "items.parquet"),
+        }
         golden = golden_answers(recommender)
         write_json(stage / "bundle.json", {"format": 1, **facts, **digests, "golden": golden})
         _copy_core(stage / "core")
@@ -96,7 +105,10 @@ def build(model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFra
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={name: str(stage / file) for name, file in _ARTIFACTS.items()},
             signature=SIGNATURE,
-            input_example=(pd.DataFrame({"history": [catalogue[:2]]}), {"k": 10, "exclude_seen": True}),
+            input_example=(
+                pd.DataFrame({"history": [catalogue[:2]]}),
+                {"k": 10, "exclude_seen": True},
+            ),
             pip_requirements=requirements(),
         )
     for cache in target.rglob("__pycache__"):
@@ -108,11 +120,14 @@ _ARTIFACTS = {"model": "model", "items": "items.parquet", "bundle": "bundle.json
 
 
 def golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
-    """What a recommender answers to a newcomer and to histories of its most popular items; it must always answer so.
+    """What a recommender answers to a newcomer and to histories of its most popular items; it must
+    always answer so.
 
     Whoever loads the bundle to serve asks the same again: what was shipped is what serves.
     """
-    popular = recommender.items.decode(np.argsort(-recommender.popularity, kind="stable")[:5]).tolist()
+    popular = recommender.items.decode(
+        np.argsort(-recommender.popularity, kind="stable")[:5]
+    ).tolist()
     asked = [[], popular[:1], popular]
     items, scores = recommender.recommend(pl.Series(asked, dtype=pl.List(pl.String)), 10)
     return [
@@ -126,7 +141,8 @@ def golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
 
 
 def requirements() -> list[str]:
-    """What a bundle needs to run, at the versions installed here ("2.13.0", without a local "+cpu")."""
+    """What a bundle needs to run, at the versions installed here ("2.13.0", without a local
+    "+cpu")."""
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in _REQUIRED]
 
 
@@ -139,7 +155,8 @@ def load(version: str | int) -> Recommender:
 
     Raises:
         InputError: there is no such version.
-        RefusedError: its bundle is not what was registered: changed, incomplete, or with foreign files.
+        RefusedError: its bundle is not what was registered: changed, incomplete, or with foreign
+            files.
     """
     with _verified(lookup.named(version)) as copy:
         return base.load(copy / _MODEL)
@@ -147,9 +164,11 @@ def load(version: str | int) -> Recommender:
 
 @mlflow_errors("read the model's items")
 def items(version: str | int) -> pl.DataFrame:
-    """What the items of a registered version are called: item_id, title, categories, price; sorted by item_id.
+    """What the items of a registered version are called: item_id, title, categories, price; sorted
+    by item_id.
 
-    Every item of the model's catalogue has a row, as has every item the run knew; null where nothing was known.
+    Every item of the model's catalogue has a row, as has every item the run knew; null where
+    nothing was known.
 
     Raises:
         InputError, RefusedError: as `load`.
@@ -160,7 +179,8 @@ def items(version: str | int) -> pl.DataFrame:
 
 @mlflow_errors("fetch the model")
 def fetch(version: str | int, folder: Path) -> None:
-    """Put a checked copy of a registered version in `folder`, whole or not at all: what `open_copy` reads.
+    """Put a checked copy of a registered version in `folder`, whole or not at all: what `open_copy`
+    reads.
 
     Raises:
         InputError, RefusedError: as `load`.
@@ -173,26 +193,33 @@ def fetch(version: str | int, folder: Path) -> None:
 
 
 def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
-    """The recommender, the items (as `items`) and the facts of a copy that `fetch` made; the registry is not asked.
+    """The recommender, the items (as `items`) and the facts of a copy that `fetch` made; the
+    registry is not asked.
 
     Raises:
         InputError: there is no copy.
         RefusedError: it was changed since.
     """
     if not (folder / _FACTS).is_file():
-        raise InputError("there is no copy of a model here", where=str(folder), fix="fetch the version again")
+        raise InputError(
+            "there is no copy of a model here", where=str(folder), fix="fetch the version again"
+        )
     _refuse_foreign(folder, _BUNDLE_KINDS)
     facts = read_json(folder / _FACTS)
     whole = (folder / _MODEL).is_dir() and (folder / _ITEMS).is_file()
     if not whole or facts != facts | _digests(folder):
-        raise RefusedError("the copy was changed since it was fetched", where=str(folder),
-                           fix="delete it; it is fetched again from the registry")  # fmt: skip
+        raise RefusedError(
+            "the copy was changed since it was fetched",
+            where=str(folder),
+            fix="delete it; it is fetched again from the registry",
+        )
     return base.load(folder / _MODEL), _read_items(folder), facts
 
 
 @mlflow_errors("export the model")
 def export(version: str | int, target: Path) -> None:
-    """Write the model's directory of a registered version, as `augrec.recommenders.base.load` reads it, whole or not at all.
+    """Write the model's directory of a registered version, as `augrec.recommenders.base.load` reads
+    it, whole or not at all.
 
     Raises:
         InputError: there is no such version.
@@ -214,7 +241,10 @@ def sound(version: str | int) -> bool:
 @contextmanager
 def _verified(version: ModelVersion) -> Iterator[Path]:
     """A private copy of the bundle, so that what was checked is what is loaded."""
-    where, fix = f"version {version.version}, {version.source}", "register the model again from its run"
+    where, fix = (
+        f"version {version.version}, {version.source}",
+        "register the model again from its run",
+    )
     with tempfile.TemporaryDirectory(prefix="augrec-bundle-") as temporary:
         copy = Path(temporary)
         uri = settings.load().mlflow_uri
@@ -230,7 +260,8 @@ def _verified(version: ModelVersion) -> Iterator[Path]:
         names = ("digest", "items_digest")
         if not all(found.get(name) == version.tags.get(name) == stated.get(name) for name in names):
             raise RefusedError(
-                f"the bundle was changed after it was registered (its digest is now {found['digest'][:12]}…)",
+                "the bundle was changed after it was registered (its digest is now "
+                f"{found['digest'][:12]}…)",
                 where=where,
                 fix=fix,
             )
@@ -257,7 +288,11 @@ def _stated(facts: Path) -> Mapping[str, Any]:
 def _described(catalogue: list[str], items: pl.DataFrame | None) -> pl.DataFrame:
     """Titles, categories and prices of every item that the model or the run knows."""
     kinds = {name: ITEMS[name] for name in _SHOWN}
-    known = pl.DataFrame(schema=kinds) if items is None else items.select(_SHOWN).unique(C.ITEM, keep="first")
+    known = (
+        pl.DataFrame(schema=kinds)
+        if items is None
+        else items.select(_SHOWN).unique(C.ITEM, keep="first")
+    )
     ids = pl.DataFrame({C.ITEM: catalogue}, schema={C.ITEM: pl.String})
     return known.join(ids, on=C.ITEM, how="full", coalesce=True).select(_SHOWN).sort(C.ITEM)
 
@@ -274,7 +309,8 @@ def _refuse_foreign(folder: Path, kinds: set[str]) -> None:
     foreign = [
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_symlink() or (path.is_file() and path.suffix not in kinds and path.name != "MLmodel")
+        if path.is_symlink()
+        or (path.is_file() and path.suffix not in kinds and path.name != "MLmodel")
     ]
     if foreign:
         raise RefusedError(
@@ -290,7 +326,9 @@ def _copy_core(target: Path) -> None:
     for name in _CORE:
         if (source / name).is_dir():
             shutil.copytree(
-                source / name, target / "augrec" / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
+                source / name,
+                target / "augrec" / name,
+                ignore=shutil.ignore_patterns("__pycache__", ".*"),
             )
         else:
             shutil.copy2(source / name, target / "augrec" / name)

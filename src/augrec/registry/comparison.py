@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.ranking import Judging, familiar_items
-from augrec.errors import InputError
 from augrec.evaluation.compare import compare
 from augrec.evaluation.metrics import evaluate
 from augrec.registry import bundle, evidence, models
@@ -20,17 +20,18 @@ from augrec.registry.models import Version
 def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]:
     """Evaluate the champion on this run's test cases and compare it with a version of this run.
 
-    The champion may be any recommender with any catalogue: items it does not know count as misses, as they do for
-    every model.
+    The champion may be any recommender with any catalogue: items it does not know count as misses,
+    as they do for every model.
 
     Args:
         workspace: of the run that made the version.
         version: its number.
 
     Returns:
-        {"outcome": "first_champion" | "same_version" | "compared", "challenger": {"version", "recommender", "policy"},
-        "champion": the same or None, "comparison": what `augrec.evaluation.compare` found, or None}.
-        `champion["version"]` is what `promote` wants as `expected_champion`.
+        {"outcome": "first_champion" | "same_version" | "compared", "challenger": {"version",
+        "recommender", "policy"}, "champion": the same or None, "comparison": what
+        `augrec.evaluation.compare` found, or None}. `champion["version"]` is what `promote` wants
+        as `expected_champion`.
 
     Raises:
         InputError: the workspace has no test cases, or did not evaluate the version.
@@ -50,7 +51,8 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     params = evidence.read_params(workspace)
     cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
-    # where only new items are wanted the champion may recommend no others either, as this run's models were judged
+    # where only new items are wanted the champion may recommend no others either, as this run's
+    # models were judged
     judging = Judging(familiar=familiar_items(_present(workspace / "data/prepared")))
     theirs = evaluate(
         recommender, cases, params["evaluation"]["cutoffs"], among=judging.among(recommender.items)
@@ -58,12 +60,16 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     ours = _measured(workspace, challenger)
     shared = [name for name in ours.columns if name in theirs.columns]
     return result | {
-        "comparison": compare(theirs.select(shared), ours.select(shared), params["gate"], params["seed"])
+        "comparison": compare(
+            theirs.select(shared), ours.select(shared), params["gate"], params["seed"]
+        )
     }
 
 
 def _measured(workspace: Path, version: Version) -> pl.DataFrame:
-    path = workspace / "reports/evaluation" / version.recommender / version.policy / "per_user.parquet"
+    path = (
+        workspace / "reports/evaluation" / version.recommender / version.policy / "per_user.parquet"
+    )
     return pl.read_parquet(_present(path)).filter(pl.col("split") == "test").drop("split")
 
 
@@ -76,4 +82,8 @@ def _present(path: Path) -> Path:
 
 
 def _words(version: Version) -> dict[str, str]:
-    return {"version": version.version, "recommender": version.recommender, "policy": version.policy}
+    return {
+        "version": version.version,
+        "recommender": version.recommender,
+        "policy": version.policy,
+    }

@@ -13,8 +13,8 @@ from typing import Final, Literal
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from augrec import settings
-from augrec.errors import PermanentError, TransientError
+from augrec.core import settings
+from augrec.core.errors import PermanentError, TransientError
 
 EXPERIMENT: Final = "augrec"
 MODEL: Final = "augrec-recommender"
@@ -25,7 +25,8 @@ _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 def client() -> MlflowClient:
-    """A client of the tracking store and registry that the settings name; the first call creates the tables."""
+    """A client of the tracking store and registry that the settings name; the first call creates
+    the tables."""
     return _client(settings.load().mlflow_uri)
 
 
@@ -35,7 +36,8 @@ def _client(uri: str) -> MlflowClient:
 
 
 def prepare() -> None:
-    """Create the tables of a bare database, before several processes begin that would each do so; a server has its own."""
+    """Create the tables of a bare database, before several processes begin that would each do so; a
+    server has its own."""
     if not _is_served(settings.load().mlflow_uri):
         experiment()
 
@@ -43,7 +45,8 @@ def prepare() -> None:
 def experiment() -> str:
     """The id of the experiment all runs are logged to; made when it is not there yet.
 
-    A tracking server keeps artifacts where it was told to; beside a bare database they go to var/mlflow/artifacts.
+    A tracking server keeps artifacts where it was told to; beside a bare database they go to
+    var/mlflow/artifacts.
     """
     here = settings.load()
     found = client().get_experiment_by_name(EXPERIMENT)
@@ -65,7 +68,8 @@ def _is_served(uri: str) -> bool:
 
 
 def absent(error: MlflowException) -> bool:
-    """Whether MLflow says that a model, version or alias is not there: it has two codes for that."""
+    """Whether MLflow says that a model, version or alias is not there: it has two codes for
+    that."""
     return error.error_code in _ABSENT and "not found" in str(error)
 
 
@@ -96,7 +100,8 @@ def mlflow_errors(doing: str) -> Iterator[None]:
 
 @contextmanager
 def exclusive(name: Literal["tracking", "registry"], timeout_s: float = 300.0) -> Iterator[None]:
-    """One process at a time changes the tracking store, or the registry. The lock ends with the process that holds it, even a killed one.
+    """One process at a time changes the tracking store, or the registry. The lock ends with the
+    process that holds it, even a killed one.
 
     Raises:
         TransientError: another process kept the lock for `timeout_s`.
@@ -111,7 +116,8 @@ def exclusive(name: Literal["tracking", "registry"], timeout_s: float = 300.0) -
                 raise TransientError(
                     f"another process has been changing the {name} for {timeout_s:.0f} s",
                     where=str(path),
-                    fix="this will be tried again; if it stays so, see which process holds the file",
+                    fix="this will be tried again; if it stays so, see which process holds the "
+                    "file",
                 )
             time.sleep(0.05)
         yield

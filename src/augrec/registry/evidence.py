@@ -1,4 +1,5 @@
-"""What a run's workspace says about itself, in the forms MLflow takes. Nothing here touches MLflow."""
+"""What a run's workspace says about itself, in the forms MLflow takes. Nothing here touches
+MLflow."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ from typing import Any
 import polars as pl
 import yaml
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
+from augrec.core.files import read_json
 from augrec.evaluation.metrics import METRICS
-from augrec.files import read_json
 
 MAX_CURVE_ROWS = 200
 MAX_TRIALS = 30
@@ -25,8 +26,23 @@ _SECRET_KEY = re.compile(r"passw|secret|token|credential|api[-_]?key|connection"
 _PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):[^\s@]+@")
 _AUDITED = ("passed", "fidelity", "diversity", "privacy", "leak", "utility")
 # How tables are imported may name databases; it stays out.
-_RUN_PARAMETERS = ("seed", "run", "data.window", "validation", "prepare", "features", "synthesis", "audit", "augmentation",
-                   "tuning.trials", "tuning.seconds", "tuning.metric", "tuning.pruning", "evaluation", "gate")  # fmt: skip
+_RUN_PARAMETERS = (
+    "seed",
+    "run",
+    "data.window",
+    "validation",
+    "prepare",
+    "features",
+    "synthesis",
+    "audit",
+    "augmentation",
+    "tuning.trials",
+    "tuning.seconds",
+    "tuning.metric",
+    "tuning.pruning",
+    "evaluation",
+    "gate",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Part:
-    """One trained thing of a run: a generator, or a recommender under a policy; or a policy that searched for its mix.
+    """One trained thing of a run: a generator, or a recommender under a policy; or a policy that
+    searched for its mix.
 
     Attributes:
         role: "recommender", "generator" or "policy".
@@ -113,7 +130,10 @@ def dvc_hashes(workspace: Path) -> dict[str, str]:
     """DVC's hash of every input and output of every stage, by path."""
     stages = _read_yaml(workspace / "dvc.lock").get("stages", {})
     entries = [
-        entry for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind) or []
+        entry
+        for stage in stages.values()
+        for kind in ("deps", "outs")
+        for entry in stage.get(kind) or []
     ]
     return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
 
@@ -138,7 +158,9 @@ def flatten(value: Any, prefix: str = "", separator: str = ".") -> dict[str, Any
     return {
         key: leaf
         for name, inner in items
-        for key, leaf in flatten(inner, f"{prefix}{separator}{name}" if prefix else name, separator).items()
+        for key, leaf in flatten(
+            inner, f"{prefix}{separator}{name}" if prefix else name, separator
+        ).items()
     }
 
 
@@ -165,32 +187,45 @@ def metrics(value: Any) -> dict[str, float]:
 
 
 def shown(measures: Mapping[str, Any]) -> dict[str, Any]:
-    """What MLflow gets of a split's measures: all of them over all users, accuracy by slice, and how uneven the rest is.
+    """What MLflow gets of a split's measures: all of them over all users, accuracy by slice, and
+    how uneven the rest is.
 
-    The numbers of every group of users, group of items and period would bury these; they are in metrics.json.
+    The numbers of every group of users, group of items and period would bury these; they are in
+    metrics.json.
     """
     told = {
-        name: part for name, part in measures.items() if name not in ("slices", "items", "groups", "time")
+        name: part
+        for name, part in measures.items()
+        if name not in ("slices", "items", "groups", "time")
     }
     told["slices"] = {
-        name: {key: value for key, value in part.items() if key.partition("@")[0] in ("n_users", *METRICS)}
+        name: {
+            key: value
+            for key, value in part.items()
+            if key.partition("@")[0] in ("n_users", *METRICS)
+        }
         for name, part in measures.get("slices", {}).items()
     }
     told["items"] = {
         name: {key: value for key, value in part.items() if key != "groups"}
         for name, part in measures.get("items", {}).items()
     }
-    told["groups"] = {name: {"gap": part["gap"]} for name, part in measures.get("groups", {}).items()}
+    told["groups"] = {
+        name: {"gap": part["gap"]} for name, part in measures.get("groups", {}).items()
+    }
     return told
 
 
 def metric_name(name: str) -> str:
     """MLflow refuses "@" and "+" in names."""
-    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("+", "_plus"), flags=re.ASCII)
+    return re.sub(
+        r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("+", "_plus"), flags=re.ASCII
+    )
 
 
 def read_curve(path: Path) -> pl.DataFrame:
-    """A training curve: `step` (Int64) and Float64 columns, at most MAX_CURVE_ROWS rows, the last one among them."""
+    """A training curve: `step` (Int64) and Float64 columns, at most MAX_CURVE_ROWS rows, the last
+    one among them."""
     nothing = pl.DataFrame(schema={"step": pl.Int64})
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
         return nothing
@@ -205,16 +240,23 @@ def read_curve(path: Path) -> pl.DataFrame:
 
 
 def read_trials(folder: Path) -> list[Trial]:
-    """The best MAX_TRIALS trials in the trials.csv of a model or policy, by number; none without a search."""
+    """The best MAX_TRIALS trials in the trials.csv of a model or policy, by number; none without a
+    search."""
     if not (folder / "trials.csv").exists():
         return []
     table = pl.read_csv(folder / "trials.csv", infer_schema=False).with_columns(
         pl.col("trial").cast(pl.Int64), pl.col("value").cast(pl.Float64)
     )
     model = folder / "training.json"
-    search = read_json(model)["tuning"] if model.exists() else read_json(folder / "policy.json")["search"]
+    search = (
+        read_json(model)["tuning"]
+        if model.exists()
+        else read_json(folder / "policy.json")["search"]
+    )
     name = f"valid/{f'slices/{slice_}' if (slice_ := search.get('slice')) else 'overall'}/{search['metric']}"
-    best = table.sort("value", descending=True, nulls_last=True, maintain_order=True).head(MAX_TRIALS)
+    best = table.sort("value", descending=True, nulls_last=True, maintain_order=True).head(
+        MAX_TRIALS
+    )
     return [
         Trial(row.pop("trial"), row.pop("state"), texts({"config": row}), metrics({name: value}))
         for row in best.sort("trial").iter_rows(named=True)
@@ -223,7 +265,10 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def _generator(workspace: Path, params: Mapping[str, Any], name: str) -> Part:
-    folder, audit = workspace / "models/generators" / name, workspace / "reports/audit" / name / "audit.json"
+    folder, audit = (
+        workspace / "models/generators" / name,
+        workspace / "reports/audit" / name / "audit.json",
+    )
     found = read_json(audit) if audit.exists() else {}
     return Part(
         role="generator",
@@ -242,7 +287,9 @@ def _policy(params: Mapping[str, Any], folder: Path) -> Part:
     return Part(
         role="policy",
         name=folder.name,
-        parameters=texts({"policies": {folder.name: (params.get("policies") or {}).get(folder.name)}}),
+        parameters=texts(
+            {"policies": {folder.name: (params.get("policies") or {}).get(folder.name)}}
+        ),
         metrics=metrics({"search": told["search"]}),
         curve=pl.DataFrame(schema={"step": pl.Int64}),
         inputs={"data/training_set": "training"},
@@ -259,7 +306,9 @@ def _recommender(workspace: Path, params: Mapping[str, Any], name: str, policy: 
         role="recommender",
         name=f"{name}/{policy}",
         parameters=_component(params, "recommenders", name, folder)
-        | texts({"policy": policy, "policies": {policy: (params.get("policies") or {}).get(policy)}}),
+        | texts(
+            {"policy": policy, "policies": {policy: (params.get("policies") or {}).get(policy)}}
+        ),
         metrics=metrics({split: shown(measures) for split, measures in read_json(report).items()})
         | metrics({"training": read_json(training) if training.exists() else {}}),
         curve=read_curve(folder / "curve.csv"),

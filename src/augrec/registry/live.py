@@ -1,4 +1,5 @@
-"""Training curves in MLflow while a run is still going on; `tracking.log_run` completes what this begins."""
+"""Training curves in MLflow while a run is still going on; `tracking.log_run` completes what this
+begins."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:  # MLflow takes seconds to import, and most stages train nothi
 class LiveCurves:
     """The curves of what one task of a run trains.
 
-    Points are the same, in name, value, step and time, as those that `log_run` sends of the finished curve, and MLflow
-    keeps one of equal points: nothing is there twice, however often a row is sent.
+    Points are the same, in name, value, step and time, as those that `log_run` sends of the
+    finished curve, and MLflow keeps one of equal points: nothing is there twice, however often a
+    row is sent.
 
     Args:
         run_id: Airflow's run id.
@@ -43,10 +45,14 @@ class LiveCurves:
         with mlflow_errors("show a training curve"):
             for (role, name), curve in curves.items():
                 if (role, name) not in self._opened:
-                    self._opened[role, name] = tracking.open_part(self._run_id, self._commit, role, name)
+                    self._opened[role, name] = tracking.open_part(
+                        self._run_id, self._commit, role, name
+                    )
                 parent, child = self._opened[role, name]
                 if child is not None:
-                    tracking.log_batches(child.info.run_id, _points(curve, parent.info.start_time), {})
+                    tracking.log_batches(
+                        child.info.run_id, _points(curve, parent.info.start_time), {}
+                    )
 
     def end(self, *, failed: bool) -> None:
         """Say how the task ended.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.registry.connection import MODEL, absent, client
 
 
@@ -70,7 +70,8 @@ def named(name: str | int) -> ModelVersion:
 
 
 def all_versions() -> list[ModelVersion]:
-    """Every version, newest first; their `aliases` are empty, MLflow's search does not tell them."""
+    """Every version, newest first; their `aliases` are empty, MLflow's search does not tell
+    them."""
     found: list[ModelVersion] = []
     token = None
     while True:

@@ -12,14 +12,15 @@ from typing import Any, Final
 
 from mlflow.entities.model_registry import ModelVersion
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.recommenders.base import Recommender
 from augrec.registry import bundle, evidence, lookup, tracking
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
-"""The version that `augrec serve` tries out beside the champion; see `augrec.registry.promotion.challenge`."""
+"""The version that `augrec serve` tries out beside the champion; see
+`augrec.registry.promotion.challenge`."""
 PREVIOUS: Final = "previous_champion"
 
 
@@ -58,9 +59,15 @@ class Version:
 
 @mlflow_errors("register the model")
 def register(
-    workspace: Path, run_id: str, commit: str, decision: Mapping[str, Any], *, feature_service: str = ""
+    workspace: Path,
+    run_id: str,
+    commit: str,
+    decision: Mapping[str, Any],
+    *,
+    feature_service: str = "",
 ) -> Version:
-    """Register the decision's winner, once: the same model files give the same version, whichever run made them.
+    """Register the decision's winner, once: the same model files give the same version, whichever
+    run made them.
 
     Args:
         workspace: where the run's files are.
@@ -75,30 +82,39 @@ def register(
     winner = decision["winner"]
     model = workspace / winner["model"]
     if not model.is_dir():
-        raise InputError("the winner's model is not there", where=str(model), fix="run the train stage again")
+        raise InputError(
+            "the winner's model is not there", where=str(model), fix="run the train stage again"
+        )
     digest = bundle.digest(model)
     with exclusive("registry"):
         same = [known for known in lookup.all_versions() if known.tags.get("digest") == digest]
         for known in same:
             if bundle.sound(known.version):
                 return find(known.version)
-        child = tracking.find_child(run_id, "recommender", f"{winner['recommender']}/{winner['policy']}")
+        child = tracking.find_child(
+            run_id, "recommender", f"{winner['recommender']}/{winner['policy']}"
+        )
         tags = _tags(workspace, run_id, commit, decision, feature_service) | {"digest": digest}
         with tempfile.TemporaryDirectory(prefix="augrec-register-") as temporary:
             folder = Path(temporary) / bundle.FOLDER
             told = {
-                key: tags[key] for key in ("recommender", "policy", "run_id", "commit", "feature_service")
+                key: tags[key]
+                for key in ("recommender", "policy", "run_id", "commit", "feature_service")
             }
             tags["items_digest"] = bundle.build(model, folder, told, evidence.read_items(workspace))
             client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
         source = f"{child.info.artifact_uri}/{bundle.FOLDER}"
         for known in same:
             if known.source == source:  # its broken bundle was just replaced by a whole one
-                client().set_model_version_tag(MODEL, known.version, "items_digest", tags["items_digest"])
+                client().set_model_version_tag(
+                    MODEL, known.version, "items_digest", tags["items_digest"]
+                )
                 return find(known.version)
         lookup.ensure_registered_model()
         words = " ".join(decision.get("sentences", []))[:5000]
-        made = client().create_model_version(MODEL, source, child.info.run_id, tags=tags, description=words)
+        made = client().create_model_version(
+            MODEL, source, child.info.run_id, tags=tags, description=words
+        )
     return find(made.version)
 
 
@@ -108,7 +124,8 @@ def versions() -> list[Version]:
     named = lookup.aliases()  # a search does not tell them
     return [
         replace(
-            _version(found), aliases=tuple(sorted(n for n, v in named.items() if v == str(found.version)))
+            _version(found),
+            aliases=tuple(sorted(n for n, v in named.items() if v == str(found.version))),
         )
         for found in lookup.all_versions()
     ]
@@ -146,7 +163,8 @@ def find(version: str | int) -> Version:
 
 
 def load(version: str | int = CHAMPION) -> Recommender:
-    """The recommender of a version, by number or alias, its bundle checked; the champion unless another is named.
+    """The recommender of a version, by number or alias, its bundle checked; the champion unless
+    another is named.
 
     Raises:
         InputError: there is no such version.
@@ -175,7 +193,9 @@ def _tags(
         "run_id": run_id,
         "feature_service": feature_service,
         "dvc": json.dumps({path: hashes[path] for path in used if path in hashes}, sort_keys=True),
-        "metrics": json.dumps({"valid": arm["valid"], "test": arm["test"]}, sort_keys=True, allow_nan=False),
+        "metrics": json.dumps(
+            {"valid": arm["valid"], "test": arm["test"]}, sort_keys=True, allow_nan=False
+        ),
     }
 
 
@@ -186,7 +206,15 @@ def _version(found: ModelVersion) -> Version:
         aliases=tuple(sorted(found.aliases)),
         **{
             name: tags.pop(name, "")
-            for name in ("recommender", "policy", "verdict", "digest", "commit", "run_id", "feature_service")
+            for name in (
+                "recommender",
+                "policy",
+                "verdict",
+                "digest",
+                "commit",
+                "run_id",
+                "feature_service",
+            )
         },
         dvc=json.loads(tags.pop("dvc", "{}")),
         metrics=json.loads(tags.pop("metrics", "{}")),

@@ -1,9 +1,10 @@
 """Which version is the champion: moved by one serialized, verified step, with a way back and a log.
 
-A move is four writes to the registry: what is intended, `previous_champion`, `champion`, the log entry. A process killed
-between them leaves its intention behind; whoever moves next first finishes that move if the champion had changed
-already, and undoes it if it had not. The log lives with the registry, as tags of the registered model; promotions.jsonl
-in var/ is a copy for people, which outlives the registry.
+A move is four writes to the registry: what is intended, `previous_champion`, `champion`, the log
+entry. A process killed between them leaves its intention behind; whoever moves next first finishes
+that move if the champion had changed already, and undoes it if it had not. The log lives with the
+registry, as tags of the registered model; promotions.jsonl in var/ is a copy for people, which
+outlives the registry.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Final, Literal
 
 import polars as pl
 
-from augrec import settings
-from augrec.errors import InputError, RefusedError, TransientError
-from augrec.files import write_text
+from augrec.core import settings
+from augrec.core.errors import InputError, RefusedError, TransientError
+from augrec.core.files import write_text
 from augrec.registry import bundle, lookup
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 from augrec.registry.models import CHALLENGER, CHAMPION, PREVIOUS
@@ -68,7 +69,8 @@ def promote(
 
     Raises:
         InputError: there is no such version.
-        RefusedError: the champion is another than the comparison saw, or the version's bundle is not sound.
+        RefusedError: the champion is another than the comparison saw, or the version's bundle is
+            not sound.
         TransientError: another process is at it, or the registry did not keep what was written.
     """
     with exclusive("registry"):
@@ -79,7 +81,8 @@ def promote(
         expected = None if expected_champion is None else str(expected_champion)
         if champion != expected:
             raise RefusedError(
-                f"the champion is {_words(champion)}, but version {target} was compared with {_words(expected)}",
+                f"the champion is {_words(champion)}, but version {target} was compared with "
+                f"{_words(expected)}",
                 where=f"registry, {MODEL}",
                 fix="compare again with the champion of today, then promote",
             )
@@ -125,13 +128,17 @@ def challenge(version: str | int | None) -> str | None:
         RefusedError: it is the champion, or its bundle is not sound.
     """
     with exclusive("registry"):
-        before, target = _alias(CHALLENGER), None if version is None else lookup.by_number(version).version
+        before, target = (
+            _alias(CHALLENGER),
+            None if version is None else lookup.by_number(version).version,
+        )
         if target is not None:
             if str(target) == _alias(CHAMPION):
                 raise RefusedError(
-                    f"version {target} is the champion itself", where=f"registry, {MODEL}",
+                    f"version {target} is the champion itself",
+                    where=f"registry, {MODEL}",
                     fix="name another version; `augrec models` lists them",
-                )  # fmt: skip
+                )
             _try_out(str(target))
         _set(CHALLENGER, None if target is None else str(target))
     return before
@@ -141,7 +148,9 @@ def challenge(version: str | int | None) -> str | None:
 def log() -> list[Promotion]:
     """All moves of the champion, oldest first."""
     entries = [value for key, value in _tags().items() if key.startswith(_ENTRY)]
-    return sorted((Promotion(**json.loads(entry)) for entry in entries), key=lambda entry: entry.number)
+    return sorted(
+        (Promotion(**json.loads(entry)) for entry in entries), key=lambda entry: entry.number
+    )
 
 
 def _move(kind: Literal["promote", "rollback"], target: str, *, reason: str, by: str) -> Promotion:
@@ -160,8 +169,11 @@ def _move(kind: Literal["promote", "rollback"], target: str, *, reason: str, by:
     _set(PREVIOUS, move.replaced)
     _set(CHAMPION, move.version)
     if (_alias(CHAMPION), _alias(PREVIOUS)) != (move.version, move.replaced):
-        raise TransientError("the registry did not keep what was written", where=f"registry, {MODEL}",
-                             fix="somebody moves aliases by hand; this will be tried again")  # fmt: skip
+        raise TransientError(
+            "the registry did not keep what was written",
+            where=f"registry, {MODEL}",
+            fix="somebody moves aliases by hand; this will be tried again",
+        )
     _record(move)
     return move
 
@@ -203,8 +215,11 @@ def _try_out(version: str) -> None:
             f"version {version} cannot be loaded: {error.what}", where=error.where, fix=error.fix
         ) from error
     if items.size == 0 or items[0, 0] == "":
-        raise RefusedError(f"version {version} recommends nothing to a new user", where=f"registry, {MODEL}",
-                           fix="look at how it was trained; the champion stays")  # fmt: skip
+        raise RefusedError(
+            f"version {version} recommends nothing to a new user",
+            where=f"registry, {MODEL}",
+            fix="look at how it was trained; the champion stays",
+        )
 
 
 def _alias(name: str) -> str | None:

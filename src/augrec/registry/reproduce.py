@@ -1,4 +1,5 @@
-"""What a version must give when it is rebuilt from its commit, and whether it did. Nothing here touches MLflow's store."""
+"""What a version must give when it is rebuilt from its commit, and whether it did. Nothing here
+touches MLflow's store."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augrec.errors import InputError
-from augrec.files import read_json
+from augrec.core.errors import InputError
+from augrec.core.files import read_json
 from augrec.registry import evidence
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Report:
     Attributes:
         compared: how many metrics.
         differences: those that are not equal to the last bit.
-        same_model: whether the model's files have the registered digest; None where only metrics were compared.
+        same_model: whether the model's files have the registered digest; None where only metrics
+            were compared.
         data: paths whose DVC hash is another.
     """
 
@@ -95,13 +97,16 @@ def compare_metrics(wanted: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> Re
     old, new = evidence.flatten(wanted, separator="/"), evidence.flatten(rebuilt, separator="/")
     names = sorted(old.keys() | new.keys())
     # names one side lacks differ even where the other holds null
-    differing = [name for name in names if name not in old or name not in new or old[name] != new[name]]
+    differing = [
+        name for name in names if name not in old or name not in new or old[name] != new[name]
+    ]
     differences = [Difference(name, old.get(name), new.get(name)) for name in differing]
     return Report(compared=len(names), differences=differences, same_model=None, data=[])
 
 
 def compare_workspace(wanted: Expected, workspace: Path) -> Report:
-    """Compare a rebuilt workspace with what was registered: metrics, the model's files, hashes of the data.
+    """Compare a rebuilt workspace with what was registered: metrics, the model's files, hashes of
+    the data.
 
     Raises:
         InputError: the workspace is not complete.
@@ -112,10 +117,14 @@ def compare_workspace(wanted: Expected, workspace: Path) -> Report:
     for path in (report, model):
         if not path.exists():
             raise InputError(
-                "the rebuilt workspace is not complete", where=str(path), fix="run its stages to the end"
+                "the rebuilt workspace is not complete",
+                where=str(path),
+                fix="run its stages to the end",
             )
     rebuilt = read_json(report)
     numbers = compare_metrics(wanted.metrics, {name: rebuilt.get(name) for name in wanted.metrics})
     hashes = evidence.dvc_hashes(workspace)
     changed = sorted(path for path, value in wanted.dvc.items() if hashes.get(path) != value)
-    return Report(numbers.compared, numbers.differences, bundle.digest(model) == wanted.digest, changed)
+    return Report(
+        numbers.compared, numbers.differences, bundle.digest(model) == wanted.digest, changed
+    )

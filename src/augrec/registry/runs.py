@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.registry import tracking
 from augrec.registry.connection import client, experiment, mlflow_errors
 
@@ -75,12 +75,15 @@ def audits(run: LoggedRun) -> dict[str, dict[str, Any]]:
 
 @mlflow_errors("read the audits")
 def audit_pages(run: LoggedRun) -> dict[str, str]:
-    """{generator: the page of its audit}, of the generators the run audited; one without a page is left out."""
+    """{generator: the page of its audit}, of the generators the run audited; one without a page is
+    left out."""
     return _of_generators(run, "index.html")
 
 
 def _of_generators(run: LoggedRun, file: str) -> dict[str, str]:
-    query = f"tags.`mlflow.parentRunId` = '{run.mlflow_id}' and tags.`{tracking.ROLE}` = 'generator'"
+    query = (
+        f"tags.`mlflow.parentRunId` = '{run.mlflow_id}' and tags.`{tracking.ROLE}` = 'generator'"
+    )
     children = client().search_runs([experiment()], query, order_by=["attributes.start_time ASC"])
     found = {}
     for child in children:
@@ -93,10 +96,14 @@ def _of_generators(run: LoggedRun, file: str) -> dict[str, str]:
 def _file(mlflow_id: str, name: str) -> str:
     with tempfile.TemporaryDirectory(prefix="augrec-run-") as folder:
         try:
-            return Path(client().download_artifacts(mlflow_id, name, folder)).read_text(encoding="utf-8")
+            return Path(client().download_artifacts(mlflow_id, name, folder)).read_text(
+                encoding="utf-8"
+            )
         except OSError as error:
             raise InputError(
-                f"the run's {name} is not there", where=f"MLflow run {mlflow_id}", fix="run it again"
+                f"the run's {name} is not there",
+                where=f"MLflow run {mlflow_id}",
+                fix="run it again",
             ) from error
 
 

@@ -1,5 +1,5 @@
-"""A run's results in MLflow: one parent run, a child for each generator and each recommender under each policy, and below
-a recommender one for each trial of its search."""
+"""A run's results in MLflow: one parent run, a child for each generator and each recommender under
+each policy, and below a recommender one for each trial of its search."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
-from augrec.errors import ConfigError, InputError
-from augrec.files import read_json
+from augrec.core.errors import ConfigError, InputError
+from augrec.core.files import read_json
 from augrec.registry import evidence
 from augrec.registry.connection import client, exclusive, experiment, mlflow_errors
 
@@ -32,11 +32,14 @@ T = TypeVar("T")
 
 
 @mlflow_errors("log the run")
-def log_run(workspace: Path, run_id: str, *, commit: str, tags: Mapping[str, str] | None = None) -> str:
+def log_run(
+    workspace: Path, run_id: str, *, commit: str, tags: Mapping[str, str] | None = None
+) -> str:
     """Log everything a finished run found out.
 
-    Keyed by the run's id: the second call changes nothing, a run that a killed task left half logged is completed, and
-    a run that was computed again with other results takes the place of the first, which stays under `REPLACED`.
+    Keyed by the run's id: the second call changes nothing, a run that a killed task left half
+    logged is completed, and a run that was computed again with other results takes the place of the
+    first, which stays under `REPLACED`.
 
     Args:
         workspace: where the run's files are.
@@ -61,7 +64,9 @@ def log_run(workspace: Path, run_id: str, *, commit: str, tags: Mapping[str, str
         told = _parent_tags(run_id, commit, tags or {}) | {EVIDENCE: mark}
         if parent is None:
             parent = _start_parent(run_id, told)
-        elif EVIDENCE not in parent.data.tags:  # begun by `open_part`, when the run's commit was not made yet
+        elif (
+            EVIDENCE not in parent.data.tags
+        ):  # begun by `open_part`, when the run's commit was not made yet
             client().log_batch(parent.info.run_id, tags=[RunTag(*tag) for tag in told.items()])
         if parent.info.status != "FINISHED":
             for part in evidence.parts(workspace):
@@ -88,7 +93,9 @@ def open_part(run_id: str, commit: str, role: str, name: str) -> tuple[Run, Run 
             parent = _start_parent(run_id, _parent_tags(run_id, commit, {}))
         if EVIDENCE in parent.data.tags:
             return parent, None
-        child = _find_part(parent, role, name) or _start_part(parent, role, name, commit, {LIVE: "true"})
+        child = _find_part(parent, role, name) or _start_part(
+            parent, role, name, commit, {LIVE: "true"}
+        )
         for run in (parent, child):
             if run.info.status != "RUNNING":  # an attempt that failed
                 client().update_run(run.info.run_id, status="RUNNING")
@@ -119,12 +126,15 @@ def find_child(run_id: str, role: str, name: str) -> Run:
 
 def _find_part(parent: Run, role: str, name: str) -> Run | None:
     return _one(
-        f"tags.`{_PARENT}` = '{parent.info.run_id}' and tags.`{ROLE}` = '{role}' and tags.`{NAME}` = '{_plain(name)}'"
+        f"tags.`{_PARENT}` = '{parent.info.run_id}' and tags.`{ROLE}` = '{role}' and tags.`{NAME}` "
+        f"= '{_plain(name)}'"
     )
 
 
 def _one(query: str) -> Run | None:
-    found = client().search_runs([experiment()], query, max_results=1, order_by=["attributes.start_time ASC"])
+    found = client().search_runs(
+        [experiment()], query, max_results=1, order_by=["attributes.start_time ASC"]
+    )
     return found[0] if found else None
 
 
@@ -155,8 +165,9 @@ def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commi
         child = _start_part(parent, part.role, part.name, commit, {})
     if child.info.status == "FINISHED" and LIVE not in child.data.tags:
         return
-    # MLflow keeps one copy of points that are equal in name, value, step and time: the parent's start is the time of
-    # all of them, so that points a killed task has already sent are not doubled.
+    # MLflow keeps one copy of points that are equal in name, value, step and time: the parent's
+    # start is the time of all of them, so that points a killed task has already sent are not
+    # doubled.
     time_ms = parent.info.start_time
     points = [Metric(name, value, time_ms, 0) for name, value in part.metrics.items()]
     points += [
@@ -177,18 +188,25 @@ def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commi
 
 
 def _log_trials(child: Run, part: evidence.Part, time_ms: int) -> None:
-    """The trials of a search as runs below the model's; those that are there already stay as they are."""
+    """The trials of a search as runs below the model's; those that are there already stay as they
+    are."""
     if not part.trials:
         return
     below = f"tags.`{_PARENT}` = '{child.info.run_id}' and tags.`{ROLE}` = 'trial'"
     known = {
-        run.data.tags[NAME]: run for run in client().search_runs([experiment()], below, max_results=1000)
+        run.data.tags[NAME]: run
+        for run in client().search_runs([experiment()], below, max_results=1000)
     }
     for trial in part.trials:
         name = f"{part.name} trial {trial.number}"
         run = known.get(name)
         if run is None:
-            own = {_PARENT: child.info.run_id, ROLE: "trial", NAME: name, "augrec.state": trial.state}
+            own = {
+                _PARENT: child.info.run_id,
+                ROLE: "trial",
+                NAME: name,
+                "augrec.state": trial.state,
+            }
             run = client().create_run(experiment(), tags=own, run_name=f"trial {trial.number}")
         elif run.info.status != "RUNNING":
             continue
@@ -215,10 +233,14 @@ def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None
             Metric(name, value, parent.info.start_time, 0)
             for name, value in _winner_metrics(decision).items()
         ]
-        outcome = {"verdict": decision["verdict"], "winner": f"{winner['recommender']}/{winner['policy']}"}
+        outcome = {
+            "verdict": decision["verdict"],
+            "winner": f"{winner['recommender']}/{winner['policy']}",
+        }
         tags = [RunTag(f"augrec.{key}", value) for key, value in outcome.items()]
         client().log_batch(
-            run, tags=[*tags, RunTag("mlflow.note.content", " ".join(decision.get("sentences", [])))]
+            run,
+            tags=[*tags, RunTag("mlflow.note.content", " ".join(decision.get("sentences", [])))],
         )
     log_batches(run, points, evidence.run_parameters(workspace))
 
@@ -237,7 +259,9 @@ def winning_arm(decision: Mapping) -> Mapping:
         if (arm["recommender"], arm["policy"]) == (winner["recommender"], winner["policy"]):
             return arm
     raise InputError(
-        "the decision's winner is not among its arms", where="reports/decision.json", fix="run decide again"
+        "the decision's winner is not among its arms",
+        where="reports/decision.json",
+        fix="run decide again",
     )
 
 
@@ -269,6 +293,8 @@ def _plain(text: str) -> str:
     """MLflow's query language has no way to write a quote within a text."""
     if any(mark in text for mark in "'\"`\\"):
         raise ConfigError(
-            f"{text!r} cannot be looked up in MLflow", where="run id", fix="use an id without quotes"
+            f"{text!r} cannot be looked up in MLflow",
+            where="run id",
+            fix="use an id without quotes",
         )
     return text

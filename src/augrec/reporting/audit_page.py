@@ -1,4 +1,5 @@
-"""The page a person reads to trust or reject a sample: one HTML file that carries everything it shows."""
+"""The page a person reads to trust or reject a sample: one HTML file that carries everything it
+shows."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from augrec.core.files import write_text
 from augrec.data.slices import SLICES
-from augrec.files import write_text
 from augrec.reporting import figures, load, words
 from augrec.reporting.audit_rows import sections
 from augrec.reporting.limits import limits, measures
@@ -16,12 +17,17 @@ from augrec.reporting.words import number
 
 _DRAWN = {
     "alike": (
-        figures.popularity, figures.lengths, figures.values, figures.gaps, figures.events, figures.categories,
+        figures.popularity,
+        figures.lengths,
+        figures.values,
+        figures.gaps,
+        figures.events,
+        figures.categories,
         figures.clusters,
     ),
     "varied": (figures.places,),
     "private": (figures.attack, figures.neighbours),
-}  # fmt: skip
+}
 
 
 def write(path: Path, verdict: Mapping[str, Any], distributions: Mapping[str, Any]) -> None:
@@ -63,18 +69,21 @@ def _lead(verdict: Mapping[str, Any]) -> list[str]:
             told.append(f"{_listed(broken)} {beyond}.")
         if unknown:
             told.append(
-                f"{_listed(unknown)} could not be measured, and what cannot be shown is not believed."
+                f"{_listed(unknown)} could not be measured, and what cannot be shown is not "
+                "believed."
             )
         if advice := verdict.get("advice"):
             told.append(advice)
     else:
         told = [
-            "No limit of the audit is broken, so policies may use it; whether it helps is for the gate to say."
+            "No limit of the audit is broken, so policies may use it; whether it helps is for the "
+            "gate to say."
         ]
     rest = [name for name in undecided if name not in failed]
     if rest:
         told.append(
-            f"There are too few people to be sure of {_listed(rest)}: the limit lies inside the interval, "
+            f"There are too few people to be sure of {_listed(rest)}: the limit lies inside the "
+            "interval, "
             "and such a limit passes by configuration."
         )
     return told
@@ -122,7 +131,7 @@ def _big_numbers(verdict: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                 note,
             )
         )
-    return numbers  # fmt: skip
+    return numbers
 
 
 def _utility(utility: Mapping[str, Any]) -> dict[str, Any] | None:

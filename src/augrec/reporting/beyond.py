@@ -1,5 +1,5 @@
-"""Beyond accuracy, for the report: what the winner's lists are like, who among items gets the places, who is served worst,
-when lists were good, and how good what is said of single events is."""
+"""Beyond accuracy, for the report: what the winner's lists are like, who among items gets the
+places, who is served worst, when lists were good, and how good what is said of single events is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from augrec.evaluation.summary import BROKEN_DOWN
-from augrec.reporting.words import MISSING, find_arm, measured, metric_words, number, percent, plain, signed
+from augrec.reporting.words import (
+    MISSING,
+    find_arm,
+    measured,
+    metric_words,
+    number,
+    percent,
+    plain,
+    signed,
+)
 
 _MEASURES: Final = (
     ("ndcg", "how well the list is ordered"),
@@ -23,7 +32,12 @@ _MEASURES: Final = (
     ("diversity", "how unlike the items of a list are: 0 all the same kind, 1 nothing in common"),
     ("serendipity", "wanted items that a list of the most popular ones would not have had"),
 )
-_ITEM_WORDS: Final = {"head": "most popular", "mid": "in between", "tail": "least popular", "new": "new"}
+_ITEM_WORDS: Final = {
+    "head": "most popular",
+    "mid": "in between",
+    "tail": "least popular",
+    "new": "new",
+}
 _MOST_ATTRIBUTES: Final = 8
 _OF_HEADS: Final = ("auc", "log_loss", "ece", "rmse", "mae")
 
@@ -36,8 +50,10 @@ class Beyond:
         cutoff: length of the lists.
         columns: the arms, "multvae × none", and what they stand for.
         measures: (metric, what it says, a value for each arm).
-        items: (group of items, how many, share of interactions, share of what was wanted, share of places for each arm).
-        metric: of groups of users and of periods: the gate's, or NDCG where that is not told of them.
+        items: (group of items, how many, share of interactions, share of what was wanted, share of
+            places for each arm).
+        metric: of groups of users and of periods: the gate's, or NDCG where that is not told of
+            them.
         users: (attribute, (worst group, gap) for each arm).
         periods: (first day, users, a value for each arm).
         heads: (arm, head, what it was asked about, a value for each of `_OF_HEADS`).
@@ -54,7 +70,8 @@ class Beyond:
 
 
 def beyond(decision: Mapping[str, Any]) -> Beyond | None:
-    """The winner beside the best arm without generated data and beside popularity; None where nothing was measured."""
+    """The winner beside the best arm without generated data and beside popularity; None where
+    nothing was measured."""
     metric = decision["gate"]["metric"]
     cutoff = metric.partition("@")[2]
     arms = _arms(decision, metric)
@@ -83,7 +100,8 @@ def beyond(decision: Mapping[str, Any]) -> Beyond | None:
 
 
 def _arms(decision: Mapping[str, Any], metric: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """(role, arm), each arm once: the winner, the best without generated data on validation users, popularity."""
+    """(role, arm), each arm once: the winner, the best without generated data on validation users,
+    popularity."""
     winner = find_arm(decision, decision["winner"]["recommender"], decision["winner"]["policy"])
     others = [arm for arm in decision.get("arms", []) if arm["kind"] != "generated"]
     best = max(others, key=lambda arm: measured(arm, metric, split="valid") or 0.0, default=None)
@@ -115,9 +133,13 @@ def _share(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.0f} %"
 
 
-def _items(tests: list[Mapping[str, Any]], cutoff: str) -> list[tuple[str, int, str, str, list[str]]]:
+def _items(
+    tests: list[Mapping[str, Any]], cutoff: str
+) -> list[tuple[str, int, str, str, list[str]]]:
     parts = [test["items"]["popularity"]["groups"] for test in tests]
-    groups = [(name, words, parts[0][name]) for name, words in _ITEM_WORDS.items() if name in parts[0]]
+    groups = [
+        (name, words, parts[0][name]) for name, words in _ITEM_WORDS.items() if name in parts[0]
+    ]
     return [
         (
             words,
@@ -158,7 +180,8 @@ def _periods(tests: list[Mapping[str, Any]], metric: str) -> list[tuple[str, int
 def _heads(
     decision: Mapping[str, Any], shown: list[Mapping[str, Any]], metric: str
 ) -> list[tuple[str, str, int, list[str]]]:
-    """Of the arms that are shown and predict events; where none does, of the best on validation users that does."""
+    """Of the arms that are shown and predict events; where none does, of the best on validation
+    users that does."""
     able = [arm for arm in decision["arms"] if (arm.get("test") or {}).get("heads")]
     best = max(able, key=lambda arm: measured(arm, metric, split="valid") or 0.0, default=None)
     chosen = [arm for arm in shown if arm in able] or ([] if best is None else [best])

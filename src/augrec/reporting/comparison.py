@@ -6,19 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from augrec.data.slices import SLICES
-from augrec.reporting.words import count, find_arm, measured, metric_words, number, signed, slice_words, users
+from augrec.reporting.words import (
+    count,
+    find_arm,
+    measured,
+    metric_words,
+    number,
+    signed,
+    slice_words,
+    users,
+)
 
 
 def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     """Challenger and champion side by side, the gate's sentences, and where the report is.
 
     Args:
-        comparison: {"outcome", "challenger", "champion", "comparison"}: challenger and champion are {"version",
-            "recommender", "policy"}, champion None where there is none; comparison is what
-            `augrec.evaluation.compare.compare` found, or None.
+        comparison: {"outcome", "challenger", "champion", "comparison"}: challenger and champion are
+            {"version", "recommender", "policy"}, champion None where there is none; comparison is
+            what `augrec.evaluation.compare.compare` found, or None.
         decision: decision.json of the run that made the challenger.
     """
-    challenger, champion, found = (comparison[name] for name in ("challenger", "champion", "comparison"))
+    challenger, champion, found = (
+        comparison[name] for name in ("challenger", "champion", "comparison")
+    )
     parts = [f"### May version {challenger['version']} ({_model(challenger)}) become the champion?"]
     if found is not None:
         parts += [str(found["sentence"]), _side_by_side(found, champion, challenger)]
@@ -29,8 +40,10 @@ def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     parts.append("**What the gate says**")
     parts.append("\n".join(f"- {sentence}" for sentence in decision["sentences"]))
     parts.append(
-        "**All the evidence** is in this run's report.html: the *Report* link on the *Details* page of any stage opens it, "
-        "and it is kept with the run in MLflow. Rejecting, or no answer within a day, leaves the champion as it is."
+        "**All the evidence** is in this run's report.html: the *Report* link on the *Details* "
+        "page of any stage opens it, "
+        "and it is kept with the run in MLflow. Rejecting, or no answer within a day, leaves the "
+        "champion as it is."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -39,7 +52,8 @@ def _side_by_side(
     found: Mapping[str, Any], champion: Mapping[str, Any], challenger: Mapping[str, Any]
 ) -> str:
     lines = [
-        f"| {metric_words(found['metric'])} on the same test users | users | champion {champion['version']} ({_model(champion)}) "
+        f"| {metric_words(found['metric'])} on the same test users | users | champion "
+        f"{champion['version']} ({_model(champion)}) "
         f"| challenger {challenger['version']} ({_model(challenger)}) | difference | interval |",
         "|:--|--:|--:|--:|--:|--:|",
     ]
@@ -47,7 +61,8 @@ def _side_by_side(
         low, high = signed(row["ci_low"]), signed(row["ci_high"])
         interval = "–" if row["ci_low"] is None else f"{low} … {high}"
         lines.append(
-            f"| {slice_words(row['slice'])} | {count(row['n_users'])} | {number(row['champion_mean'])} "
+            f"| {slice_words(row['slice'])} | {count(row['n_users'])} | "
+            f"{number(row['champion_mean'])} "
             f"| {number(row['challenger_mean'])} | {signed(row['difference'])} | {interval} |"
         )
     return "\n".join(lines)
@@ -59,7 +74,8 @@ def _alone(decision: Mapping[str, Any]) -> str:
     arm = find_arm(decision, winner["recommender"], winner["policy"])
     lines = [f"| {metric_words(metric)} on test users | users | value |", "|:--|--:|--:|"]
     lines += [
-        f"| {slice_words(group)} | {count(users(arm, group))} | {number(measured(arm, metric, group))} |"
+        f"| {slice_words(group)} | {count(users(arm, group))} | "
+        f"{number(measured(arm, metric, group))} |"
         for group in ("all", *SLICES)
     ]
     return "\n".join(lines)

@@ -1,4 +1,5 @@
-"""The report's figures: each with a title, a line that says what to see, and a text alternative. None without data."""
+"""The report's figures: each with a title, a line that says what to see, and a text alternative.
+None without data."""
 
 from __future__ import annotations
 
@@ -43,10 +44,19 @@ def popularity(generator: load.GeneratorFacts) -> Figure | None:
     if not drawn:
         return None
     title = "How popular items are"
-    caption = "Items from most to least popular, and their share of interactions. The closer the lines, the more alike."
+    caption = (
+        "Items from most to least popular, and their share of interactions. The closer the "
+        "lines, the more alike."
+    )
     series = {name: _ranked(drawn[name]) for name in ("real", "synthetic") if drawn.get(name)}
-    svg = plots.lines(series, f"{generator.name}: {title}. {caption}", x="item, by popularity rank", y="share of interactions",
-                      colours={"real": "real", "synthetic": "generated"}, log="xy")  # fmt: skip
+    svg = plots.lines(
+        series,
+        f"{generator.name}: {title}. {caption}",
+        x="item, by popularity rank",
+        y="share of interactions",
+        colours={"real": "real", "synthetic": "generated"},
+        log="xy",
+    )
     return Figure(title, caption, svg)
 
 
@@ -60,8 +70,13 @@ def lengths(generator: load.GeneratorFacts) -> Figure | None:
         "Items in a profile. Synthetic people should be as busy as real ones, no busier.",
     )
     groups = {name: drawn[name] for name in ("real", "synthetic") if drawn.get(name)}
-    svg = plots.histogram(drawn["edges"], groups, f"{generator.name}: {title}. {caption}", x="items in a profile",
-                          colours={"real": "real", "synthetic": "generated"})  # fmt: skip
+    svg = plots.histogram(
+        drawn["edges"],
+        groups,
+        f"{generator.name}: {title}. {caption}",
+        x="items in a profile",
+        colours={"real": "real", "synthetic": "generated"},
+    )
     return Figure(title, caption, svg)
 
 
@@ -71,7 +86,9 @@ def categories(generator: load.GeneratorFacts, most: int = 10) -> Figure | None:
     if not drawn or not drawn["names"]:
         return None
     title = "What they are interested in"
-    caption = "The most frequent categories of real people, and how often synthetic people choose them."
+    caption = (
+        "The most frequent categories of real people, and how often synthetic people choose them."
+    )
     names, real, synthetic = (drawn[name][:most] for name in ("names", "real", "synthetic"))
     svg = plots.shares(names, real, synthetic, f"{generator.name}: {title}. {caption}")
     return Figure(title, caption, svg)
@@ -82,7 +99,9 @@ def events(generator: load.GeneratorFacts) -> Figure | None:
     drawn = (generator.distributions or {}).get("events")
     if not drawn or len(drawn["names"]) < 2:
         return None
-    return _shares(generator, drawn, "What they do", "Kinds of events, real and synthetic.", "interactions")
+    return _shares(
+        generator, drawn, "What they do", "Kinds of events, real and synthetic.", "interactions"
+    )
 
 
 def values(generator: load.GeneratorFacts) -> Figure | None:
@@ -107,7 +126,11 @@ def clusters(generator: load.GeneratorFacts) -> Figure | None:
     drawn = (generator.distributions or {}).get("clusters")
     if not drawn:
         return None
-    caption = "Kinds of people, found in real and synthetic people together; a kind of real people that the sample lacks is a lost one."
+    caption = (
+        "Kinds of people, found in real and synthetic people together; a kind of real "
+        "people "
+        "that the sample lacks is a lost one."
+    )
     return _shares(generator, drawn, "Which kinds of people there are", caption, "people")
 
 
@@ -117,9 +140,14 @@ def places(generator: load.GeneratorFacts) -> Figure | None:
     if not drawn:
         return None
     title = "A map of people"
-    caption = "A dot is a person; people who did alike things are close. Where one colour stands alone, the other has nobody like that."
+    caption = (
+        "A dot is a person; people who did alike things are close. Where one colour stands "
+        "alone, the other has nobody like that."
+    )
     svg = plots.dots(
-        drawn, f"{generator.name}: {title}. {caption}", colours={"real": "real", "synthetic": "generated"}
+        drawn,
+        f"{generator.name}: {title}. {caption}",
+        colours={"real": "real", "synthetic": "generated"},
     )
     return Figure(title, caption, svg)
 
@@ -130,11 +158,19 @@ def neighbours(generator: load.GeneratorFacts) -> Figure | None:
     if not drawn:
         return None
     title = "Does it copy people?"
-    caption = ("Likeness of each synthetic person to the nearest real one. If those the generator learned from are nearer "
-               "than those it never saw, it remembers them.")  # fmt: skip
+    caption = (
+        "Likeness of each synthetic person to the nearest real one. If those the generator learned "
+        "from are nearer "
+        "than those it never saw, it remembers them."
+    )
     groups = {words: drawn[name] for name, words in _SIDES.items() if drawn.get(name)}
-    svg = plots.histogram(drawn["edges"], groups, f"{generator.name}: {title} {caption}", x="similarity (1 = same items)",
-                          colours={"learned from": "loss", "never seen": "real"})  # fmt: skip
+    svg = plots.histogram(
+        drawn["edges"],
+        groups,
+        f"{generator.name}: {title} {caption}",
+        x="similarity (1 = same items)",
+        colours={"learned from": "loss", "never seen": "real"},
+    )
     return Figure(title, caption, svg)
 
 
@@ -146,11 +182,20 @@ def attack(generator: load.GeneratorFacts) -> Figure | None:
     privacy = (generator.audit or {}).get("privacy") or {}
     auc, ends = privacy.get("attack_auc"), between(privacy, "attack_auc", missing="")
     title = "Can an attacker tell who was in?"
-    caption = (f"An attacker guesses from the sample who the generator learned from: area {number(auc, 2)}{f' ({ends})' if ends else ''}, "
-               "where 0.50 is guessing and 1.00 is certainty.")  # fmt: skip
+    caption = (
+        "An attacker guesses from the sample who the generator learned from: area "
+        f"{number(auc, 2)}{f' ({ends})' if ends else ''}, "
+        "where 0.50 is guessing and 1.00 is certainty."
+    )
     series = {"attack": (drawn["false_positive_rate"], drawn["true_positive_rate"])}
-    svg = plots.lines(series, f"{generator.name}: {title} {caption}", x="false alarms", y="people found",
-                      colours={"attack": "loss"}, diagonal=True)  # fmt: skip
+    svg = plots.lines(
+        series,
+        f"{generator.name}: {title} {caption}",
+        x="false alarms",
+        y="people found",
+        colours={"attack": "loss"},
+        diagonal=True,
+    )
     return Figure(title, caption, svg)
 
 
@@ -164,10 +209,18 @@ def differences(found: Mapping[str, list[gains.Gain]], metric: str) -> list[Figu
         title = recommender
         sure = [row for row in rows if row.slice == OVERALL and (row.low > 0 or row.high < 0)]
         clear = ", ".join(f"{row.policy} {signed(row.difference)}" for row in sure)
-        caption = f"Over all users, clearly away from zero: {clear}." if sure else (
-            "Over all users no policy is clearly better or worse than “none”.")  # fmt: skip
-        label = f"{title}: difference in {metric_words(metric)} from policy none, by policy and user activity. {caption}"
-        figures.append(Figure(title, caption, plots.differences(rows, label, metric=metric, reach=reach)))
+        caption = (
+            f"Over all users, clearly away from zero: {clear}."
+            if sure
+            else ("Over all users no policy is clearly better or worse than “none”.")
+        )
+        label = (
+            f"{title}: difference in {metric_words(metric)} from policy none, by policy and "
+            f"user activity. {caption}"
+        )
+        figures.append(
+            Figure(title, caption, plots.differences(rows, label, metric=metric, reach=reach))
+        )
     return figures
 
 
@@ -177,8 +230,10 @@ def winner_by_user(found: gains.UserGains | None, metric: str) -> Figure | None:
         return None
     title = f"{found.recommender}, user by user: {found.policy} against none"
     unchanged = len(found.values) - found.better - found.worse
-    caption = (f"Test {crowd(found.slice)}: {found.better} gained, {found.worse} lost, "
-               f"{unchanged} saw no change.")  # fmt: skip
+    caption = (
+        f"Test {crowd(found.slice)}: {found.better} gained, {found.worse} lost, "
+        f"{unchanged} saw no change."
+    )
     return Figure(title, caption, plots.user_gains(found, f"{title}. {caption}", metric=metric))
 
 
@@ -192,7 +247,10 @@ def generator_curves(generator: load.GeneratorFacts) -> list[Figure]:
         rows = generator.curve.select(step, column).drop_nulls()
         if len(rows) > 1:
             title = f"{generator.name}: {metric_words(column)}"
-            caption = f"From {number(rows[column][0])} to {number(rows[column][-1])} over {rows[step][-1]:.0f} {plain(step)}s."
+            caption = (
+                f"From {number(rows[column][0])} to {number(rows[column][-1])} over "
+                f"{rows[step][-1]:.0f} {plain(step)}s."
+            )
             series = {column: (rows[step].to_list(), rows[column].to_list())}
             svg = plots.lines(
                 series, f"{title}. {caption}", x=plain(step), y="", colours={column: "generated"}
@@ -202,7 +260,8 @@ def generator_curves(generator: load.GeneratorFacts) -> list[Figure]:
 
 
 def recommender_curves(workspace: Path, arms: list[dict[str, Any]]) -> list[Figure]:
-    """A small figure for each recommender and column of its training curves, with a line for each policy."""
+    """A small figure for each recommender and column of its training curves, with a line for each
+    policy."""
     curves: dict[tuple[str, str], dict[str, tuple[list[float], list[float]]]] = {}
     for arm in arms:
         folder = workspace / "models/recommenders" / arm["recommender"] / arm["policy"]
@@ -223,8 +282,13 @@ def recommender_curves(workspace: Path, arms: list[dict[str, Any]]) -> list[Figu
     return figures
 
 
-_PAUSES = {0.0: "1 s", math.log10(60): "1 min", math.log10(3600): "1 h", math.log10(86400): "1 day",
-           math.log10(86400 * 30): "1 month"}  # fmt: skip
+_PAUSES = {
+    0.0: "1 s",
+    math.log10(60): "1 min",
+    math.log10(3600): "1 h",
+    math.log10(86400): "1 day",
+    math.log10(86400 * 30): "1 month",
+}
 _SIDES = {"training": "learned from", "held_out": "never seen"}
 
 
@@ -234,10 +298,18 @@ def _ranked(shares: list[float]) -> tuple[list[float], list[float]]:
 
 
 def _shares(
-    generator: load.GeneratorFacts, drawn: Mapping[str, list[Any]], title: str, caption: str, of: str
+    generator: load.GeneratorFacts,
+    drawn: Mapping[str, list[Any]],
+    title: str,
+    caption: str,
+    of: str,
 ) -> Figure:
     svg = plots.shares(
-        drawn["names"], drawn["real"], drawn["synthetic"], f"{generator.name}: {title}. {caption}", of
+        drawn["names"],
+        drawn["real"],
+        drawn["synthetic"],
+        f"{generator.name}: {title}. {caption}",
+        of,
     )
     return Figure(title, caption, svg)
 
@@ -255,6 +327,13 @@ def _histogram(
     if not drawn:
         return None
     groups = {name: drawn[name] for name in ("real", "synthetic")}
-    svg = plots.histogram(drawn["edges"], groups, f"{generator.name}: {title}. {caption}", x=x, of=of, ticks=ticks,
-                          colours={"real": "real", "synthetic": "generated"})  # fmt: skip
+    svg = plots.histogram(
+        drawn["edges"],
+        groups,
+        f"{generator.name}: {title}. {caption}",
+        x=x,
+        of=of,
+        ticks=ticks,
+        colours={"real": "real", "synthetic": "generated"},
+    )
     return Figure(title, caption, svg)

@@ -1,4 +1,5 @@
-"""Who gained and who lost: every policy against "none", paired by user, from the per-user metrics of the run."""
+"""Who gained and who lost: every policy against "none", paired by user, from the per-user metrics
+of the run."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ BASELINE = "none"
 
 @dataclass(frozen=True)
 class Gain:
-    """A policy's metric minus that of "none" on the same users: mean difference and confidence interval."""
+    """A policy's metric minus that of "none" on the same users: mean difference and confidence
+    interval."""
 
     policy: str
     kind: str
@@ -54,8 +56,8 @@ class UserGains:
 def against_none(workspace: Path, decision: Mapping[str, Any]) -> dict[str, list[Gain]]:
     """For each recommender: the gains of every policy, over all test users and in each slice.
 
-    The intervals are made as the gate makes its own, by the same paired bootstrap, draws and seed, but each is that of a
-    single comparison.
+    The intervals are made as the gate makes its own, by the same paired bootstrap, draws and seed,
+    but each is that of a single comparison.
     """
     found: dict[str, list[Gain]] = {}
     for recommender in dict.fromkeys(arm["recommender"] for arm in decision["arms"]):
@@ -74,10 +76,13 @@ def against_none(workspace: Path, decision: Mapping[str, Any]) -> dict[str, list
 
 
 def winner_by_user(workspace: Path, decision: Mapping[str, Any]) -> UserGains | None:
-    """The winner's gains over "none", user by user; where "none" itself won, those of the best generated policy."""
+    """The winner's gains over "none", user by user; where "none" itself won, those of the best
+    generated policy."""
     recommender, policy = decision["winner"]["recommender"], decision["winner"]["policy"]
     if policy == BASELINE:
-        rows = [row for row in decision.get("recommenders", []) if row["recommender"] == recommender]
+        rows = [
+            row for row in decision.get("recommenders", []) if row["recommender"] == recommender
+        ]
         policy = rows[0].get("candidate") if rows else None
     if not policy or not (arm := find_arm(decision, recommender, policy)):
         return None
@@ -95,7 +100,9 @@ def _paired(workspace: Path, arms: Sequence[Mapping[str, Any]], metric: str) -> 
     folder = workspace / "reports/evaluation" / arms[0]["recommender"]
     names = dict.fromkeys((BASELINE, *(arm["policy"] for arm in arms)))
     tables = {
-        name: repetitions.split_of(repetitions.read(folder / name, ["split", C.USER, "slice", metric]), TEST)
+        name: repetitions.split_of(
+            repetitions.read(folder / name, ["split", C.USER, "slice", metric]), TEST
+        )
         for name in names
         if (folder / name / "per_user.parquet").exists()
     }
@@ -107,12 +114,27 @@ def _group(target: str) -> str:
     return OVERALL if target == "all" else target
 
 
-def _gain(arm: Mapping[str, Any], group: str, paired: Paired, decision: Mapping[str, Any]) -> Gain | None:
+def _gain(
+    arm: Mapping[str, Any], group: str, paired: Paired, decision: Mapping[str, Any]
+) -> Gain | None:
     gate = decision["gate"]
-    found = paired.difference(arm["policy"], BASELINE, gate["metric"], group, confidence=gate["confidence"],
-                              samples=gate["bootstrap_samples"], seed=decision["seed"])  # fmt: skip
+    found = paired.difference(
+        arm["policy"],
+        BASELINE,
+        gate["metric"],
+        group,
+        confidence=gate["confidence"],
+        samples=gate["bootstrap_samples"],
+        seed=decision["seed"],
+    )
     if found.difference is None or found.ci_low is None or found.ci_high is None:
         return None
     return Gain(
-        arm["policy"], arm["kind"], group, found.n_users, found.difference, found.ci_low, found.ci_high
+        arm["policy"],
+        arm["kind"],
+        group,
+        found.n_users,
+        found.difference,
+        found.ci_low,
+        found.ci_high,
     )

@@ -1,4 +1,5 @@
-"""What the report shows, read from a workspace's files. A file that is not there was not part of the run: None."""
+"""What the report shows, read from a workspace's files. A file that is not there was not part of
+the run: None."""
 
 from __future__ import annotations
 
@@ -11,12 +12,25 @@ from typing import Any
 import polars as pl
 import yaml
 
+from augrec.core.files import read_json
 from augrec.data.columns import Columns as C
-from augrec.files import read_json
 
-SHOWN_PARAMETERS = ("seed", "run", "data.window", "prepare", "generators", "synthesis", "audit", "augmentation",
-                    "policies", "recommenders", "evaluation", "gate")  # fmt: skip
-"""What of params.yaml the report repeats: what a run depends on. How tables were imported stays out of it."""
+SHOWN_PARAMETERS = (
+    "seed",
+    "run",
+    "data.window",
+    "prepare",
+    "generators",
+    "synthesis",
+    "audit",
+    "augmentation",
+    "policies",
+    "recommenders",
+    "evaluation",
+    "gate",
+)
+"""What of params.yaml the report repeats: what a run depends on. How tables were imported stays out
+of it."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +38,13 @@ class Inputs:
     """What went in.
 
     Attributes:
-        facts: n_interactions, n_users, n_items, n_training_users, first, last of the cleaned interactions.
-        activity: columns start, n, period ("train", "validation", "test"): interactions by stretch of time.
+        facts: n_interactions, n_users, n_items, n_training_users, first, last of the cleaned
+            interactions.
+        activity: columns start, n, period ("train", "validation", "test"): interactions by stretch
+            of time.
         checks: one row a table: name, rows, good, quarantined.
-        reasons: (table, reason, rows) of quarantined rows, most frequent first; None where nothing counted them.
+        reasons: (table, reason, rows) of quarantined rows, most frequent first; None where nothing
+            counted them.
         cases: {split: {slice: number of cases}}.
         split: split.json.
     """
@@ -42,7 +59,8 @@ class Inputs:
 
 @dataclass(frozen=True)
 class GeneratorFacts:
-    """One generator: its sample, its audit, what the audit drew, and a few of the people it made up."""
+    """One generator: its sample, its audit, what the audit drew, and a few of the people it made
+    up."""
 
     name: str
     sample: Mapping[str, Any] | None
@@ -83,8 +101,13 @@ def inputs(workspace: Path) -> Inputs:
     split = json_file(prepared / "split.json")
     rows = table(prepared / "interactions.parquet", [C.USER, C.ITEM, C.TIMESTAMP])
     results = json_file(workspace / "reports/validation/results.json")
-    checks = [{"name": name, **facts} for name, facts in results["tables"].items()] if results else None
-    cases = {name: _cases(table(prepared / f"cases_{name}.parquet", ["slice"])) for name in ("valid", "test")}
+    checks = (
+        [{"name": name, **facts} for name, facts in results["tables"].items()] if results else None
+    )
+    cases = {
+        name: _cases(table(prepared / f"cases_{name}.parquet", ["slice"]))
+        for name in ("valid", "test")
+    }
     training = table(prepared / "train.parquet", [C.USER])
     return Inputs(
         facts=None if rows is None or rows.is_empty() else _facts(rows, training),
@@ -97,7 +120,8 @@ def inputs(workspace: Path) -> Inputs:
 
 
 def generators(workspace: Path, names: Iterable[str], n_people: int = 3) -> list[GeneratorFacts]:
-    """Read what the named generators made and what their audits found; others in the folders are of other runs."""
+    """Read what the named generators made and what their audits found; others in the folders are of
+    other runs."""
     titles = table(workspace / "data/prepared/items.parquet")
     return [
         GeneratorFacts(
@@ -105,7 +129,9 @@ def generators(workspace: Path, names: Iterable[str], n_people: int = 3) -> list
             sample=json_file(workspace / "data/synthetic" / name / "sample.json"),
             audit=json_file(workspace / "reports/audit" / name / "audit.json"),
             distributions=json_file(workspace / "reports/audit" / name / "distributions.json"),
-            people=_people(workspace / "data/synthetic" / name / "interactions.parquet", titles, n_people),
+            people=_people(
+                workspace / "data/synthetic" / name / "interactions.parquet", titles, n_people
+            ),
             curve=curve(workspace / "models/generators" / name / "curve.csv"),
             page=f"audit/{name}/index.html"
             if (workspace / "reports/audit" / name / "index.html").exists()
@@ -133,7 +159,9 @@ def parameters(workspace: Path) -> dict[str, Any] | None:
 
 def as_yaml(shown: Mapping[str, Any]) -> str:
     """Parameters as params.yaml writes them."""
-    return yaml.safe_dump(dict(shown), sort_keys=False, allow_unicode=True, default_flow_style=None, width=88)
+    return yaml.safe_dump(
+        dict(shown), sort_keys=False, allow_unicode=True, default_flow_style=None, width=88
+    )
 
 
 def _facts(rows: pl.DataFrame, training: pl.DataFrame | None) -> dict[str, Any]:
@@ -164,7 +192,12 @@ def _activity(times: pl.Series, split: Mapping[str, Any] | None, n_bins: int = 6
     if split and split.get("valid_from") and split.get("test_from"):
         valid, test = (int(moment(split[name]).timestamp()) for name in ("valid_from", "test_from"))
         middle = pl.col("start") + width // 2
-        period = pl.when(middle >= test).then(pl.lit("test")).when(middle >= valid).then(pl.lit("validation"))
+        period = (
+            pl.when(middle >= test)
+            .then(pl.lit("test"))
+            .when(middle >= valid)
+            .then(pl.lit("validation"))
+        )
         period = period.otherwise(pl.lit("train"))
     return counted.select("start", "n", width=pl.lit(width), period=period)
 
@@ -176,7 +209,9 @@ def _cases(cases: pl.DataFrame | None) -> dict[str, int]:
 def _reasons(counts: Mapping[str, Mapping[str, int]] | None) -> list[tuple[str, str, int]] | None:
     if counts is None:
         return None
-    found = [(name, reason, n) for name, reasons in counts.items() for reason, n in reasons.items() if n]
+    found = [
+        (name, reason, n) for name, reasons in counts.items() for reason, n in reasons.items() if n
+    ]
     return sorted(found, key=lambda row: (-row[2], row[0], row[1]))
 
 
@@ -190,8 +225,12 @@ def _people(path: Path, items: pl.DataFrame | None, n: int, length: int = 8) -> 
     chosen = lengths.sort((pl.col("n") - middle).abs(), C.USER).head(n)[C.USER]
     rows = rows.filter(pl.col(C.USER).is_in(chosen.implode()))
     if items is not None and C.TITLE in items.columns:
-        rows = rows.join(items.select(C.ITEM, C.TITLE), on=C.ITEM, how="left", maintain_order="left")
+        rows = rows.join(
+            items.select(C.ITEM, C.TITLE), on=C.ITEM, how="left", maintain_order="left"
+        )
         rows = rows.with_columns(pl.coalesce(C.TITLE, C.ITEM).alias(C.ITEM))
     people = rows.group_by(C.USER, maintain_order=True).agg(pl.col(C.ITEM))
-    return [[*titles[:length], *([f"… {len(titles) - length} more"] if len(titles) > length else [])]
-            for titles in people[C.ITEM].to_list()]  # fmt: skip
+    return [
+        [*titles[:length], *([f"… {len(titles) - length} more"] if len(titles) > length else [])]
+        for titles in people[C.ITEM].to_list()
+    ]

@@ -1,4 +1,5 @@
-"""A self-contained HTML page out of a template: its style within it, nothing loaded from anywhere."""
+"""A self-contained HTML page out of a template: its style within it, nothing loaded from
+anywhere."""
 
 from __future__ import annotations
 
@@ -15,11 +16,15 @@ _HERE = Path(__file__).parent
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template in this folder; a value that it asks for and does not get is an error."""
+    """The page of a template in this folder; a value that it asks for and does not get is an
+    error."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters.update(
         number=number,
         signed=signed,

@@ -1,4 +1,5 @@
-"""Figures as SVG that takes the page's fonts and colours, so that they read in light, in dark and in print."""
+"""Figures as SVG that takes the page's fonts and colours, so that they read in light, in dark and
+in print."""
 
 from __future__ import annotations
 
@@ -23,8 +24,16 @@ from augrec.reporting.gains import Gain, UserGains
 from augrec.reporting.words import KINDS, metric_words
 
 # Drawn in these colours, then replaced by the style sheet's variables of the same name.
-COLOURS: Final = {"ink": "#101010", "muted": "#707070", "rule": "#d0d0d0", "real": "#0072b2", "placebo": "#e69f00",
-                  "generated": "#009e73", "gain": "#1a7f5a", "loss": "#c1440e"}  # fmt: skip
+COLOURS: Final = {
+    "ink": "#101010",
+    "muted": "#707070",
+    "rule": "#d0d0d0",
+    "real": "#0072b2",
+    "placebo": "#e69f00",
+    "generated": "#009e73",
+    "gain": "#1a7f5a",
+    "loss": "#c1440e",
+}
 MARKERS: Final = {"real": "o", "placebo": "s", "generated": "D"}
 
 _STYLE: Final[Any] = {
@@ -83,7 +92,10 @@ def _inline(svg: str, label: str) -> str:
     for name, colour in COLOURS.items():
         body = body.replace(colour, f"var(--{name})")
     title = escape(label, quote=True)
-    return f'<svg class="plot" viewBox="{box[1] if box else ""}" role="img" aria-label="{title}"><title>{title}</title>{body}'
+    return (
+        f'<svg class="plot" viewBox="{box[1] if box else ""}" role="img" '
+        f'aria-label="{title}"><title>{title}</title>{body}'
+    )
 
 
 def timeline(activity: pl.DataFrame, label: str) -> Markup:
@@ -96,7 +108,9 @@ def timeline(activity: pl.DataFrame, label: str) -> Markup:
             if len(part):
                 starts = part["start"].to_numpy().astype("datetime64[s]")
                 widths = part["width"].to_numpy().astype("timedelta64[s]")
-                axes.bar(starts, part["n"].to_numpy(), widths, align="edge", color=colour, label=period)
+                axes.bar(
+                    starts, part["n"].to_numpy(), widths, align="edge", color=colour, label=period
+                )
         locator = mpl.dates.AutoDateLocator(maxticks=5)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(mpl.dates.ConciseDateFormatter(locator))
@@ -108,14 +122,28 @@ def timeline(activity: pl.DataFrame, label: str) -> Markup:
     return _draw(paint, label)
 
 
-def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, *, x: str, y: str,
-          colours: Mapping[str, str], log: str = "", diagonal: bool = False) -> Markup:  # fmt: skip
-    """Named lines; `log` holds the axes that are logarithmic; `diagonal` draws what guessing would give."""
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    label: str,
+    *,
+    x: str,
+    y: str,
+    colours: Mapping[str, str],
+    log: str = "",
+    diagonal: bool = False,
+) -> Markup:
+    """Named lines; `log` holds the axes that are logarithmic; `diagonal` draws what guessing would
+    give."""
 
     def paint(axes: Axes) -> None:
         if diagonal:
             axes.plot(
-                [0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)), label="guessing"
+                [0, 1],
+                [0, 1],
+                color=COLOURS["muted"],
+                linewidth=1,
+                linestyle=(0, (3, 3)),
+                label="guessing",
             )
         for place, (name, (xs, ys)) in enumerate(series.items()):
             axes.plot(
@@ -140,7 +168,10 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: 
 
 
 def curves(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, *, kinds: Mapping[str, str]
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    label: str,
+    *,
+    kinds: Mapping[str, str],
 ) -> Markup:
     """Training curves of several policies, coloured by kind."""
 
@@ -148,8 +179,14 @@ def curves(
         named: set[str] = set()
         for policy, (steps, values) in series.items():
             kind = kinds[policy]
-            axes.plot(steps, values, color=COLOURS[kind], linewidth=1.2, alpha=0.9,
-                      label=f"_{kind}" if kind in named else KINDS[kind])  # fmt: skip
+            axes.plot(
+                steps,
+                values,
+                color=COLOURS[kind],
+                linewidth=1.2,
+                alpha=0.9,
+                label=f"_{kind}" if kind in named else KINDS[kind],
+            )
             named.add(kind)
         axes.set_xlabel("step")
         _legend_above(axes)
@@ -157,9 +194,18 @@ def curves(
     return _draw(paint, label)
 
 
-def histogram(edges: Sequence[float], groups: Mapping[str, Sequence[float]], label: str, *, x: str,
-              colours: Mapping[str, str], of: str = "users", ticks: Mapping[float, str] | None = None) -> Markup:  # fmt: skip
-    """Shares by bin, each group scaled to 100 % of what it holds, drawn as steps over one another; `ticks` name places."""
+def histogram(
+    edges: Sequence[float],
+    groups: Mapping[str, Sequence[float]],
+    label: str,
+    *,
+    x: str,
+    colours: Mapping[str, str],
+    of: str = "users",
+    ticks: Mapping[float, str] | None = None,
+) -> Markup:
+    """Shares by bin, each group scaled to 100 % of what it holds, drawn as steps over one another;
+    `ticks` name places."""
 
     def paint(axes: Axes) -> None:
         for place, (name, counts) in enumerate(groups.items()):
@@ -185,7 +231,9 @@ def histogram(edges: Sequence[float], groups: Mapping[str, Sequence[float]], lab
     return _draw(paint, label)
 
 
-def differences(gains: Sequence[Gain], label: str, *, metric: str, reach: tuple[float, float]) -> Markup:
+def differences(
+    gains: Sequence[Gain], label: str, *, metric: str, reach: tuple[float, float]
+) -> Markup:
     """A dot and an interval for each policy, slice by slice, with a line where nothing changes.
 
     Args:
@@ -205,8 +253,15 @@ def differences(gains: Sequence[Gain], label: str, *, metric: str, reach: tuple[
         axes.axvline(0, color=COLOURS["ink"], linewidth=0.9)
         for place, row in enumerate(rows):
             if isinstance(row, Gain):
-                axes.errorbar(row.difference, place, xerr=[[row.difference - row.low], [row.high - row.difference]],
-                              fmt=MARKERS[row.kind], color=COLOURS[row.kind], markersize=4.5, linewidth=1.5)  # fmt: skip
+                axes.errorbar(
+                    row.difference,
+                    place,
+                    xerr=[[row.difference - row.low], [row.high - row.difference]],
+                    fmt=MARKERS[row.kind],
+                    color=COLOURS[row.kind],
+                    markersize=4.5,
+                    linewidth=1.5,
+                )
         names = [row.policy if isinstance(row, Gain) else row for row in rows]
         axes.set_yticks(range(len(rows)), names)
         for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
@@ -228,7 +283,8 @@ def shares(
     label: str,
     of: str = "interactions",
 ) -> Markup:
-    """Two dots for each name, joined by a line: its share of real and of synthetic interactions, or what else is counted."""
+    """Two dots for each name, joined by a line: its share of real and of synthetic interactions, or
+    what else is counted."""
 
     def paint(axes: Axes) -> None:
         places = range(len(names))
@@ -262,14 +318,25 @@ def shares(
 def dots(
     groups: Mapping[str, Sequence[Sequence[float]]], label: str, *, colours: Mapping[str, str]
 ) -> Markup:
-    """Points of several groups over one another, without a scale: only who is near to whom says something."""
+    """Points of several groups over one another, without a scale: only who is near to whom says
+    something."""
 
     def paint(axes: Axes) -> None:
         for place, (name, points) in enumerate(groups.items()):
             colour = COLOURS[colours[name]]
-            look = {"markersize": 4, "markerfacecolor": "none"} if place == 0 else {"markersize": 2.2}
-            axes.plot(*np.asarray(points).T, "o" if place == 0 else "D", color=colour, alpha=0.75, markeredgewidth=0.7,
-                      linestyle="", label=name, **look)  # fmt: skip
+            look = (
+                {"markersize": 4, "markerfacecolor": "none"} if place == 0 else {"markersize": 2.2}
+            )
+            axes.plot(
+                *np.asarray(points).T,
+                "o" if place == 0 else "D",
+                color=colour,
+                alpha=0.75,
+                markeredgewidth=0.7,
+                linestyle="",
+                label=name,
+                **look,
+            )
         axes.set_xticks([])
         axes.set_yticks([])
         axes.grid(visible=False)
@@ -307,5 +374,13 @@ def _plain_ticks(value: float, _: float) -> str:
 
 def _legend_above(axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles, names, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderpad=0, handlelength=1.6,
-                columnspacing=1.2)  # fmt: skip
+    axes.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=3,
+        borderpad=0,
+        handlelength=1.6,
+        columnspacing=1.2,
+    )

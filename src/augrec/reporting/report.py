@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from augrec.core.files import write_text
 from augrec.data.slices import SLICES
-from augrec.files import write_text
 from augrec.reporting import figures, gains, load, verdict, words
 from augrec.reporting.beyond import beyond
 from augrec.reporting.limits import limits, measures
@@ -30,7 +30,8 @@ def write(path: Path, decision: dict[str, Any], workspace: Path) -> None:
     Args:
         path: the HTML file; it loads nothing from anywhere.
         decision: decision.json.
-        workspace: where the run's data, models and reports lie. What is missing there is shown as not part of the run.
+        workspace: where the run's data, models and reports lie. What is missing there is shown as
+            not part of the run.
     """
     page = render("template.html", kinds=words.KINDS, **_content(decision, workspace))
     write_text(path, page)
@@ -52,22 +53,31 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "inputs": inputs,
         "slices": SLICES,
         "timeline": figures.timeline(inputs),
-        "generators": [(one, _drawn(one), limits(one.audit), measures(one.audit)) for one in generators],
+        "generators": [
+            (one, _drawn(one), limits(one.audit), measures(one.audit)) for one in generators
+        ],
         "heat": [_heat(arms, group) for group in dict.fromkeys(("all", gate["target_slice"]))],
         "differences": figures.differences(gains.against_none(workspace, decision), metric),
         "by_user": figures.winner_by_user(gains.winner_by_user(workspace, decision), metric),
         "beyond": beyond(decision),
-        "comparisons": [{**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])],
+        "comparisons": [
+            {**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])
+        ],
         "trainings": verdict.trainings(decision) if arms else [],
         "protected": verdict.protected(decision),
-        "curves": [*(figure for generator in generators for figure in figures.generator_curves(generator)),
-                   *figures.recommender_curves(workspace, arms)],
+        "curves": [
+            *(figure for generator in generators for figure in figures.generator_curves(generator)),
+            *figures.recommender_curves(workspace, arms),
+        ],
         "parameters": load.as_yaml(parameters) if parameters else None,
-    }  # fmt: skip
+    }
 
 
-def _big_numbers(decision: Mapping[str, Any], split: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    """(value, what it is, what to hold it against): the winner over all users, in the target slice, and its gain."""
+def _big_numbers(
+    decision: Mapping[str, Any], split: Mapping[str, Any] | None
+) -> list[tuple[str, str, str]]:
+    """(value, what it is, what to hold it against): the winner over all users, in the target slice,
+    and its gain."""
     gate, winner = decision["gate"], decision["winner"]
     metric, group = gate["metric"], gate["target_slice"]
     arm = find_arm(decision, winner["recommender"], winner["policy"])
@@ -75,18 +85,26 @@ def _big_numbers(decision: Mapping[str, Any], split: Mapping[str, Any] | None) -
     numbers = []
     for part in dict.fromkeys(("all", group)):
         value, baseline = measured(arm, metric, part), measured(plain, metric, part)
-        against = f"{number(baseline)} with the real data as it is ({percent(relative(value, baseline))})"
+        against = (
+            f"{number(baseline)} with the real data as it is ({percent(relative(value, baseline))})"
+        )
         note = "the real data as it is" if winner["policy"] == gains.BASELINE else against
         numbers.append((number(value), f"{metric_words(metric)}, {slice_words(part)}", note))
     users = words.users(arm)
     strangers = _rules(split)["strangers"]
-    note = "none of them was trained on" if strangers else "trained on, but for what they are judged by"
+    note = (
+        "none of them was trained on"
+        if strangers
+        else "trained on, but for what they are judged by"
+    )
     numbers.append((words.count(users), "test users", note))
     audits = decision.get("audits") or {}
     passed = sum(bool(audit["passed"]) for audit in audits.values())
     if audits:
         title = (
-            "synthetic samples passed the audit" if len(audits) > 1 else "synthetic sample passed the audit"
+            "synthetic samples passed the audit"
+            if len(audits) > 1
+            else "synthetic sample passed the audit"
         )
         numbers.append((f"{passed} of {len(audits)}", title, "fidelity, diversity, privacy"))
     return numbers
@@ -103,17 +121,27 @@ def _judged_on(split: Mapping[str, Any] | None) -> str:
         return f"{'people and ' * rules['strangers']}times that no model was trained on"
     protocol = plain((split or {}).get("protocol", ""))
     if rules["strangers"]:
-        return f"people that no model was trained on, though on later deeds of others (protocol: {protocol})"
+        return (
+            "people that no model was trained on, though on later deeds of others (protocol: "
+            f"{protocol})"
+        )
     return f"what was left out of each user's own record (protocol: {protocol})"
 
 
 def _drawn(generator: load.GeneratorFacts) -> list[figures.Figure]:
-    drawings = (figures.popularity, figures.lengths, figures.categories, figures.neighbours, figures.attack)
+    drawings = (
+        figures.popularity,
+        figures.lengths,
+        figures.categories,
+        figures.neighbours,
+        figures.attack,
+    )
     return [figure for draw in drawings if (figure := draw(generator))]
 
 
 def _heat(arms: list[dict[str, Any]], group: str) -> dict[str, Any]:
-    """Recommender × policy: the metric on test users, mean of all trainings, and how far it lies from that of "none"."""
+    """Recommender × policy: the metric on test users, mean of all trainings, and how far it lies
+    from that of "none"."""
     policies = {arm["policy"]: arm["kind"] for arm in arms}
     rows = []
     for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
@@ -124,21 +152,35 @@ def _heat(arms: list[dict[str, Any]], group: str) -> dict[str, Any]:
             for value in (words.expected(found[policy], group) for policy in policies)
         ]
         rows.append((recommender, cells))
-    reach = max((abs(change) for _, cells in rows for _, change in cells if change is not None), default=0.0)
+    reach = max(
+        (abs(change) for _, cells in rows for _, change in cells if change is not None), default=0.0
+    )
     n_users = max((words.users(arm, group) or 0 for arm in arms), default=0)
-    return {"group": group, "policies": policies, "rows": rows, "reach": max(reach, 0.02), "n_users": n_users}
+    return {
+        "group": group,
+        "policies": policies,
+        "rows": rows,
+        "reach": max(reach, 0.02),
+        "n_users": n_users,
+    }
 
 
 def _comparison(row: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
     """What one comparison of the gate asked, in words; or why it could not be asked."""
     whom, candidate, comparator = words.crowd(row["slice"]), row["candidate"], row["comparator"]
     if row.get("n_users") is not None and row["n_users"] < gate["min_users"]:
-        return f"Only {row['n_users']} users ({whom}), fewer than {gate['min_users']}: too few to decide anything."
+        return (
+            f"Only {row['n_users']} users ({whom}), fewer than {gate['min_users']}: too few to "
+            "decide anything."
+        )
     if row["ci_low"] is None:
         return f"There is nothing to compare {candidate} and {comparator} on ({whom})."
     if row["question"] == "beats":
         return f"Is {candidate} better than {comparator} for {whom}?"
     margin = 100 * gate["non_inferiority_margin"]
     if row["question"] == "continued":
-        candidate, comparator = f"{candidate}, from the champion on,", f"the full retrain, {comparator},"
+        candidate, comparator = (
+            f"{candidate}, from the champion on,",
+            f"the full retrain, {comparator},",
+        )
     return f"Is {candidate} no more than {margin:g} % worse than {comparator} over {whom}?"

@@ -18,7 +18,10 @@ FINDING: Final = "recall@20"
 
 _PLACES: Final = ("report", "airflow", "mlflow", "service")
 _COLOURS: Final = {"real": "blue", "placebo": "yellow", "generated": "green"}
-_LEGEND: Final = f"▶ the winner · green: best of its recommender\n0 … more: {metric_words(RANKING)} of users of whom so many items are known"
+_LEGEND: Final = (
+    "▶ the winner · green: best of its recommender\n0 … more: "
+    f"{metric_words(RANKING)} of users of whom so many items are known"
+)
 _HEADINGS: Final = {"0": "0", "1-5": "1–5", "6-20": "6–20", "21+": "more"}
 
 
@@ -27,13 +30,16 @@ def table(
     restored: Mapping[str, bool] | None = None,
     places: Mapping[str, Any] | None = None,
 ) -> RenderableType:
-    """What to print when a run has ended; it fits 80 columns, but for paths: print it with crop=False.
+    """What to print when a run has ended; it fits 80 columns, but for paths: print it with
+    crop=False.
 
     Args:
         decision: decision.json.
-        restored: for each stage, as "stage" or "stage@member": whether it was restored instead of run; optional.
-        places: airflow, mlflow (URLs), report (path), version (registered, or None), champion (whether it became the
-            champion), note (why it was not registered or promoted); each is optional.
+        restored: for each stage, as "stage" or "stage@member": whether it was restored instead of
+            run; optional.
+        places: airflow, mlflow (URLs), report (path), version (registered, or None), champion
+            (whether it became the champion), note (why it was not registered or promoted); each is
+            optional.
     """
     parts: list[RenderableType] = [_numbers(decision), Text(_LEGEND, "dim"), ""]
     parts += [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in decision["sentences"]]
@@ -45,11 +51,22 @@ def table(
 
 
 def _numbers(decision: Mapping[str, Any]) -> Table:
-    rows = Table(title="How good each model is, on test users", title_style="bold", title_justify="left", box=None,
-                 pad_edge=False, collapse_padding=True, padding=(0, 1))  # fmt: skip
+    rows = Table(
+        title="How good each model is, on test users",
+        title_style="bold",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+        padding=(0, 1),
+    )
     rows.add_column("recommender\n  policy", no_wrap=True, overflow="ellipsis", max_width=26)
     rows.add_column("data", no_wrap=True)
-    for name in (metric_words(RANKING), metric_words(FINDING), *(_HEADINGS[name] for name in SLICES)):
+    for name in (
+        metric_words(RANKING),
+        metric_words(FINDING),
+        *(_HEADINGS[name] for name in SLICES),
+    ):
         rows.add_column(name, justify="right", no_wrap=True)
     arms, winner = decision["arms"], decision["winner"]
     for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
@@ -73,7 +90,9 @@ def _column(arms: Iterable[Mapping[str, Any]], metric: str, group: str) -> list[
     values = [measured(arm, metric, group) for arm in arms]
     shown = [number(value) for value in values]
     best = number(max((value for value in values if value is not None), default=None))
-    return [Text(text, "bold green" if text == best and len(set(shown)) > 1 else "") for text in shown]
+    return [
+        Text(text, "bold green" if text == best and len(set(shown)) > 1 else "") for text in shown
+    ]
 
 
 def _stages(restored: Mapping[str, bool]) -> str:
@@ -88,7 +107,10 @@ def _stages(restored: Mapping[str, bool]) -> str:
     if not ran:
         return f"all {total} restored from the cache: nothing they depend on has changed"
     if n_ran == total:
-        return f"all {total} ran; a later run restores those whose data, parameters and code are the same"
+        return (
+            f"all {total} ran; a later run restores those whose data, parameters and code are "
+            "the same"
+        )
     return f"{total - n_ran} of {total} restored from the cache; ran: {listed}"
 
 

@@ -1,4 +1,5 @@
-"""What the gate's evidence looks like in tables: trainings and their luck, groups that were protected, what could be seen."""
+"""What the gate's evidence looks like in tables: trainings and their luck, groups that were
+protected, what could be seen."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Groups:
     Attributes:
         title: which candidate, against what.
         summary: how many came out how.
-        rows: kind and name in words, users, candidate, other, difference, low, high, verdict, whether it is lost.
+        rows: kind and name in words, users, candidate, other, difference, low, high, verdict,
+            whether it is lost.
     """
 
     title: str
@@ -41,15 +43,19 @@ class Groups:
 
 
 def trainings(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row an arm that was trained more than once, or whose regularisation was chosen: what each training reached.
+    """A row an arm that was trained more than once, or whose regularisation was chosen: what each
+    training reached.
 
-    {"recommender", "policy", "kind", "values", "mean", "sd", "regularisation"} on the gate's metric and target slice.
+    {"recommender", "policy", "kind", "values", "mean", "sd", "regularisation"} on the gate's metric
+    and target slice.
     """
     group = decision["gate"]["target_slice"]
     rows = []
     for arm in decision["arms"]:
         found = arm["repetitions"]["test"].get("overall" if group == "all" else group)
-        chosen = ", ".join(f"{plain(key)} {_short(value)}" for key, value in arm["regularisation"].items())
+        chosen = ", ".join(
+            f"{plain(key)} {_short(value)}" for key, value in arm["regularisation"].items()
+        )
         if found is not None and (len(found["values"]) > 1 or chosen):
             rows.append(
                 {name: arm[name] for name in ("recommender", "policy", "kind")}
@@ -63,9 +69,12 @@ def protected(decision: Mapping[str, Any]) -> list[Groups]:
     """The groups of every candidate, lost ones first, those too small to judge last."""
     return [
         Groups(
-            title=f"{row['recommender']}: {row['candidate']} against {row['best_without_generated']}",
+            title=f"{row['recommender']}: {row['candidate']} against "
+            f"{row['best_without_generated']}",
             summary=_counts(one["verdict"] for one in row["groups"]),
-            rows=[_group(one) for one in sorted(row["groups"], key=lambda one: _ORDER[one["verdict"]])],
+            rows=[
+                _group(one) for one in sorted(row["groups"], key=lambda one: _ORDER[one["verdict"]])
+            ],
         )
         for row in decision["recommenders"]
         if row["groups"]
@@ -82,20 +91,35 @@ def visible(power: Mapping[str, Any] | None) -> str:
 
 def _group(row: Mapping[str, Any]) -> dict[str, Any]:
     name = row["group"]
-    words = {ACTIVITY: slice_words, ITEMS: lambda tier: _TIERS.get(tier, tier)}.get(row["kind"], str)
+    words = {ACTIVITY: slice_words, ITEMS: lambda tier: _TIERS.get(tier, tier)}.get(
+        row["kind"], str
+    )
     lost = row["verdict"] == LOST
-    return dict(row) | {"kind": plain(row["kind"]), "group": words(name), "lost": lost,
-                        "verdict": VERDICTS[row["verdict"]]}  # fmt: skip
+    return dict(row) | {
+        "kind": plain(row["kind"]),
+        "group": words(name),
+        "lost": lost,
+        "verdict": VERDICTS[row["verdict"]],
+    }
 
 
 def _counts(verdicts: Iterable[str]) -> str:
     found = list(verdicts)
     counted = {name: found.count(name) for name in VERDICTS}
-    told = [f"{n} where {VERDICTS[name]}" if name != FEW else f"{n} with {VERDICTS[name]}"
-            for name, n in counted.items() if n and name != LOST]  # fmt: skip
-    lost = f"{many(counted[LOST], 'group')} {VERDICTS[LOST]}" if counted[LOST] else f"no group {_NOT_LOST}"
+    told = [
+        f"{n} where {VERDICTS[name]}" if name != FEW else f"{n} with {VERDICTS[name]}"
+        for name, n in counted.items()
+        if n and name != LOST
+    ]
+    lost = (
+        f"{many(counted[LOST], 'group')} {VERDICTS[LOST]}"
+        if counted[LOST]
+        else f"no group {_NOT_LOST}"
+    )
     return ", ".join([lost, *told])
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else number(None) if value is None else str(value)
+    return (
+        f"{value:g}" if isinstance(value, float) else number(None) if value is None else str(value)
+    )

@@ -1,4 +1,5 @@
-"""Names and numbers as a reader sees them; the report, the terminal and the approval screen all use these."""
+"""Names and numbers as a reader sees them; the report, the terminal and the approval screen all use
+these."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def slice_words(name: str) -> str:
 
 
 def crowd(name: str) -> str:
-    """The users of a slice: "1-5" becomes "users with 1–5 known items", "all" becomes "all users"."""
+    """The users of a slice: "1-5" becomes "users with 1–5 known items", "all" becomes "all
+    users"."""
     words = slice_words(name)
     return words if words.endswith("users") else f"users with {words}"
 
@@ -126,7 +128,9 @@ def measure(name: str) -> str:
     return MEASURES.get(name, plain(name))
 
 
-def between(measures: Mapping[str, Any], name: str, *, missing: str = MISSING, signed: bool = False) -> str:
+def between(
+    measures: Mapping[str, Any], name: str, *, missing: str = MISSING, signed: bool = False
+) -> str:
     """A measure's interval: "0.52 to 0.61"; `missing` where it has none."""
     ends = [measures.get(f"{name}{end}") for end in ("_low", "_high")]
     if any(end is None for end in ends):
@@ -154,7 +158,8 @@ def many(n: int, one: str, several: str | None = None) -> str:
 
 
 def relative(value: float | None, baseline: float | None) -> float | None:
-    """How far `value` lies above `baseline`, as a share of it; nothing where that has no meaning."""
+    """How far `value` lies above `baseline`, as a share of it; nothing where that has no
+    meaning."""
     if value is None or baseline is None or baseline == 0:
         return None
     return value / baseline - 1
@@ -178,7 +183,9 @@ def users(arm: Mapping[str, Any] | None, group: str = "all", split: str = "test"
     return _group(arm, group, split).get("n_users")
 
 
-def find_arm(decision: Mapping[str, Any], recommender: str, policy: str | None) -> dict[str, Any] | None:
+def find_arm(
+    decision: Mapping[str, Any], recommender: str, policy: str | None
+) -> dict[str, Any] | None:
     """The arm of decision.json with this recommender and policy."""
     for arm in decision.get("arms", []):
         if (arm["recommender"], arm["policy"]) == (recommender, policy):

@@ -1,8 +1,9 @@
 """Champion against challenger, judged by what users did: `augrec report ab`.
 
-An answer counts where the user was assigned to the side that gave it; it was clicked if an event names it and an item of
-it, and converted if such an event is a conversion. Users are the unit that was assigned, so intervals are over users: the
-rate is a ratio of two means over users, its variance by the delta method (Deng, Knoblich and Lu 2018, arXiv 1803.06336).
+An answer counts where the user was assigned to the side that gave it; it was clicked if an event
+names it and an item of it, and converted if such an event is a conversion. Users are the unit that
+was assigned, so intervals are over users: the rate is a ratio of two means over users, its variance
+by the delta method (Deng, Knoblich and Lu 2018, arXiv 1803.06336).
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from typing import Any, Final
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.served_events import SCHEMA
-from augrec.errors import InputError
 
 SIDES: Final = ("champion", "challenger")
 _ANSWERS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "answer_id": pl.String, "at": pl.String, "kind": pl.String, "user_id": pl.String, "role": pl.String,
-    "version": pl.String, "items": pl.List(pl.String),
-}  # fmt: skip
+    "answer_id": pl.String,
+    "at": pl.String,
+    "kind": pl.String,
+    "user_id": pl.String,
+    "role": pl.String,
+    "version": pl.String,
+    "items": pl.List(pl.String),
+}
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,10 @@ def compare(
     assigned = assigned.filter(pl.col("role").is_in(SIDES))
     if assigned.is_empty():
         raise InputError(
-            "no answer to a user has been logged", where=str(answers),
+            "no answer to a user has been logged",
+            where=str(answers),
             fix="`augrec serve` logs them; a split is set under serving.rollout in params.yaml",
-        )  # fmt: skip
+        )
     users = _by_user(assigned, _events(events), conversions)
     found = {name: users.filter(pl.col("role") == name) for name in SIDES}
     versions = dict(assigned.group_by("role").agg(pl.col("version").unique().sort()).iter_rows())
@@ -111,7 +118,8 @@ def compare(
 
 
 def read_answers(folder: Path) -> pl.DataFrame:
-    """The answer log: who was shown what, and by whom. A line that a crash cut off is passed over."""
+    """The answer log: who was shown what, and by whom. A line that a crash cut off is passed
+    over."""
     parts = [
         pl.read_ndjson(path, schema=_ANSWERS, ignore_errors=True)
         for path in sorted(folder.glob("*.jsonl"))
@@ -136,7 +144,9 @@ def _events(path: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
-def _by_user(assigned: pl.DataFrame, events: pl.DataFrame, conversions: tuple[str, ...]) -> pl.DataFrame:
+def _by_user(
+    assigned: pl.DataFrame, events: pl.DataFrame, conversions: tuple[str, ...]
+) -> pl.DataFrame:
     """role, user_id, and how many answers they got, clicked, and converted on."""
     followed = (
         events.join(assigned.select("answer_id", "items"), on="answer_id")

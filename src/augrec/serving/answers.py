@@ -1,7 +1,8 @@
 """The log of answers: what was shown to whom, by which model, from which features.
 
-JSON lines in files that are closed at a size and never written again; a thread writes them, and where it cannot keep up
-answers are left out and counted rather than delayed. It holds personal data: only its owner can read it.
+JSON lines in files that are closed at a size and never written again; a thread writes them, and
+where it cannot keep up answers are left out and counted rather than delayed. It holds personal
+data: only its owner can read it.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ class AnswerLog:
 
     def _write(self, answer: dict[str, Any]) -> None:
         line = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-        if self._file is not None and self._file.tell() + len(line) > self._config.segment_mb * 2**20:
+        if (
+            self._file is not None
+            and self._file.tell() + len(line) > self._config.segment_mb * 2**20
+        ):
             self._close_segment()
         if self._file is None:
             self._file = self._new_segment()

@@ -20,8 +20,9 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 import augrec
+from augrec.core.errors import AugrecError, InputError, TransientError
+from augrec.core.settings import LOOPBACK, Settings
 from augrec.data.served_events import FILE as EVENTS_FILE
-from augrec.errors import AugrecError, InputError, TransientError
 from augrec.features.live import LiveFeatures, copy_definitions, find_definitions
 from augrec.features.schema import TYPES
 from augrec.serving import page, schemas
@@ -41,7 +42,6 @@ from augrec.serving.routes import Invalid, posts, router
 from augrec.serving.security import ApiKeys
 from augrec.serving.service import NotReady, Service, Unknown
 from augrec.serving.users import UserStates
-from augrec.settings import LOOPBACK, Settings
 
 log = logging.getLogger(__name__)
 
@@ -96,22 +96,35 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
     page.attach(app)
     if parts.config.allow_origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=parts.config.allow_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
+            CORSMiddleware,
+            allow_origins=parts.config.allow_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
             expose_headers=["x-augrec-model", "x-augrec-degraded", "retry-after"],
-        )  # fmt: skip
-    calls: Any = {route.path: route.endpoint for route in posts.routes if isinstance(route, APIRoute)}
+        )
+    calls: Any = {
+        route.path: route.endpoint for route in posts.routes if isinstance(route, APIRoute)
+    }
     app.add_middleware(Direct, calls=calls, problem=_answer_to)
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     app.add_middleware(
-        Gate, keys=keys or ApiKeys([]), metrics=parts.metrics, max_in_flight=parts.config.max_in_flight,
-        max_body=parts.config.max_body_kb * 1024, body_timeout_s=parts.config.body_timeout_s,
-        hosts=_hosts(settings, parts.config, keys), path_of=lambda path: _counted_as(path, paths),
-    )  # fmt: skip
+        Gate,
+        keys=keys or ApiKeys([]),
+        metrics=parts.metrics,
+        max_in_flight=parts.config.max_in_flight,
+        max_body=parts.config.max_body_kb * 1024,
+        body_timeout_s=parts.config.body_timeout_s,
+        hosts=_hosts(settings, parts.config, keys),
+        path_of=lambda path: _counted_as(path, paths),
+    )
     return app
 
 
-def _hosts(settings: Settings, config: ServingConfig, keys: ApiKeys | None) -> frozenset[str] | None:
-    """The names the service may be asked under; None: any, for keys keep out whom nobody invited."""
+def _hosts(
+    settings: Settings, config: ServingConfig, keys: ApiKeys | None
+) -> frozenset[str] | None:
+    """The names the service may be asked under; None: any, for keys keep out whom nobody
+    invited."""
     if keys is not None and len(keys):
         return None
     return LOOPBACK | {settings.host.lower()} | {name.lower() for name in config.allow_hosts}
@@ -126,26 +139,46 @@ def _open(settings: Settings) -> Parts:
     ranker = Ranker(config.max_batch, config.max_scores, metrics.batch.observe)
     max_history = prepare.split.max_history
     users = UserStates(
-        KnownUsers(None), events, prepare.positive, max_users=config.max_users, max_history=max_history
+        KnownUsers(None),
+        events,
+        prepare.positive,
+        max_users=config.max_users,
+        max_history=max_history,
     )
-    deployer = Deployer(settings.home / "data" / "raw", folder, config, prepare.positive, metrics.deployed)
+    deployer = Deployer(
+        settings.home / "data" / "raw", folder, config, prepare.positive, metrics.deployed
+    )
     features = OnlineFeatures(
         (lambda: _open_features(settings, deployer, ranker)) if config.features else None,
-        timeout_s=config.features_timeout_s, max_age_s=config.features_max_age_s, max_users=config.max_users,
-    )  # fmt: skip
+        timeout_s=config.features_timeout_s,
+        max_age_s=config.features_max_age_s,
+        max_users=config.max_users,
+    )
     answers = AnswerLog(settings.var / ANSWERS_FOLDER, config.answers, lost=metrics.unlogged.inc)
     service = Service(
-        config, deployer=deployer, ranker=ranker, users=users, events=events, features=features, answers=answers,
-        metrics=metrics, event_names=event_names,
-    )  # fmt: skip
+        config,
+        deployer=deployer,
+        ranker=ranker,
+        users=users,
+        events=events,
+        features=features,
+        answers=answers,
+        metrics=metrics,
+        event_names=event_names,
+    )
     follower = Follower(
-        service, home=settings.home, var=settings.var, positive=prepare.positive, max_history=max_history
+        service,
+        home=settings.home,
+        var=settings.var,
+        positive=prepare.positive,
+        max_history=max_history,
     )
     return Parts(config, service, metrics, follower)
 
 
 def _open_features(settings: Settings, deployer: Deployer, ranker: Ranker) -> LiveFeatures:
-    """Open the online store by the definitions of the champion's run, or by a copy of them kept from before."""
+    """Open the online store by the definitions of the champion's run, or by a copy of them kept
+    from before."""
     champion = deployer.deployment.champion
     found = find_definitions(settings.home, settings.runs, champion.run_id if champion else "")
     copy = settings.var / "serving" / "features"
@@ -168,7 +201,13 @@ async def _running(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         parts.follower.stop()
-        for part in (service.features, service.ranker, service.users, service.events, service.answers):
+        for part in (
+            service.features,
+            service.ranker,
+            service.users,
+            service.events,
+            service.answers,
+        ):
             await asyncio.to_thread(part.close)
 
 
@@ -191,7 +230,9 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
     @app.get("/metrics", tags=["health"], response_class=Response)
     async def metrics() -> Response:
         """Counters in Prometheus' text format."""
-        return Response(parts.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            parts.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
 
 def _add_problems(app: FastAPI) -> None:
@@ -209,19 +250,27 @@ def _answer_to(error: Exception) -> Response | None:
     """What is answered to an error; None: it is unforeseen."""
     match error:
         case Invalid():
-            return _problem(422, "the request is not valid", error.problems, "/docs shows what is asked for")
+            return _problem(
+                422, "the request is not valid", error.problems, "/docs shows what is asked for"
+            )
         case RequestValidationError():
             problems = "; ".join(
                 f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]
             )
-            return _problem(422, "the request is not valid", problems, "/docs shows what is asked for")
+            return _problem(
+                422, "the request is not valid", problems, "/docs shows what is asked for"
+            )
         case HTTPException():
-            return _problem(error.status_code, str(error.detail).lower(), headers=dict(error.headers or {}))
+            return _problem(
+                error.status_code, str(error.detail).lower(), headers=dict(error.headers or {})
+            )
         case Unknown():
             return _problem(404, str(error), fix="GET /v1/model says what serves")
         case NotReady():
             fix = "promote a model, or bring in data"
-            return _problem(503, "there is nothing to answer from yet", fix=fix, headers={"retry-after": "5"})
+            return _problem(
+                503, "there is nothing to answer from yet", fix=fix, headers={"retry-after": "5"}
+            )
         case InputError():
             return _problem(422, error.what, error.where, error.fix)
         case AugrecError():
@@ -233,7 +282,9 @@ def _answer_to(error: Exception) -> Response | None:
 def _problem(
     status: int, what: str, where: str = "", fix: str = "", headers: dict[str, str] | None = None
 ) -> Response:
-    return JSONResponse(schemas.Problem(what=what, where=where, fix=fix).model_dump(), status, headers)
+    return JSONResponse(
+        schemas.Problem(what=what, where=where, fix=fix).model_dump(), status, headers
+    )
 
 
 def _counted_as(path: str, paths: set[str]) -> str:
@@ -254,7 +305,9 @@ def _documented(app: FastAPI) -> dict[str, Any]:
             schemas.ExplanationRequest,
             schemas.EventBatch,
         ):
-            schema = pydantic.TypeAdapter(kind).json_schema(ref_template="#/components/schemas/{model}")
+            schema = pydantic.TypeAdapter(kind).json_schema(
+                ref_template="#/components/schemas/{model}"
+            )
             known.update(schema.pop("$defs", {}))
         app.openapi_schema = document
     return app.openapi_schema

@@ -1,7 +1,7 @@
 """One thread ranks; what waits while it works is ranked together next.
 
-No request is held back to fill a batch: alone it is ranked at once, under load batches form by themselves. The event
-loop never computes, and a slow model delays nobody's time-out.
+No request is held back to fill a batch: alone it is ranked at once, under load batches form by
+themselves. The event loop never computes, and a slow model delays nobody's time-out.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class Ranker:
         job = _Job(model, query, call, loop.create_future())
         self._waiting.append(job)
         if len(self._waiting) == 1 and not self._busy:
-            loop.call_soon(self._hand_over, loop)  # after the other requests that have just been read
+            loop.call_soon(
+                self._hand_over, loop
+            )  # after the other requests that have just been read
         return await job.answer
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -121,7 +123,9 @@ class Ranker:
         try:
             found = self._found(jobs[0].model, [job.query for job in jobs if job.query is not None])
         except Exception:
-            for job in jobs:  # one by one: a query that a model stumbles over must not take the others along
+            for job in (
+                jobs
+            ):  # one by one: a query that a model stumbles over must not take the others along
                 _do(job, partial(self._alone, job))
             return
         for job, one in zip(jobs, found, strict=True):
@@ -132,7 +136,9 @@ class Ranker:
         return self._found(job.model, [job.query])[0]
 
     def _found(self, model: Model, queries: list[Query]) -> list[Found]:
-        return rank(model.recommender, model.places, queries, self.kinds, self._max_scores, model.index)
+        return rank(
+            model.recommender, model.places, queries, self.kinds, self._max_scores, model.index
+        )
 
 
 def _do(job: _Job, function: Callable[[], Any]) -> None:

@@ -80,13 +80,17 @@ class Catalogue:
         return sorted(sizes, key=lambda one: (-one[1], one[0]))
 
     def allowed(self, filters: Filters) -> Iterator[str]:
-        """Items that the filters allow, in the order of the table; what was seen is not looked at."""
+        """Items that the filters allow, in the order of the table; what was seen is not looked
+        at."""
         wanted = None if filters.categories is None else self.members(filters.categories)
         without = self.members(filters.exclude_categories).union(filters.exclude_items)
-        return (item for item in self._ids if item not in without and (wanted is None or item in wanted))
+        return (
+            item for item in self._ids if item not in without and (wanted is None or item in wanted)
+        )
 
     def search(self, query: str, limit: int, popularity: Callable[[str], float]) -> list[str]:
-        """Items whose title holds every word of the query, popular ones first; without a query the most popular."""
+        """Items whose title holds every word of the query, popular ones first; without a query the
+        most popular."""
         found = np.ones(len(self._ids), np.bool_)
         for word in query.lower().split()[:10]:
             found &= self._words.str.contains(word, literal=True).to_numpy()

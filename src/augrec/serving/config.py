@@ -1,7 +1,8 @@
 """How the service behaves: the section `serving` of params.yaml, read once at the start.
 
-Serving is not part of a run: no stage depends on the section, and a change takes effect when the service is started
-again. Addresses and secrets come from the environment (see `augrec.settings` and `augrec.serving.security`).
+Serving is not part of a run: no stage depends on the section, and a change takes effect when the
+service is started again. Addresses and secrets come from the environment (see
+`augrec.core.settings` and `augrec.serving.security`).
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from typing import Literal
 import yaml
 from pydantic import Field
 
-from augrec.data.config import PrepareConfig, Section, parse
-from augrec.errors import ConfigError
+from augrec.core.config import BaseConfig, parse
+from augrec.core.errors import ConfigError
+from augrec.data.config import PrepareConfig
 
 
-class RolloutConfig(Section):
+class RolloutConfig(BaseConfig):
     """`serving.rollout`: what the version called `challenger` in the registry is used for."""
 
     mode: Literal["off", "shadow", "split"] = "off"
-    """shadow: it is asked too and its answers are logged, users see the champion's. split: some users get its answers."""
+    """shadow: it is asked too and its answers are logged, users see the champion's. split: some
+    users get its answers."""
     challenger_percent: float = Field(default=10.0, ge=0, le=100)
     """So many of a hundred users are the challenger's under `split`; a user keeps their side."""
     salt: str = "1"
     """Another salt deals the users anew."""
 
 
-class AnswerLogConfig(Section):
+class AnswerLogConfig(BaseConfig):
     """`serving.answers`: the log that is trained on and judged by."""
 
     share: float = Field(default=1.0, ge=0, le=1)
@@ -38,18 +41,20 @@ class AnswerLogConfig(Section):
     """Older files are deleted."""
 
 
-class IndexConfig(Section):
+class IndexConfig(BaseConfig):
     """`serving.index`: how the best items of a large catalogue are found."""
 
     kind: Literal["exact", "approximate"] = "exact"
-    """approximate: through an index that looks at the likely part of the catalogue only, where the recommender allows it."""
+    """approximate: through an index that looks at the likely part of the catalogue only, where the
+    recommender allows it."""
     min_items: int = Field(default=50_000, ge=1_000)
     """Smaller catalogues are always searched in full: it is as fast."""
     min_recall: float = Field(default=0.95, gt=0, le=1)
-    """Share of the ten best items that must be found, on average over users; the index looks as far as that takes."""
+    """Share of the ten best items that must be found, on average over users; the index looks as far
+    as that takes."""
 
 
-class ServingConfig(Section):
+class ServingConfig(BaseConfig):
     """`serving`."""
 
     poll_s: float = Field(default=5.0, gt=0)
@@ -77,8 +82,9 @@ class ServingConfig(Section):
     body_timeout_s: float = Field(default=10.0, gt=0)
     """A client that sends nothing of its body for so long is answered with 408."""
     allow_hosts: list[str] = []
-    """Names, besides this machine's own, that the service may be asked under while there are no API keys: a page of
-    another site whose name is made to point here (DNS rebinding) must not reach it."""
+    """Names, besides this machine's own, that the service may be asked under while there are no API
+    keys: a page of another site whose name is made to point here (DNS rebinding) must not reach
+    it."""
     allow_origins: list[str] = []
     """Sites whose pages may call the service from a browser."""
     index: IndexConfig = IndexConfig()
@@ -87,7 +93,8 @@ class ServingConfig(Section):
 
 
 def read_config(home: Path) -> tuple[ServingConfig, PrepareConfig, tuple[str, ...]]:
-    """The sections of params.yaml that the service needs: `serving`, `prepare`, and the events that are known.
+    """The sections of params.yaml that the service needs: `serving`, `prepare`, and the events that
+    are known.
 
     Raises:
         ConfigError: params.yaml is missing, or says something impossible.
@@ -96,7 +103,9 @@ def read_config(home: Path) -> tuple[ServingConfig, PrepareConfig, tuple[str, ..
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise ConfigError("params.yaml cannot be read", where=str(path), fix="restore it from git") from error
+        raise ConfigError(
+            "params.yaml cannot be read", where=str(path), fix="restore it from git"
+        ) from error
     serving = parse(ServingConfig, params.get("serving") or {}, "serving")
     prepare = parse(PrepareConfig, params.get("prepare") or {"positive": {}}, "prepare")
     events = (params.get("validation") or {}).get("events") or list(prepare.positive)

@@ -1,8 +1,9 @@
 """Brings models from the registry into service, and keeps out those that fail.
 
-The registry is asked every few seconds which version is champion and which is challenger. Another one is copied, checked
-against its digest, loaded beside the one that serves, asked what it must be able to answer, and only then takes over, by
-one assignment. Checked copies stay on disk, so that the service starts and goes on without the registry.
+The registry is asked every few seconds which version is champion and which is challenger. Another
+one is copied, checked against its digest, loaded beside the one that serves, asked what it must be
+able to answer, and only then takes over, by one assignment. Checked copies stay on disk, so that
+the service starts and goes on without the registry.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
+from augrec.core.errors import AugrecError, TransientError
+from augrec.core.files import read_json, write_json
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
-from augrec.errors import AugrecError, TransientError
-from augrec.files import read_json, write_json
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.serving.catalogue import Catalogue
@@ -71,9 +72,13 @@ class Deployer:
     """
 
     def __init__(
-        self, raw: Path, folder: Path, config: ServingConfig, positive: dict[str, float | None],
+        self,
+        raw: Path,
+        folder: Path,
+        config: ServingConfig,
+        positive: dict[str, float | None],
         told: Callable[[str, str], None] = lambda what, alias: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._raw, self._models, self._config, self._positive, self._told = (
             raw,
             folder / "models",
@@ -90,7 +95,8 @@ class Deployer:
         self._busy = threading.Lock()
 
     def start(self) -> None:
-        """Load the local copies, and popular items where there is no champion. Call it once, from any thread."""
+        """Load the local copies, and popular items where there is no champion. Call it once, from
+        any thread."""
         with self._busy:
             kept = read_json(self._state) if self._state.exists() else {}
             for alias in ALIASES:
@@ -100,18 +106,24 @@ class Deployer:
                 self.deployment = replace(self.deployment, fallback=self._popular())
 
     def poll(self) -> None:
-        """Ask the registry once and follow it. Never raises: what is wrong is kept in `registry` and `refused`."""
+        """Ask the registry once and follow it. Never raises: what is wrong is kept in `registry`
+        and `refused`."""
         with self._busy:
             try:
                 wanted = {alias: _ask(alias) for alias in ALIASES}
             except Exception as error:
                 self._unreachable(error)
                 return
-            self.registry = {"reachable": True, "checked_at": datetime.now(UTC).isoformat(), "problem": None}
+            self.registry = {
+                "reachable": True,
+                "checked_at": datetime.now(UTC).isoformat(),
+                "problem": None,
+            }
             for alias, version in wanted.items():
                 if version is not None:
                     self._follow(alias, version)
-            # a champion that vanished from the registry goes on serving; a challenger is only there while it is named
+            # a champion that vanished from the registry goes on serving; a challenger is only there
+            # while it is named
             if wanted["challenger"] is None and self.deployment.challenger is not None:
                 self.deployment = replace(self.deployment, challenger=None)
                 self._remember("challenger", None)
@@ -120,14 +132,18 @@ class Deployer:
         self._told("registry_error", "")
         if self.registry["reachable"] is not False:
             log.warning(
-                "the registry does not answer; what is loaded goes on serving: %s", _first_line(error)
+                "the registry does not answer; what is loaded goes on serving: %s",
+                _first_line(error),
             )
         now = datetime.now(UTC).isoformat()
         self.registry = {"reachable": False, "checked_at": now, "problem": _first_line(error)}
 
     def _follow(self, alias: Alias, wanted: Wanted) -> None:
         current: Model | None = getattr(self.deployment, alias)
-        if current is not None and (current.version, current.digest) == (wanted.version, wanted.digest):
+        if current is not None and (current.version, current.digest) == (
+            wanted.version,
+            wanted.digest,
+        ):
             return
         key = (wanted.version, wanted.digest)
         if time.monotonic() - self._refused_at.get(key, -1e9) < self._config.retry_refused_s:
@@ -178,11 +194,17 @@ class Deployer:
         if facts["digest"] != wanted.digest:
             shutil.rmtree(copy, ignore_errors=True)
             raise TransientError(
-                "the version was registered anew while it was fetched", where=f"version {wanted.version}"
+                "the version was registered anew while it was fetched",
+                where=f"version {wanted.version}",
             )
         catalogue = Catalogue(self._described(items))
-        named = {"version": wanted.version, "digest": wanted.digest, "policy": wanted.policy,
-                 "run_id": wanted.run_id, "commit": wanted.commit}  # fmt: skip
+        named = {
+            "version": wanted.version,
+            "digest": wanted.digest,
+            "policy": wanted.policy,
+            "run_id": wanted.run_id,
+            "commit": wanted.commit,
+        }
         index = build(recommender, self._some_histories(recommender), self._config.index)
         model = Model.of(recommender, catalogue, origin=origin, index=index, **named)
         checks = check(model, facts.get("golden", []), self._config.max_scores)
@@ -193,9 +215,13 @@ class Deployer:
         rows = pl.DataFrame(schema={C.USER: pl.String, C.ITEM: pl.String})
         path = self._raw / "interactions.parquet"
         if self._config.index.kind == "approximate" and path.exists():
-            told = pl.scan_parquet(path).filter(positive_rows(self._positive)).select(C.USER, C.ITEM)
+            told = (
+                pl.scan_parquet(path).filter(positive_rows(self._positive)).select(C.USER, C.ITEM)
+            )
             rows = told.head(_SOME_ROWS).collect().drop_nulls()
-        lists = rows.group_by(C.USER, maintain_order=True).agg(pl.col(C.ITEM).unique(maintain_order=True))
+        lists = rows.group_by(C.USER, maintain_order=True).agg(
+            pl.col(C.ITEM).unique(maintain_order=True)
+        )
         return Histories.from_lists(lists[C.ITEM].head(_SOME_USERS), recommender.items)
 
     def _described(self, items: pl.DataFrame) -> pl.DataFrame:
@@ -203,8 +229,12 @@ class Deployer:
         path = self._raw / "items.parquet"
         if not path.exists():
             return items
-        told = pl.read_parquet(path, columns=[C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE]).drop_nulls(C.ITEM)
-        return pl.concat([told, items], how="diagonal").unique(C.ITEM, keep="first", maintain_order=True)
+        told = pl.read_parquet(path, columns=[C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE]).drop_nulls(
+            C.ITEM
+        )
+        return pl.concat([told, items], how="diagonal").unique(
+            C.ITEM, keep="first", maintain_order=True
+        )
 
     def _popular(self) -> Model | None:
         path = self._raw / "interactions.parquet"
@@ -216,14 +246,20 @@ class Deployer:
             return None
         recommender = base.find("popularity")().fit(rows)
         named = pl.DataFrame({C.ITEM: recommender.items.ids.tolist()}).with_columns(
-            pl.lit(None, pl.String).alias(C.TITLE), pl.lit(None, pl.List(pl.String)).alias(C.CATEGORIES)
+            pl.lit(None, pl.String).alias(C.TITLE),
+            pl.lit(None, pl.List(pl.String)).alias(C.CATEGORIES),
         )
         return Model.of(
-            recommender, Catalogue(self._described(named)), version="0", policy="none", origin="data"
+            recommender,
+            Catalogue(self._described(named)),
+            version="0",
+            policy="none",
+            origin="data",
         )
 
     def _remember(self, alias: Alias, wanted: Wanted | None) -> None:
-        """What to load at the next start; copies that nothing needs are deleted, the oldest first."""
+        """What to load at the next start; copies that nothing needs are deleted, the oldest
+        first."""
         kept = read_json(self._state) if self._state.exists() else {}
         kept.pop(alias, None)
         if wanted is not None:

@@ -12,16 +12,22 @@ Call = Callable[[Request], Awaitable[Response]]
 
 
 class Direct:
-    """Answers some POST calls itself: finding a route and three layers of middleware cost more than a recommendation.
+    """Answers some POST calls itself: finding a route and three layers of middleware cost more than
+    a recommendation.
 
     Args:
         app: answers everything else, and documents these calls too.
         calls: path -> the call.
-        problem: the answer to what a call raised; None where the error is unforeseen, which is raised again.
+        problem: the answer to what a call raised; None where the error is unforeseen, which is
+            raised again.
     """
 
     def __init__(
-        self, app: ASGIApp, *, calls: Mapping[str, Call], problem: Callable[[Exception], Response | None]
+        self,
+        app: ASGIApp,
+        *,
+        calls: Mapping[str, Call],
+        problem: Callable[[Exception], Response | None],
     ) -> None:
         self._app, self._calls, self._problem = app, calls, problem
 

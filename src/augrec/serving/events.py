@@ -1,7 +1,7 @@
 """Events, on disk before they are acknowledged.
 
-One thread owns the file. It takes all batches that wait, writes them in one transaction and answers them together, so
-that the cost of reaching the disk is shared under load.
+One thread owns the file. It takes all batches that wait, writes them in one transaction and answers
+them together, so that the cost of reaching the disk is shared under load.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from augrec.core.errors import TransientError
 from augrec.data.served_events import SCHEMA
-from augrec.errors import TransientError
 
 log = logging.getLogger(__name__)
 
@@ -125,11 +125,16 @@ class EventLog:
             with connection:  # one transaction: the commit is where the disk is reached
                 for waiting in batch:
                     news.append(
-                        [connection.execute(_INSERT, _row(one)).rowcount == 1 for one in waiting.events]
+                        [
+                            connection.execute(_INSERT, _row(one)).rowcount == 1
+                            for one in waiting.events
+                        ]
                     )
         except sqlite3.Error as error:
             log.error("events could not be written: %s", error)
-            problem = TransientError("the events could not be written", fix="send them again in a second")
+            problem = TransientError(
+                "the events could not be written", fix="send them again in a second"
+            )
             for waiting in batch:
                 waiting.loop.call_soon_threadsafe(_settle, waiting.answer, None, problem)
             return
@@ -139,9 +144,16 @@ class EventLog:
 
 def _row(one: StoredEvent) -> tuple[object, ...]:
     return (
-        one.event_id, one.user_id, one.item_id, one.event, one.value, one.timestamp_us, one.received_us,
-        one.answer_id, one.position,
-    )  # fmt: skip
+        one.event_id,
+        one.user_id,
+        one.item_id,
+        one.event,
+        one.value,
+        one.timestamp_us,
+        one.received_us,
+        one.answer_id,
+        one.position,
+    )
 
 
 def _with_those_behind(
@@ -159,7 +171,9 @@ def _with_those_behind(
     return batch, True
 
 
-def _settle(answer: asyncio.Future[list[bool]], new: list[bool] | None, problem: Exception | None) -> None:
+def _settle(
+    answer: asyncio.Future[list[bool]], new: list[bool] | None, problem: Exception | None
+) -> None:
     if answer.cancelled():
         return
     if problem is not None:

@@ -1,7 +1,9 @@
-"""User features from the online store, never waited for longer than allowed, and never by the event loop.
+"""User features from the online store, never waited for longer than allowed, and never by the event
+loop.
 
-Two threads talk to the store: one reads what is asked together, one writes what events have changed. Where the store is
-slow or gone, requests are answered without features and say so; while a read hangs nobody else is made to wait for it.
+Two threads talk to the store: one reads what is asked together, one writes what events have
+changed. Where the store is slow or gone, requests are answered without features and say so; while a
+read hangs nobody else is made to wait for it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class OnlineFeatures:
     """The newest features of users.
 
     Args:
-        open_: opens the store; called in a thread, for each of the two, again every 15 s until it works.
+        open_: opens the store; called in a thread, for each of the two, again every 15 s until it
+            works.
         timeout_s: a request waits no longer.
         max_age_s: what was read is used again for so long.
         max_users: features of so many users are kept in memory.
@@ -41,9 +44,19 @@ class OnlineFeatures:
     """
 
     def __init__(
-        self, open_: Callable[[], LiveFeatures] | None, *, timeout_s: float, max_age_s: float, max_users: int
+        self,
+        open_: Callable[[], LiveFeatures] | None,
+        *,
+        timeout_s: float,
+        max_age_s: float,
+        max_users: int,
     ) -> None:
-        self._open, self._timeout_s, self._max_age_s, self._max_users = open_, timeout_s, max_age_s, max_users
+        self._open, self._timeout_s, self._max_age_s, self._max_users = (
+            open_,
+            timeout_s,
+            max_age_s,
+            max_users,
+        )
         self._kept: OrderedDict[str, tuple[float, Features]] = OrderedDict()
         self._asked: queue.SimpleQueue[tuple[str, Future[Features]] | None] = queue.SimpleQueue()
         self._blocked_since: float | None = None

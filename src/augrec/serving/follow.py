@@ -18,11 +18,13 @@ from augrec.serving.service import Service
 log = logging.getLogger(__name__)
 
 _PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""MLflow's own is two minutes and seven tries, through which an alias that moved would go unseen."""
+"""MLflow's own is two minutes and seven tries, through which an alias that moved would go
+unseen."""
 
 
 class Follower:
-    """Loads what is on disk, then asks again and again. A thread of its own: nobody waits for a registry that hangs.
+    """Loads what is on disk, then asks again and again. A thread of its own: nobody waits for a
+    registry that hangs.
 
     Args:
         service: what is kept up to date.
@@ -35,7 +37,13 @@ class Follower:
     """
 
     def __init__(
-        self, service: Service, *, home: Path, var: Path, positive: dict[str, float | None], max_history: int
+        self,
+        service: Service,
+        *,
+        home: Path,
+        var: Path,
+        positive: dict[str, float | None],
+        max_history: int,
     ) -> None:
         self._service, self._raw, self._positive, self._max_history = (
             service,
@@ -75,7 +83,9 @@ class Follower:
             self._know()
             if deployer.swaps != swaps:
                 swaps = deployer.swaps
-                gc.freeze()  # libraries and models stay: going through them again and again would stop all requests
+                # libraries and models stay: going through them again and again would stop all
+                # requests
+                gc.freeze()
             _measure(self._service, self._service.metrics)
             self._ending.wait(self._service.config.poll_s)
 
@@ -86,8 +96,13 @@ class Follower:
             return
         try:
             known = open_known(self._raw, self._path, self._positive, self._max_history)
-        except Exception as error:  # half an import, a broken file: the users known so far stay known
-            log.error("data/raw could not be read: %s", (str(error) or type(error).__name__).splitlines()[0])
+        except (
+            Exception
+        ) as error:  # half an import, a broken file: the users known so far stay known
+            log.error(
+                "data/raw could not be read: %s",
+                (str(error) or type(error).__name__).splitlines()[0],
+            )
             return
         self._mark = mark
         taken = threading.Event()
@@ -107,5 +122,9 @@ def _measure(service: Service, metrics: Metrics) -> None:
     deployment = service.deployer.deployment
     models = {"champion": deployment.champion, "challenger": deployment.challenger}
     metrics.serving(
-        {alias: (one.version, one.recommender.name()) for alias, one in models.items() if one is not None}
+        {
+            alias: (one.version, one.recommender.name())
+            for alias, one in models.items()
+            if one is not None
+        }
     )

@@ -1,6 +1,8 @@
-"""What was known of users when the data was read: their histories and attributes, on disk by user id.
+"""What was known of users when the data was read: their histories and attributes, on disk by user
+id.
 
-Kept in an SQLite file, so that memory does not grow with the number of users; made anew when data/raw is another.
+Kept in an SQLite file, so that memory does not grow with the number of users; made anew when
+data/raw is another.
 """
 
 from __future__ import annotations
@@ -16,14 +18,26 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.files import whole_file
 from augrec.data.columns import Columns as C
-from augrec.files import whole_file
 
 log = logging.getLogger(__name__)
 
 _BATCH = 20_000
-_PLAIN = (pl.String, pl.Boolean, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
-          pl.Float32, pl.Float64)  # fmt: skip
+_PLAIN = (
+    pl.String,
+    pl.Boolean,
+    pl.Int8,
+    pl.Int16,
+    pl.Int32,
+    pl.Int64,
+    pl.UInt8,
+    pl.UInt16,
+    pl.UInt32,
+    pl.UInt64,
+    pl.Float32,
+    pl.Float64,
+)
 _TABLES = """
 create table histories (user_id text primary key, items text not null) without rowid;
 create table attributes (user_id text primary key, told text not null) without rowid;
@@ -45,9 +59,13 @@ class KnownUsers:
         self.popularity: dict[str, float] = {}
         self._connection = None
         if path is not None:
-            self._connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
+            self._connection = sqlite3.connect(
+                f"file:{path}?mode=ro", uri=True, check_same_thread=False
+            )
             facts = dict(self._connection.execute("select name, value from facts").fetchall())
-            self.attributes = {name: _kind(kind) for name, kind in json.loads(facts["attributes"]).items()}
+            self.attributes = {
+                name: _kind(kind) for name, kind in json.loads(facts["attributes"]).items()
+            }
             self.popularity = json.loads(facts["popularity"])
 
     def history(self, user_id: str) -> list[str]:
@@ -67,7 +85,8 @@ class KnownUsers:
         with self._lock:
             total = self._connection.execute("select count(*) from histories").fetchone()[0]
             rows = self._connection.execute(
-                "select user_id, json_array_length(items) from (select user_id, items, row_number() "
+                "select user_id, json_array_length(items) from (select user_id, items, "
+                "row_number() "
                 "over (order by user_id) as n from histories) where n % ? = 0 limit ?",
                 (max(1, total // limit), limit),
             ).fetchall()
@@ -87,7 +106,8 @@ class KnownUsers:
 
 
 def fingerprint(raw: Path, positive: Mapping[str, float | None], max_history: int) -> str:
-    """Tells one state of data/raw from another without reading it whole; empty: there is no data."""
+    """Tells one state of data/raw from another without reading it whole; empty: there is no
+    data."""
     if not (raw / "interactions.parquet").exists():
         return ""
     hasher = hashlib.sha256(json.dumps([positive, max_history], sort_keys=True).encode())
@@ -99,8 +119,11 @@ def fingerprint(raw: Path, positive: Mapping[str, float | None], max_history: in
     return hasher.hexdigest()
 
 
-def open_known(raw: Path, path: Path, positive: Mapping[str, float | None], max_history: int) -> KnownUsers:
-    """What data/raw knows of users; the file at `path` is made where it is missing or of other data."""
+def open_known(
+    raw: Path, path: Path, positive: Mapping[str, float | None], max_history: int
+) -> KnownUsers:
+    """What data/raw knows of users; the file at `path` is made where it is missing or of other
+    data."""
     wanted = fingerprint(raw, positive, max_history)
     if not wanted:
         return KnownUsers(None)
@@ -120,10 +143,14 @@ def positive_rows(positive: Mapping[str, float | None]) -> pl.Expr:
     return verdict
 
 
-def _build(raw: Path, path: Path, positive: Mapping[str, float | None], max_history: int, mark: str) -> None:
+def _build(
+    raw: Path, path: Path, positive: Mapping[str, float | None], max_history: int, mark: str
+) -> None:
     rows = (
         pl.scan_parquet(raw / "interactions.parquet")
-        .filter(positive_rows(positive) & pl.col(C.USER).is_not_null() & pl.col(C.ITEM).is_not_null())
+        .filter(
+            positive_rows(positive) & pl.col(C.USER).is_not_null() & pl.col(C.ITEM).is_not_null()
+        )
         .select(C.USER, C.ITEM, C.TIMESTAMP)
         .sort(C.USER, C.TIMESTAMP, C.ITEM)
         .unique([C.USER, C.ITEM], keep="first", maintain_order=True)
@@ -132,7 +159,11 @@ def _build(raw: Path, path: Path, positive: Mapping[str, float | None], max_hist
     histories = rows.group_by(C.USER, maintain_order=True).agg(pl.col(C.ITEM).tail(max_history))
     counted = rows.group_by(C.ITEM, maintain_order=True).len()
     users = pl.read_parquet(raw / "users.parquet") if (raw / "users.parquet").exists() else None
-    kinds = {} if users is None else {n: k for n, k in users.schema.items() if n != C.USER and k in _PLAIN}
+    kinds = (
+        {}
+        if users is None
+        else {n: k for n, k in users.schema.items() if n != C.USER and k in _PLAIN}
+    )
     with whole_file(path) as draft:
         connection = sqlite3.connect(draft)
         connection.executescript(_TABLES)
@@ -163,7 +194,9 @@ def _made_of(path: Path) -> str:
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            [(mark,)] = connection.execute("select value from facts where name = 'fingerprint'").fetchall()
+            [(mark,)] = connection.execute(
+                "select value from facts where name = 'fingerprint'"
+            ).fetchall()
             return str(mark)
         finally:
             connection.close()

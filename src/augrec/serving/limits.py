@@ -1,4 +1,5 @@
-"""What every request meets first: is it counted, may it come in, is it small enough, is there room for it."""
+"""What every request meets first: is it counted, may it come in, is it small enough, is there room
+for it."""
 
 from __future__ import annotations
 
@@ -32,22 +33,33 @@ class Gate:
         metrics: where requests are counted.
         max_in_flight: more requests at once are turned away with 429.
         max_body: larger bodies are refused with 413, bytes.
-        body_timeout_s: a body that does not arrive for so long is answered with 408: slow clients must not fill the house.
+        body_timeout_s: a body that does not arrive for so long is answered with 408: slow clients
+            must not fill the house.
         hosts: names this service may be asked under, lower case; others get 421. None: any.
         path_of: the path to count a request under: never one with an id in it.
     """
 
     def __init__(
-        self, app: ASGIApp, *, keys: ApiKeys, metrics: Metrics, max_in_flight: int, max_body: int,
-        path_of: Callable[[str], str], body_timeout_s: float = 10.0, hosts: frozenset[str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        app: ASGIApp,
+        *,
+        keys: ApiKeys,
+        metrics: Metrics,
+        max_in_flight: int,
+        max_body: int,
+        path_of: Callable[[str], str],
+        body_timeout_s: float = 10.0,
+        hosts: frozenset[str] | None = None,
+    ) -> None:
         self._app, self._keys, self._metrics = app, keys, metrics
         self._max_in_flight, self._max_body, self._path_of = max_in_flight, max_body, path_of
         self._body_timeout_s, self._hosts = body_timeout_s, hosts
         self._in_flight = 0
         self._too_large = _made(
             413,
-            Problem(what=f"the body is larger than {max_body // 1024} KiB", fix="send less at once"),
+            Problem(
+                what=f"the body is larger than {max_body // 1024} KiB", fix="send less at once"
+            ),
             connection="close",
         )
 
@@ -178,21 +190,28 @@ _TOO_MANY = _made(
     429, Problem(what="too many requests at once", fix="try again in a second"), retry_after="1"
 )
 _TOO_SLOW = _made(
-    408, Problem(what="the body did not arrive", fix="send it at once, with its length"), connection="close"
+    408,
+    Problem(what="the body did not arrive", fix="send it at once, with its length"),
+    connection="close",
 )
 _NOT_HERE = _made(
     421,
     Problem(
         what="nobody is served under this name",
         where="header host",
-        fix="ask under 127.0.0.1 or localhost, or add the name to serving.allow_hosts in params.yaml",
+        fix="ask under 127.0.0.1 or localhost, or add the name to serving.allow_hosts in "
+        "params.yaml",
     ),
 )
 _NO_KEY = _made(
     401,
     Problem(
-        what="an API key is needed", where="header x-api-key", fix="ask whoever runs the service for one"
+        what="an API key is needed",
+        where="header x-api-key",
+        fix="ask whoever runs the service for one",
     ),
     www_authenticate="Bearer",
 )
-_UNFORESEEN = _made(500, Problem(what="something unforeseen went wrong", fix="the service's log says what"))
+_UNFORESEEN = _made(
+    500, Problem(what="something unforeseen went wrong", fix="the service's log says what")
+)

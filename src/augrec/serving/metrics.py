@@ -16,7 +16,9 @@ class Metrics:
         own = self._registry = CollectorRegistry()
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._served: set[tuple[str, ...]] = set()
-        self.requests = Counter("augrec_requests", "Requests answered.", ["path", "status"], registry=own)
+        self.requests = Counter(
+            "augrec_requests", "Requests answered.", ["path", "status"], registry=own
+        )
         self.seconds = Histogram(
             "augrec_request_seconds",
             "Time from the request's head to the answer's.",
@@ -24,17 +26,30 @@ class Metrics:
             buckets=_SECONDS,
             registry=own,
         )
-        self.in_flight = Gauge("augrec_requests_in_flight", "Requests being answered.", registry=own)
-        self.shed = Counter(
-            "augrec_requests_shed", "Requests turned away because too many were in flight.", registry=own
+        self.in_flight = Gauge(
+            "augrec_requests_in_flight", "Requests being answered.", registry=own
         )
-        self.degraded = Counter("augrec_degraded", "Answers that lacked something.", ["what"], registry=own)
+        self.shed = Counter(
+            "augrec_requests_shed",
+            "Requests turned away because too many were in flight.",
+            registry=own,
+        )
+        self.degraded = Counter(
+            "augrec_degraded", "Answers that lacked something.", ["what"], registry=own
+        )
         self.batch = Histogram(
-            "augrec_batch_size", "Requests ranked together.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=own
+            "augrec_batch_size",
+            "Requests ranked together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=own,
         )
         self.events = Counter("augrec_events", "Events received.", ["kind"], registry=own)
-        self.swaps = Counter("augrec_model_swaps", "Models that took over.", ["alias"], registry=own)
-        self.refused = Counter("augrec_model_refused", "Models that were kept out.", ["alias"], registry=own)
+        self.swaps = Counter(
+            "augrec_model_swaps", "Models that took over.", ["alias"], registry=own
+        )
+        self.refused = Counter(
+            "augrec_model_refused", "Models that were kept out.", ["alias"], registry=own
+        )
         self.registry_errors = Counter(
             "augrec_registry_errors", "Polls that the registry did not answer.", registry=own
         )
@@ -48,7 +63,9 @@ class Metrics:
             registry=own,
         )
         self.refusals = Gauge("augrec_model_refusals", "Versions kept out now.", registry=own)
-        self.users = Gauge("augrec_users_in_memory", "Users whose history is in memory.", registry=own)
+        self.users = Gauge(
+            "augrec_users_in_memory", "Users whose history is in memory.", registry=own
+        )
         self.feature_writes = Gauge(
             "augrec_feature_writes_waiting", "Users to write to the online store.", registry=own
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from augrec.errors import RefusedError
+from augrec.core.errors import RefusedError
 from augrec.recommenders.base import Recommender
 from augrec.serving.catalogue import EMPTY, Catalogue
 from augrec.serving.index import Index
@@ -28,7 +28,8 @@ class Model:
         recommender: who scores.
         catalogue: what its items are called.
         version, digest, run_id, commit, policy: where it came from.
-        origin: "registry", "local copy", or "data" for the popular items that serve where there is no model.
+        origin: "registry", "local copy", or "data" for the popular items that serve where there is
+            no model.
         checks: what it was asked before it took over.
         places: item id -> position.
         popular: positions of the most popular items, best first.
@@ -83,8 +84,9 @@ class Model:
 def check(model: Model, golden: list[dict[str, Any]], max_scores: int) -> dict[str, Any]:
     """Ask a model what it must be able to answer, before anybody else does.
 
-    A bundle carries golden answers, recorded when it was made: the same questions must be answered the same. Besides,
-    a newcomer, a user of one item and one of unknown items must get a full, finite, ordered list without what they saw.
+    A bundle carries golden answers, recorded when it was made: the same questions must be answered
+    the same. Besides, a newcomer, a user of one item and one of unknown items must get a full,
+    finite, ordered list without what they saw.
 
     Args:
         model: who is asked.
@@ -101,7 +103,9 @@ def check(model: Model, golden: list[dict[str, Any]], max_scores: int) -> dict[s
         _compare(model, told, max_scores)
     seen = [str(item) for item in model.ids[model.popular[:3]]]
     asked = [[], seen[:1], seen, ["no such item, ever"]]
-    answers = rank(model.recommender, model.places, [Query(one, 10) for one in asked], {}, max_scores)
+    answers = rank(
+        model.recommender, model.places, [Query(one, 10) for one in asked], {}, max_scores
+    )
     for history, (items, scores) in zip(asked, answers, strict=True):
         left = len(model.places) - sum(item in model.places for item in history)
         problem = _problem(model, history, items, scores, min(10, left))
@@ -120,13 +124,19 @@ def _compare(model: Model, told: dict[str, Any], max_scores: int) -> None:
     # items whose scores are equal but for rounding may change places
     overlap = len(set(items[0]) & set(told["items"])) / max(1, len(told["items"]))
     if not same_scores or overlap < 0.8:
-        raise _refused(model, f"it answers {items[0][:3].tolist()} where {told['items'][:3]} was recorded")
-    [(served, _)] = rank(model.recommender, model.places, [Query(told["history"], k)], {}, max_scores)
+        raise _refused(
+            model, f"it answers {items[0][:3].tolist()} where {told['items'][:3]} was recorded"
+        )
+    [(served, _)] = rank(
+        model.recommender, model.places, [Query(told["history"], k)], {}, max_scores
+    )
     if model.ids[served].tolist() != items[0][items[0] != ""].tolist():
         raise _refused(model, "the service would answer another list than the recommender itself")
 
 
-def _problem(model: Model, history: list[str], items: np.ndarray, scores: np.ndarray, least: int) -> str:
+def _problem(
+    model: Model, history: list[str], items: np.ndarray, scores: np.ndarray, least: int
+) -> str:
     if len(items) < least:
         return f"recommends {len(items)} items where {least} are left"
     if not np.isfinite(scores).all():
@@ -139,5 +149,8 @@ def _problem(model: Model, history: list[str], items: np.ndarray, scores: np.nda
 
 
 def _refused(model: Model, why: str) -> RefusedError:
-    return RefusedError(f"version {model.version} does not answer as it must: {why}",
-                        where=f"digest {model.digest[:12]}", fix="look at how it was trained; the old model stays")  # fmt: skip
+    return RefusedError(
+        f"version {model.version} does not answer as it must: {why}",
+        where=f"digest {model.digest[:12]}",
+        fix="look at how it was trained; the old model stays",
+    )

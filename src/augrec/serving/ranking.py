@@ -1,7 +1,8 @@
 """The best items for many requests at once, each with its own filters, in bounded memory.
 
-The same scores and the same order as `Recommender.recommend` gives; only the way in and out is shorter: histories are
-encoded through a dictionary, each row is masked by itself, and the k best are cut out row by row.
+The same scores and the same order as `Recommender.recommend` gives; only the way in and out is
+shorter: histories are encoded through a dictionary, each row is masked by itself, and the k best
+are cut out row by row.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def positions(places: dict[str, int], items: Sequence[str]) -> np.ndarray:
     return np.array([places[item] for item in items if item in places], np.int32)
 
 
-def encode(queries: Sequence[Query], places: dict[str, int], kinds: dict[str, pl.DataType]) -> Histories:
+def encode(
+    queries: Sequence[Query], places: dict[str, int], kinds: dict[str, pl.DataType]
+) -> Histories:
     """The queries' histories for a model whose items are at `places`.
 
     Args:
@@ -92,7 +95,8 @@ def rank(
         index: asked first; None, and where it cannot tell: all items are scored.
 
     Returns:
-        For each query positions int (k',) and scores float32 (k',), best first; k' < k where fewer items are left.
+        For each query positions int (k',) and scores float32 (k',), best first; k' < k where fewer
+        items are left.
     """
     found: dict[int, Found] = {} if index is None else _near(index, places, queries, kinds)
     left = [place for place in range(len(queries)) if place not in found]
@@ -102,7 +106,10 @@ def rank(
         histories = encode([queries[place] for place in part], places, kinds)
         table = model.score(histories)
         for row, place in enumerate(part):
-            query, seen = queries[place], histories.items[histories.indptr[row] : histories.indptr[row + 1]]
+            query, seen = (
+                queries[place],
+                histories.items[histories.indptr[row] : histories.indptr[row + 1]],
+            )
             found[place] = cut(_masked(table[row], query, seen), query.k)
     return [found[place] for place in range(len(queries))]
 
@@ -110,21 +117,32 @@ def rank(
 def _near(
     index: Index, places: dict[str, int], queries: Sequence[Query], kinds: dict[str, pl.DataType]
 ) -> dict[int, Found]:
-    """What the index finds, by the query's place: not for filters by category and not where too little is left."""
+    """What the index finds, by the query's place: not for filters by category and not where too
+    little is left."""
     asked = [place for place, one in enumerate(queries) if one.among is None]
     histories = encode([queries[place] for place in asked], places, kinds)
     rows = np.flatnonzero(
         histories.lengths > 0
     )  # of the others the recommender may know more than the vectors tell
     wanted = [queries[asked[row]] for row in rows]
-    left_out = [np.concatenate([histories.items[histories.indptr[row] : histories.indptr[row + 1]], one.exclude])
-                if one.exclude_seen else one.exclude for row, one in zip(rows, wanted, strict=True)]  # fmt: skip
-    n = max((one.k + len(without) for one, without in zip(wanted, left_out, strict=True)), default=0)
+    left_out = [
+        np.concatenate(
+            [histories.items[histories.indptr[row] : histories.indptr[row + 1]], one.exclude]
+        )
+        if one.exclude_seen
+        else one.exclude
+        for row, one in zip(rows, wanted, strict=True)
+    ]
+    n = max(
+        (one.k + len(without) for one, without in zip(wanted, left_out, strict=True)), default=0
+    )
     if not 0 < n <= _NEAR:
         return {}
     positions, scores = index.nearest(histories.take(rows), n)
     found = {}
-    for row, one, without, near, near_scores in zip(rows, wanted, left_out, positions, scores, strict=True):
+    for row, one, without, near, near_scores in zip(
+        rows, wanted, left_out, positions, scores, strict=True
+    ):
         kept = (near >= 0) & ~np.isin(near, without)
         near, near_scores = near[kept], near_scores[kept]
         if len(near) >= one.k:
@@ -134,7 +152,8 @@ def _near(
 
 
 def cut(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and values of the k largest, largest first, ties to the smaller position; -inf is left out.
+    """Positions and values of the k largest, largest first, ties to the smaller position; -inf is
+    left out.
 
     Args:
         scores: float32 (n,), without NaN.
@@ -166,11 +185,15 @@ def _masked(scores: np.ndarray, query: Query, seen: np.ndarray) -> np.ndarray:
     return scores
 
 
-def known_table(told: Sequence[dict[str, Any]], kinds: dict[str, pl.DataType]) -> pl.DataFrame | None:
-    """What is known of n users as recommenders want it, a row for each; None where nothing is known of any.
+def known_table(
+    told: Sequence[dict[str, Any]], kinds: dict[str, pl.DataType]
+) -> pl.DataFrame | None:
+    """What is known of n users as recommenders want it, a row for each; None where nothing is known
+    of any.
 
     Args:
-        told: for each user {name: value}; names that `kinds` lacks are left out, values that do not fit become null.
+        told: for each user {name: value}; names that `kinds` lacks are left out, values that do not
+            fit become null.
         kinds: name and type of what may be known.
     """
     if not any(name in kinds for one in told for name in one):

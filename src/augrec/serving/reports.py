@@ -34,7 +34,8 @@ class ServedModel(Answer):
     checks: dict[str, Any]
     """What it was asked before it took over."""
     index: dict[str, Any]
-    """How the best items are found: {"kind": "exact"}, or an approximate index with its measured recall."""
+    """How the best items are found: {"kind": "exact"}, or an approximate index with its measured
+    recall."""
 
 
 class ModelReport(Answer):

@@ -15,7 +15,8 @@ _RANGE = 2**64
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """Everything that answers at one moment; a swap replaces the whole of it, so that no request sees two.
+    """Everything that answers at one moment; a swap replaces the whole of it, so that no request
+    sees two.
 
     Attributes:
         champion: who answers; None before the first promotion.
@@ -34,7 +35,8 @@ class Deployment:
 
 
 def side(user_id: str | None, config: RolloutConfig) -> Side:
-    """Which side a user is on: always the same one for the same salt; nobody without an id is the challenger's."""
+    """Which side a user is on: always the same one for the same salt; nobody without an id is the
+    challenger's."""
     if config.mode != "split" or user_id is None:
         return "champion"
     hashed = hashlib.sha256(f"{config.salt}\x00{user_id}".encode()).digest()

@@ -22,7 +22,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": s.Problem, "description": "The body is too large."},
     415: {"model": s.Problem, "description": "The body is not application/json."},
     422: {"model": s.Problem, "description": "The request is not valid."},
-    429: {"model": s.Problem, "description": "Too many requests at once; see the header retry-after."},
+    429: {
+        "model": s.Problem,
+        "description": "Too many requests at once; see the header retry-after.",
+    },
     503: {
         "model": s.Problem,
         "description": "There is nothing to answer from yet, or the disk refuses events.",
@@ -50,8 +53,12 @@ def _body(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 async def _read(request: Request, kind: type[B]) -> B:
-    # A page of another site can post text without asking first, and events must not come from there: JSON it cannot.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    # A page of another site can post text without asking first, and events must not come from
+    # there: JSON it cannot.
+    if (
+        request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        != "application/json"
+    ):
         raise HTTPException(415, "The body must be application/json")
     try:
         return kind.model_validate_json(await request.body())
@@ -86,7 +93,13 @@ def _shown(
     catalogue = asked.model.catalogue
     shown = []
     for place, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
-        one = {"item_id": item, "position": place, "score": score, **catalogue.details(item), "reasons": None}
+        one = {
+            "item_id": item,
+            "position": place,
+            "score": score,
+            **catalogue.details(item),
+            "reasons": None,
+        }
         if reasons is not None:
             one["reasons"] = _reasons(asked, reasons.get(item, []))
         shown.append(one)
@@ -145,7 +158,9 @@ async def similar_items(request: Request) -> Response:
     """Items like one item: what somebody would be shown who met only this one."""
     service, told = _service(request), await _read(request, s.SimilarItemsRequest)
     asked = await service.look_into(None, [told.item_id], {}, told.model)
-    filters = told.filters.model_copy(update={"exclude_items": [*told.filters.exclude_items, told.item_id]})
+    filters = told.filters.model_copy(
+        update={"exclude_items": [*told.filters.exclude_items, told.item_id]}
+    )
     items, scores = await service.recommend(asked, filters, told.k)
     answer_id = new_answer_id()
     service.log_answer(asked, answer_id, items, scores, kind="similar", filters=filters)
@@ -166,7 +181,8 @@ async def similar_items(request: Request) -> Response:
     tags=["recommend"],
 )
 async def explanations(request: Request) -> Response:
-    """Why these items would be recommended: items of the history, what is known of the user, popularity."""
+    """Why these items would be recommended: items of the history, what is known of the user,
+    popularity."""
     service, told = _service(request), await _read(request, s.ExplanationRequest)
     asked = await service.look_into(told.user_id, told.history, told.context, told.model)
     reasons = await service.explain(asked, told.items, told.top)
@@ -187,9 +203,12 @@ async def explanations(request: Request) -> Response:
     return _json(answer, headers=_headers(service, asked))
 
 
-@posts.post("/events", response_model=s.EventReceipt, openapi_extra=_body(s.EventBatch), tags=["events"])
+@posts.post(
+    "/events", response_model=s.EventReceipt, openapi_extra=_body(s.EventBatch), tags=["events"]
+)
 async def events(request: Request) -> Response:
-    """What users did. When this answers, the events are on disk, and the next recommendation reflects them."""
+    """What users did. When this answers, the events are on disk, and the next recommendation
+    reflects them."""
     service, told = _service(request), await _read(request, s.EventBatch)
     accepted, duplicates = await service.take_in(told.events)
     return _json({"accepted": accepted, "duplicates": duplicates})
@@ -207,7 +226,9 @@ async def model(request: Request) -> Response:
         ("challenger", deployment.challenger),
     ):
         shown[alias] = (
-            None if role is None else _served(role, "fallback" if role is deployment.fallback else alias)
+            None
+            if role is None
+            else _served(role, "fallback" if role is deployment.fallback else alias)
         )
     report = reports.ModelReport(
         champion=shown["champion"],

@@ -1,4 +1,5 @@
-"""What the service is asked and what it answers: every body of the API, checked and with an example.
+"""What the service is asked and what it answers: every body of the API, checked and with an
+example.
 
 | call | asks with | answers with |
 |---|---|---|
@@ -12,7 +13,8 @@
 | GET /v1/users/{user_id} | | UserReport: what is known of one |
 | GET /v1/categories | | CategoryList |
 
-The answers of the GET calls are in `augrec.serving.reports`. Whatever goes wrong is answered with a `Problem`.
+The answers of the GET calls are in `augrec.serving.reports`. Whatever goes wrong is answered with a
+`Problem`.
 """
 
 from __future__ import annotations
@@ -36,13 +38,15 @@ Which = Literal["champion", "challenger"]
 
 
 class Body(BaseModel):
-    """Base of all requests: unknown keys are refused, so that a misspelt filter is not passed over in silence."""
+    """Base of all requests: unknown keys are refused, so that a misspelt filter is not passed over
+    in silence."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Answer(BaseModel):
-    """Base of all answers: what is said of their fields here is told in the API's documentation too."""
+    """Base of all answers: what is said of their fields here is told in the API's documentation
+    too."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -74,33 +78,38 @@ class RecommendationRequest(Body):
     model_config = _example(user_id="42", k=5, filters={"categories": ["Comedy"]}, reasons=True)
 
     user_id: Id | None = None
-    """What the service knows of this user is used: events so far and features. Unknown ids are newcomers."""
+    """What the service knows of this user is used: events so far and features. Unknown ids are
+    newcomers."""
     history: list[Id] | None = Field(default=None, max_length=MAX_HISTORY)
     """Items met, oldest first. With a user_id it comes after what is known of them."""
     k: int = Field(default=10, ge=1, le=MAX_K)
     """How many items."""
     filters: Filters = Field(default_factory=Filters)
     context: dict[Label, ContextValue] = Field(default_factory=dict, max_length=50)
-    """Attributes of the user or the moment, named as in the users table; they win over what is known."""
+    """Attributes of the user or the moment, named as in the users table; they win over what is
+    known."""
     reasons: bool = False
-    """Say what carried each recommendation: items of the history, what is known of the user, popularity."""
+    """Say what carried each recommendation: items of the history, what is known of the user,
+    popularity."""
     model: Which | None = None
-    """Ask this one, for a comparison side by side; null: the one the user is assigned to. Named answers are not
-    counted in `augrec report ab`."""
+    """Ask this one, for a comparison side by side; null: the one the user is assigned to. Named
+    answers are not counted in `augrec report ab`."""
 
 
 class Reason(Answer):
     """What carried a recommendation."""
 
     kind: Literal["item", "attribute", "popularity"]
-    """item: one of the history; attribute: something known of the user, a feature too; popularity: what everybody takes."""
+    """item: one of the history; attribute: something known of the user, a feature too; popularity:
+    what everybody takes."""
     item_id: str | None = None
     """Which item; of that kind only, and so is its title."""
     title: str | None = None
     attribute: str | None = None
     """The name of the attribute, as in the users table, or of the feature; of that kind only."""
     contribution: float
-    """What the score would lose without it; where popularity is the only reason it may be the item's share of all interactions."""
+    """What the score would lose without it; where popularity is the only reason it may be the
+    item's share of all interactions."""
 
 
 class RecommendedItem(Answer):
@@ -115,7 +124,8 @@ class RecommendedItem(Answer):
     categories: list[str] = []
     price: float | None = None
     reasons: list[Reason] | None = None
-    """Only where reasons were asked for, the strongest first; empty: nothing of it all carried the item by itself."""
+    """Only where reasons were asked for, the strongest first; empty: nothing of it all carried the
+    item by itself."""
 
 
 class ServedBy(Answer):
@@ -199,7 +209,8 @@ class SimilarItemsRequest(Body):
 
 
 class SimilarItems(Answer):
-    """Items that who met only this one would be recommended; popular ones where the item is unknown."""
+    """Items that who met only this one would be recommended; popular ones where the item is
+    unknown."""
 
     answer_id: str
     item_id: str
@@ -252,7 +263,8 @@ class Event(Body):
     value: float | None = Field(default=None, ge=-1e12, le=1e12)
     """A rating, price or dwell time."""
     timestamp: datetime | None = None
-    """ISO 8601, UTC where no zone is given; null: now. Times more than five minutes ahead are refused."""
+    """ISO 8601, UTC where no zone is given; null: now. Times more than five minutes ahead are
+    refused."""
     answer_id: Id | None = None
     """The answer that led here: the event then counts for the model that gave it."""
     position: int | None = Field(default=None, ge=1, le=MAX_K)
@@ -293,7 +305,11 @@ class Problem(Answer):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"what": "the request is not valid", "where": "k: must be at least 1", "fix": "see /docs"}
+                {
+                    "what": "the request is not valid",
+                    "where": "k: must be at least 1",
+                    "fix": "see /docs",
+                }
             ]
         }
     )

@@ -1,12 +1,13 @@
-"""API keys: only their hashes are kept, and keys are compared without telling by time how much of one was right.
+"""API keys: only their hashes are kept, and keys are compared without telling by time how much of
+one was right.
 
 | variable | meaning |
 |---|---|
 | AUGREC_API_KEYS | SHA-256 hashes of the keys, hexadecimal, separated by commas |
 | AUGREC_API_KEYS_FILE | a file with one hash a line; `#` begins a comment |
 
-Where either names a key, every call below /v1 needs one, as the header `x-api-key` or `authorization: Bearer …`.
-`augrec serve --new-key` makes a key and prints its hash.
+Where either names a key, every call below /v1 needs one, as the header `x-api-key` or
+`authorization: Bearer …`. `augrec serve --new-key` makes a key and prints its hash.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from augrec.errors import ConfigError
+from augrec.core.errors import ConfigError
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -48,7 +49,8 @@ def read_keys(environment: Mapping[str, str] = os.environ) -> ApiKeys:
     """The keys that the environment names.
 
     Raises:
-        ConfigError: the file cannot be read, or an entry is no hash: perhaps a key itself, which nobody should write down.
+        ConfigError: the file cannot be read, or an entry is no hash: perhaps a key itself, which
+            nobody should write down.
     """
     entries = environment.get("AUGREC_API_KEYS", "").split(",")
     where = "AUGREC_API_KEYS"
@@ -64,9 +66,11 @@ def read_keys(environment: Mapping[str, str] = os.environ) -> ApiKeys:
     hashes = [entry.strip().lower() for entry in entries if entry.strip()]
     if wrong := [entry for entry in hashes if not _HASH.fullmatch(entry)]:
         raise ConfigError(
-            f"{len(wrong)} of {len(hashes)} entries are not SHA-256 hashes", where=where,
-            fix="`augrec serve --new-key` makes a key and prints its hash; keep the hash here, and give the key to the caller",
-        )  # fmt: skip
+            f"{len(wrong)} of {len(hashes)} entries are not SHA-256 hashes",
+            where=where,
+            fix="`augrec serve --new-key` makes a key and prints its hash; keep the hash here, and "
+            "give the key to the caller",
+        )
     return ApiKeys(hashes)
 
 

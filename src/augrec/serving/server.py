@@ -7,15 +7,16 @@ import os
 import sys
 from typing import Any, Final
 
-from augrec.errors import ConfigError
-from augrec.settings import LOOPBACK, Settings
+from augrec.core.errors import ConfigError
+from augrec.core.settings import LOOPBACK, Settings
 
 
 def serve(settings: Settings) -> None:
     """Serve until stopped.
 
     Raises:
-        ConfigError: the address is open to others and no API keys are set, or params.yaml says something impossible.
+        ConfigError: the address is open to others and no API keys are set, or params.yaml says
+            something impossible.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # requests share the cores; one of them must not take all
@@ -29,20 +30,31 @@ def serve(settings: Settings) -> None:
     keys = read_keys()
     if settings.host not in LOOPBACK and not len(keys):
         raise ConfigError(
-            f"AUGREC_HOST={settings.host} would let anybody ask and tell the service", where="environment",
-            fix="make a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash, or listen on 127.0.0.1",
-        )  # fmt: skip
+            f"AUGREC_HOST={settings.host} would let anybody ask and tell the service",
+            where="environment",
+            fix="make a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash, or "
+            "listen on 127.0.0.1",
+        )
     uvicorn.run(
-        create_app(settings, keys), host=settings.host, port=settings.serving_port, access_log=False, log_config=_LOGGING,
-        timeout_keep_alive=75, timeout_graceful_shutdown=10, server_header=False, proxy_headers=False,
-    )  # fmt: skip
+        create_app(settings, keys),
+        host=settings.host,
+        port=settings.serving_port,
+        access_log=False,
+        log_config=_LOGGING,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+        proxy_headers=False,
+    )
 
 
 _SWITCH_S: Final = 0.0005
-"""The loop waits so long at most while the thread that ranks runs Python; Python's own 5 ms were most of the slowest 1 %."""
+"""The loop waits so long at most while the thread that ranks runs Python; Python's own 5 ms were
+most of the slowest 1 %."""
 
 _OBJECTS: Final = 20_000
-"""So many new objects before the garbage collector looks for cycles: a request makes hundreds and hardly a cycle."""
+"""So many new objects before the garbage collector looks for cycles: a request makes hundreds and
+hardly a cycle."""
 
 _LOGGING: Final[dict[str, Any]] = {
     "version": 1,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from augrec.errors import InputError
+from augrec.core.errors import InputError
 from augrec.features.live import advance
 from augrec.serving.answers import AnswerLog
 from augrec.serving.batching import Ranker
@@ -67,9 +67,18 @@ class Service:
     """The parts, put together."""
 
     def __init__(
-        self, config: ServingConfig, *, deployer: Deployer, ranker: Ranker, users: UserStates, events: EventLog,
-        features: OnlineFeatures, answers: AnswerLog, metrics: Metrics, event_names: tuple[str, ...],
-    ) -> None:  # fmt: skip
+        self,
+        config: ServingConfig,
+        *,
+        deployer: Deployer,
+        ranker: Ranker,
+        users: UserStates,
+        events: EventLog,
+        features: OnlineFeatures,
+        answers: AnswerLog,
+        metrics: Metrics,
+        event_names: tuple[str, ...],
+    ) -> None:
         self.config, self.deployer, self.ranker, self.users = config, deployer, ranker, users
         self.events, self.features, self.answers, self.metrics = events, features, answers, metrics
         self._event_names = frozenset(event_names)
@@ -78,7 +87,11 @@ class Service:
     # who answers, and from what
 
     async def look_into(
-        self, user_id: str | None, history: list[str] | None, context: dict[str, Any], named: str | None
+        self,
+        user_id: str | None,
+        history: list[str] | None,
+        context: dict[str, Any],
+        named: str | None,
     ) -> Asked:
         """Choose the model and collect what is known of the user.
 
@@ -88,22 +101,29 @@ class Service:
         """
         deployment = self.deployer.deployment
         model, role = self._choose(deployment, user_id, named)
-        state, features, kind = _NOBODY, None, "none"
+        state, features = _NOBODY, None
+        kind: Literal["online", "none", "unavailable"] = "none"
         if user_id is not None:
             state = await self.users.get(user_id)
             if self.features.state != "off":
                 features = await self.features.get(user_id)
                 kind = "online" if features is not None else "unavailable"
         past = [*state.items, *(history or ())]
-        asked = Asked(model, role, user_id, past, {**state.attributes, **(features or {}), **context}, kind)  # type: ignore[arg-type]
+        asked = Asked(
+            model, role, user_id, past, {**state.attributes, **(features or {}), **context}, kind
+        )
         if kind == "unavailable":
             asked.degraded.append("features")
         if role == "fallback":
             asked.degraded.append("model")
         return asked
 
-    def _choose(self, deployment: Deployment, user_id: str | None, named: str | None) -> tuple[Model, Role]:
-        if named == "challenger" or (named is None and side(user_id, self.config.rollout) == "challenger"):
+    def _choose(
+        self, deployment: Deployment, user_id: str | None, named: str | None
+    ) -> tuple[Model, Role]:
+        if named == "challenger" or (
+            named is None and side(user_id, self.config.rollout) == "challenger"
+        ):
             if deployment.challenger is not None:
                 return deployment.challenger, "challenger"
             if named is not None:
@@ -118,8 +138,11 @@ class Service:
 
     # recommendations
 
-    async def recommend(self, asked: Asked, filters: Filters, k: int) -> tuple[list[str], list[float]]:
-        """The best items, never fewer than there are; popular ones where the model does not answer in time."""
+    async def recommend(
+        self, asked: Asked, filters: Filters, k: int
+    ) -> tuple[list[str], list[float]]:
+        """The best items, never fewer than there are; popular ones where the model does not answer
+        in time."""
         query = self._query(asked.model, asked.history, asked.known, filters, k)
         try:
             async with asyncio.timeout(self.config.timeout_s):
@@ -136,19 +159,28 @@ class Service:
         return items, scores
 
     def shadow(self, asked: Asked, filters: Filters, k: int, answer_id: str) -> None:
-        """Ask the challenger too, if that is wanted and there is time for it; its answer is only logged."""
+        """Ask the challenger too, if that is wanted and there is time for it; its answer is only
+        logged."""
         challenger = self.deployer.deployment.challenger
-        wanted = self.config.rollout.mode == "shadow" and asked.role == "champion" and challenger is not None
+        wanted = (
+            self.config.rollout.mode == "shadow"
+            and asked.role == "champion"
+            and challenger is not None
+        )
         if not wanted or challenger is None or self.ranker.waiting() > 1 or len(self._shadows) > 16:
             return
-        task = asyncio.get_running_loop().create_task(self._shadow(challenger, asked, filters, k, answer_id))
+        task = asyncio.get_running_loop().create_task(
+            self._shadow(challenger, asked, filters, k, answer_id)
+        )
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
     async def _shadow(
         self, challenger: Model, asked: Asked, filters: Filters, k: int, answer_id: str
     ) -> None:
-        other = Asked(challenger, "challenger", asked.user_id, asked.history, asked.known, asked.features)
+        other = Asked(
+            challenger, "challenger", asked.user_id, asked.history, asked.known, asked.features
+        )
         items, scores = await self.recommend(other, filters, k)
         self.log_answer(other, answer_id, items, scores, kind="shadow", filters=filters)
 
@@ -185,20 +217,25 @@ class Service:
         )
 
     async def explain(self, asked: Asked, items: list[str], top: int) -> dict[str, list[Why]]:
-        """{item: reasons}, the strongest first, see `Recommender.explain`; nothing where it takes too long."""
+        """{item: reasons}, the strongest first, see `Recommender.explain`; nothing where it takes
+        too long."""
         model = asked.model
         if not items:
             return {}
         if "popular" in asked.degraded:  # the model had no part in it
             share, places = model.recommender.popularity, model.places
             return {
-                item: [("popularity", None, float(share[places[item]]))] for item in items if item in places
+                item: [("popularity", None, float(share[places[item]]))]
+                for item in items
+                if item in places
             }
 
         def explained() -> pl.DataFrame:
             known = known_table([asked.known], self.ranker.kinds)
             histories = pl.Series([asked.history], dtype=pl.List(pl.String))
-            return model.recommender.explain(histories, np.array([items], dtype=str), known=known, top=top)
+            return model.recommender.explain(
+                histories, np.array([items], dtype=str), known=known, top=top
+            )
 
         try:
             async with asyncio.timeout(self.config.timeout_s):
@@ -240,7 +277,8 @@ class Service:
         return places, model.recommender.popularity[places]
 
     def _unranked(self, asked: Asked, filters: Filters, k: int) -> list[str]:
-        """Items that the model does not know, where it has none left: new ones must not leave a shop's page empty."""
+        """Items that the model does not know, where it has none left: new ones must not leave a
+        shop's page empty."""
         seen = set(asked.history) if filters.exclude_seen else set()
         found: list[str] = []
         for item in asked.model.catalogue.allowed(filters):
@@ -255,7 +293,8 @@ class Service:
     # events
 
     async def take_in(self, events: list[Event]) -> tuple[int, int]:
-        """Keep events on disk, then let them count. Returns how many were new, and how many known already.
+        """Keep events on disk, then let them count. Returns how many were new, and how many known
+        already.
 
         Raises:
             InputError: an event is of no known kind or lies in the future; none of them is kept.
@@ -274,9 +313,9 @@ class Service:
             await asyncio.gather(*map(self.users.get, users), *map(self.features.get, users))
         news = await self.events.append(stored)
         fresh = [one for one, new in zip(stored, news, strict=True) if new]
-        for (
-            one
-        ) in fresh:  # without a pause: no other request comes between reading features and moving them on
+        for one in (
+            fresh
+        ):  # without a pause: no other request comes between reading features and moving them on
             if self.users.apply([one]):
                 self._advance(one)
         self.metrics.events.labels("accepted").inc(len(fresh))
@@ -287,9 +326,11 @@ class Service:
         where = f"events[{place}]"
         if one.event not in self._event_names:
             raise InputError(
-                f"there is no event called {one.event!r}", where=f"{where}.event",
-                fix=f"use one of: {', '.join(sorted(self._event_names))}; params.yaml lists them under validation.events",
-            )  # fmt: skip
+                f"there is no event called {one.event!r}",
+                where=f"{where}.event",
+                fix=f"use one of: {', '.join(sorted(self._event_names))}; params.yaml lists them "
+                "under validation.events",
+            )
         moment = one.timestamp
         if moment is None:
             at_us = now_us
@@ -297,7 +338,11 @@ class Service:
             aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             at_us = int((aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6)
             if at_us > now_us + _AHEAD_US:
-                raise InputError("the event lies in the future", where=f"{where}.timestamp", fix="times are UTC where no zone is given")  # fmt: skip
+                raise InputError(
+                    "the event lies in the future",
+                    where=f"{where}.timestamp",
+                    fix="times are UTC where no zone is given",
+                )
         return StoredEvent(
             one.event_id,
             one.user_id,
@@ -323,7 +368,12 @@ class Service:
         met = {name for item in others for name in model.catalogue.categories_of(item)}
         new = len(set(own) - met)
         after = advance(
-            before, live.schema, categories=own, new_categories=new, slots=live.slots, value=one.value
+            before,
+            live.schema,
+            categories=own,
+            new_categories=new,
+            slots=live.slots,
+            value=one.value,
         )
         self.features.changed(one.user_id, after)
 

@@ -1,7 +1,7 @@
 """What each user did, in bounded memory: the users asked for last, each with their latest items.
 
-A user who is not in memory is rebuilt from what the data knew and from the durable log of events; so a restart loses
-nothing, and neither does being pushed out.
+A user who is not in memory is rebuilt from what the data knew and from the durable log of events;
+so a restart loses nothing, and neither does being pushed out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class UserState:
     """One user.
 
     Attributes:
-        items: distinct items that were of interest, oldest first, as in training; at most `max_history`.
+        items: distinct items that were of interest, oldest first, as in training; at most
+            `max_history`.
         attributes: what is told about the user.
     """
 
@@ -38,15 +39,21 @@ class UserStates:
     Args:
         known: what the data knew.
         events: the durable log.
-        positive: event -> the smallest value that counts as interest; see `augrec.data.config.PrepareConfig`.
+        positive: event -> the smallest value that counts as interest; see
+            `augrec.data.config.PrepareConfig`.
         max_users: so many users are kept, with 50 items each on average.
         max_history: so many items of a user.
     """
 
     def __init__(
-        self, known: KnownUsers, events: EventLog, positive: Mapping[str, float | None],
-        *, max_users: int, max_history: int,
-    ) -> None:  # fmt: skip
+        self,
+        known: KnownUsers,
+        events: EventLog,
+        positive: Mapping[str, float | None],
+        *,
+        max_users: int,
+        max_history: int,
+    ) -> None:
         self._known, self._events, self._positive = known, events, positive
         self._max_users, self._max_history = max_users, max_history
         self._states: OrderedDict[str, UserState] = OrderedDict()
@@ -124,7 +131,9 @@ class UserStates:
                 self._stale.discard(user_id)
                 generation = self._generation
                 loop = asyncio.get_running_loop()
-                state = await loop.run_in_executor(self._thread, self._rebuild, user_id, self._known)
+                state = await loop.run_in_executor(
+                    self._thread, self._rebuild, user_id, self._known
+                )
                 if user_id not in self._stale and generation == self._generation:
                     break
             self._states[user_id] = state
@@ -151,6 +160,8 @@ class UserStates:
 
     def _evict(self) -> None:
         most = self._max_users * _MEAN_HISTORY
-        while len(self._states) > self._max_users or (self._n_items > most and len(self._states) > 1):
+        while len(self._states) > self._max_users or (
+            self._n_items > most and len(self._states) > 1
+        ):
             _, state = self._states.popitem(last=False)
             self._n_items -= len(state.items)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from augrec.errors import RefusedError
-from augrec.files import read_json
+from augrec.core.errors import RefusedError
+from augrec.core.files import read_json
 
 FOLDER = Path("reports/audit")
 Audits = Mapping[str, Mapping[str, Any]]
@@ -21,7 +21,8 @@ def read_audits(generators: Iterable[str]) -> Audits:
 
 
 def refusal(policy: str, failed: Sequence[str], audits: Audits) -> RefusedError:
-    """Why a policy whose rows are to leave the house is not built: what its samples' audits saw, and what to do."""
+    """Why a policy whose rows are to leave the house is not built: what its samples' audits saw,
+    and what to do."""
     advice = {told for name in failed if (told := audits.get(name, {}).get("advice"))}
     todo = sorted(advice) or ["Train the generator again with fewer steps, or with privacy."]
     return RefusedError(
@@ -37,7 +38,10 @@ def _seen(audit: Mapping[str, Any] | None) -> str:
     if audit is None:
         return "missing: run the stage audit"
     measures = {
-        key: value for part in audit.values() if isinstance(part, Mapping) for key, value in part.items()
+        key: value
+        for part in audit.values()
+        if isinstance(part, Mapping)
+        for key, value in part.items()
     }
     told = []
     for limit in audit["failed_limits"]:

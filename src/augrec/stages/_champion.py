@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from augrec.errors import AugrecError
-from augrec.files import read_json
+from augrec.core.errors import AugrecError
+from augrec.core.files import read_json
 from augrec.recommenders.base import Recommender, load
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,8 @@ class Start:
         model: the champion's; None: training begins with nothing.
         since: it was trained on what came before this moment.
         older: what users active since did before counts so much.
-        facts: for training.json: the champion's version and `since`, None where training begins with nothing, and why.
+        facts: for training.json: the champion's version and `since`, None where training begins
+            with nothing, and why.
     """
 
     model: Recommender | None = None
@@ -36,8 +37,8 @@ class Start:
 def start(training_set: Path, kind: type[Recommender]) -> Start:
     """Where training under a policy begins.
 
-    A champion may know what this run judges by: where time is not cut for all at once, or where it was trained on anything
-    from the cut on, it is not continued.
+    A champion may know what this run judges by: where time is not cut for all at once, or where it
+    was trained on anything from the cut on, it is not continued.
 
     Args:
         training_set: the policy's folder, with policy.json and perhaps the champion.

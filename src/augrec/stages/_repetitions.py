@@ -1,7 +1,9 @@
-"""Trainings of one arm that differ by chance alone: what they are trained on, their seeds, and where they lie.
+"""Trainings of one arm that differ by chance alone: what they are trained on, their seeds, and
+where they lie.
 
-Repetition 0 is the model that may be promoted. Further ones redraw everything random that comes after the generator, the
-policy's draws and the recommender's, so that the gate can tell luck in training from a gain.
+Repetition 0 is the model that may be promoted. Further ones redraw everything random that comes
+after the generator, the policy's draws and the recommender's, so that the gate can tell luck in
+training from a gain.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from augrec.errors import ConfigError
-from augrec.seeds import derive
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive
 from augrec.stages._training_set import read_table
 
 MODELS = Path("models/repetitions")
@@ -28,8 +30,11 @@ def count(params: Mapping[str, Any]) -> int:
     """
     found = (params.get("run") or {}).get("repetitions", 1)
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise ConfigError(f"{found!r} is no number of trainings", where="params.yaml, run.repetitions",
-                          fix="give 1 or more; with 1 luck in training passes for a gain")  # fmt: skip
+        raise ConfigError(
+            f"{found!r} is no number of trainings",
+            where="params.yaml, run.repetitions",
+            fix="give 1 or more; with 1 luck in training passes for a gain",
+        )
     return found
 
 
@@ -39,7 +44,8 @@ def seed_of(seed: int, number: int, *names: str) -> int:
 
 
 def rows_file(training_set: Path, number: int) -> Path:
-    """Where the rows of a repetition lie below data/augmented/<policy>, if its policy draws anything."""
+    """Where the rows of a repetition lie below data/augmented/<policy>, if its policy draws
+    anything."""
     return training_set / (f"repetitions/{number}.parquet" if number else "interactions.parquet")
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError
 
 FOLDER = Path("data/training_set")
 
@@ -23,7 +23,9 @@ def read_table(path: Path, made_by: str) -> pl.DataFrame:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(
-            f"{path.name} is missing or not whole", where=str(path), fix=f"run the stage {made_by} again"
+            f"{path.name} is missing or not whole",
+            where=str(path),
+            fix=f"run the stage {made_by} again",
         ) from error
 
 
@@ -45,7 +47,8 @@ def read_training_interactions() -> pl.DataFrame:
 
 
 def with_features(interactions: pl.DataFrame) -> pl.DataFrame:
-    """Real rows get the features of their moment, columns user__… and item__…, and outcomes; all other rows get nulls.
+    """Real rows get the features of their moment, columns user__… and item__…, and outcomes; all
+    other rows get nulls.
 
     Args:
         interactions: canonical rows of an augmented training set.

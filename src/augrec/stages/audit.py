@@ -1,6 +1,7 @@
 """Judge a synthetic sample: data/synthetic/<generator> -> reports/audit/<generator>.
 
-A sample that fails is no error of this stage: the verdict is written, and the stages augment and decide go by it.
+A sample that fails is no error of this stage: the verdict is written, and the stages augment and
+decide go by it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from pathlib import Path
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.judge import Evidence, judge
-from augrec.data.config import parse
+from augrec.core.config import parse
+from augrec.core.files import read_json, whole_directory, write_json
+from augrec.core.seeds import derive
 from augrec.data.split import TEST, VALID
-from augrec.files import read_json, whole_directory, write_json
 from augrec.generators.base import EXTENSIONS
-from augrec.seeds import derive
 from augrec.stages._cuts import begin_of
 from augrec.stages._training_set import read_table, read_training_interactions
 from augrec.stages.runner import read_params, run
@@ -24,7 +25,8 @@ PREPARED = Path("data/prepared")
 
 
 def main(name: str) -> None:
-    """Audit the sample of the generator called `name`: audit.json, distributions.json and a page, index.html."""
+    """Audit the sample of the generator called `name`: audit.json, distributions.json and a page,
+    index.html."""
     from augrec.reporting import audit_page  # brings the plotting libraries
 
     params = read_params()
@@ -39,11 +41,13 @@ def main(name: str) -> None:
         test_from=begin_of(TEST),
         items=read_table(PREPARED / "items.parquet", "prepare"),
         users=read_table(PREPARED / "users.parquet", "prepare"),
-        sample_users=read_table(made / "users.parquet", "synthesize") if (made / "users.parquet").exists() else None,
+        sample_users=read_table(made / "users.parquet", "synthesize")
+        if (made / "users.parquet").exists()
+        else None,
         extensions=read_table(extended, "synthesize") if extended.exists() else None,
         cases=read_table(PREPARED / f"cases_{VALID}.parquet", "prepare"),
         sample_facts=read_json(made / "sample.json"),
-    )  # fmt: skip
+    )
     sample = read_table(made / "interactions.parquet", "synthesize")
     seed = derive(params["seed"], "audit", name)
     verdict, distributions = judge(sample, evidence, config, generator=name, seed=seed)

@@ -1,10 +1,12 @@
-"""Build a policy's training set: data/training_set, data/synthetic and perhaps the champion -> data/augmented/<policy>.
+"""Build a policy's training set: data/training_set, data/synthetic and perhaps the champion ->
+data/augmented/<policy>.
 
-A sample is blocked whose audit, in reports/audit, failed or is missing. A policy whose rows are to be shared is then
-refused, a search leaves the sample out, and every other policy is built and says so: its arms are measured, and the gate
-refuses them.
+A sample is blocked whose audit, in reports/audit, failed or is missing. A policy whose rows are to
+be shared is then refused, a search leaves the sample out, and every other policy is built and says
+so: its arms are measured, and the gate refuses them.
 
-With `run.repetitions` above 1, a policy that makes random draws has its rows redrawn beside, in repetitions/<number>.parquet.
+With `run.repetitions` above 1, a policy that makes random draws has its rows redrawn beside, in
+repetitions/<number>.parquet.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from pydantic import Field
 
 from augrec.augmentation.base import Ingredients, Policy, Steps
 from augrec.augmentation.search import find_search
+from augrec.core.config import BaseConfig, parse
+from augrec.core.errors import ConfigError, InputError
+from augrec.core.files import digest, whole_directory, write_json, write_parquet
+from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
-from augrec.data.config import Section, parse
 from augrec.data.ranking import familiar_items
 from augrec.data.split import VALID
-from augrec.errors import ConfigError, InputError
 from augrec.evaluation.hearing import not_passed
-from augrec.files import digest, whole_directory, write_json, write_parquet
-from augrec.seeds import derive
 from augrec.stages import _repetitions
 from augrec.stages._audits import read_audits, refusal
 from augrec.stages._training_set import (
@@ -42,13 +44,14 @@ if TYPE_CHECKING:
     from augrec.tuning.mixing import Settled
 
 CHAMPION = Path("models/champion")
-"""The model that `run.champion` in params.yaml names; `retrain` writes both, and DVC tracks the folder."""
+"""The model that `run.champion` in params.yaml names; `retrain` writes both, and DVC tracks the
+folder."""
 _SYNTHETIC = Path("data/synthetic")
 
 log = logging.getLogger(__name__)
 
 
-class AugmentationConfig(Section):
+class AugmentationConfig(BaseConfig):
     """The section `augmentation` of params.yaml."""
 
     max_ratio: float = Field(2.0, ge=0.0)
@@ -72,13 +75,15 @@ class Samples:
         """The sample of a generator.
 
         Raises:
-            ConfigError: the generator takes no part in this run, so its sample may be old or absent.
+            ConfigError: the generator takes no part in this run, so its sample may be old or
+                absent.
             InputError: the sample is missing or not whole.
         """
         return self._table(generator, "interactions")
 
     def beside(self, generator: str, name: str) -> pl.DataFrame | None:
-        """Another table of the generator's, such as "realness"; None where it makes none, or nothing is its sample."""
+        """Another table of the generator's, such as "realness"; None where it makes none, or
+        nothing is its sample."""
         if not (_SYNTHETIC / generator / f"{name}.parquet").exists():
             return None
         return self._table(generator, name)
@@ -86,7 +91,8 @@ class Samples:
     def _table(self, generator: str, name: str) -> pl.DataFrame:
         if generator not in self.generators:
             raise ConfigError(
-                f"the policy {self.policy} uses the generator {generator!r}, which takes no part in this run",
+                f"the policy {self.policy} uses the generator {generator!r}, which takes no part "
+                "in this run",
                 where="params.yaml, run.generators",
                 fix=f"add {generator} to run.generators, or take {self.policy} out of run.policies",
             )
@@ -98,7 +104,8 @@ class Samples:
 
 
 def main(name: str) -> None:
-    """Build the training set of the policy called `name`: rows, policy.json and, after a search, trials.csv.
+    """Build the training set of the policy called `name`: rows, policy.json and, after a search,
+    trials.csv.
 
     Raises:
         RefusedError: its rows are to be shared, and a sample it names did not pass the audit.
@@ -149,12 +156,15 @@ def main(name: str) -> None:
         if champion is not None:
             _copy_champion(champion, draft / "champion")
     if facts["blocked"]:
-        log.warning("%s: the gate will refuse it, audit not passed: %s", name, ", ".join(facts["blocked"]))
+        log.warning(
+            "%s: the gate will refuse it, audit not passed: %s", name, ", ".join(facts["blocked"])
+        )
     log.info("%s, %s: %s", name, policy.kind, facts)
 
 
 def _blocked(policy: Policy, generators: Sequence[str]) -> list[str]:
-    """Of the samples that a policy names, those of the run's generators that did not pass their audits."""
+    """Of the samples that a policy names, those of the run's generators that did not pass their
+    audits."""
     named = [name for name in policy.generators if name in generators]
     audits = read_audits(named)
     blocked = not_passed(named, audits)
@@ -179,7 +189,8 @@ def _count(training: pl.DataFrame, real: pl.DataFrame) -> dict[str, Any]:
 def _settle(
     policy: Policy, steps: Steps, ingredients: Ingredients, blocked: Sequence[str]
 ) -> tuple[Steps, Settled | None]:
-    """A policy's steps with the search at its end, on validation users; as they are where nothing is to be searched."""
+    """A policy's steps with the search at its end, on validation users; as they are where nothing
+    is to be searched."""
     found = find_search(policy)
     if found is None:
         return steps, None
@@ -206,12 +217,14 @@ def _settle(
 
 
 def _copy_champion(champion: Mapping[str, str], target: Path) -> None:
-    """Put the model that `run.champion` names, by version and digest, beside the rows it is to be trained on."""
+    """Put the model that `run.champion` names, by version and digest, beside the rows it is to be
+    trained on."""
     if not CHAMPION.is_dir() or digest(CHAMPION) != champion["digest"]:
         raise InputError(
             f"this is not version {champion['version']}, which run.champion in params.yaml names",
             where=str(CHAMPION),
-            fix="`dvc pull models/champion.dvc` brings it; or set run.champion to null: training in full",
+            fix="`dvc pull models/champion.dvc` brings it; or set run.champion to null: training "
+            "in full",
         )
     shutil.copytree(CHAMPION, target)
 

@@ -1,4 +1,5 @@
-"""The gate: does any generated data earn its place, and which model is the candidate for production?"""
+"""The gate: does any generated data earn its place, and which model is the candidate for
+production?"""
 
 from __future__ import annotations
 
@@ -7,14 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from augrec.data.config import parse
+from augrec.core.config import parse
+from augrec.core.errors import InputError
+from augrec.core.files import read_json, write_json
 from augrec.data.split import TEST, VALID
-from augrec.errors import InputError
 from augrec.evaluation import repetitions
 from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.gate import Arm, GateConfig, decide
 from augrec.evaluation.summary import groups_of_users
-from augrec.files import read_json, write_json
 from augrec.stages._audits import read_audits
 from augrec.stages._training_set import FOLDER, read_table
 from augrec.stages.runner import read_params, run
@@ -24,9 +25,11 @@ _CHOSEN_BY = ("overall", "slices", "catalogue")
 
 
 def main() -> None:
-    """Write reports/decision.json and reports/report.html from what the run's recommenders × policies measured.
+    """Write reports/decision.json and reports/report.html from what the run's recommenders ×
+    policies measured.
 
-    Only those of `run` in params.yaml are read; whatever else lies in the folders belongs to other runs.
+    Only those of `run` in params.yaml are read; whatever else lies in the folders belongs to other
+    runs.
     """
     from augrec.reporting import report  # brings the plotting libraries
 
@@ -47,7 +50,9 @@ def main() -> None:
 
 
 def _arm(recommender: str, policy: str) -> Arm:
-    training = read_json(_present(Path("models/recommenders") / recommender / policy / "training.json"))
+    training = read_json(
+        _present(Path("models/recommenders") / recommender / policy / "training.json")
+    )
     made = training["policy"]
     metrics = read_json(_present(_evaluated(recommender, policy) / "metrics.json"))
     return Arm(
@@ -60,7 +65,9 @@ def _arm(recommender: str, policy: str) -> Arm:
         regularisation=(training.get("tuning") or {}).get("chosen") or {},
         catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},
         # of validation users only what the choice can rest on
-        beside={TEST: {name: part for name, part in metrics[TEST].items() if name not in _CHOSEN_BY}},
+        beside={
+            TEST: {name: part for name, part in metrics[TEST].items() if name not in _CHOSEN_BY}
+        },
     )
 
 
@@ -78,7 +85,9 @@ def _evaluated(recommender: str, policy: str) -> Path:
 def _present(path: Path) -> Path:
     if not path.exists():
         raise InputError(
-            "a result of this run is missing", where=str(path), fix="run the stages before decide: dvc repro"
+            "a result of this run is missing",
+            where=str(path),
+            fix="run the stages before decide: dvc repro",
         )
     return path
 

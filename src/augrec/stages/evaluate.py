@@ -1,4 +1,5 @@
-"""Rank the full catalogue for every case and keep each user's metrics, for every repetition of the arm's training."""
+"""Rank the full catalogue for every case and keep each user's metrics, for every repetition of the
+arm's training."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from augrec.core.config import parse
+from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.columns import Columns as C
-from augrec.data.config import parse
 from augrec.data.outcomes import events_before
 from augrec.data.ranking import Judging, familiar_items
 from augrec.data.split import TEST, VALID
@@ -22,7 +24,6 @@ from augrec.evaluation.heads import evaluate_heads
 from augrec.evaluation.metrics import catalogue_metrics, per_case, rank_cases, summarise
 from augrec.evaluation.repetitions import REPETITION
 from augrec.evaluation.summary import by_group, by_time
-from augrec.files import whole_directory, write_json, write_parquet
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _repetitions
@@ -50,10 +51,12 @@ class _Yardstick:
 
 
 def main(recommender: str, policy: str) -> None:
-    """Write reports/evaluation/<recommender>/<policy>: per_user.parquet and metrics.json; heads.parquet if it has heads.
+    """Write reports/evaluation/<recommender>/<policy>: per_user.parquet and metrics.json;
+    heads.parquet if it has heads.
 
-    They tell of the model that may be promoted. What its further repetitions reached is in repetitions.parquet, which has
-    the columns of per_user.parquet and `repetition`, from 1 on; without further repetitions it has no rows.
+    They tell of the model that may be promoted. What its further repetitions reached is in
+    repetitions.parquet, which has the columns of per_user.parquet and `repetition`, from 1 on;
+    without further repetitions it has no rows.
     """
     yardstick = _yardstick()
     model = load(Path("models/recommenders") / recommender / policy)
@@ -83,7 +86,8 @@ def _yardstick() -> _Yardstick:
     return _Yardstick(
         config=parse(EvaluationConfig, params["evaluation"], "evaluation"),
         cases={
-            split: read_table(FOLDER / f"cases_{split}.parquet", "training_set") for split in (VALID, TEST)
+            split: read_table(FOLDER / f"cases_{split}.parquet", "training_set")
+            for split in (VALID, TEST)
         },
         # real rows: the same yardstick for every policy
         train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
@@ -108,7 +112,11 @@ def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:
     return pl.concat(
         per_case(
             rank_cases(model, cases, max(cutoffs), among=among), cases, model, cutoffs, catalogue
-        ).select(pl.lit(int(path.name), pl.Int32).alias(REPETITION), pl.lit(split).alias("split"), pl.all())
+        ).select(
+            pl.lit(int(path.name), pl.Int32).alias(REPETITION),
+            pl.lit(split).alias("split"),
+            pl.all(),
+        )
         for split, cases in yardstick.cases.items()
     )
 
@@ -127,7 +135,9 @@ def _measure(
         **summarise(measured),
         "catalogue": catalogue_metrics(ranked, len(model.items), config.cutoffs),
         "items": exposure(ranked, cases["targets"], catalogue, config.cutoffs),
-        "groups": by_group(measured, cases, max_groups=config.max_groups, min_users=config.min_group_users),
+        "groups": by_group(
+            measured, cases, max_groups=config.max_groups, min_users=config.min_group_users
+        ),
         "time": by_time(measured, cases),
     }
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
+from augrec.core.files import read_json, whole_directory, write_json, write_parquet
 from augrec.data.columns import Columns as C
 from augrec.features.build import Prepared, item_features, top_categories, user_features
 from augrec.features.schema import FeaturesConfig, schema_of
-from augrec.files import read_json, whole_directory, write_json, write_parquet
 from augrec.stages.runner import read_params, run
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ ROWS = [C.USER, C.ITEM, C.TIMESTAMP, C.VALUE]
 
 
 def main() -> None:
-    """Write user_features.parquet, item_features.parquet, their schema.json and the names of the category slots."""
+    """Write user_features.parquet, item_features.parquet, their schema.json and the names of the
+    category slots."""
     config = FeaturesConfig.from_params(read_params()["features"])
     items = pl.read_parquet(PREPARED / "items.parquet", columns=[C.ITEM, C.CATEGORIES, C.PRICE])
     train = pl.read_parquet(PREPARED / "train.parquet", columns=ROWS)
@@ -39,7 +40,10 @@ def main() -> None:
     # without one cut in time for all, a training row may be later than somebody's target
     of_items = data if order == "global" else replace(data, interactions=train)
     with whole_directory(FEATURES) as folder:
-        for kind, table in (("user", user_features(data, config)), ("item", item_features(of_items, config))):
+        for kind, table in (
+            ("user", user_features(data, config)),
+            ("item", item_features(of_items, config)),
+        ):
             write_parquet(folder / f"{kind}_features.parquet", table)
             log.info("%s features: %d snapshots, %d columns", kind, len(table), table.width)
         write_json(folder / "schema.json", schema_of(config))

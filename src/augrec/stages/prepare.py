@@ -1,4 +1,5 @@
-"""Clean, de-duplicate and split by the protocol: data/validated -> data/prepared and reports/splits."""
+"""Clean, de-duplicate and split by the protocol: data/validated -> data/prepared and
+reports/splits."""
 
 from __future__ import annotations
 
@@ -9,11 +10,12 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.config import parse
+from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.clean import clean, first_events
-from augrec.data.config import PrepareConfig, parse
+from augrec.data.config import PrepareConfig
 from augrec.data.raw import Tables, read_tables
 from augrec.data.split import Split, split
-from augrec.files import whole_directory, write_json, write_parquet
 from augrec.stages.runner import read_params, run
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,8 @@ VALIDATED, PREPARED, REPORT = Path("data/validated"), Path("data/prepared"), Pat
 
 
 def main() -> None:
-    """Prepare the validated tables of the working directory; then hold the splits against their expectations."""
+    """Prepare the validated tables of the working directory; then hold the splits against their
+    expectations."""
     params = read_params()
     config = parse(PrepareConfig, params["prepare"], "prepare")
     tables = read_tables(VALIDATED)
@@ -30,7 +33,9 @@ def main() -> None:
         tables.interactions, config.positive, min_item_interactions=config.min_item_interactions
     )
     events = first_events(tables.interactions, config.positive, interactions)
-    write_prepared(PREPARED, tables, interactions, events, split(interactions, config.split, params["seed"]))
+    write_prepared(
+        PREPARED, tables, interactions, events, split(interactions, config.split, params["seed"])
+    )
     from augrec.validation import splits  # Great Expectations takes seconds to import
 
     splits.check(PREPARED, params, REPORT)
@@ -44,7 +49,8 @@ def write_prepared(
     Args:
         folder: data/prepared.
         tables: the validated ones; items and users are kept as they are.
-        interactions: what `augrec.data.clean.clean` gives: one row for each user and item; all but heads go by it.
+        interactions: what `augrec.data.clean.clean` gives: one row for each user and item; all but
+            heads go by it.
         events: what `augrec.data.clean.first_events` gives: one for each kind of event, for heads.
         parts: what `augrec.data.split.split` makes of the interactions.
     """

@@ -1,4 +1,5 @@
-"""How a stage is run: logging to stdout, params from the working directory, errors that a parent process can read."""
+"""How a stage is run: logging to stdout, params from the working directory, errors that a parent
+process can read."""
 
 from __future__ import annotations
 
@@ -14,17 +15,19 @@ from typing import Any
 
 import yaml
 
-from augrec.errors import TRANSIENT_EXIT, AugrecError, ConfigError
-from augrec.files import write_text
+from augrec.core.errors import TRANSIENT_EXIT, AugrecError, ConfigError
+from augrec.core.files import write_text
 
 FAILURE_VARIABLE = "AUGREC_FAILURE"
-"""Names a file to which a failing stage writes its error as JSON, so that whoever started it can show it."""
+"""Names a file to which a failing stage writes its error as JSON, so that whoever started it can
+show it."""
 
 STARTER_VARIABLE = "AUGREC_STARTER"
 """Process id of whoever started the stage; the stage ends when that process does."""
 
 CURVE_VARIABLE = "AUGREC_CURVE"
-"""Names a file to which a stage appends each row of a training curve as a line of JSON, so that it can be followed."""
+"""Names a file to which a stage appends each row of a training curve as a line of JSON, so that it
+can be followed."""
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +37,22 @@ def read_params() -> dict[str, Any]:
     path = Path("params.yaml")
     if not path.exists():
         raise ConfigError(
-            "there is no params.yaml here", where=str(Path.cwd()), fix="run stages from the project's root"
+            "there is no params.yaml here",
+            where=str(Path.cwd()),
+            fix="run stages from the project's root",
         )
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Run a stage's function with the command line's words as its arguments; exit as its error demands."""
+    """Run a stage's function with the command line's words as its arguments; exit as its error
+    demands."""
     _end_with_starter()
     logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"
+        stream=sys.stdout,
+        level=logging.INFO,
+        format="%(asctime)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
     )
     try:
         stage(*sys.argv[1:])
@@ -70,7 +79,8 @@ def tell_curve(role: str, name: str, row: Mapping[str, float]) -> None:
 
 
 def _end_with_starter() -> None:
-    """End when the process that started this stage is gone: a killed task must not leave work going on behind it.
+    """End when the process that started this stage is gone: a killed task must not leave work going
+    on behind it.
 
     The starter is named by its process id, because a shell may stand between it and this stage.
     """

@@ -1,8 +1,8 @@
 """Draw synthetic users: models/generators/<generator> -> data/synthetic/<generator>.
 
 users.parquet says who they are, where the generator knows attributes of its users.
-A generator that can also extends short histories of training users: extensions.parquet, rows under the ids of real people,
-for policies of this platform alone.
+A generator that can also extends short histories of training users: extensions.parquet, rows under
+the ids of real people, for policies of this platform alone.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import get_args
 import polars as pl
 from pydantic import Field
 
+from augrec.core.config import BaseConfig, parse
+from augrec.core.files import whole_directory, write_json, write_parquet
+from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
-from augrec.data.config import Section, parse
-from augrec.files import whole_directory, write_json, write_parquet
 from augrec.generators import base as generators
-from augrec.seeds import derive
 from augrec.stages._training_set import read_training_interactions
 from augrec.stages.runner import read_params, run
 
 log = logging.getLogger(__name__)
 
 
-class ExtensionsConfig(Section):
+class ExtensionsConfig(BaseConfig):
     """Whose histories are extended, and how far."""
 
     max_length: int = Field(default=20, ge=1)
@@ -34,13 +34,14 @@ class ExtensionsConfig(Section):
     """Rows on each side; 0: none."""
 
 
-class SynthesisConfig(Section):
+class SynthesisConfig(BaseConfig):
     """The section `synthesis` of params.yaml."""
 
     ratio: float = Field(1.0, gt=0.0)
     """Synthetic users for each real training user."""
     condition: dict[str, dict[str, bool | int | str | list[int | str]]] = {}
-    """Generator -> whom to draw, see `Generator.sample`; without a line here conditions are as frequent as in training."""
+    """Generator -> whom to draw, see `Generator.sample`; without a line here conditions are as
+    frequent as in training."""
     extensions: ExtensionsConfig = ExtensionsConfig()
     """For policies with `extend`."""
 
@@ -91,7 +92,8 @@ def main(name: str) -> None:
 def _extend(
     generator: generators.Generator, real: pl.DataFrame, config: ExtensionsConfig, seed: int
 ) -> pl.DataFrame | None:
-    """Rows before and after the histories of training users with few items; None: the generator writes none."""
+    """Rows before and after the histories of training users with few items; None: the generator
+    writes none."""
     if not config.items:
         return None
     short = real.filter(pl.col(C.ITEM).n_unique().over(C.USER) <= config.max_length)

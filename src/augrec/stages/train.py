@@ -1,4 +1,5 @@
-"""Train a recommender on a policy's training set, as often as `run.repetitions` says where anything in it is random."""
+"""Train a recommender on a policy's training set, as often as `run.repetitions` says where anything
+in it is random."""
 
 from __future__ import annotations
 
@@ -12,17 +13,17 @@ from typing import Any
 
 import polars as pl
 
-from augrec.component import available
+from augrec.core.component import available
+from augrec.core.config import parse
+from augrec.core.errors import ConfigError
+from augrec.core.files import read_json, whole_directory, write_json
+from augrec.core.seeds import derive
 from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
-from augrec.data.config import parse
 from augrec.data.outcomes import last_known
 from augrec.data.ranking import Judging, familiar_items
 from augrec.data.split import VALID
-from augrec.errors import ConfigError
-from augrec.files import read_json, whole_directory, write_json
 from augrec.recommenders.base import Log, Recommender, find
-from augrec.seeds import derive
 from augrec.stages import _champion, _repetitions
 from augrec.stages._training_set import FOLDER, read_table, with_features
 from augrec.stages.runner import read_params, run, tell_curve
@@ -41,7 +42,9 @@ class _Arm:
     judging: Judging
     name: str
 
-    def fit(self, rows: pl.DataFrame, values: Mapping[str, Any], seed: int, log: Log) -> Recommender:
+    def fit(
+        self, rows: pl.DataFrame, values: Mapping[str, Any], seed: int, log: Log
+    ) -> Recommender:
         """A model with some values of the config in place of params.yaml's."""
         model = type(self.own)({**self.own.config.model_dump(), **values}, seed=seed)
         start = self.start
@@ -58,7 +61,8 @@ class _Arm:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A model, its curve, the values that were chosen for it, trials.csv, and what training.json says of the choice."""
+    """A model, its curve, the values that were chosen for it, trials.csv, and what training.json
+    says of the choice."""
 
     model: Recommender
     curve: list[dict[str, float]]
@@ -68,11 +72,13 @@ class _Trained:
 
 
 def main(recommender: str, policy: str) -> None:
-    """Write models/recommenders/<recommender>/<policy>: the model, curve.csv, training.json and, after a search, trials.csv.
+    """Write models/recommenders/<recommender>/<policy>: the model, curve.csv, training.json and,
+    after a search, trials.csv.
 
-    Every policy gets the same seeds and the same search, so that two equal training sets give two equal models. The models
-    of further repetitions go to models/repetitions/<recommender>/<policy>/<number>, with the values chosen for the first;
-    where neither the policy nor the recommender draws anything there are none.
+    Every policy gets the same seeds and the same search, so that two equal training sets give two
+    equal models. The models of further repetitions go to
+    models/repetitions/<recommender>/<policy>/<number>, with the values chosen for the first; where
+    neither the policy nor the recommender draws anything there are none.
     """
     params = read_params()
     training_set = Path("data/augmented") / policy
@@ -104,7 +110,8 @@ def main(recommender: str, policy: str) -> None:
             "repetitions": 1 + len(repeated),
         }
         write_json(
-            draft / "training.json", told | {"choices": first.model.choices()} | first.model.describe()
+            draft / "training.json",
+            told | {"choices": first.model.choices()} | first.model.describe(),
         )
     with whole_directory(_repetitions.MODELS / recommender / policy) as draft:
         for number, model in enumerate(repeated, start=1):
@@ -112,7 +119,8 @@ def main(recommender: str, policy: str) -> None:
 
 
 def _own(params: Mapping[str, Any], recommender: str, start: _champion.Start) -> Recommender:
-    """The recommender as params.yaml has it; one that continues the champion keeps the shapes of its weights."""
+    """The recommender as params.yaml has it; one that continues the champion keeps the shapes of
+    its weights."""
     kind, options = find(recommender), dict(_config(params, recommender))
     if start.model is not None:
         config = start.model.config.model_dump()
@@ -133,7 +141,8 @@ def _with_features(own: Recommender, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first(arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, seed: int) -> _Trained:
-    """Repetition 0: with params.yaml's values, or the best of a search or of the grid of regularisation."""
+    """Repetition 0: with params.yaml's values, or the best of a search or of the grid of
+    regularisation."""
     fixed = arm.own.architecture if arm.start.model is not None else ()
     searched, grid = (
         space_of(tuning, type(arm.own)),
@@ -146,7 +155,9 @@ def _first(arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, seed: int) -> _T
     n_points = prod(len(one.choices) for one in space.values())
     if n_points == 1 or arm.known["cases"].is_empty():
         curve: list[dict[str, float]] = []
-        return _Trained(arm.fit(rows, {}, arm.own.seed, lambda row: _keep(arm, curve, row)), curve, {})
+        return _Trained(
+            arm.fit(rows, {}, arm.own.seed, lambda row: _keep(arm, curve, row)), curve, {}
+        )
     whole = tuning.model_copy(update={"trials": n_points, "seconds": None, "pruning": False})
     own = {key: getattr(arm.own.config, key) for key in space}
     found = _search(arm, rows, whole, space, [own], seed)
@@ -155,7 +166,12 @@ def _first(arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, seed: int) -> _T
 
 
 def _search(
-    arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, space: Space, starts: list[dict[str, Any]], seed: int
+    arm: _Arm,
+    rows: pl.DataFrame,
+    tuning: TuningConfig,
+    space: Space,
+    starts: list[dict[str, Any]],
+    seed: int,
 ) -> _Trained:
     from augrec.tuning.metric import over_users
     from augrec.tuning.search import search, table
@@ -200,7 +216,8 @@ def _repeat(
 
 
 def _trained_until(interactions: pl.DataFrame, since: datetime | None) -> str | None:
-    """The latest real moment the weights know of: that of the rows, or of a champion that was trained on later ones."""
+    """The latest real moment the weights know of: that of the rows, or of a champion that was
+    trained on later ones."""
     latest = last_known(interactions.filter(pl.col(C.ORIGIN) == REAL)).max()
     if not isinstance(latest, datetime):  # there are no real rows
         latest = since
@@ -209,8 +226,11 @@ def _trained_until(interactions: pl.DataFrame, since: datetime | None) -> str | 
 
 def _config(params: Mapping[str, dict], recommender: str) -> dict:
     if recommender not in params["recommenders"]:
-        raise ConfigError(f"{recommender!r} has no section", where="params.yaml, recommenders",
-                          fix=f"add it; there are {', '.join(available('augrec.recommenders'))}")  # fmt: skip
+        raise ConfigError(
+            f"{recommender!r} has no section",
+            where="params.yaml, recommenders",
+            fix=f"add it; there are {', '.join(available('augrec.recommenders'))}",
+        )
     return params["recommenders"][recommender] or {}
 
 
@@ -222,7 +242,9 @@ def _keep(arm: _Arm, curve: list[dict[str, float]], row: Mapping[str, float]) ->
 def _write_curve(path: Path, curve: list[dict[str, float]]) -> None:
     """One line a row; only the header "step" for a model without a training loop."""
     table = (
-        pl.DataFrame(curve, infer_schema_length=None) if curve else pl.DataFrame(schema={"step": pl.Int64})
+        pl.DataFrame(curve, infer_schema_length=None)
+        if curve
+        else pl.DataFrame(schema={"step": pl.Int64})
     )
     table.write_csv(path)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import polars as pl
 
-from augrec.data.config import parse
-from augrec.errors import RefusedError
-from augrec.files import whole_directory, write_text
+from augrec.core.config import parse
+from augrec.core.errors import RefusedError
+from augrec.core.files import whole_directory, write_text
+from augrec.core.seeds import derive
+from augrec.data.training_data import Hardware
 from augrec.generators import base as generators
-from augrec.generators._hardware import Hardware, leads
-from augrec.seeds import derive
+from augrec.generators._training.hardware import leads
 from augrec.stages._training_set import FOLDER, read_table, read_training_interactions
 from augrec.stages.runner import read_params, run, tell_curve
 
@@ -67,7 +68,9 @@ def main(name: str) -> None:
 
 def _write_curve(folder: Path, curve: list[dict[str, float]]) -> None:
     table = (
-        pl.DataFrame(curve, infer_schema_length=None) if curve else pl.DataFrame(schema={"step": pl.Int64})
+        pl.DataFrame(curve, infer_schema_length=None)
+        if curve
+        else pl.DataFrame(schema={"step": pl.Int64})
     )
     write_text(folder / CURVE, table.write_csv())
 

@@ -1,6 +1,8 @@
-"""data/prepared, data/features → data/training_set: training interactions and cases, with what was known at that moment.
+"""data/prepared, data/features → data/training_set: training interactions and cases, with what was
+known at that moment.
 
-Training interactions also say what else came of each before anything that is judged; see `augrec.data.outcomes`.
+Training interactions also say what else came of each before anything that is judged; see
+`augrec.data.outcomes`.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ from pathlib import Path
 
 import polars as pl
 
+from augrec.core.files import whole_directory, write_parquet
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before, with_outcomes
 from augrec.data.split import TEST, VALID
 from augrec.features.store import point_in_time
-from augrec.files import whole_directory, write_parquet
 from augrec.stages._cuts import begin_of
 from augrec.stages.runner import run
 
@@ -25,7 +27,8 @@ TRAINING_SET = Path("data/training_set")
 
 
 def main() -> None:
-    """Write the training rows with features and outcomes, the cases with features, and users.parquet, training users only."""
+    """Write the training rows with features and outcomes, the cases with features, and
+    users.parquet, training users only."""
     train = pl.read_parquet(PREPARED / "train.parquet")
     users = pl.read_parquet(PREPARED / "users.parquet")
     joined = point_in_time(Path(), train)
@@ -33,7 +36,8 @@ def main() -> None:
     with whole_directory(TRAINING_SET) as folder:
         write_parquet(folder / "interactions.parquet", with_outcomes(joined, _unjudged()))
         write_parquet(
-            folder / "users.parquet", users.join(train.select(C.USER).unique(), on=C.USER, how="semi")
+            folder / "users.parquet",
+            users.join(train.select(C.USER).unique(), on=C.USER, how="semi"),
         )
         for split in (VALID, TEST):
             write_parquet(folder / f"cases_{split}.parquet", _known(split, users))
@@ -50,13 +54,16 @@ def _unjudged() -> pl.DataFrame:
 
 
 def _known(split: str, users: pl.DataFrame) -> pl.DataFrame:
-    """The cases of a split with their users' attributes, and features as they were at the case's moment."""
+    """The cases of a split with their users' attributes, and features as they were at the case's
+    moment."""
     cases = pl.read_parquet(PREPARED / f"cases_{split}.parquet")
     features = point_in_time(Path(), cases.select(C.USER, pl.col("moment").alias(C.TIMESTAMP)))
     attributes = cases.select(C.USER).join(
         users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left"
     )
-    return pl.concat([cases, attributes.drop(C.USER), features.drop(C.USER, C.TIMESTAMP)], how="horizontal")
+    return pl.concat(
+        [cases, attributes.drop(C.USER), features.drop(C.USER, C.TIMESTAMP)], how="horizontal"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Hold the raw tables against the limits: data/raw -> data/validated, data/quarantine and reports/validation."""
+"""Hold the raw tables against the limits: data/raw -> data/validated, data/quarantine and
+reports/validation."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ QUARANTINE, REPORT = Path("data/quarantine"), Path("reports/validation")
 def main() -> None:
     """Validate the snapshot of the working directory.
 
-    Where a critical limit is missed, the quarantine and the report are there to look at, and data/validated is not.
+    Where a critical limit is missed, the quarantine and the report are there to look at, and
+    data/validated is not.
     """
     allowed, window = limits.read(read_params())
     judged = judge_snapshot(read_snapshot(RAW), allowed, window)
@@ -36,7 +38,9 @@ def main() -> None:
     )
     for name, counts in judged.counts().items():
         log.info("%s: %s", name, ", ".join(f"{n:,} {word}" for word, n in counts.items()))
-    shutil.rmtree(VALIDATED, ignore_errors=True)  # nothing of an earlier run may stand in for refused data
+    shutil.rmtree(
+        VALIDATED, ignore_errors=True
+    )  # nothing of an earlier run may stand in for refused data
     report.refuse_failures(outcomes, "the data was refused", f"{REPORT}/index.html, {QUARANTINE}")
     write_kept(VALIDATED, judged.kept)
 

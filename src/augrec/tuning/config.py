@@ -1,4 +1,5 @@
-"""`tuning` of params.yaml, and the spaces in it, held against the configs they are about. Optuna is not needed here."""
+"""`tuning` of params.yaml, and the spaces in it, held against the configs they are about. Optuna is
+not needed here."""
 
 from __future__ import annotations
 
@@ -8,29 +9,30 @@ from typing import Any, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from augrec.component import ComponentConfig
-from augrec.data.config import Section, parse
+from augrec.core.config import BaseConfig, parse
+from augrec.core.errors import ConfigError
 from augrec.data.ranking import read_metric
-from augrec.errors import ConfigError
 from augrec.recommenders.base import Recommender
 
 
-class TuningConfig(Section):
+class TuningConfig(BaseConfig):
     """How long to search, by what, and where."""
 
     trials: int = Field(0, ge=0)
-    """Configs tried for each recommender on each policy; 0: none but params.yaml's own, without a search."""
+    """Configs tried for each recommender on each policy; 0: none but params.yaml's own, without a
+    search."""
     seconds: float | None = Field(None, gt=0)
     """No trial begins later than this, and one under way is given up; the first always ends."""
     metric: str = "ndcg@10"
-    """Maximised over validation users: ndcg, recall, precision, f1, hit_rate, mrr or map at any cutoff. Checkpoints are kept
-    and trials given up by it, too."""
+    """Maximised over validation users: ndcg, recall, precision, f1, hit_rate, mrr or map at any
+    cutoff. Checkpoints are kept and trials given up by it, too."""
     pruning: bool = True
     """Give a trial up early when its training curve runs below the median of those before it."""
     spaces: dict[str, dict[str, Any]] = {}
     """{recommender: {config key: a list of choices, or {low, high, log}}}."""
     regularisation: dict[str, dict[str, list[Any]]] = {}
-    """{recommender: {config key: values}}: without a search each arm tries all of them beside its own, see `grid_of`."""
+    """{recommender: {config key: values}}: without a search each arm tries all of them beside its
+    own, see `grid_of`."""
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     """{preset: {recommender: {config key: value}}}: tried right after params.yaml's own values."""
 
@@ -41,7 +43,7 @@ class TuningConfig(Section):
         return metric
 
 
-class Range(Section):
+class Range(BaseConfig):
     """Every number from low to high; in equal steps of the logarithm with `log`."""
 
     low: float
@@ -75,7 +77,11 @@ class Dimension:
     @property
     def words(self) -> str:
         """As params.yaml has it."""
-        return str(list(self.choices)) if self.range is None else f"[{self.range.low:g}, {self.range.high:g}]"
+        return (
+            str(list(self.choices))
+            if self.range is None
+            else f"[{self.range.low:g}, {self.range.high:g}]"
+        )
 
 
 Space = Mapping[str, Dimension]
@@ -96,9 +102,11 @@ def space_of(config: TuningConfig, kind: type[Recommender]) -> dict[str, Dimensi
 
 
 def grid_of(config: TuningConfig, own: Recommender) -> dict[str, Dimension]:
-    """The short grid that an arm's regularisation is chosen from where nothing is searched: params.yaml's own values first.
+    """The short grid that an arm's regularisation is chosen from where nothing is searched:
+    params.yaml's own values first.
 
-    More rows want less regularisation, so an arm that keeps the values of another is not judged by what its data can do.
+    More rows want less regularisation, so an arm that keeps the values of another is not judged by
+    what its data can do.
 
     Args:
         config: with the grid.
@@ -116,7 +124,8 @@ def grid_of(config: TuningConfig, own: Recommender) -> dict[str, Dimension]:
 
 
 def starting_points(config: TuningConfig, own: Recommender, space: Space) -> list[dict[str, Any]]:
-    """The values that are tried before any search: params.yaml's own, then each preset's, none of them twice.
+    """The values that are tried before any search: params.yaml's own, then each preset's, none of
+    them twice.
 
     Args:
         config: names the presets.
@@ -130,12 +139,18 @@ def starting_points(config: TuningConfig, own: Recommender, space: Space) -> lis
     _inside(mine, space, f"recommenders.{kind.name()}")
     found = [mine]
     for preset, recommenders in config.presets.items():
-        values, where = recommenders.get(kind.name()) or {}, f"tuning.presets.{preset}.{kind.name()}"
+        values, where = (
+            recommenders.get(kind.name()) or {},
+            f"tuning.presets.{preset}.{kind.name()}",
+        )
         for key in values.keys() - space.keys():
             _known(key, kind, where)
             if key not in kind.architecture:  # a model that is continued keeps its own
-                raise ConfigError(f"{key} is not searched", where=f"params.yaml, {where}",
-                                  fix=f"add it to tuning.spaces.{kind.name()}, or leave it out here")  # fmt: skip
+                raise ConfigError(
+                    f"{key} is not searched",
+                    where=f"params.yaml, {where}",
+                    fix=f"add it to tuning.spaces.{kind.name()}, or leave it out here",
+                )
         point = mine | {key: value for key, value in values.items() if key in space}
         _inside(point, space, where)
         if point not in found:
@@ -143,22 +158,30 @@ def starting_points(config: TuningConfig, own: Recommender, space: Space) -> lis
     return found
 
 
-def _dimension(key: str, values: Any, config: type[ComponentConfig], where: str) -> Dimension:
+def _dimension(key: str, values: Any, config: type[BaseConfig], where: str) -> Dimension:
     if isinstance(values, list) and values:
         for value in values:
             _accepted(config, key, value, where)
         return Dimension(key, None, tuple(dict.fromkeys(values)))
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{values!r} is no space", where=f"params.yaml, {where}",
-                          fix="give a list of values, or {low: …, high: …, log: true}")  # fmt: skip
+        raise ConfigError(
+            f"{values!r} is no space",
+            where=f"params.yaml, {where}",
+            fix="give a list of values, or {low: …, high: …, log: true}",
+        )
     bounds = parse(Range, values, where)
     kinds = {config.model_fields[key].annotation, *get_args(config.model_fields[key].annotation)}
     whole = int in kinds and float not in kinds
     if bounds.low > bounds.high or (bounds.log and bounds.low <= 0):
-        raise ConfigError("low must not lie above high, and must be above 0 with log: true",
-                          where=f"params.yaml, {where}", fix="correct the bounds")  # fmt: skip
+        raise ConfigError(
+            "low must not lie above high, and must be above 0 with log: true",
+            where=f"params.yaml, {where}",
+            fix="correct the bounds",
+        )
     if whole and (bounds.low % 1 or bounds.high % 1):
-        raise ConfigError(f"{key} is a whole number", where=f"params.yaml, {where}", fix="give whole bounds")
+        raise ConfigError(
+            f"{key} is a whole number", where=f"params.yaml, {where}", fix="give whole bounds"
+        )
     for bound in (bounds.low, bounds.high):
         _accepted(config, key, int(bound) if whole else bound, where)
     return Dimension(key, bounds, whole=whole)
@@ -173,13 +196,16 @@ def _known(key: str, kind: type[Recommender], where: str) -> None:
         )
 
 
-def _accepted(config: type[ComponentConfig], key: str, value: Any, where: str) -> None:
+def _accepted(config: type[BaseConfig], key: str, value: Any, where: str) -> None:
     """Refuse what the recommender's own config would refuse, hours before it is tried."""
     try:
         TypeAdapter(config.model_fields[key].rebuild_annotation()).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(f"{key} cannot be {value!r}: {error.errors()[0]['msg']}", where=f"params.yaml, {where}",
-                          fix="see the option's comment under recommenders") from error  # fmt: skip
+        raise ConfigError(
+            f"{key} cannot be {value!r}: {error.errors()[0]['msg']}",
+            where=f"params.yaml, {where}",
+            fix="see the option's comment under recommenders",
+        ) from error
 
 
 def _inside(values: Mapping[str, Any], space: Space, where: str) -> None:

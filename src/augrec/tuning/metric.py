@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.ranking import Judging
-from augrec.errors import InputError
 from augrec.evaluation.metrics import evaluate, user_values
 from augrec.recommenders.base import Recommender
 
@@ -28,8 +28,11 @@ def over_users(
     judging = Judging(metric, familiar)
     cutoff = judging.cutoff
     if cases.is_empty():
-        raise InputError("nobody was held out to tune by", where="validation cases",
-                         fix="set tuning.trials to 0, or hold out more users (prepare.split)")  # fmt: skip
+        raise InputError(
+            "nobody was held out to tune by",
+            where="validation cases",
+            fix="set tuning.trials to 0, or hold out more users (prepare.split)",
+        )
 
     def measure(model: Recommender) -> float:
         measured = evaluate(model, cases, [cutoff], among=judging.among(model.items))

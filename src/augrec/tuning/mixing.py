@@ -1,4 +1,5 @@
-"""The search for a mix: which samples, how many of their users, at what weight. To add nothing is always a candidate."""
+"""The search for a mix: which samples, how many of their users, at what weight. To add nothing is
+always a candidate."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive
 from augrec.data.ranking import Judging
 from augrec.data.slices import SLICES
-from augrec.errors import ConfigError
 from augrec.recommenders.base import Log, Recommender, find
-from augrec.seeds import derive
 from augrec.tuning.config import Dimension, TuningConfig
 from augrec.tuning.metric import over_users
 from augrec.tuning.search import Found, search, table
@@ -80,7 +81,8 @@ def settle(
     seed: int,
     blocked: Sequence[str] = (),
 ) -> Settled:
-    """Try candidates on validation users. The first trial adds nothing; of equals the one tried first wins.
+    """Try candidates on validation users. The first trial adds nothing; of equals the one tried
+    first wins.
 
     Without `seconds` the same call comes to the same end; `facts` says whether time ended it.
 
@@ -90,7 +92,8 @@ def settle(
         build: gives the training set of the policy with these steps where the search stands.
         judges: see there.
         seed: of the search and of the trainings.
-        blocked: samples that are left out; where none is left, to add nothing is the only candidate.
+        blocked: samples that are left out; where none is left, to add nothing is the only
+            candidate.
 
     Raises:
         ConfigError: the search cannot be made as it is described.
@@ -102,14 +105,19 @@ def settle(
     trials = min(config.trials, len(every))
     _log.info(
         "%s: at most %d trainings for %d candidates, in at most %s seconds",
-        name, trials, len(every), config.seconds,
-    )  # fmt: skip
+        name,
+        trials,
+        len(every),
+        config.seconds,
+    )
     found = search(
         _trainer(kind(options, seed=derive(seed, name, "proxy")), candidates, build, judges),
         over_users(_of_slice(judges.cases, config.slice), config.metric, judges.familiar),
         space,
         every if len(every) == trials else every[:1],
-        TuningConfig(trials=trials, seconds=config.seconds, metric=config.metric, pruning=config.pruning),
+        TuningConfig(
+            trials=trials, seconds=config.seconds, metric=config.metric, pruning=config.pruning
+        ),
         seed=derive(seed, name, "search"),
     )
     steps = candidates.step(**found.best.parameters)
@@ -128,7 +136,8 @@ def _trainer(
     build: Callable[[list[dict[str, Any]]], pl.DataFrame],
     judges: Judges,
 ) -> Callable[[Mapping[str, Any], Log], Recommender]:
-    """Trains one like `proxy` on a candidate's rows; whatever is not added, it is the same model."""
+    """Trains one like `proxy` on a candidate's rows; whatever is not added, it is the same
+    model."""
     without: list[Recommender] = []
     judging = Judging(candidates.config.metric, judges.familiar)
 
@@ -138,7 +147,14 @@ def _trainer(
         rows = build(candidates.step(**values))
         model = type(proxy)(proxy.config.model_dump(), seed=proxy.seed)
         rows = judges.with_features(rows) if model.reads_features else rows
-        model.fit(rows, cases=judges.cases, items=judges.items, users=judges.users, judging=judging, log=log)
+        model.fit(
+            rows,
+            cases=judges.cases,
+            items=judges.items,
+            users=judges.users,
+            judging=judging,
+            log=log,
+        )
         if not values["weight"]:
             without.append(model)
         return model
@@ -160,7 +176,9 @@ def _facts(found: Found, config: Any) -> dict[str, Any]:
     }
 
 
-def _candidates(one: Candidates, blocked: Sequence[str]) -> tuple[dict[str, Dimension], list[dict[str, Any]]]:
+def _candidates(
+    one: Candidates, blocked: Sequence[str]
+) -> tuple[dict[str, Dimension], list[dict[str, Any]]]:
     """Where Optuna looks, and every candidate, nothing added first."""
     left, ratios = one.choices(blocked), list(dict.fromkeys(one.config.ratios))
     samples = left or [_NOTHING]
@@ -169,15 +187,22 @@ def _candidates(one: Candidates, blocked: Sequence[str]) -> tuple[dict[str, Dime
     space = {name: Dimension(name, None, tuple(values)) for name, values in choices.items()}
     every = [
         {"samples": some, "ratio": ratio, "weight": weight}
-        for weight, ratio, some in product(weights, ratios, samples)  # soon something of each sample
+        for weight, ratio, some in product(
+            weights, ratios, samples
+        )  # soon something of each sample
     ]
     return space, [{"samples": samples[0], "ratio": ratios[0], "weight": 0.0}, *every]
 
 
-def _proxy(described: Mapping[str, Mapping[str, Any] | None]) -> tuple[type[Recommender], Mapping[str, Any]]:
+def _proxy(
+    described: Mapping[str, Mapping[str, Any] | None],
+) -> tuple[type[Recommender], Mapping[str, Any]]:
     if len(described) != 1:
-        raise ConfigError("a search is judged by one recommender", where=f"{_WHERE}.recommender",
-                          fix="write it as {multvae: {steps: 400}}")  # fmt: skip
+        raise ConfigError(
+            "a search is judged by one recommender",
+            where=f"{_WHERE}.recommender",
+            fix="write it as {multvae: {steps: 400}}",
+        )
     [(name, options)] = described.items()
     return find(name), options or {}
 
@@ -186,6 +211,9 @@ def _of_slice(cases: pl.DataFrame, name: str | None) -> pl.DataFrame:
     if name is None:
         return cases
     if name not in SLICES:
-        raise ConfigError(f"there is no slice {name!r}", where=f"{_WHERE}.slice",
-                          fix=f"one of {', '.join(SLICES)}, or null")  # fmt: skip
+        raise ConfigError(
+            f"there is no slice {name!r}",
+            where=f"{_WHERE}.slice",
+            fix=f"one of {', '.join(SLICES)}, or null",
+        )
     return cases.filter(pl.col("slice") == name)

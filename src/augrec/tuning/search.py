@@ -14,16 +14,18 @@ from typing import Any, Literal
 import optuna
 import polars as pl
 
-from augrec.errors import AugrecError
+from augrec.core.errors import AugrecError
 from augrec.recommenders.base import Log, Recommender
 from augrec.tuning.config import Dimension, Space, TuningConfig
 
 State = Literal["complete", "repeated", "pruned", "failed", "stopped"]
 Fit = Callable[[Mapping[str, Any], Log], Recommender]
-"""Trains with some values of the config in place of its own; the log receives the training curve."""
+"""Trains with some values of the config in place of its own; the log receives the training
+curve."""
 
 _STARTUP, _CHECKPOINTS = 4, 2
-"""No trial is given up before so many others have ended, nor before so many checkpoints of its own."""
+"""No trial is given up before so many others have ended, nor before so many checkpoints of its
+own."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +36,8 @@ class Trial:
 
     Attributes:
         number: from 0, in order.
-        state: complete; repeated: these values had been tried; pruned: given up as worse than the median; failed: training
-            refused these values; stopped: the time was over.
+        state: complete; repeated: these values had been tried; pruned: given up as worse than the
+            median; failed: training refused these values; stopped: the time was over.
         value: the metric; None unless complete or repeated.
         parameters: the values tried.
     """
@@ -55,7 +57,8 @@ class Found:
         curve: its training curve.
         best: its trial.
         trials: all of them.
-        out_of_time: whether `seconds` ended the search, so that a faster machine might have found another model.
+        out_of_time: whether `seconds` ended the search, so that a faster machine might have found
+            another model.
     """
 
     model: Recommender
@@ -78,13 +81,16 @@ def search(
     *,
     seed: int,
 ) -> Found:
-    """Try configs and keep the best; of two equally good ones the earlier. Without `seconds` the same call finds the same.
+    """Try configs and keep the best; of two equally good ones the earlier. Without `seconds` the
+    same call finds the same.
 
-    Sampled by a tree-structured Parzen estimator (Bergstra et al. 2011) from `seed`. A finite space with no
-    more points than trials is tried whole. A trial that training refuses counts as failed, and the search goes on.
+    Sampled by a tree-structured Parzen estimator (Bergstra et al. 2011) from `seed`. A finite space
+    with no more points than trials is tried whole. A trial that training refuses counts as failed,
+    and the search goes on.
 
     Args:
-        fit: trains a model; may be ended through the log it is given, where its curve has `config.metric`.
+        fit: trains a model; may be ended through the log it is given, where its curve has
+            `config.metric`.
         measure: how good a model is; more is better.
         space: what is searched.
         starts: values tried before all others, see `starting_points`.
@@ -133,7 +139,9 @@ _TOLD = {
 class _Run:
     """The trials so far, and the best of them."""
 
-    def __init__(self, fit: Fit, measure: Callable[[Recommender], float], config: TuningConfig) -> None:
+    def __init__(
+        self, fit: Fit, measure: Callable[[Recommender], float], config: TuningConfig
+    ) -> None:
         self._fit, self._measure, self._metric = fit, measure, config.metric
         self._deadline = None if config.seconds is None else time.monotonic() + config.seconds
         self.trials: list[Trial] = []
@@ -148,7 +156,12 @@ class _Run:
 
     def attempt(self, asked: optuna.Trial, parameters: dict[str, Any]) -> Trial:
         known = next(
-            (old.value for old in self.trials if old.parameters == parameters and old.value is not None), None
+            (
+                old.value
+                for old in self.trials
+                if old.parameters == parameters and old.value is not None
+            ),
+            None,
         )
         if known is not None:
             return self._keep(Trial(asked.number, "repeated", known, parameters))
@@ -173,7 +186,9 @@ class _Run:
         self.trials.append(trial)
         return trial
 
-    def _follow(self, asked: optuna.Trial, curve: list[dict[str, float]], row: Mapping[str, float]) -> None:
+    def _follow(
+        self, asked: optuna.Trial, curve: list[dict[str, float]], row: Mapping[str, float]
+    ) -> None:
         """Take in a row of the training curve; end the trial where it is late or hopeless."""
         curve.append(dict(row))
         validated = row.get(self._metric)
@@ -207,7 +222,9 @@ def _suggest(trial: optuna.Trial, one: Dimension) -> Any:
     if one.range is None:
         return trial.suggest_categorical(one.name, one.choices)
     if one.whole:
-        return trial.suggest_int(one.name, int(one.range.low), int(one.range.high), log=one.range.log)
+        return trial.suggest_int(
+            one.name, int(one.range.low), int(one.range.high), log=one.range.log
+        )
     return trial.suggest_float(one.name, one.range.low, one.range.high, log=one.range.log)
 
 
@@ -218,13 +235,16 @@ def _points(space: Space, trials: int) -> list[dict[str, Any]] | None:
     if prod(len(one.choices) for one in space.values()) > trials:
         return None
     return [
-        dict(zip(space, values, strict=True)) for values in product(*(one.choices for one in space.values()))
+        dict(zip(space, values, strict=True))
+        for values in product(*(one.choices for one in space.values()))
     ]
 
 
 def _sentence(trial: Trial, n_trials: int, best: Trial | None, metric: str) -> str:
-    tried = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-                      for name, value in trial.parameters.items())  # fmt: skip
+    tried = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial.parameters.items()
+    )
     came = trial.state if trial.value is None else f"{metric} {trial.value:.4f}"
     so_far = f"; best {best.value:.4f}, trial {best.number}" if best else ""
     return f"trial {trial.number + 1} of {n_trials}: {tried or 'as it is'}: {came}{so_far}"

@@ -1,6 +1,7 @@
 """Running suites with Great Expectations; the only module that imports it.
 
-Contexts are ephemeral and built in code, so that runs never share state, and nothing leaves the machine.
+Contexts are ephemeral and built in code, so that runs never share state, and nothing leaves the
+machine.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import polars as pl
 
-from augrec.errors import PermanentError
+from augrec.core.errors import PermanentError
 from augrec.validation.suites import Check, Suite
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when Great Expectations is imported
-logging.getLogger("great_expectations").setLevel(logging.WARNING)  # its import alone logs hundreds of lines
+logging.getLogger("great_expectations").setLevel(
+    logging.WARNING
+)  # its import alone logs hundreds of lines
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import great_expectations as gx
@@ -72,10 +75,12 @@ def run(suites: Sequence[Suite], moment: datetime) -> tuple[list[Outcome], dict[
 
     Args:
         suites: with distinct names.
-        moment: stands for the time of the run; not the clock, so that the same data gives the same pages.
+        moment: stands for the time of the run; not the clock, so that the same data gives the same
+            pages.
 
     Returns:
-        the outcomes in the order of suites and checks, and the Data Docs page (HTML) of each suite by its name.
+        the outcomes in the order of suites and checks, and the Data Docs page (HTML) of each suite
+        by its name.
 
     Raises:
         PermanentError: an expectation could not be computed at all.
@@ -86,7 +91,9 @@ def run(suites: Sequence[Suite], moment: datetime) -> tuple[list[Outcome], dict[
         outcomes = [outcome for suite in suites for outcome in _run_suite(context, suite, moment)]
         context.build_data_docs()
         pages = {
-            suite.name: next((Path(site) / "validations" / suite.name).rglob("*.html")).read_text("utf-8")
+            suite.name: next((Path(site) / "validations" / suite.name).rglob("*.html")).read_text(
+                "utf-8"
+            )
             for suite in suites
         }
     return outcomes, pages
@@ -121,7 +128,9 @@ def _run_suite(context: EphemeralDataContext, suite: Suite, moment: datetime) ->
         result_format="SUMMARY",
         run_id=run_id,
     )
-    found = {r.expectation_config.meta["position"]: r for r in result.results if r.expectation_config}
+    found = {
+        r.expectation_config.meta["position"]: r for r in result.results if r.expectation_config
+    }
     outcomes = [_outcome(suite, check, found[n]) for n, check in enumerate(suite.checks)]
     _keep_lasting(context, suite.name, run_id, result)
     return outcomes
@@ -156,7 +165,10 @@ def _outcome(suite: Suite, check: Check, result: Any) -> Outcome:
 
 def _require_computed(suite: Suite, check: Check, info: Mapping[str, Any] | None) -> None:
     # one record, or one for each metric
-    records = [info or {}, *(record for record in (info or {}).values() if isinstance(record, Mapping))]
+    records = [
+        info or {},
+        *(record for record in (info or {}).values() if isinstance(record, Mapping)),
+    ]
     problems = [record["exception_message"] for record in records if record.get("raised_exception")]
     if problems:
         raise PermanentError(
@@ -172,15 +184,21 @@ def _keep_lasting(
     run_id: gx.RunIdentifier,
     result: ExpectationSuiteValidationResult,
 ) -> None:
-    """Store the result again without what changes from run to run: load times, fingerprints, identifiers."""
+    """Store the result again without what changes from run to run: load times, fingerprints,
+    identifiers."""
     store = context.validation_results_store
     for key in store.list_keys():
-        if isinstance(key, ValidationResultIdentifier) and key.expectation_suite_identifier.name == name:
+        if (
+            isinstance(key, ValidationResultIdentifier)
+            and key.expectation_suite_identifier.name == name
+        ):
             store.remove_key(key)
     meta = cast(dict[str, Any], result.meta)
     for volatile in ("batch_markers", "batch_spec", "batch_parameters", "active_batch_definition"):
         meta.pop(volatile, None)
     lasting = ValidationResultIdentifier(
-        expectation_suite_identifier=ExpectationSuiteIdentifier(name), run_id=run_id, batch_identifier=name
+        expectation_suite_identifier=ExpectationSuiteIdentifier(name),
+        run_id=run_id,
+        batch_identifier=name,
     )
     store.set(lasting, result)

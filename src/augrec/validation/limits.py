@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from augrec.data.config import Section, parse
-from augrec.errors import ConfigError
+from augrec.core.config import BaseConfig, parse
+from augrec.core.errors import ConfigError
 
 
 def moment(value: object) -> datetime:
@@ -33,7 +33,7 @@ def moment(value: object) -> datetime:
 Moment = Annotated[datetime, BeforeValidator(moment)]
 
 
-class Range(Section):
+class Range(BaseConfig):
     """Numbers from `min` to `max`, both inside."""
 
     min: float = Field(allow_inf_nan=False)
@@ -46,8 +46,9 @@ class Range(Section):
         return self
 
 
-class Limits(Section):
-    """`validation`: what the raw tables must keep. Rows outside are quarantined; the critical limits stop the run."""
+class Limits(BaseConfig):
+    """`validation`: what the raw tables must keep. Rows outside are quarantined; the critical
+    limits stop the run."""
 
     events: list[str] = Field(min_length=1)
     """Every event there may be."""
@@ -64,11 +65,13 @@ class Limits(Section):
     max_quarantined_share: float = Field(ge=0, le=1)
     """Critical for interactions: of all rows of the snapshot. Only reported for items and users."""
     max_unknown_item_share: float = Field(default=0.2, ge=0, le=1)
-    """Only reported: of the interactions, those with items that have no row in a non-empty items table."""
+    """Only reported: of the interactions, those with items that have no row in a non-empty items
+    table."""
     earliest: Moment
     """Older timestamps are bad."""
     latest: Moment = datetime(2100, 1, 1, tzinfo=UTC)
-    """Later timestamps are bad. A snapshot that says when it was taken sets an earlier bound; see `latest_of`."""
+    """Later timestamps are bad. A snapshot that says when it was taken sets an earlier bound; see
+    `latest_of`."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Limits:
@@ -77,7 +80,7 @@ class Limits(Section):
         return self
 
 
-class Window(Section):
+class Window(BaseConfig):
     """`data.window`: interactions in [start, end) are kept; null is open."""
 
     start: Moment | None = None
@@ -94,7 +97,8 @@ def read(params: Mapping[str, Any]) -> tuple[Limits, Window]:
     """The two sections of params.yaml that validation obeys.
 
     Raises:
-        ConfigError: a section is missing, a key is unknown or a value impossible; the message names each.
+        ConfigError: a section is missing, a key is unknown or a value impossible; the message names
+            each.
     """
     if not isinstance(params.get("validation"), Mapping):
         raise ConfigError(
@@ -109,8 +113,9 @@ def read(params: Mapping[str, Any]) -> tuple[Limits, Window]:
 def latest_of(limits: Limits, taken_at: datetime | None) -> datetime:
     """The last moment at which an interaction of this snapshot can have happened.
 
-    A stage is a pure function of its files, so "in the future" cannot mean later than the clock of whoever runs it: it
-    means later than the moment the snapshot was taken, where the snapshot says so, and never later than
-    `validation.latest`, which still catches what a wrong unit of time makes of a date.
+    A stage is a pure function of its files, so "in the future" cannot mean later than the clock of
+    whoever runs it: it means later than the moment the snapshot was taken, where the snapshot says
+    so, and never later than `validation.latest`, which still catches what a wrong unit of time
+    makes of a date.
     """
     return limits.latest if taken_at is None else min(taken_at, limits.latest)

@@ -1,8 +1,9 @@
-"""What a person reads: an index and the Data Docs pages, opening offline and the same for the same data.
+"""What a person reads: an index and the Data Docs pages, opening offline and the same for the same
+data.
 
-Great Expectations' own pages fetch their styles, icons and scripts from the network and carry identifiers and times that
-change with every run. Here they keep their content and get a small style sheet of ours; the index is written by us, since
-theirs is empty without the scripts.
+Great Expectations' own pages fetch their styles, icons and scripts from the network and carry
+identifiers and times that change with every run. Here they keep their content and get a small style
+sheet of ours; the index is written by us, since theirs is empty without the scripts.
 """
 
 from __future__ import annotations
@@ -39,14 +40,17 @@ _PAGE: Final = """<!DOCTYPE html>
 _CONTENT: Final = re.compile(
     r'(<div id="section-1" class="ge-section.*)</div>\s*</div>\s*</div>\s*<footer>', re.S
 )
-_RUN_DETAILS: Final = re.compile(r'<div id="section-1-content-block-3".*?(?=<div id="section-2")', re.S)
+_RUN_DETAILS: Final = re.compile(
+    r'<div id="section-1-content-block-3".*?(?=<div id="section-2")', re.S
+)
 _IDENTIFIER: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SUITE_LINK: Final = re.compile(r'<a href="[./]*expectations/[^"]*" >([^<]*)</a>')
 _SCRIPT: Final = re.compile(r"<script\b.*?</script>", re.S)
 
 
 def data_docs(name: str, about: str, page: str) -> str:
-    """A Data Docs page of Great Expectations, made to last: no network, no run-dependent identifiers.
+    """A Data Docs page of Great Expectations, made to last: no network, no run-dependent
+    identifiers.
 
     Args:
         name: the suite.
@@ -56,18 +60,23 @@ def data_docs(name: str, about: str, page: str) -> str:
     found = _CONTENT.search(page)
     if found is None:
         raise ValueError(
-            f"the Data Docs page of {name} is not built as expected; was Great Expectations updated?"
+            f"the Data Docs page of {name} is not built as expected; was Great Expectations "
+            "updated?"
         )
     content = _RUN_DETAILS.sub("</div></div>\n", found[1])
     content = _SCRIPT.sub("", _SUITE_LINK.sub(r"\1", content)).replace("Data asset: None<br>", "")
     numbers: dict[str, str] = {}
-    content = _IDENTIFIER.sub(lambda match: numbers.setdefault(match[0], f"part-{len(numbers)}"), content)
+    content = _IDENTIFIER.sub(
+        lambda match: numbers.setdefault(match[0], f"part-{len(numbers)}"), content
+    )
     content = "\n".join(line.rstrip() for line in content.splitlines() if line.strip())
     head = f'<p><a href="index.html">all tables</a></p>\n<h1>{escape(about)}</h1>\n'
     return _PAGE.format(title=escape(f"Data Docs: {name}"), style=_STYLE, body=head + content)
 
 
-def index(title: str, results: Mapping[str, Any], suites: Sequence[tuple[str, str, int, int]]) -> str:
+def index(
+    title: str, results: Mapping[str, Any], suites: Sequence[tuple[str, str, int, int]]
+) -> str:
     """The first page.
 
     Args:
@@ -79,7 +88,10 @@ def index(title: str, results: Mapping[str, Any], suites: Sequence[tuple[str, st
         verdict = '<p class="passed">Every critical expectation holds.</p>'
     else:
         failures = "".join(f"<li>{escape(text)}</li>" for text in results["critical_failures"])
-        verdict = f'<p class="failed">Refused, because of critical expectations:</p><ul class="failed">{failures}</ul>'
+        verdict = (
+            '<p class="failed">Refused, because of critical expectations:</p><ul '
+            f'class="failed">{failures}</ul>'
+        )
     parts = [f"<h1>{escape(title)}</h1>", verdict, _tables(results["tables"]), _suites(suites)]
     warnings = [
         f"<li>{escape(name)}: {escape(e['claim'])}; observed {escape(observed(e))}</li>"
@@ -88,7 +100,9 @@ def index(title: str, results: Mapping[str, Any], suites: Sequence[tuple[str, st
         if not e["success"] and not e["critical"]
     ]
     if warnings:
-        parts.append(f"<h2>Does not hold, but stops nothing</h2><ul class='warning'>{''.join(warnings)}</ul>")
+        parts.append(
+            f"<h2>Does not hold, but stops nothing</h2><ul class='warning'>{''.join(warnings)}</ul>"
+        )
     return _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts))
 
 
@@ -105,7 +119,9 @@ def observed(expectation: Mapping[str, Any]) -> str:
 
 def _tables(tables: Mapping[str, Mapping[str, Any]]) -> str:
     columns = [
-        c for c in ("rows", "good", "quarantined", "out_of_window") if any(c in t for t in tables.values())
+        c
+        for c in ("rows", "good", "quarantined", "out_of_window")
+        if any(c in t for t in tables.values())
     ]
     head = "".join(f'<th class="n">{c.replace("_", " ")}</th>' for c in columns)
     rows = "".join(

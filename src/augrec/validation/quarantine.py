@@ -11,7 +11,8 @@ import polars as pl
 from augrec.validation.rules import Rule
 
 REASON: Final = "reason"
-"""Column of a judged table: why the row is bad, several reasons joined by "; "; null where it is good."""
+"""Column of a judged table: why the row is bad, several reasons joined by "; "; null where it is
+good."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,21 @@ def judge(table: pl.DataFrame, rules: Sequence[Rule]) -> Verdict:
     names = [f"rule {n}" for n in range(len(rules))]
     masks = table.select(rule.flagged.alias(name) for name, rule in zip(names, rules, strict=True))
     own = [name for name, rule in zip(names, rules, strict=True) if not rule.repeats]
-    spoiled = masks.select(pl.any_horizontal(own) if own else pl.lit(False).alias("spoiled")).to_series()
+    spoiled = masks.select(
+        pl.any_horizontal(own) if own else pl.lit(False).alias("spoiled")
+    ).to_series()
     for name, rule in zip(names, rules, strict=True):
         if rule.repeats:
             groups = table.select(*rule.repeats, spoiled.alias("spoiled"))
             first = groups.select(pl.struct(pl.all()).is_first_distinct()).to_series()
             masks = masks.with_columns((pl.col(name) & ~(first & ~spoiled)).alias(name))
-    words = [pl.when(pl.col(name)).then(pl.lit(rule.reason)) for name, rule in zip(names, rules, strict=True)]
-    reason = masks.select(pl.concat_str(words, separator="; ", ignore_nulls=True).alias(REASON)).to_series()
+    words = [
+        pl.when(pl.col(name)).then(pl.lit(rule.reason))
+        for name, rule in zip(names, rules, strict=True)
+    ]
+    reason = masks.select(
+        pl.concat_str(words, separator="; ", ignore_nulls=True).alias(REASON)
+    ).to_series()
     totals = masks.sum().row(0)
     return Verdict(
         judged=table.with_columns(reason.replace("", None).alias(REASON)),

@@ -1,4 +1,5 @@
-"""Reading tables that may be anything: clear words for what is missing, cut off or of the wrong type."""
+"""Reading tables that may be anything: clear words for what is missing, cut off or of the wrong
+type."""
 
 from __future__ import annotations
 
@@ -10,19 +11,20 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data.columns import TIME, require
-from augrec.errors import InputError
 from augrec.validation.limits import moment
 
 
 def read(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
     """Read a table and bring its columns to the types of `schema` where that loses nothing.
 
-    Integer and whole floating-point ids become texts, times without a zone are UTC, NaN becomes null. Further columns
-    stay as they are, after those of the schema.
+    Integer and whole floating-point ids become texts, times without a zone are UTC, NaN becomes
+    null. Further columns stay as they are, after those of the schema.
 
     Raises:
-        InputError: the file is missing, empty, cut off or no Parquet; columns are missing or of another type.
+        InputError: the file is missing, empty, cut off or no Parquet; columns are missing or of
+            another type.
     """
     table = _read_parquet(path)
     present = {name: kind for name, kind in schema.items() if name in table.columns}
@@ -41,7 +43,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        problem = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        problem = (
+            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        )
         raise InputError(
             f"the file {problem}", where=str(path), fix="run the step that writes it again"
         ) from error
@@ -63,7 +67,9 @@ def taken_at(source: Path) -> datetime | None:
         return moment(value)
     except ValueError as error:
         raise InputError(
-            f"taken_at is not a time: {error}", where=str(source), fix="write it as an ISO time in UTC"
+            f"taken_at is not a time: {error}",
+            where=str(source),
+            fix="write it as an ISO time in UTC",
         ) from error
 
 
@@ -84,7 +90,8 @@ def _read_parquet(path: Path) -> pl.DataFrame:
 
 
 def _lossless(column: pl.Series, kind: Any) -> pl.Series:
-    """The column as `kind`, or as it came where that would lose something: then `require` names it."""
+    """The column as `kind`, or as it came where that would lose something: then `require` names
+    it."""
     if column.dtype.is_float():
         column = column.fill_nan(None)
     if column.dtype == kind:
@@ -95,7 +102,11 @@ def _lossless(column: pl.Series, kind: Any) -> pl.Series:
         same = (whole.cast(source) == column).fill_null(False) | column.is_null()
         return whole.cast(pl.String) if same.all() else column
     if kind == TIME and isinstance(source, pl.Datetime):
-        zoned = column.dt.convert_time_zone("UTC") if source.time_zone else column.dt.replace_time_zone("UTC")
+        zoned = (
+            column.dt.convert_time_zone("UTC")
+            if source.time_zone
+            else column.dt.replace_time_zone("UTC")
+        )
         return zoned.cast(TIME)
     fits = (
         source == pl.Null

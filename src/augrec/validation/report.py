@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from augrec.errors import RefusedError
-from augrec.files import whole_directory, write_json, write_text
+from augrec.core.errors import RefusedError
+from augrec.core.files import whole_directory, write_json, write_text
 from augrec.validation import expectations, pages
 from augrec.validation.expectations import Outcome
 from augrec.validation.suites import Suite
@@ -41,10 +41,16 @@ def write(
         write_json(draft / "results.json", results)
         for suite in suites:
             write_text(
-                draft / f"{suite.name}.html", pages.data_docs(suite.name, suite.about, docs[suite.name])
+                draft / f"{suite.name}.html",
+                pages.data_docs(suite.name, suite.about, docs[suite.name]),
             )
         overview = [
-            (suite.name, suite.about, sum(o.success for o in _of(outcomes, suite)), len(suite.checks))
+            (
+                suite.name,
+                suite.about,
+                sum(o.success for o in _of(outcomes, suite)),
+                len(suite.checks),
+            )
             for suite in suites
         ]
         write_text(draft / "index.html", pages.index(title, results, overview))
@@ -60,14 +66,18 @@ def refuse_failures(outcomes: Sequence[Outcome], what: str, where: str) -> None:
     failed = [outcome for outcome in outcomes if outcome.check.critical and not outcome.success]
     if failed:
         fixes = dict.fromkeys(outcome.check.fix for outcome in failed if outcome.check.fix)
-        raise RefusedError(f"{what}: {'; '.join(map(_failure, failed))}", where=where, fix="; ".join(fixes))
+        raise RefusedError(
+            f"{what}: {'; '.join(map(_failure, failed))}", where=where, fix="; ".join(fixes)
+        )
 
 
 def _results(
     outcomes: Sequence[Outcome], tables: Mapping[str, Mapping[str, int]], belongs: Mapping[str, str]
 ) -> dict[str, Any]:
     failed = [_failure(o) for o in outcomes if o.check.critical and not o.success]
-    listed: dict[str, Any] = {name: {**counts, "expectations": []} for name, counts in tables.items()}
+    listed: dict[str, Any] = {
+        name: {**counts, "expectations": []} for name, counts in tables.items()
+    }
     for outcome in outcomes:
         listed[belongs.get(outcome.suite, outcome.suite)]["expectations"].append(_record(outcome))
     return {"success": not failed, "critical_failures": failed, "tables": listed}

@@ -1,7 +1,9 @@
-"""What makes a row bad, said once for both who judge it: a polars mask that quarantines, and the expectation that reports.
+"""What makes a row bad, said once for both who judge it: a polars mask that quarantines, and the
+expectation that reports.
 
-The mask of a rule marks the very rows that its Great Expectations expectation calls unexpected; a test holds them
-together. Masks are computed in polars because Great Expectations does not say cheaply *which* rows fail.
+The mask of a rule marks the very rows that its Great Expectations expectation calls unexpected; a
+test holds them together. Masks are computed in polars because Great Expectations does not say
+cheaply *which* rows fail.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ class Rule:
         expectation: class name in `great_expectations.expectations`.
         arguments: its keyword arguments.
         flagged: Boolean, never null: rows that the expectation calls unexpected.
-        repeats: for uniqueness: the columns in which rows must differ. All rows of a group are flagged, but the first of
-            them that is good otherwise stays.
+        repeats: for uniqueness: the columns in which rows must differ. All rows of a group are
+            flagged, but the first of them that is good otherwise stays.
     """
 
     reason: str
@@ -65,7 +67,9 @@ def interaction_rules(limits: Limits, latest: datetime) -> list[Rule]:
             _true(pl.col(C.TIMESTAMP) > pl.lit(latest, dtype=TIME)),
         ),
         _missing(C.ORIGIN),
-        _one_of(C.ORIGIN, [REAL], "origin is not real: generated rows do not belong into the raw data"),
+        _one_of(
+            C.ORIGIN, [REAL], "origin is not real: generated rows do not belong into the raw data"
+        ),
         _missing(C.WEIGHT),
         Rule(
             f"weight is not above 0 and at most {MAX_WEIGHT:,.0f}",

@@ -29,7 +29,9 @@ class Seen:
     validation: pl.DataFrame | None
 
 
-def case_facts(cases: pl.DataFrame, seen: Seen, begin: datetime | None, end: datetime | None) -> pl.DataFrame:
+def case_facts(
+    cases: pl.DataFrame, seen: Seen, begin: datetime | None, end: datetime | None
+) -> pl.DataFrame:
     """For each case what can be expected of it, one scalar a column.
 
     Args:
@@ -39,9 +41,10 @@ def case_facts(cases: pl.DataFrame, seen: Seen, begin: datetime | None, end: dat
         end: its end, outside; None: open.
 
     Returns:
-        user_id, slice, moment, n_history, n_targets, role of the user (null: not held out), and counts:
-        unknown_history, unknown_targets: items the user never met;
-        late_history: items met after the moment; at the begin of the period, also those met in that very instant;
+        user_id, slice, moment, n_history, n_targets, role of the user (null: not held out), and
+        counts: unknown_history, unknown_targets: items the user never met;
+        late_history: items met after the moment; at the begin of the period, also those met in that
+            very instant;
         misplaced_targets: items met before the moment, or at or after the end;
         repeated_targets: targets that are in the history;
         trained_targets: targets in the user's training rows; known_targets: in anybody's;
@@ -53,13 +56,17 @@ def case_facts(cases: pl.DataFrame, seen: Seen, begin: datetime | None, end: dat
     met, moment = pl.col(C.TIMESTAMP), pl.col("moment")
     at_begin = (moment <= begin) & (met >= begin) if begin is not None else pl.lit(False)
     wrong_end = (met >= end) if end is not None else pl.lit(False)
-    rows = numbered.select("case", C.USER, "moment").join(seen.train.select(C.USER, C.TIMESTAMP), on=C.USER)
+    rows = numbered.select("case", C.USER, "moment").join(
+        seen.train.select(C.USER, C.TIMESTAMP), on=C.USER
+    )
     counted = [
         _count(history, met.is_null(), "unknown_history"),
         _count(targets, met.is_null(), "unknown_targets"),
         _count(history, (met > moment) | at_begin, "late_history"),
         _count(targets, (met < moment) | wrong_end, "misplaced_targets"),
-        _count(targets.join(history, on=["case", C.ITEM], how="semi"), pl.lit(True), "repeated_targets"),
+        _count(
+            targets.join(history, on=["case", C.ITEM], how="semi"), pl.lit(True), "repeated_targets"
+        ),
         _count(targets.join(seen.train, on=_PAIR, how="semi"), pl.lit(True), "trained_targets"),
         _count(targets.join(seen.train, on=C.ITEM, how="semi"), pl.lit(True), "known_targets"),
         _count(rows, met > moment, "late_training"),
@@ -69,7 +76,9 @@ def case_facts(cases: pl.DataFrame, seen: Seen, begin: datetime | None, end: dat
             seen.validation.select(C.USER, pl.col(name).alias(C.ITEM)).explode(C.ITEM)
             for name in ("history", "targets")
         )
-        counted.append(_count(targets.join(shown, on=_PAIR, how="semi"), pl.lit(True), "validated_targets"))
+        counted.append(
+            _count(targets.join(shown, on=_PAIR, how="semi"), pl.lit(True), "validated_targets")
+        )
     facts = numbered.select(
         "case",
         C.USER,
@@ -80,7 +89,9 @@ def case_facts(cases: pl.DataFrame, seen: Seen, begin: datetime | None, end: dat
     ).join(seen.held_out.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
     for table in counted:
         facts = facts.join(table, on="case", how="left", maintain_order="left")
-    return facts.drop("case").with_columns(pl.selectors.unsigned_integer().fill_null(0).cast(pl.Int64))
+    return facts.drop("case").with_columns(
+        pl.selectors.unsigned_integer().fill_null(0).cast(pl.Int64)
+    )
 
 
 def _met(numbered: pl.DataFrame, name: str, known: pl.DataFrame) -> pl.DataFrame:

@@ -1,15 +1,20 @@
 """Expectations for the prepared splits: nothing leaks that the protocol does not allow.
 
-What is expected follows from the protocol's rules (`augrec.data.protocols.base.Rules`), not from what the split says of
-itself:
+What is expected follows from the protocol's rules (`augrec.data.protocols.base.Rules`), not from
+what the split says of itself:
 
 | | expected |
 |---|---|
-| always | training rows are real and among the prepared ones; histories and targets are what the user met; no target is in the history, in the user's training rows, or (of test) in a validation case; a user is judged once in a slice |
-| order global | training rows lie before valid_from; moments lie in their period; histories lie before the moment, targets from then on and inside the period |
-| order user | histories lie before the moment, targets from then on; no training row of the user is later |
+| always | training rows are real and among the prepared ones; histories and targets are what the
+user met; no target is in the history, in the user's training rows, or (of test) in a validation
+case; a user is judged once in a slice |
+| order global | training rows lie before valid_from; moments lie in their period; histories lie
+before the moment, targets from then on and inside the period |
+| order user | histories lie before the moment, targets from then on; no training row of the user is
+later |
 | order none | nothing of time |
-| strangers | users of cases are held out for that role, and no training row is theirs; otherwise nobody is held out |
+| strangers | users of cases are held out for that role, and no training row is theirs; otherwise
+nobody is held out |
 | new_items | no target is in any training row |
 """
 
@@ -23,13 +28,14 @@ from typing import Any, Final
 
 import polars as pl
 
+from augrec.core.config import parse
+from augrec.core.errors import InputError
 from augrec.data.cases import CASES
 from augrec.data.columns import INTERACTIONS, REAL
 from augrec.data.columns import Columns as C
-from augrec.data.config import SplitConfig, parse
+from augrec.data.config import SplitConfig
 from augrec.data.protocols.base import Rules, protocol_of
 from augrec.data.slices import SLICES
-from augrec.errors import InputError
 from augrec.validation import reading
 from augrec.validation.limits import moment
 from augrec.validation.split_facts import Seen, case_facts
@@ -67,13 +73,16 @@ def check(prepared: Path, params: Mapping[str, Any], out: Path) -> None:
     from augrec.validation import report  # Great Expectations takes seconds to import
 
     suites, last = split_suites(prepared, params)
-    tables = {s.name: {"rows": len(s.table), "good": len(s.table), "quarantined": 0} for s in suites}
+    tables = {
+        s.name: {"rows": len(s.table), "good": len(s.table), "quarantined": 0} for s in suites
+    }
     outcomes = report.write(out, "Validation of the splits", suites, tables, {}, last)
     report.refuse_failures(outcomes, "the splits were refused", f"{out}/index.html")
 
 
 def split_suites(prepared: Path, params: Mapping[str, Any]) -> tuple[list[Suite], datetime]:
-    """The suites for train, held_out, cases_valid and cases_test, and the moment of the last interaction."""
+    """The suites for train, held_out, cases_valid and cases_test, and the moment of the last
+    interaction."""
     config = parse(SplitConfig, (params.get("prepare") or {}).get("split") or {}, "prepare.split")
     rules = protocol_of(config, 0).rules
     periods = _periods(prepared / "split.json", rules)
@@ -114,7 +123,8 @@ def _train_suite(
     if valid_from is not None:
         checks.append(
             _critical(
-                f"no row from the future: all lie before {valid_from:%Y-%m-%d %H:%M:%S} UTC, where validation begins",
+                f"no row from the future: all lie before {valid_from:%Y-%m-%d %H:%M:%S} UTC, where "
+                "validation begins",
                 "ExpectColumnValuesToBeBetween",
                 column=C.TIMESTAMP,
                 max_value=valid_from,
@@ -130,7 +140,9 @@ def _held_out_suite(held_out: pl.DataFrame, known: pl.DataFrame, rules: Rules) -
         pl.col("known").fill_null(False)
     )
     if not rules.strangers:
-        nobody = _critical("nobody is held out", "ExpectTableRowCountToBeBetween", min_value=0, max_value=0)
+        nobody = _critical(
+            "nobody is held out", "ExpectTableRowCountToBeBetween", min_value=0, max_value=0
+        )
         return Suite("held_out", "held-out users and their roles", table, [nobody])
     checks = [
         _count_of_rows("held-out users"),
@@ -143,7 +155,9 @@ def _held_out_suite(held_out: pl.DataFrame, known: pl.DataFrame, rules: Rules) -
     return Suite("held_out", "held-out users and their roles", table, checks)
 
 
-def _cases_suite(role: str, facts: pl.DataFrame, period: _Period, rules: Rules, config: SplitConfig) -> Suite:
+def _cases_suite(
+    role: str, facts: pl.DataFrame, period: _Period, rules: Rules, config: SplitConfig
+) -> Suite:
     least, most = config.min_targets, config.max_history
     checks = [
         _count_of_rows(f"{role} cases"),
@@ -174,7 +188,9 @@ def _cases_suite(role: str, facts: pl.DataFrame, period: _Period, rules: Rules, 
         ]
     if period.limited:
         end = {} if period.end is None else {"max_value": period.end, "strict_max": True}
-        checks.append(_between("moment", f"moments lie in the {role} period", min_value=period.begin, **end))
+        checks.append(
+            _between("moment", f"moments lie in the {role} period", min_value=period.begin, **end)
+        )
     if rules.new_items:
         checks.append(_zero("known_targets", "targets are items that no training row holds"))
     return Suite(f"cases_{role}", f"cases of {role} users", facts, checks)

@@ -1,4 +1,5 @@
-"""Suites: the expectations held against a table, written from the limits. What runs them is in `expectations`."""
+"""Suites: the expectations held against a table, written from the limits. What runs them is in
+`expectations`."""
 
 from __future__ import annotations
 
@@ -77,7 +78,9 @@ def snapshot_suites(
         raw = name == "interactions"
         least = 1 if raw else min(1, len(verdict.judged))  # items and users are optional
         checks = [
-            row_count(least, f"at least {least} row", critical=raw, fix="check the source of data/raw"),
+            row_count(
+                least, f"at least {least} row", critical=raw, fix="check the source of data/raw"
+            ),
             has_columns(scalars),
             *_types({column: schema[column] for column in scalars}),
             *(_check_of(rule) for rule in rules[name]),
@@ -91,7 +94,9 @@ def snapshot_suites(
                     {"column": scalars[0], "min_value": 1},
                 )
             )
-        suites.append(Suite(name, f"{name} as they came", verdict.judged.select(*scalars, REASON), checks))
+        suites.append(
+            Suite(name, f"{name} as they came", verdict.judged.select(*scalars, REASON), checks)
+        )
     return suites
 
 
@@ -100,7 +105,8 @@ def kept_suite(interactions: pl.DataFrame, items: pl.DataFrame, limits: Limits) 
 
     Args:
         interactions: the rows to be kept.
-        items: the good rows of the items table; where it is empty, nothing is said about items without metadata.
+        items: the good rows of the items table; where it is empty, nothing is said about items
+            without metadata.
         limits: how much is enough.
     """
     more = "bring more data, widen data.window, or lower validation.{} in params.yaml"
@@ -121,7 +127,8 @@ def kept_suite(interactions: pl.DataFrame, items: pl.DataFrame, limits: Limits) 
         )
         checks.append(
             Check(
-                f"at most {limits.max_unknown_item_share:.0%} of the rows have an item without a row in items",
+                f"at most {limits.max_unknown_item_share:.0%} of the rows have an item without a "
+                "row in items",
                 "ExpectColumnValuesToBeInSet",
                 {
                     "column": KNOWN,
@@ -130,7 +137,9 @@ def kept_suite(interactions: pl.DataFrame, items: pl.DataFrame, limits: Limits) 
                 },
             )
         )
-    return Suite("interactions_kept", "interactions that are good and inside the window", table, checks)
+    return Suite(
+        "interactions_kept", "interactions that are good and inside the window", table, checks
+    )
 
 
 def row_count(least: int, claim: str, *, critical: bool = True, fix: str = "") -> Check:

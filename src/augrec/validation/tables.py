@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
+from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.columns import INTERACTIONS, ITEMS, USERS
 from augrec.data.columns import Columns as C
-from augrec.files import whole_directory, write_json, write_parquet
 from augrec.validation import reading
 from augrec.validation.limits import Limits, Window, latest_of
 from augrec.validation.quarantine import Verdict, judge
@@ -52,7 +52,8 @@ class Judged:
     moment: datetime
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """For each table how many rows there were, are good, are quarantined, and lie outside the window."""
+        """For each table how many rows there were, are good, are quarantined, and lie outside the
+        window."""
         found = {}
         for name, verdict in self.verdicts.items():
             rows, good, kept = len(verdict.judged), len(verdict.good), len(self.kept[name])
@@ -81,10 +82,15 @@ def read_snapshot(folder: Path) -> Snapshot:
 
 
 def judge_snapshot(snapshot: Snapshot, limits: Limits, window: Window) -> Judged:
-    """Apply the rules to every table, then the window to the good interactions. Linear in the rows."""
+    """Apply the rules to every table, then the window to the good interactions. Linear in the
+    rows."""
     latest = latest_of(limits, snapshot.taken_at)
     rules = rules_of(limits, latest)
-    tables = {"interactions": snapshot.interactions, "items": snapshot.items, "users": snapshot.users}
+    tables = {
+        "interactions": snapshot.interactions,
+        "items": snapshot.items,
+        "users": snapshot.users,
+    }
     verdicts = {name: judge(table, rules[name]) for name, table in tables.items()}
     kept = {name: verdict.good for name, verdict in verdicts.items()}
     kept["interactions"] = inside(kept["interactions"], window)
@@ -109,7 +115,9 @@ def write_quarantine(folder: Path, verdicts: dict[str, Verdict]) -> None:
     with whole_directory(folder) as draft:
         for name, verdict in verdicts.items():
             write_parquet(draft / f"{name}.parquet", verdict.bad)
-        write_json(draft / "counts.json", {name: verdict.counts for name, verdict in verdicts.items()})
+        write_json(
+            draft / "counts.json", {name: verdict.counts for name, verdict in verdicts.items()}
+        )
 
 
 def write_kept(folder: Path, kept: dict[str, pl.DataFrame]) -> None:

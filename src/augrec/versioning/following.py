@@ -31,8 +31,8 @@ class Follower(Protocol):
 def tailing(path: Path, follower: Follower) -> Iterator[None]:
     """Hand on what is appended to a file while the block runs, in batches.
 
-    Where that fails (a server may be down), rows wait for the next try, after growing pauses. The end of the block
-    waits LAST_CALL_S for what is left, at most.
+    Where that fails (a server may be down), rows wait for the next try, after growing pauses. The
+    end of the block waits LAST_CALL_S for what is left, at most.
     """
     tail, over, failed = _Tail(path, follower), threading.Event(), True
 
@@ -51,7 +51,9 @@ def tailing(path: Path, follower: Follower) -> Iterator[None]:
         over.set()
         thread.join(LAST_CALL_S)
         if tail.waiting or thread.is_alive():
-            log.warning("the training curve was not followed to its end; it is logged whole when the run is")
+            log.warning(
+                "the training curve was not followed to its end; it is logged whole when the run is"
+            )
 
 
 class _Tail:

@@ -6,9 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from augrec.errors import PermanentError
+from augrec.core.errors import PermanentError
 
-# Results of `dvc repro` in the main tree: a record of outputs, not an input, so they do not make a tree dirty.
+# Results of `dvc repro` in the main tree: a record of outputs, not an input, so they do not make a
+# tree dirty.
 RECORDS = ("dvc.lock", "data/raw.dvc", "models/champion.dvc")
 
 
@@ -20,7 +21,9 @@ def git(folder: Path, *words: str, check: bool = True, stdin: bytes | None = Non
     """
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
-        done = subprocess.run(["git", *words], cwd=folder, input=stdin, capture_output=True, env=environment)
+        done = subprocess.run(
+            ["git", *words], cwd=folder, input=stdin, capture_output=True, env=environment
+        )
     except FileNotFoundError as error:
         raise PermanentError(
             "git is not installed", where=str(folder), fix="install git; a run is a git worktree"
@@ -58,10 +61,21 @@ def changes(folder: Path) -> list[str]:
 
 
 def commit(folder: Path, paths: list[str], message: str) -> str:
-    """Commit exactly `paths` (ignored ones too); returns the commit, an old one when nothing changed."""
+    """Commit exactly `paths` (ignored ones too); returns the commit, an old one when nothing
+    changed."""
     git(folder, "add", "--force", "--", *paths)
     if git(folder, "status", "--porcelain", "--untracked-files=no", "--", *paths):
-        git(folder, *_identity(folder), "commit", "--quiet", "--no-verify", "-m", message, "--", *paths)
+        git(
+            folder,
+            *_identity(folder),
+            "commit",
+            "--quiet",
+            "--no-verify",
+            "-m",
+            message,
+            "--",
+            *paths,
+        )
     return head(folder)
 
 

@@ -1,4 +1,5 @@
-"""Which generator, data and run made each synthetic dataset, and which models used it: read from the runs' commits."""
+"""Which generator, data and run made each synthetic dataset, and which models used it: read from
+the runs' commits."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from augrec.settings import Settings
+from augrec.core.settings import Settings
 from augrec.versioning import git
 from augrec.versioning.publish import TAG_PREFIX, tags
 

@@ -1,19 +1,22 @@
-"""Disk space: the workspaces of published runs, whose data is in the DVC remote and whose files are in a commit."""
+"""Disk space: the workspaces of published runs, whose data is in the DVC remote and whose files are
+in a commit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from augrec.settings import Settings
+from augrec.core.settings import Settings
 from augrec.versioning import publish, workspace
 
 _REPORTS = "reports"
 
 
 def prune(settings: Settings, keep: int) -> dict[str, int]:
-    """Remove the workspaces of all published runs but the latest; their reports stay where they are.
+    """Remove the workspaces of all published runs but the latest; their reports stay where they
+    are.
 
-    Whatever is not published stays whole: a run under way, a failed one that can be mended, a dry run.
+    Whatever is not published stays whole: a run under way, a failed one that can be mended, a dry
+    run.
 
     Args:
         settings: where the project is.
@@ -44,6 +47,7 @@ def _reduce(settings: Settings, path: Path) -> int:
 
 
 def _size(path: Path) -> int:
-    """Bytes that removing a folder, which may be missing, would free: files that other folders link to do not count."""
+    """Bytes that removing a folder, which may be missing, would free: files that other folders link
+    to do not count."""
     found = (file.lstat() for file in path.rglob("*") if file.is_file() and not file.is_symlink())
     return sum(facts.st_size for facts in found if facts.st_nlink == 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from augrec.errors import PermanentError
-from augrec.settings import Settings
+from augrec.core.errors import PermanentError
+from augrec.core.settings import Settings
 from augrec.versioning import git, stages
 from augrec.versioning.workspace import Workspace, folder_name
 

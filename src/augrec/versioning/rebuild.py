@@ -1,4 +1,5 @@
-"""Rebuild a run from its commit alone, every stage run again, and see whether it gives the same bytes."""
+"""Rebuild a run from its commit alone, every stage run again, and see whether it gives the same
+bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from augrec.settings import Settings
+from augrec.core.settings import Settings
 from augrec.versioning import git, publish, stages, workspace
 
 
@@ -18,7 +19,8 @@ class Rebuilt:
 
     Attributes:
         path: the workspace, with all files of the run.
-        differing: outputs whose content is not what the commit recorded; empty when the rebuild is exact.
+        differing: outputs whose content is not what the commit recorded; empty when the rebuild is
+            exact.
         outputs: how many outputs were compared.
     """
 
@@ -27,7 +29,9 @@ class Rebuilt:
     outputs: int
 
 
-def rebuild(settings: Settings, commit: str, *, progress: Callable[[str, int, int], None]) -> Rebuilt:
+def rebuild(
+    settings: Settings, commit: str, *, progress: Callable[[str, int, int], None]
+) -> Rebuilt:
     """Check out a run's commit, fetch what it read and run every stage again, restoring none.
 
     Args:

@@ -1,7 +1,8 @@
-"""A new run begins where the last one ended: whatever did not change since is there before its first task starts.
+"""A new run begins where the last one ended: whatever did not change since is there before its
+first task starts.
 
-DVC restores single stages too, but each time it reads and writes all of dvc.lock under one lock. A whole run restored at
-once costs a second or two.
+DVC restores single stages too, but each time it reads and writes all of dvc.lock under one lock. A
+whole run restored at once costs a second or two.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from augrec.files import write_text
-from augrec.settings import Settings
+from augrec.core.files import write_text
+from augrec.core.settings import Settings
 from augrec.versioning import git, publish, stages
 from augrec.versioning.workspace import Workspace, record
 
@@ -24,7 +25,8 @@ def resume(settings: Settings, run: Workspace) -> Workspace:
     The other stages will be run, or restored one by one, by DVC.
 
     Returns:
-        The workspace, `restored` naming the stages that need no work. Doing it twice changes nothing.
+        The workspace, `restored` naming the stages that need no work. Doing it twice changes
+        nothing.
     """
     plan = stages.plan(run.path)
     raw = run.path / "data" / "raw"
@@ -52,7 +54,10 @@ def _begin_with(workspace: Path, lock: str, names: set[str]) -> bool:
     entries = (yaml.safe_load(lock) or {}).get("stages", {})
     kept = {name: entry for name, entry in entries.items() if name in names}
     if kept:
-        write_text(workspace / "dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": kept}, sort_keys=False))
+        write_text(
+            workspace / "dvc.lock",
+            yaml.safe_dump({"schema": "2.0", "stages": kept}, sort_keys=False),
+        )
     return bool(kept)
 
 
@@ -60,7 +65,9 @@ def _touched(plan: list[stages.Stage], changed: set[str]) -> list[stages.Stage]:
     """Stages that changed, and all that follow from them; `plan` lists dependencies first."""
     touched: list[stages.Stage] = []
     for stage in plan:
-        follows = any(_overlap(dep, out) for other in touched for out in other.outs for dep in stage.deps)
+        follows = any(
+            _overlap(dep, out) for other in touched for out in other.outs for dep in stage.deps
+        )
         if stage.name in changed or follows:
             touched.append(stage)
     return touched

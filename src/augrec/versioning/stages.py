@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from augrec.errors import TRANSIENT_EXIT, PermanentError, TransientError, from_json
+from augrec.core.errors import TRANSIENT_EXIT, PermanentError, TransientError, from_json
 from augrec.versioning.following import Follower, tailing
 
 if TYPE_CHECKING:
@@ -52,13 +52,15 @@ def preload() -> None:
 
 @contextmanager
 def opened(workspace: Path) -> Iterator[Repo]:
-    """DVC's view of a workspace; the working directory is the workspace meanwhile, as DVC expects."""
+    """DVC's view of a workspace; the working directory is the workspace meanwhile, as DVC
+    expects."""
     os.environ.update(_QUIET)
     from dvc.repo import Repo
 
     before = Path.cwd()
     os.chdir(workspace)
-    # DVC would give up on its lock after 3 s, and a stage that has run but could not say so would have to run again
+    # DVC would give up on its lock after 3 s, and a stage that has run but could not say so would
+    # have to run again
     repo = Repo(str(workspace), _wait_for_lock=True)
     try:
         yield repo
@@ -86,20 +88,23 @@ def plan(workspace: Path) -> list[Stage]:
         raise PermanentError(
             f"DVC cannot read the pipeline: {_message(error)}",
             where=str(workspace / "dvc.yaml"),
-            fix="run `dvc dag` there; often `run` in params.yaml names something that is not defined",
+            fix="run `dvc dag` there; often `run` in params.yaml names something that is not "
+            "defined",
         ) from error
 
 
 def run_stage(
     workspace: Path, name: str, *, force: bool = False, follower: Follower | None = None
 ) -> Outcome:
-    """Run one stage, or restore its outputs when the same inputs, parameters and code were seen before.
+    """Run one stage, or restore its outputs when the same inputs, parameters and code were seen
+    before.
 
     Args:
         workspace: the folder with dvc.yaml.
         name: e.g. "prepare" or "train@ease-none".
         force: run even if the outputs could be restored.
-        follower: sees the rows of training curves while the stage runs; it may fail, the stage does not.
+        follower: sees the rows of training curves while the stage runs; it may fail, the stage does
+            not.
 
     Raises:
         PermanentError: the stage refused; the same error it raised.
@@ -112,7 +117,9 @@ def run_stage(
         environment = {
             "AUGREC_CURVE": str(curve),
             "AUGREC_FAILURE": str(failure),
-            "PYTHONPATH": str(workspace / "src"),  # the code of this run's commit, not whatever is installed
+            "PYTHONPATH": str(
+                workspace / "src"
+            ),  # the code of this run's commit, not whatever is installed
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
             "AUGREC_STARTER": str(os.getpid()),
@@ -121,7 +128,8 @@ def run_stage(
         with _environment(environment), _watch() as messages, following:
             try:
                 _when_unlocked(
-                    workspace, lambda repo: repo.reproduce(targets=[name], single_item=True, force=force)
+                    workspace,
+                    lambda repo: repo.reproduce(targets=[name], single_item=True, force=force),
                 )
             except ReproductionError as error:
                 raise _explain(name, failure, error) from error
@@ -141,22 +149,26 @@ def unfinished(workspace: Path) -> list[str]:
 def checkout(workspace: Path) -> None:
     """Put every output that dvc.lock names, and the cache holds, in its place.
 
-    To be called before data/raw is there: its pointer lies in a folder that git ignores, where DVC does not look for
-    one, so it would take data/raw for a left-over.
+    To be called before data/raw is there: its pointer lies in a folder that git ignores, where DVC
+    does not look for one, so it would take data/raw for a left-over.
     """
     _when_unlocked(workspace, lambda repo: repo.checkout(force=True, allow_missing=True))
 
 
 def push(workspace: Path, inputs: list[str]) -> int:
-    """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many files were new there.
+    """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many
+    files were new there.
 
     Args:
         workspace: the folder with dvc.yaml.
-        inputs: pointers to what was read. They lie in folders that git ignores, where DVC does not look for them.
+        inputs: pointers to what was read. They lie in folders that git ignores, where DVC does not
+            look for them.
     """
 
     def action(repo: Repo) -> int:
-        repo.stage_cache.push(None)  # counts what it looked at, not what was new: not part of the answer
+        repo.stage_cache.push(
+            None
+        )  # counts what it looked at, not what was new: not part of the answer
         return int(repo.push()) + (int(repo.push(targets=inputs)) if inputs else 0)
 
     return int(_when_unlocked(workspace, action))
@@ -168,7 +180,8 @@ def pull(workspace: Path, targets: list[str]) -> None:
 
 
 def _when_unlocked(workspace: Path, action: Any) -> Any:
-    """DVC locks its folder for moments while other stages finish; wait for it with patience instead of failing."""
+    """DVC locks its folder for moments while other stages finish; wait for it with patience instead
+    of failing."""
     from dvc.exceptions import DvcException, ReproductionError
     from dvc.lock import LockError
     from dvc.rwlock import RWLockFileCorruptedError

@@ -14,9 +14,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from augrec.errors import ConfigError, InputError
-from augrec.files import read_json, whole_file, write_json, write_text
-from augrec.settings import Settings
+from augrec.core.errors import ConfigError, InputError
+from augrec.core.files import read_json, whole_file, write_json, write_text
+from augrec.core.settings import Settings
 from augrec.versioning import git
 
 
@@ -54,7 +54,8 @@ def path_of(settings: Settings, run_id: str) -> Path:
 def create(
     settings: Settings, run_id: str, overrides: Mapping[str, Any], *, dry_run: bool = False
 ) -> Workspace:
-    """Make a run's workspace, or return the one it has: calling twice changes nothing the second time.
+    """Make a run's workspace, or return the one it has: calling twice changes nothing the second
+    time.
 
     It holds code and parameters; `resume` brings the data.
 
@@ -76,7 +77,8 @@ def create(
         raise InputError(
             "there is no data to train on",
             where=str(raw),
-            fix="run `augrec data get ml-100k`, `augrec data simulate` or `augrec data import` first",
+            fix="run `augrec data get ml-100k`, `augrec data simulate` or `augrec data import` "
+            "first",
         )
     _discard(settings, path)
     commit, changed = git.head(settings.home), git.changes(settings.home)
@@ -128,7 +130,8 @@ def remove(settings: Settings, path: Path) -> None:
 
 
 def override_params(path: Path, overrides: Mapping[str, Any]) -> None:
-    """Write values under dotted keys into a params.yaml, keeping comments; without overrides no byte changes.
+    """Write values under dotted keys into a params.yaml, keeping comments; without overrides no
+    byte changes.
 
     Raises:
         ConfigError: a key does not exist.

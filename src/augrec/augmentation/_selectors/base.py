@@ -1,4 +1,5 @@
-"""The contract of selectors: a number for each user of a sample, by which users are drawn or weighed."""
+"""The contract of selectors: a number for each user of a sample, by which users are drawn or
+weighed."""
 
 from __future__ import annotations
 
@@ -12,24 +13,26 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from augrec import component
-from augrec.component import Configured
+from augrec.core import component
+from augrec.core.component import Configured
+from augrec.core.errors import ConfigError
+from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
 from augrec.data.likeness import profiles
-from augrec.errors import ConfigError
-from augrec.seeds import derive
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The users there are to choose from; user i of every array is the i-th in sorted order of their ids.
+    """The users there are to choose from; user i of every array is the i-th in sorted order of
+    their ids.
 
     Attributes:
         name: of the generator or operation that made them.
         rows: their canonical interactions, sorted by user.
         real: the real training interactions.
-        beside: gives another table that lies with the generator's sample, by its name; None where there is none.
+        beside: gives another table that lies with the generator's sample, by its name; None where
+            there is none.
     """
 
     name: str
@@ -84,8 +87,11 @@ def build(steps: Steps, *, seed: int, where: str) -> list[Selector]:
     built = []
     for place, step in enumerate(steps):
         if len(step) != 1:
-            raise ConfigError("each step names one selector", where=f"params.yaml, {where}[{place}]",
-                              fix="write it as `- selector: {option: value}`")  # fmt: skip
+            raise ConfigError(
+                "each step names one selector",
+                where=f"params.yaml, {where}[{place}]",
+                fix="write it as `- selector: {option: value}`",
+            )
         [(name, config)] = step.items()
         kind = component.find(__package__, name, Selector)  # type: ignore[type-abstract]
         built.append(kind(config, seed=derive(seed, where, place, name)))
@@ -101,7 +107,8 @@ def product(selectors: Sequence[Selector], pool: Pool) -> np.ndarray:
 
 
 def best(scores: np.ndarray, keep: float) -> np.ndarray:
-    """Which hold the highest scores, bool (n,): the share `keep` of them, of equals those that come first."""
+    """Which hold the highest scores, bool (n,): the share `keep` of them, of equals those that come
+    first."""
     kept = np.zeros(len(scores), np.bool_)
     kept[np.argsort(-scores, kind="stable")[: round(keep * len(scores))]] = True
     return kept

@@ -9,15 +9,15 @@ from pydantic import Field
 from scipy.cluster.vq import kmeans2, vq
 
 from augrec.augmentation._selectors.base import Pool, Selector
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import derive, rng
 from augrec.data.embedding import basis, unit
-from augrec.seeds import derive, rng
 
 _MAX_USERS = 20_000
 _SWEEPS = 30
 
 
-class ClustersConfig(ComponentConfig):
+class ClustersConfig(BaseConfig):
     """Size of the clustering, and what is aimed at."""
 
     clusters: int = Field(16, ge=2)
@@ -29,7 +29,8 @@ class ClustersConfig(ComponentConfig):
 
 
 class Clusters(Selector):
-    """Balances tastes: k-means of real profiles in the space of their singular vectors, then each cluster by its share."""
+    """Balances tastes: k-means of real profiles in the space of their singular vectors, then each
+    cluster by its share."""
 
     Config = ClustersConfig
 
@@ -40,11 +41,19 @@ class Clusters(Selector):
         places = unit(real) @ directions  # (n_real, d)
         some = rng(self.seed, "users").permutation(len(places))[:_MAX_USERS]
         k = min(config.clusters, len(places))
-        centres, _ = kmeans2(places[some].astype(np.float64), k, _SWEEPS, minit="++", missing="warn",
-                             rng=rng(self.seed, "centres"))  # fmt: skip
+        centres, _ = kmeans2(
+            places[some].astype(np.float64),
+            k,
+            _SWEEPS,
+            minit="++",
+            missing="warn",
+            rng=rng(self.seed, "centres"),
+        )
         mine, _ = vq((unit(made) @ directions).astype(np.float64), centres)
         have = np.bincount(mine, minlength=k)
         wanted = np.ones(k)
         if config.towards == "real":
-            wanted = np.bincount(vq(places.astype(np.float64), centres)[0], minlength=k).astype(np.float64)
+            wanted = np.bincount(vq(places.astype(np.float64), centres)[0], minlength=k).astype(
+                np.float64
+            )
         return (wanted / np.maximum(have, 1))[mine]

@@ -7,11 +7,11 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._selectors.base import Pool, Selector
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
 from augrec.data.columns import Columns as C
 
 
-class EventsConfig(ComponentConfig):
+class EventsConfig(BaseConfig):
     """How far classes are evened out."""
 
     power: float = Field(1.0, ge=0)
@@ -19,7 +19,8 @@ class EventsConfig(ComponentConfig):
 
 
 class Events(Selector):
-    """By the mean over a user's rows of what their events count: users with purchases where most rows are views."""
+    """By the mean over a user's rows of what their events count: users with purchases where most
+    rows are views."""
 
     Config = EventsConfig
 

@@ -6,10 +6,10 @@ import numpy as np
 from pydantic import Field
 
 from augrec.augmentation._selectors.base import Pool, Selector
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
 
 
-class LengthConfig(ComponentConfig):
+class LengthConfig(BaseConfig):
     """Which lengths, in distinct items."""
 
     min: int = Field(1, ge=1)

@@ -6,12 +6,12 @@ import numpy as np
 from pydantic import Field
 
 from augrec.augmentation._selectors.base import Pool, Selector, best
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.seeds import rng
 from augrec.data.likeness import nearest
-from augrec.seeds import rng
 
 
-class LikenessConfig(ComponentConfig):
+class LikenessConfig(BaseConfig):
     """What lies too near, and what too far."""
 
     drop_nearest: float = Field(0.0, ge=0, lt=1)
@@ -23,11 +23,13 @@ class LikenessConfig(ComponentConfig):
     min: float = Field(0.0, ge=0, le=1)
     """… and those less like anybody than this."""
     references: int = Field(5000, ge=1)
-    """At most so many real users are compared with, drawn at random where there are more: time stays linear in users."""
+    """At most so many real users are compared with, drawn at random where there are more: time
+    stays linear in users."""
 
 
 class Likeness(Selector):
-    """Keeps users by their Jaccard similarity to the nearest real profile: novel ones, close ones, or a window.
+    """Keeps users by their Jaccard similarity to the nearest real profile: novel ones, close ones,
+    or a window.
 
     It looks for use, not for privacy: whether a sample copies people is for the audit to say.
     """
@@ -38,9 +40,15 @@ class Likeness(Selector):
         """1 for those kept, else 0."""
         real = pool.real_profiles
         if real.shape[0] > self.config.references:
-            chosen = rng(self.seed, "references").choice(real.shape[0], self.config.references, replace=False)
+            chosen = rng(self.seed, "references").choice(
+                real.shape[0], self.config.references, replace=False
+            )
             real = real[np.sort(chosen)]
         similarity, _ = nearest(pool.profiles, real)
-        near_enough = best(similarity, 1 - self.config.drop_farthest) & (similarity >= self.config.min)
-        new_enough = best(-similarity, 1 - self.config.drop_nearest) & (similarity <= self.config.max)
+        near_enough = best(similarity, 1 - self.config.drop_farthest) & (
+            similarity >= self.config.min
+        )
+        new_enough = best(-similarity, 1 - self.config.drop_nearest) & (
+            similarity <= self.config.max
+        )
         return (near_enough & new_enough).astype(np.float64)

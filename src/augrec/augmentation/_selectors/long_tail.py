@@ -6,17 +6,18 @@ import numpy as np
 from pydantic import Field
 
 from augrec.augmentation._selectors.base import Pool, Selector
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
 
 _NOBODY = 1e-3
 """Added to every share, so that users without a rare item come last and are not shut out."""
 
 
-class LongTailConfig(ComponentConfig):
+class LongTailConfig(BaseConfig):
     """What is rare, and how much it counts."""
 
     head: float = Field(0.8, gt=0, lt=1)
-    """The most popular items that together hold this share of the real interactions are the head; the others the tail."""
+    """The most popular items that together hold this share of the real interactions are the head;
+    the others the tail."""
     power: float = Field(1.0, ge=0)
     """Of the share of tail items in a profile."""
 
@@ -34,7 +35,8 @@ class LongTail(Selector):
 
 
 def tail_items(popularity: np.ndarray, head: float) -> np.ndarray:
-    """Which items lie outside the head, bool (n_items,); of equally popular items the first are the head's."""
+    """Which items lie outside the head, bool (n_items,); of equally popular items the first are the
+    head's."""
     order = np.argsort(-popularity, kind="stable")
     before = np.cumsum(popularity[order]) - popularity[order]
     tail = np.ones(len(popularity), np.bool_)

@@ -7,22 +7,24 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._selectors.base import Pool, Selector, best
-from augrec.component import ComponentConfig
+from augrec.core.config import BaseConfig
+from augrec.core.errors import ConfigError
 from augrec.data.columns import Columns as C
-from augrec.errors import ConfigError
 
 
-class RealnessConfig(ComponentConfig):
+class RealnessConfig(BaseConfig):
     """How many are kept."""
 
     keep: float = Field(0.5, gt=0, le=1)
     """Share of the sample, the most real-looking users."""
     power: float = Field(0.0, ge=0)
-    """Those kept are drawn in proportion to their rank, the last of the sample 0 and the first 1, to this power."""
+    """Those kept are drawn in proportion to their rank, the last of the sample 0 and the first 1,
+    to this power."""
 
 
 class Realness(Selector):
-    """Keeps the users whom the generator's critic holds for the most real; `synthesize` writes what it thinks."""
+    """Keeps the users whom the generator's critic holds for the most real; `synthesize` writes what
+    it thinks."""
 
     Config = RealnessConfig
 
@@ -39,7 +41,13 @@ class Realness(Selector):
                 where="params.yaml, selector realness",
                 fix="use `discriminator`, which judges any sample, or a generator with a critic",
             )
-        found = pool.users.to_frame().join(table.unique(C.USER), on=C.USER, how="left", maintain_order="left")
-        scores = found.select(pl.col("realness").cast(pl.Float64).fill_null(-np.inf)).to_series().to_numpy()
+        found = pool.users.to_frame().join(
+            table.unique(C.USER), on=C.USER, how="left", maintain_order="left"
+        )
+        scores = (
+            found.select(pl.col("realness").cast(pl.Float64).fill_null(-np.inf))
+            .to_series()
+            .to_numpy()
+        )
         ranks = (np.argsort(np.argsort(scores, kind="stable"), kind="stable") + 1.0) / len(scores)
         return best(scores, self.config.keep) * ranks**self.config.power

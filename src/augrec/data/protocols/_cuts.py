@@ -6,9 +6,9 @@ from datetime import datetime
 
 import polars as pl
 
+from augrec.core.errors import RefusedError
 from augrec.data.config import SplitConfig
 from augrec.data.protocols.base import VALID
-from augrec.errors import RefusedError
 
 
 def cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
@@ -19,7 +19,8 @@ def cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
     """
     if config.valid_from >= config.test_from:
         raise RefusedError(
-            f"validation would begin at quantile {config.valid_from}, not before test at {config.test_from}",
+            f"validation would begin at quantile {config.valid_from}, not before test at "
+            f"{config.test_from}",
             where="params.yaml, prepare.split",
             fix="keep valid_from below test_from",
         )
@@ -31,7 +32,8 @@ def cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
         empty = "training" if valid_from == first else "validation"
         raise RefusedError(
             f"the {empty} period is empty: too many interactions share one timestamp",
-            where=f"first {first}, {VALID} from {valid_from}, test from {test_from}, last {ordered[-1]}",
+            where=f"first {first}, {VALID} from {valid_from}, test from {test_from}, last "
+            f"{ordered[-1]}",
             fix="check that the timestamps are real and of the right unit (data.import), or move "
             "prepare.split.valid_from and test_from apart",
         )

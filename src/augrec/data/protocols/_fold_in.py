@@ -13,10 +13,11 @@ from augrec.data.protocols.base import ROLE, TEST, VALID, Parts
 
 
 def fold_in_parts(table: pl.DataFrame, held_out: pl.DataFrame, config: SplitConfig) -> Parts:
-    """Train on those who are not held out; of those who are, the oldest `fold_in` of the items are the history.
+    """Train on those who are not held out; of those who are, the oldest `fold_in` of the items are
+    the history.
 
-    The history is rounded down, but holds at least one item, and leaves at least `min_targets`; users too short for both
-    give no case, and are not trained on either.
+    The history is rounded down, but holds at least one item, and leaves at least `min_targets`;
+    users too short for both give no case, and are not trained on either.
     """
     cases = {}
     for role in (VALID, TEST):

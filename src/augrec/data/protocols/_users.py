@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import RefusedError
 from augrec.data.columns import Columns as C
 from augrec.data.protocols.base import ROLE
-from augrec.errors import RefusedError
 
 
 def by_digest(names: pl.Series, seed: int, purpose: str) -> pl.Series:
-    """The names in an order that looks random, and depends neither on theirs nor on which others there are."""
+    """The names in an order that looks random, and depends neither on theirs nor on which others
+    there are."""
     key = hashlib.blake2b(f"{seed} {purpose}".encode(), digest_size=16).digest()
     digests = [hashlib.blake2b(name.encode(), digest_size=8, key=key).hexdigest() for name in names]
     return pl.DataFrame({"name": names, "digest": digests}).sort("digest", "name")["name"]
@@ -29,7 +30,8 @@ def choose(users: pl.Series, share: float, n_users: int, seed: int, role: str) -
     most = int(share * n_users)
     if users.is_empty() or most == 0:
         raise RefusedError(
-            f"nobody can be held out for {role}: {len(users):,} of {n_users:,} users could be, {most:,} may be",
+            f"nobody can be held out for {role}: {len(users):,} of {n_users:,} users could be, "
+            f"{most:,} may be",
             where=f"prepare.split.max_{role}_users in params.yaml",
             fix="bring more users (at least ten), a longer period, or raise that share",
         )
@@ -53,7 +55,8 @@ def without(table: pl.DataFrame, held_out: pl.DataFrame) -> pl.DataFrame:
 
 
 def places(table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """(place, length) of each row in its user's record: 0 is the oldest; int64 (n,) each, for a table sorted by user."""
+    """(place, length) of each row in its user's record: 0 is the oldest; int64 (n,) each, for a
+    table sorted by user."""
     run = table[C.USER].rle_id().to_numpy()
     lengths = np.bincount(run) if len(run) else np.zeros(0, np.int64)
     starts = np.cumsum(lengths) - lengths

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 import polars as pl
 
-from augrec import component
-from augrec.component import Configured
+from augrec.core import component
+from augrec.core.component import Configured
 from augrec.data.config import SplitConfig
 
 VALID: Final = "valid"
@@ -22,12 +22,14 @@ ROLE: Final = "role"
 class Rules:
     """What a protocol promises of its tables.
 
-    Of all protocols it holds that only the judge sees a case's targets: they are neither in the user's training rows nor in
-    the case's history, and no test target is in a validation case of the user.
+    Of all protocols it holds that only the judge sees a case's targets: they are neither in the
+    user's training rows nor in the case's history, and no test target is in a validation case of
+    the user.
 
     Attributes:
-        order: "global": training rows lie before valid_from, a case's history before its moment, its targets from its
-            moment on and inside its period. "user": history before the moment, targets from then on, and nothing of the
+        order: "global": training rows lie before valid_from, a case's history before its moment,
+            its targets from its moment on and inside its period. "user": history before the moment,
+                targets from then on, and nothing of the
             user's training rows later than that. "none": targets lie anywhere in the user's record.
         strangers: users of cases are held out, and never trained on; otherwise nobody is held out.
         new_items: targets are items that no training row holds.

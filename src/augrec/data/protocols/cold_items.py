@@ -7,21 +7,23 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import RefusedError
 from augrec.data.cases import cases_of
 from augrec.data.columns import Columns as C
 from augrec.data.protocols._cuts import cuts
 from augrec.data.protocols._users import by_digest, roles
 from augrec.data.protocols.base import Parts, Protocol, Rules
-from augrec.errors import RefusedError
 
 
 class ColdItems(Protocol):
-    """Targets are items that no training row holds; users are trained on, by what they did with all other items.
+    """Targets are items that no training row holds; users are trained on, by what they did with all
+    other items.
 
-    With `cold_share` null time is cut as under `time`, and the items first met in a period are its cold items. With a
-    share, so many of the items, drawn by the seed, are cold for test, and as many for validation. The evaluate stage ranks
-    new items among themselves: familiar ones, which are no targets here, would fill every place. So only recommenders whose
-    catalogue goes beyond the training rows can score above 0: content with `max_new_items`, and what is built on it.
+    With `cold_share` null time is cut as under `time`, and the items first met in a period are its
+    cold items. With a share, so many of the items, drawn by the seed, are cold for test, and as
+    many for validation. The evaluate stage ranks new items among themselves: familiar ones, which
+    are no targets here, would fill every place. So only recommenders whose catalogue goes beyond
+    the training rows can score above 0: content with `max_new_items`, and what is built on it.
     """
 
     @property
@@ -74,7 +76,11 @@ class ColdItems(Protocol):
         )
 
     def _cases(
-        self, table: pl.DataFrame, given: np.ndarray, wanted: np.ndarray, moment: datetime | None = None
+        self,
+        table: pl.DataFrame,
+        given: np.ndarray,
+        wanted: np.ndarray,
+        moment: datetime | None = None,
     ) -> pl.DataFrame:
         config = self.config
         return cases_of(

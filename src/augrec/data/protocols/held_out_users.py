@@ -11,10 +11,11 @@ from augrec.data.protocols.base import TEST, VALID, Parts, Protocol, Rules
 
 
 class HeldOutUsers(Protocol):
-    """A share of the users is held out for each of test and validation (Marlin 2004, "strong generalisation").
+    """A share of the users is held out for each of test and validation (Marlin 2004, "strong
+    generalisation").
 
-    The oldest `fold_in` of their items are the history, all later ones the targets. That keeps each user's order, where
-    Liang et al. 2018 (arXiv 1802.05814) draw the fold-in at random.
+    The oldest `fold_in` of their items are the history, all later ones the targets. That keeps each
+    user's order, where Liang et al. 2018 (arXiv 1802.05814) draw the fold-in at random.
     """
 
     @property

@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from augrec.core.errors import RefusedError
 from augrec.data.columns import Columns as C
 from augrec.data.protocols._fold_in import fold_in_parts
 from augrec.data.protocols._users import by_digest, roles
 from augrec.data.protocols.base import TEST, VALID, Parts, Protocol, Rules
-from augrec.errors import RefusedError
 
 
 class KFold(Protocol):
-    """The users of fold `fold` are test users, those of the next fold validation users, all others are trained on.
+    """The users of fold `fold` are test users, those of the next fold validation users, all others
+    are trained on.
 
-    The folds depend on the seed and not on `fold`. Held-out users are judged as under held_out_users. A run measures one
-    fold; `augrec.evaluation.cross_validation` goes over all of them.
+    The folds depend on the seed and not on `fold`. Held-out users are judged as under
+    held_out_users. A run measures one fold; `augrec.evaluation.cross_validation` goes over all of
+    them.
     """
 
     @property

@@ -1,17 +1,19 @@
-"""Leave-last-out: each user's last item is the test target, the one before it the validation target."""
+"""Leave-last-out: each user's last item is the test target, the one before it the validation
+target."""
 
 from __future__ import annotations
 
 import polars as pl
 
+from augrec.core.errors import ConfigError
 from augrec.data.cases import cases_of
 from augrec.data.protocols._users import places, roles
 from augrec.data.protocols.base import Parts, Protocol, Rules
-from augrec.errors import ConfigError
 
 
 class LeaveLastOut(Protocol):
-    """Everything but a user's last two items is trained on; the test history is all but the last item.
+    """Everything but a user's last two items is trained on; the test history is all but the last
+    item.
 
     Users of fewer than three items are trained on and not judged.
     """

@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from augrec.core.seeds import rng
 from augrec.data.cases import cases_of
 from augrec.data.protocols._users import places, roles
 from augrec.data.protocols.base import Parts, Protocol, Rules
-from augrec.seeds import rng
 
 
 class RandomHoldOut(Protocol):
-    """Of each user's items `target_share` (rounded down, at least one) become test targets, as many validation targets.
+    """Of each user's items `target_share` (rounded down, at least one) become test targets, as many
+    validation targets.
 
-    Users with fewer than three items, or fewer targets than `min_targets`, are trained on and not judged. The validation
-    history is what the user is trained on; the test history has the validation targets too.
+    Users with fewer than three items, or fewer targets than `min_targets`, are trained on and not
+    judged. The validation history is what the user is trained on; the test history has the
+    validation targets too.
     """
 
     @property
@@ -26,7 +28,9 @@ class RandomHoldOut(Protocol):
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""
         place, length = places(table)
-        shuffled = np.empty(len(table), np.int64)  # a row's place among its user's rows in random order
+        shuffled = np.empty(
+            len(table), np.int64
+        )  # a row's place among its user's rows in random order
         drawn = rng(self.seed, "random", "hold-out").random(len(table))
         shuffled[np.lexsort((drawn, np.arange(len(table)) - place))] = place
         targets = np.maximum(1, (self.config.target_share * length).astype(np.int64))

@@ -14,11 +14,12 @@ from augrec.data.protocols.base import ROLE, TEST, VALID, Parts, Protocol, Rules
 
 
 class TimeSplit(Protocol):
-    """Time is cut twice, at T_valid and T_test; some of the users active after a cut are held out for it.
+    """Time is cut twice, at T_valid and T_test; some of the users active after a cut are held out
+    for it.
 
-    Training rows are those before T_valid of everybody else, so neither the future nor a held-out person can be learnt.
-    An interaction at exactly a cut belongs to the later period. A held-out user is judged at the moment the period
-    begins and after so many interactions as `moments` says.
+    Training rows are those before T_valid of everybody else, so neither the future nor a held-out
+    person can be learnt. An interaction at exactly a cut belongs to the later period. A held-out
+    user is judged at the moment the period begins and after so many interactions as `moments` says.
     """
 
     @property
@@ -39,19 +40,28 @@ class TimeSplit(Protocol):
             test_from=test_from,
         )
 
-    def _hold_out(self, table: pl.DataFrame, valid_from: datetime, test_from: datetime) -> pl.DataFrame:
+    def _hold_out(
+        self, table: pl.DataFrame, valid_from: datetime, test_from: datetime
+    ) -> pl.DataFrame:
         active = table.group_by(C.USER, maintain_order=True).agg(
             tested=(pl.col(C.TIMESTAMP) >= test_from).any(),
             validated=pl.col(C.TIMESTAMP).is_between(valid_from, test_from, closed="left").any(),
         )
         config, n_users = self.config, len(active)
-        test = choose(active.filter("tested")[C.USER], config.max_test_users, n_users, self.seed, TEST)
+        test = choose(
+            active.filter("tested")[C.USER], config.max_test_users, n_users, self.seed, TEST
+        )
         others = active.filter(pl.col("validated") & ~pl.col(C.USER).is_in(test.implode()))[C.USER]
         valid = choose(others, config.max_valid_users, n_users, self.seed, VALID)
         return roles({VALID: valid, TEST: test})
 
     def _cases(
-        self, table: pl.DataFrame, held_out: pl.DataFrame, role: str, begin: datetime, end: datetime | None
+        self,
+        table: pl.DataFrame,
+        held_out: pl.DataFrame,
+        role: str,
+        begin: datetime,
+        end: datetime | None,
     ) -> pl.DataFrame:
         users = held_out.filter(pl.col(ROLE) == role)
         rows = table.join(users, on=C.USER, how="semi", maintain_order="left")

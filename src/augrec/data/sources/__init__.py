@@ -1,7 +1,7 @@
 """Readers of public datasets, one file for each layout.
 
-A reader takes the folder that holds the dataset's files, as they are handed out, and gives the canonical tables. It
-reads what it needs and no more; ids become strings; rows are kept as they are.
+A reader takes the folder that holds the dataset's files, as they are handed out, and gives the
+canonical tables. It reads what it needs and no more; ids become strings; rows are kept as they are.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import importlib
 from pathlib import Path
 from typing import Final
 
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.raw import Tables
-from augrec.errors import ConfigError, InputError
 
 LAYOUTS: Final = {
-    "movielens-100k": "u.data, u.item, u.user; or the same as atomic files ml-100k.inter, .item, .user",
+    "movielens-100k": "u.data, u.item, u.user; or the same as atomic files ml-100k.inter, .item, "
+    ".user",
     "movielens-1m": "ratings.dat, movies.dat, users.dat (10M: without users)",
     "movielens-latest": "ratings.csv, movies.csv, tags.csv (also 20M, 25M, 32M)",
     "movietweetings": "ratings.dat, movies.dat, also gzipped",
-    "amazon": "one file of reviews as JSON lines and its meta_ file, 2014, 2018 or 2023, also gzipped",
+    "amazon": "one file of reviews as JSON lines and its meta_ file, 2014, 2018 or 2023, also "
+    "gzipped",
     "recbole": "any dataset as atomic files: *.inter, *.item, *.user",
 }
 """Layout -> the files it reads. The module of a layout has the same name, with underscores."""
@@ -43,7 +45,9 @@ def read(layout: str, folder: Path) -> Tables:
         )
     if not folder.is_dir():
         raise InputError(
-            "there is no such folder", where=str(folder), fix=f"name the folder that holds {LAYOUTS[layout]}"
+            "there is no such folder",
+            where=str(folder),
+            fix=f"name the folder that holds {LAYOUTS[layout]}",
         )
     module = importlib.import_module(f"augrec.data.sources.{layout.replace('-', '_')}")
     tables: Tables = module.read(folder)

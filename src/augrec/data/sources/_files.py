@@ -9,15 +9,16 @@ from pathlib import Path
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.columns import Columns as C
-from augrec.errors import InputError
 
 _NEVER = "\x1f"  # separates nothing: a whole line is one column
 
 
 def find(folder: Path, pattern: str) -> Path | None:
-    """The file that matches, plain or gzipped; None if there is none; the first by name if there are several."""
+    """The file that matches, plain or gzipped; None if there is none; the first by name if there
+    are several."""
     found = [
         path
         for path in sorted([*folder.glob(pattern), *folder.glob(f"{pattern}.gz")])
@@ -43,7 +44,8 @@ def need(folder: Path, pattern: str) -> Path:
 
 
 def delimited(path: Path, names: Sequence[str], separator: str) -> pl.DataFrame:
-    """Lines without a header and without quotes, cut at `separator`, which may have several characters; all text.
+    """Lines without a header and without quotes, cut at `separator`, which may have several
+    characters; all text.
 
     Raises:
         InputError: the file cannot be read, or no line has as many columns as there are names.
@@ -62,7 +64,8 @@ def delimited(path: Path, names: Sequence[str], separator: str) -> pl.DataFrame:
 
 
 def ratings(table: pl.DataFrame, *, unit: str, where: str) -> pl.DataFrame:
-    """Interactions from columns user_id, item_id, value and timestamp of any type: one "rating" a row."""
+    """Interactions from columns user_id, item_id, value and timestamp of any type: one "rating" a
+    row."""
     return table.select(
         convert.ids(table[C.USER]),
         convert.ids(table[C.ITEM]),

@@ -1,7 +1,8 @@
 """Amazon reviews: JSON lines of the years 2014, 2018 or 2023, and the products they are about.
 
-2014 and 2018 name the product `asin`; 2023 has `parent_asin`, which joins the variants of a product. The products of 2014
-are lines of Python literals, which are read as such, without running anything.
+2014 and 2018 name the product `asin`; 2023 has `parent_asin`, which joins the variants of a
+product. The products of 2014 are lines of Python literals, which are read as such, without running
+anything.
 """
 
 from __future__ import annotations
@@ -13,14 +14,24 @@ from typing import Any, Final
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.columns import Columns as C
 from augrec.data.raw import Tables, canonical
 from augrec.data.sources._files import ratings
-from augrec.errors import InputError
 
-_OLD: Final = {"reviewerID": C.USER, "asin": C.ITEM, "overall": C.VALUE, "unixReviewTime": C.TIMESTAMP}
-_NEW: Final = {"user_id": C.USER, "parent_asin": C.ITEM, "rating": C.VALUE, "timestamp": C.TIMESTAMP}
+_OLD: Final = {
+    "reviewerID": C.USER,
+    "asin": C.ITEM,
+    "overall": C.VALUE,
+    "unixReviewTime": C.TIMESTAMP,
+}
+_NEW: Final = {
+    "user_id": C.USER,
+    "parent_asin": C.ITEM,
+    "rating": C.VALUE,
+    "timestamp": C.TIMESTAMP,
+}
 _TEXTS = pl.List(pl.String)
 _OLD_PRODUCT: Final = {
     "asin": pl.String,
@@ -41,7 +52,8 @@ _NEW_PRODUCT: Final = {
 
 
 def read(folder: Path) -> Tables:
-    """Read the one file of reviews in `folder`, and the one whose name begins with meta_ where there is one.
+    """Read the one file of reviews in `folder`, and the one whose name begins with meta_ where
+    there is one.
 
     Raises:
         InputError: there is not exactly one file of reviews, or it is of none of the three layouts.
@@ -53,7 +65,8 @@ def read(folder: Path) -> Tables:
     products = [path for path in files if path.name.startswith("meta_")]
     if len(reviews) != 1 or len(products) > 1:
         raise InputError(
-            f"found {len(reviews)} files of reviews and {len(products)} of products, expected one of each",
+            f"found {len(reviews)} files of reviews and {len(products)} of products, expected one "
+            "of each",
             where=str(folder),
             fix="put one category's files into a folder of their own",
         )
@@ -68,7 +81,8 @@ def _reviews(path: Path) -> pl.DataFrame:
         raise InputError(
             "this is not a file of Amazon reviews",
             where=str(path),
-            fix='each line must be an object with "reviewerID" and "asin", or with "user_id" and "parent_asin"',
+            fix='each line must be an object with "reviewerID" and "asin", or with "user_id" and '
+            '"parent_asin"',
         )
     names = _OLD if old else _NEW
     kinds = {C.USER: pl.String, C.ITEM: pl.String, C.VALUE: pl.Float32, C.TIMESTAMP: pl.Int64}
@@ -83,7 +97,8 @@ def _products(path: Path) -> pl.DataFrame:
     else:
         table = _json_lines(path, _NEW_PRODUCT if '"parent_asin"' in first else _OLD_PRODUCT)
     table = table.rename(
-        {"asin": C.ITEM, "parent_asin": C.ITEM, "category": C.CATEGORIES, "store": "brand"}, strict=False
+        {"asin": C.ITEM, "parent_asin": C.ITEM, "category": C.CATEGORIES, "store": "brand"},
+        strict=False,
     )
     return table.select(
         C.ITEM,
@@ -140,7 +155,11 @@ def _python_lines(path: Path) -> pl.DataFrame:
 
 
 def _open(path: Path):  # type: ignore[no-untyped-def]  # a text stream of either kind
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    return (
+        gzip.open(path, "rt", encoding="utf-8")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8")
+    )
 
 
 def _first_line(path: Path) -> str:
@@ -148,4 +167,6 @@ def _first_line(path: Path) -> str:
         with _open(path) as lines:
             return lines.readline()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"the file cannot be read: {error}", where=str(path), fix="get it again") from error
+        raise InputError(
+            f"the file cannot be read: {error}", where=str(path), fix="get it again"
+        ) from error

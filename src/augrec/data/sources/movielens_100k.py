@@ -1,4 +1,5 @@
-"""MovieLens 100k: GroupLens' own files (u.data …) or the same data as atomic files (ml-100k.inter …)."""
+"""MovieLens 100k: GroupLens' own files (u.data …) or the same data as atomic files (ml-100k.inter
+…)."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ _USER_COLUMNS = (C.USER, "age", "gender", "occupation", "zip_code")
 
 
 def read(folder: Path) -> Tables:
-    """Read either form. Zip codes are left out: they nearly name a person, and nothing here needs them."""
+    """Read either form. Zip codes are left out: they nearly name a person, and nothing here needs
+    them."""
     if find(folder, "u.data") is None and find(folder, "*.inter") is not None:
         tables = recbole.read(folder)
         return Tables(tables.interactions, tables.items, _attributes(tables.users))

@@ -1,4 +1,5 @@
-"""MovieLens 1M and 10M: ratings.dat, movies.dat and (1M) users.dat, columns separated by two colons."""
+"""MovieLens 1M and 10M: ratings.dat, movies.dat and (1M) users.dat, columns separated by two
+colons."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ AGES: Final = {
 
 
 def read(folder: Path) -> Tables:
-    """Read the folder. Zip codes are left out: they nearly name a person, and nothing here needs them."""
+    """Read the folder. Zip codes are left out: they nearly name a person, and nothing here needs
+    them."""
     path = need(folder, "ratings.dat")
     rows = delimited(path, (C.USER, C.ITEM, C.VALUE, C.TIMESTAMP), "::")
     user_path = find(folder, "users.dat")
@@ -39,7 +41,11 @@ def movies(path: Path) -> pl.DataFrame:
     """Items from lines `id::title (year)::genre|genre`."""
     table = delimited(path, (C.ITEM, C.TITLE, C.CATEGORIES), "::")
     return pl.DataFrame(
-        [convert.ids(table[C.ITEM]), convert.texts(table[C.TITLE]), convert.lists(table[C.CATEGORIES], "|")]
+        [
+            convert.ids(table[C.ITEM]),
+            convert.texts(table[C.TITLE]),
+            convert.lists(table[C.CATEGORIES], "|"),
+        ]
     ).with_columns(pl.col(C.TITLE).str.extract(r"\((\d{4})\)\s*$").alias("release_year"))
 
 

@@ -7,11 +7,11 @@ from typing import Final
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.columns import Columns as C
 from augrec.data.raw import Tables, canonical
 from augrec.data.sources._files import find, need, ratings
-from augrec.errors import InputError
 
 MAX_TAGS: Final = 20
 """An item keeps the tags that most people gave it."""
@@ -20,11 +20,16 @@ MAX_TAGS: Final = 20
 def read(folder: Path) -> Tables:
     """Read the folder; users have no attributes."""
     path = need(folder, "ratings.csv")
-    rows = _csv(path, {"userId": C.USER, "movieId": C.ITEM, "rating": C.VALUE, "timestamp": C.TIMESTAMP})
-    items = _csv(need(folder, "movies.csv"), {"movieId": C.ITEM, "title": C.TITLE, "genres": C.CATEGORIES})
+    rows = _csv(
+        path, {"userId": C.USER, "movieId": C.ITEM, "rating": C.VALUE, "timestamp": C.TIMESTAMP}
+    )
+    items = _csv(
+        need(folder, "movies.csv"), {"movieId": C.ITEM, "title": C.TITLE, "genres": C.CATEGORIES}
+    )
     genres = items[C.CATEGORIES].replace({"(no genres listed)": None})
     items = items.with_columns(
-        convert.lists(genres, "|"), pl.col(C.TITLE).str.extract(r"\((\d{4})\)\s*$").alias("release_year")
+        convert.lists(genres, "|"),
+        pl.col(C.TITLE).str.extract(r"\((\d{4})\)\s*$").alias("release_year"),
     )
     if (tag_path := find(folder, "tags.csv")) is not None:
         items = items.join(_tags(tag_path), on=C.ITEM, how="left", maintain_order="left")

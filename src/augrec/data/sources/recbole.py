@@ -1,4 +1,5 @@
-"""Atomic files: tab-separated tables whose header names each column and its type, such as `user_id:token`."""
+"""Atomic files: tab-separated tables whose header names each column and its type, such as
+`user_id:token`."""
 
 from __future__ import annotations
 
@@ -6,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
+from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.columns import Columns as C
 from augrec.data.raw import Tables, canonical
 from augrec.data.sources._files import find, need, ratings
-from augrec.errors import InputError
 
 _TITLES = ("title", "movie_title", "item_name", "name")
 _CATEGORIES = ("categories", "category", "class", "genre", "genres")
@@ -19,7 +20,8 @@ _CATEGORIES = ("categories", "category", "class", "genre", "genres")
 def read(folder: Path) -> Tables:
     """Read the dataset whose *.inter lies in `folder`; *.item and *.user where there are any.
 
-    The value is the rating where there is one; sequences of tokens are cut at blanks. Further columns are kept.
+    The value is the rating where there is one; sequences of tokens are cut at blanks. Further
+    columns are kept.
     """
     path = need(folder, "*.inter")
     rows = _table(path).rename({"rating": C.VALUE}, strict=False)

@@ -9,7 +9,8 @@ from typing import Final
 _SECTION = re.compile(r'<section id="(\w+)">(.*?)</section>', re.S)
 _FIGURE = re.compile(
     r"<figure>\s*<h4>(?P<title>[^<]*)</h4>\s*<figcaption>(?P<caption>[^<]*)</figcaption>\s*"
-    r'<svg class="plot" viewBox="(?P<box>[\d. -]+)"[^>]*? aria-label="(?P<text>[^"]*)"[^>]*>(?P<body>.*?)</svg>\s*</figure>',
+    r'<svg class="plot" viewBox="(?P<box>[\d. -]+)"[^>]*? '
+    r'aria-label="(?P<text>[^"]*)"[^>]*>(?P<body>.*?)</svg>\s*</figure>',
     re.S,
 )
 _COLOURS: Final = """
@@ -29,8 +30,9 @@ def of_report(html: str) -> list[dict[str, str]]:
         html: what `augrec.reporting.report` wrote.
 
     Returns:
-        section (the id of its section), title, caption, text (the text alternative) and svg for each. The svg is a
-        whole file with its own colours, light or dark, meant for <img>, where nothing in it can run or load anything.
+        section (the id of its section), title, caption, text (the text alternative) and svg for
+        each. The svg is a whole file with its own colours, light or dark, meant for <img>, where
+        nothing in it can run or load anything.
     """
     return [
         {
@@ -48,6 +50,7 @@ def of_report(html: str) -> list[dict[str, str]]:
 def _whole(box: str, body: str) -> str:
     width, height = box.split()[2:4]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{width}" height="{height}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{width}" '
+        f'height="{height}">'
         f"<style>{_COLOURS}</style>{body}</svg>"
     )

@@ -1,4 +1,5 @@
-"""What the page tells of the last retrain: its decision, its audits, its drawings, and how the champion moved."""
+"""What the page tells of the last retrain: its decision, its audits, its drawings, and how the
+champion moved."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Final
 
+from augrec.core.errors import AugrecError
 from augrec.data.slices import SLICES
-from augrec.errors import AugrecError
 from augrec.reporting.limits import limits
 from augrec.reporting.words import measure, measured, metric_words, slice_words, users
 from augrec.serving.page.figures import of_report
@@ -27,8 +28,8 @@ _MOVES: Final = 8
 class LastRetrain:
     """The last retrain, read from the registry at most every `FRESH_S`, by one thread.
 
-    A registry that does not answer within `PATIENCE_S` makes nobody wait longer: what was read before is told again. The
-    first answer may take long, MLflow has to be imported for it.
+    A registry that does not answer within `PATIENCE_S` makes nobody wait longer: what was read
+    before is told again. The first answer may take long, MLflow has to be imported for it.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,8 @@ class LastRetrain:
         self._read_at = float("-inf")
 
     def tell(self) -> dict[str, Any]:
-        """{"state": "decided" | "none" | "asking" | "unreachable", …}; "stale": the registry is silent now."""
+        """{"state": "decided" | "none" | "asking" | "unreachable", …}; "stale": the registry is
+        silent now."""
         with self._lock:
             if time.monotonic() - self._read_at < FRESH_S:
                 return self._told
@@ -66,7 +68,8 @@ class LastRetrain:
         return self._report
 
     def audit(self, generator: str) -> str:
-        """The page of the audit of one of the last retrain's generators; empty where there is none."""
+        """The page of the audit of one of the last retrain's generators; empty where there is
+        none."""
         self.tell()
         return self._audits.get(generator, "")
 
@@ -89,10 +92,22 @@ class LastRetrain:
                 "commit": run.commit,
                 "finished": run.finished.isoformat(timespec="seconds"),
             }
-            told = {"state": "decided", "run": about, **content(runs.decision(run), runs.audits(run))}
+            told = {
+                "state": "decided",
+                "run": about,
+                **content(runs.decision(run), runs.audits(run)),
+            }
             told["figures"] = of_report(self._report)
-        moves = [{"kind": move.kind, "version": move.version, "replaced": move.replaced, "reason": move.reason,
-                  "at": move.at} for move in promotion.log()]  # fmt: skip
+        moves = [
+            {
+                "kind": move.kind,
+                "version": move.version,
+                "replaced": move.replaced,
+                "reason": move.reason,
+                "at": move.at,
+            }
+            for move in promotion.log()
+        ]
         return {**told, "moves": moves[: -_MOVES - 1 : -1]}
 
 
@@ -104,9 +119,10 @@ def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]
         audits: {generator: audit.json}.
 
     Returns:
-        verdict, sentences, winner; metric (its name); groups: [{name, users}] of test users, all of them first; arms:
-        [{recommender, policy, kind, won, values: one for each group}]; recommenders: the gate's reasons; audits:
-        [{generator, passed, limits: [{name, value, bound, limit, passed}]}].
+        verdict, sentences, winner; metric (its name); groups: [{name, users}] of test users, all of
+        them first; arms: [{recommender, policy, kind, won, values: one for each group}];
+        recommenders: the gate's reasons; audits: [{generator, passed, limits: [{name, value, bound,
+            limit, passed}]}].
     """
     metric, winner, arms = decision["gate"]["metric"], decision["winner"], decision.get("arms", [])
     groups = [
@@ -133,7 +149,9 @@ def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]
     }
 
 
-def _arm(arm: Mapping[str, Any], metric: str, groups: list[str], winner: Mapping[str, Any]) -> dict[str, Any]:
+def _arm(
+    arm: Mapping[str, Any], metric: str, groups: list[str], winner: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         **{name: arm[name] for name in ("recommender", "policy", "kind")},
         "won": all(arm[name] == winner[name] for name in ("recommender", "policy")),

@@ -1,7 +1,7 @@
 """The page's addresses: `GET /`, its files, and what its second tab shows.
 
-The page itself is open to all: it holds nothing of anybody. What it shows comes from below /v1 and so under the API's own
-rules, `/v1/page/retrain`, `/v1/page/report` and `/v1/page/audit/…` too.
+The page itself is open to all: it holds nothing of anybody. What it shows comes from below /v1 and
+so under the API's own rules, `/v1/page/retrain`, `/v1/page/report` and `/v1/page/audit/…` too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _SAFE: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 PAGE_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src "
+    "'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """What the page may load: its own files and nothing else, no inline script or style."""
@@ -74,9 +75,11 @@ def report(request: Request) -> Response:
 
 @router.get("/v1/page/audit/{generator}/index.html")
 def audit(request: Request, generator: str) -> Response:
-    """What the audit found in the sample of a generator, as a page; where the report's link to it leads."""
+    """What the audit found in the sample of a generator, as a page; where the report's link to it
+    leads."""
     return _made(
-        _last(request).audit(generator), f"the last retrain has no page of an audit of {generator!r}"
+        _last(request).audit(generator),
+        f"the last retrain has no page of an audit of {generator!r}",
     )
 
 
@@ -109,5 +112,6 @@ def _files() -> dict[str, tuple[bytes, str]]:
     """{name: (bytes, ETag)} of everything the page consists of."""
     files = {path.name: path.read_bytes() for path in _STATIC.iterdir() if path.suffix in _KINDS}
     return {
-        name: (content, f'"{hashlib.sha256(content).hexdigest()[:16]}"') for name, content in files.items()
+        name: (content, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+        for name, content in files.items()
     }

@@ -1,0 +1,1 @@
+"""What everything else rests on: components, configuration, errors, files, seeds, settings."""

@@ -1,0 +1,1 @@
+"""The parts of the generators `latent_gan` and `item_gan`."""

@@ -1,0 +1,1 @@
+"""How every neural generator trains."""

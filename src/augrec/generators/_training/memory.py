@@ -1,0 +1,84 @@
+"""Memory of trainings that hold batches of users × items: whether it is enough, told before, and
+that it is used again."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import torch
+
+from augrec.core.errors import ConfigError
+
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_BYTES = 4
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
+_USABLE = 0.9
+
+
+def check_memory(
+    generator: str, where: torch.device, n_items: int, *, learnt: int, averaged: int, batch: int
+) -> None:
+    """Refuse a training that would run out of memory.
+
+    A weight that learns is held with its gradient and Adam's two moments; the weight and the
+    moments once more in the state that training falls back to, which is kept on the CPU. An average
+    is held twice too. A tenth of the memory is left to the data and the process itself; what else
+    runs there is not looked at.
+
+    Args:
+        generator: its name.
+        where: the device.
+        n_items: size of the catalogue.
+        learnt: weights for each item, of all networks.
+        averaged: how many of them are averaged.
+        batch: numbers held at once for each item while a step is taken.
+
+    Raises:
+        ConfigError: it needs more than the device or the machine has.
+    """
+    active = 4 * learnt + averaged + batch
+    needs = {torch.device("cpu"): 3 * learnt + averaged}
+    needs[where] = needs.get(where, 0) + active
+    for device, numbers in needs.items():
+        needed, there = _BYTES * n_items * numbers, memory(device)
+        if needed > _USABLE * there:
+            raise ConfigError(
+                f"training {generator} for {n_items:,} items needs about {_gib(needed)}, {device} "
+                f"has {_gib(there)}",
+                where=f"params.yaml, generators.{generator}: hidden and batch_size",
+                fix="lower them, raise prepare.min_item_interactions, or take latent_gan, item_gan "
+                "or sequence_gan, "
+                "which hold no batches of users × items",
+            )
+
+
+def memory(device: torch.device) -> int:
+    """Bytes that a device has in all; of the CPU's what this process is allowed (its cgroup, as in
+    a container)."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in map(Path, _CGROUPS):
+        if path.exists() and (text := path.read_text(encoding="ascii").strip()).isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+
+def keep_freed_memory() -> None:
+    """Have this process give memory that was freed to the next tensor, up to 2 GiB of it, from here
+    on.
+
+    glibc maps whatever is larger than 32 MiB anew each time, and the kernel clears it page by page:
+    with a million items that is half of what a step costs. It is told not to (mallopt(3));
+    elsewhere nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,1 @@
+"""Torch code that generators and recommenders share."""

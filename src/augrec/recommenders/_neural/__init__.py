@@ -1,0 +1,1 @@
+"""What neural recommenders share."""
