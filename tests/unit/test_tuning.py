@@ -18,7 +18,7 @@ from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.ranking import Judging
 from augrec.recommenders.base import find
-from augrec.tuning.config import TuningConfig, space_of, starting_points
+from augrec.tuning.config import TuningConfig, grid_of, space_of, starting_points
 from augrec.tuning.metric import over_users
 from augrec.tuning.search import Found, search, table
 
@@ -166,9 +166,27 @@ def test_a_small_finite_space_is_tried_whole_and_no_point_twice() -> None:
     found = search(bench.fit, bench.measure, space, starts, config, seed=1)
     assert len(found.trials) == 3
     assert len({str(values) for values in bench.seen}) == len(bench.seen)
-    nothing = tuning(spaces={})
+    nothing = tuning(spaces={"popularity": {}})
     assert space_of(nothing, kind) == {}
     assert len(search(bench.fit, bench.measure, {}, [{}], nothing, seed=1).trials) == 1
+
+
+def test_a_search_looks_where_the_class_says_unless_params_yaml_says_otherwise() -> None:
+    kind, own = find("ease"), find("ease")()
+    default, replaced = tuning(spaces={}), tuning(spaces={"ease": {"l2": [47.0, 200.0]}})
+    assert set(space_of(default, kind)) == set(kind.search_space) == {"l2", "popularity_blend"}
+    assert set(space_of(replaced, kind)) == {"l2"}
+    assert grid_of(default, own)["l2"].choices == (200.0, 50.0, 800.0)
+    assert grid_of(tuning(regularisation={"ease": {}}), own) == {}
+
+
+def test_a_preset_that_a_narrower_space_does_not_hold_is_left_out() -> None:
+    kind, own = find("ease"), find("ease")()
+    wide, narrow = tuning(spaces={}), tuning(spaces={"ease": {"l2": {"low": 100, "high": 300}}})
+    assert {"l2": 47.0, "popularity_blend": 45.0} in starting_points(
+        wide, own, space_of(wide, kind)
+    )
+    assert starting_points(narrow, own, space_of(narrow, kind)) == [{"l2": 200.0}]
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -54,6 +54,12 @@ class Recommender(Component):
             kind.
         architecture: the config keys that decide the shapes of its weights; to continue a model
             they must be that model's.
+        search_space: {config key: a list of choices, or {low, high, log}}: where a search for
+            better values looks; empty: there is nothing to search. `tuning.spaces` of params.yaml
+            may replace it.
+        regularisation: {config key: values}: without a search each training set is tried with
+            these, too, since more rows want less regularisation. `tuning.regularisation` of
+            params.yaml may replace it.
     """
 
     knows_strangers: ClassVar[bool] = False
@@ -61,6 +67,8 @@ class Recommender(Component):
     draws: ClassVar[bool] = True
     continues: ClassVar[bool] = False
     architecture: ClassVar[tuple[str, ...]] = ()
+    search_space: ClassVar[Mapping[str, Any]] = {}
+    regularisation: ClassVar[Mapping[str, list[Any]]] = {}
 
     items: ItemIndex
     popularity: np.ndarray

@@ -71,6 +71,15 @@ class Bpr(NeuralRecommender):
 
     Config = BprConfig
     architecture = ("factors",)
+    search_space: ClassVar = {
+        "learning_rate": {"low": 0.003, "high": 0.1, "log": True},
+        "weight_decay": {"low": 0.05, "high": 8.0, "log": True},
+        "negative_sampler": ["uniform", "popularity", "adversarial"],
+        "negative_exponent": [0.5, 0.75],
+        "adversarial_epsilon": [0.0, 0.1, 0.5],
+        "adversarial_weight": [0.5, 1.0, 2.0],
+    }
+    regularisation: ClassVar = {"weight_decay": [0.5]}
 
     def _begin(self, histories: Histories) -> None:
         self._network.start_at(self.popularity, 1 - self.config.drawn_exponent)

@@ -4,6 +4,7 @@ met."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +36,13 @@ class Cfgan(NeuralRecommender):
 
     Config = CfganConfig
     architecture = ("hidden", "noise", "generators")
+    search_space: ClassVar = {
+        "learning_rate": {"low": 0.0003, "high": 0.005, "log": True},
+        "zero_weight": {"low": 0.02, "high": 0.5, "log": True},
+        "partial_masking": {"low": 0.02, "high": 0.5, "log": True},
+        "dropout": {"low": 0.2, "high": 0.8},
+    }
+    regularisation: ClassVar = {"weight_decay": [0.1]}
 
     _network: Writer
 

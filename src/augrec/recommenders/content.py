@@ -3,6 +3,8 @@ categories and tags."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
@@ -68,6 +70,9 @@ class Content(Recommender):
 
     Config = ContentConfig
     draws = False
+    search_space: ClassVar = {
+        "popularity_blend": {"low": 0.1, "high": 100.0, "log": True},
+    }
 
     def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
         met = super()._catalogue(interactions, items)

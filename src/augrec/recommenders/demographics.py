@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -58,6 +59,10 @@ class Demographics(Recommender):
     Config = DemographicsConfig
     draws = False
     knows_strangers = True
+    search_space: ClassVar = {
+        "l2": {"low": 5.0, "high": 1000.0, "log": True},
+        "strength": {"low": 0.1, "high": 3.0, "log": True},
+    }
 
     def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
         return super()._importance(interactions) * recency(

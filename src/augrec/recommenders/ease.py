@@ -3,7 +3,7 @@ can hold."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -46,6 +46,11 @@ class Ease(Recommender):
 
     Config = EaseConfig
     draws = False
+    search_space: ClassVar = {
+        "l2": {"low": 5.0, "high": 5000.0, "log": True},
+        "popularity_blend": {"low": 0.01, "high": 100.0, "log": True},
+    }
+    regularisation: ClassVar = {"l2": [50.0, 800.0]}
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         n_items = histories.n_items

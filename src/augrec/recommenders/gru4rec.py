@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import nn
@@ -31,6 +33,13 @@ class Gru4rec(SequentialRecommender):
 
     Config = Gru4recConfig
     architecture = ("factors", "hidden", "layers")
+    search_space: ClassVar = {
+        "learning_rate": {"low": 0.0005, "high": 0.01, "log": True},
+        "ahead": [1, 10, 30],
+        "weight_decay": [0.0, 0.01, 0.1],
+        "dropout": {"low": 0.1, "high": 0.6},
+    }
+    regularisation: ClassVar = {"weight_decay": [0.1]}
 
     def _build(self) -> SequenceNetwork:
         config = self.config

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -73,6 +74,12 @@ class Ials(Recommender):
     """
 
     Config = IalsConfig
+    search_space: ClassVar = {
+        "factors": [16, 32, 64, 128],
+        "unobserved_weight": {"low": 0.01, "high": 3.0, "log": True},
+        "regularisation": {"low": 0.0001, "high": 0.3, "log": True},
+    }
+    regularisation: ClassVar = {"regularisation": [0.003, 0.03]}
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         wanted = histories.matrix()

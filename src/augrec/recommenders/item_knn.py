@@ -4,7 +4,7 @@ neighbours."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -69,6 +69,12 @@ class ItemKnn(Recommender):
 
     Config = ItemKnnConfig
     draws = False
+    search_space: ClassVar = {
+        "similarity": ["cosine", "tfidf", "bm25"],
+        "neighbours": {"low": 10, "high": 400, "log": True},
+        "shrinkage": {"low": 1.0, "high": 500.0, "log": True},
+    }
+    regularisation: ClassVar = {"shrinkage": [50.0]}
 
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         wanted = histories.matrix().sqrt()

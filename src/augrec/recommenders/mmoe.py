@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -109,6 +109,12 @@ class Mmoe(NeuralRecommender):
     knows_strangers = True
     reads_features = True
     architecture = ("factors", "experts", "hidden", "text_factors")
+    search_space: ClassVar = {
+        "learning_rate": {"low": 0.0005, "high": 0.01, "log": True},
+        "weight_decay": [0.0, 0.01, 0.1],
+        "dropout": {"low": 0.05, "high": 0.5},
+    }
+    regularisation: ClassVar = {"weight_decay": [0.1]}
 
     heads: tuple[Head, ...]
     _scale: Scale

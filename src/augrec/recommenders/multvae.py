@@ -34,6 +34,13 @@ class Multvae(Vae):
     """
 
     Config = MultvaeConfig
+    search_space: ClassVar = {
+        "learning_rate": {"low": 0.0005, "high": 0.01, "log": True},
+        "weight_decay": [0.0, 0.01, 0.1],
+        "dropout": {"low": 0.2, "high": 0.8},
+        "beta": {"low": 0.02, "high": 1.0, "log": True},
+    }
+    regularisation: ClassVar = {"beta": [0.05]}
 
     def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
         config = self.config

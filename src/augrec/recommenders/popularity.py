@@ -3,6 +3,8 @@ model must clear."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import polars as pl
 from pydantic import Field
@@ -49,6 +51,9 @@ class Popularity(Recommender):
     Config = PopularityConfig
     draws = False
     knows_strangers = True
+    search_space: ClassVar = {
+        "half_life_days": [None, 7, 30, 90, 365],
+    }
 
     def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
         age = recency(interactions, self.config.half_life_days, self.config.window_days)

@@ -53,6 +53,13 @@ class Recvae(Vae):
 
     Config = RecvaeConfig
     architecture = ("hidden", "latent", "layers")
+    search_space: ClassVar = {
+        "learning_rate": {"low": 0.0005, "high": 0.01, "log": True},
+        "weight_decay": [0.0, 0.01, 0.1],
+        "dropout": {"low": 0.2, "high": 0.8},
+        "gamma": {"low": 0.0005, "high": 0.05, "log": True},
+    }
+    regularisation: ClassVar = {"gamma": [0.001]}
 
     def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network

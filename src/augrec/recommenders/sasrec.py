@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -44,6 +44,13 @@ class Sasrec(SequentialRecommender):
 
     Config = SasrecConfig
     architecture = ("factors", "max_length", "blocks", "heads")
+    search_space: ClassVar = {
+        "learning_rate": {"low": 0.0005, "high": 0.01, "log": True},
+        "ahead": [1, 10, 30],
+        "weight_decay": [0.0, 0.01, 0.1],
+        "dropout": {"low": 0.1, "high": 0.6},
+    }
+    regularisation: ClassVar = {"weight_decay": [0.1]}
 
     def _build(self) -> SequenceNetwork:
         config = self.config

@@ -1,5 +1,4 @@
-"""`tuning` of params.yaml, and the spaces in it, held against the configs they are about. Optuna is
-not needed here."""
+"""`tuning` of params.yaml, and what is searched of each recommender. Optuna is not needed here."""
 
 from __future__ import annotations
 
@@ -13,28 +12,31 @@ from augrec.core.config import BaseConfig, parse
 from augrec.core.errors import ConfigError
 from augrec.data.ranking import read_metric
 from augrec.recommenders.base import Recommender
+from augrec.tuning.presets import PRESETS
 
 
 class TuningConfig(BaseConfig):
     """How long to search, by what, and where."""
 
     trials: int = Field(0, ge=0)
-    """Configs tried for each recommender on each policy; 0: none but params.yaml's own, without a
-    search."""
+    """Configs tried for each recommender on each policy; 0: no search."""
     seconds: float | None = Field(None, gt=0)
-    """No trial begins later than this, and one under way is given up; the first always ends."""
+    """A search starts no trial later than this and stops the one that runs then; the first trial
+    always ends. Which trials end in time depends on the machine. null: no limit."""
     metric: str = "ndcg@10"
-    """Maximised over validation users: ndcg, recall, precision, f1, hit_rate, mrr or map at any
-    cutoff. Checkpoints are kept and trials given up by it, too."""
+    """Maximised on validation users: ndcg, recall, precision, f1, hit_rate, mrr or map at any
+    cutoff. Checkpoints are chosen by it, too, with or without a search."""
     pruning: bool = True
-    """Give a trial up early when its training curve runs below the median of those before it."""
+    """Stop a trial early when its training curve runs below the median of those before it."""
     spaces: dict[str, dict[str, Any]] = {}
-    """{recommender: {config key: a list of choices, or {low, high, log}}}."""
+    """{recommender: {config key: a list of choices, or {low, high, log}}} in place of the class's
+    `search_space`; {}: that recommender is not searched."""
     regularisation: dict[str, dict[str, list[Any]]] = {}
-    """{recommender: {config key: values}}: without a search each arm tries all of them beside its
-    own, see `grid_of`."""
+    """{recommender: {config key: values}} in place of the class's `regularisation`; {}: only the
+    recommender's own values are tried."""
     presets: dict[str, dict[str, dict[str, Any]]] = {}
-    """{preset: {recommender: {config key: value}}}: tried right after params.yaml's own values."""
+    """{preset: {recommender: {config key: value}}}: tried right after the recommender's own values,
+    in addition to those of `augrec.tuning.presets`."""
 
     @field_validator("metric")
     @classmethod
@@ -88,13 +90,13 @@ Space = Mapping[str, Dimension]
 
 
 def space_of(config: TuningConfig, kind: type[Recommender]) -> dict[str, Dimension]:
-    """What is searched for one kind of recommender; empty where params.yaml names nothing.
+    """What is searched of a recommender: what params.yaml says, else what its class says.
 
     Raises:
         ConfigError: a key is not one of the recommender's, or it refuses a bound or choice.
     """
     found = {}
-    for key, values in (config.spaces.get(kind.name()) or {}).items():
+    for key, values in config.spaces.get(kind.name(), kind.search_space).items():
         where = f"tuning.spaces.{kind.name()}.{key}"
         _known(key, kind, where)
         found[key] = _dimension(key, values, kind.Config, where)
@@ -102,21 +104,21 @@ def space_of(config: TuningConfig, kind: type[Recommender]) -> dict[str, Dimensi
 
 
 def grid_of(config: TuningConfig, own: Recommender) -> dict[str, Dimension]:
-    """The short grid that an arm's regularisation is chosen from where nothing is searched:
-    params.yaml's own values first.
+    """The short grid that an arm's regularisation is chosen from where nothing is searched: the
+    recommender's own values first.
 
     More rows want less regularisation, so an arm that keeps the values of another is not judged by
     what its data can do.
 
     Args:
-        config: with the grid.
-        own: a recommender built from params.yaml's own values; it need not be fitted.
+        config: may replace the grid of the class.
+        own: a recommender with its own values; it need not be fitted.
 
     Raises:
         ConfigError: a key is not one of the recommender's, or it refuses a value.
     """
     kind, found = type(own), {}
-    for key, values in (config.regularisation.get(own.name()) or {}).items():
+    for key, values in config.regularisation.get(own.name(), kind.regularisation).items():
         where = f"tuning.regularisation.{own.name()}.{key}"
         _known(key, kind, where)
         found[key] = _dimension(key, [getattr(own.config, key), *values], kind.Config, where)
@@ -124,37 +126,52 @@ def grid_of(config: TuningConfig, own: Recommender) -> dict[str, Dimension]:
 
 
 def starting_points(config: TuningConfig, own: Recommender, space: Space) -> list[dict[str, Any]]:
-    """The values that are tried before any search: params.yaml's own, then each preset's, none of
-    them twice.
+    """The values that are tried before any search: the recommender's own, then each preset's, none
+    of them twice.
+
+    A preset of `augrec.tuning.presets` that the space does not hold is left out; one of params.yaml
+    must lie in it.
 
     Args:
-        config: names the presets.
-        own: a recommender built from params.yaml's own values; it need not be fitted.
+        config: may name presets.
+        own: a recommender with its own values; it need not be fitted.
         space: what is searched.
 
     Raises:
-        ConfigError: a value lies outside its space, or a preset names a key that is not searched.
+        ConfigError: a value lies outside its space, or a preset of params.yaml names a key that is
+            not searched.
     """
     kind, mine = type(own), {key: getattr(own.config, key) for key in space}
     _inside(mine, space, f"recommenders.{kind.name()}")
     found = [mine]
-    for preset, recommenders in config.presets.items():
-        values, where = (
-            recommenders.get(kind.name()) or {},
-            f"tuning.presets.{preset}.{kind.name()}",
-        )
-        for key in values.keys() - space.keys():
-            _known(key, kind, where)
-            if key not in kind.architecture:  # a model that is continued keeps its own
-                raise ConfigError(
-                    f"{key} is not searched",
-                    where=f"params.yaml, {where}",
-                    fix=f"add it to tuning.spaces.{kind.name()}, or leave it out here",
-                )
-        point = mine | {key: value for key, value in values.items() if key in space}
-        _inside(point, space, where)
+    for preset in dict.fromkeys([*PRESETS, *config.presets]):
+        given = config.presets.get(preset, {}).get(kind.name())
+        if given is not None:
+            point = mine | _searched(given, space, kind, f"tuning.presets.{preset}.{kind.name()}")
+        else:
+            values = PRESETS.get(preset, {}).get(kind.name(), {})
+            point = mine | {key: value for key, value in values.items() if key in space}
+            if not all(space[key].holds(value) for key, value in point.items()):
+                continue
         if point not in found:
             found.append(point)
+    return found
+
+
+def _searched(
+    values: Mapping[str, Any], space: Space, kind: type[Recommender], where: str
+) -> dict[str, Any]:
+    """Those values of a preset in params.yaml that are searched."""
+    for key in values.keys() - space.keys():
+        _known(key, kind, where)
+        if key not in kind.architecture:  # a model that is continued keeps its own
+            raise ConfigError(
+                f"{key} is not searched",
+                where=f"params.yaml, {where}",
+                fix=f"add it to tuning.spaces.{kind.name()}, or leave it out here",
+            )
+    found = {key: value for key, value in values.items() if key in space}
+    _inside(found, space, where)
     return found
 
 
@@ -204,7 +221,7 @@ def _accepted(config: type[BaseConfig], key: str, value: Any, where: str) -> Non
         raise ConfigError(
             f"{key} cannot be {value!r}: {error.errors()[0]['msg']}",
             where=f"params.yaml, {where}",
-            fix="see the option's comment under recommenders",
+            fix=f"`augrec config {where.split('.')[2]}` prints what it takes",
         ) from error
 
 
@@ -214,5 +231,5 @@ def _inside(values: Mapping[str, Any], space: Space, where: str) -> None:
             raise ConfigError(
                 f"{key}: {value!r} lies outside {space[key].words}, where it is searched",
                 where=f"params.yaml, {where}",
-                fix="widen the space under tuning.spaces, or take another value",
+                fix="set a wider space under tuning.spaces, or take another value",
             )
