@@ -18,7 +18,7 @@ from augrec.data.columns import INTERACTIONS, TIME
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import OUTCOMES, events_before, last_known, outcomes_of, with_outcomes
 from augrec.data.split import Split, split
-from augrec.stages import _training_set, evaluate, train, training_set
+from augrec.stages import _inputs, evaluate, train, training_set
 
 POSITIVE: dict[str, float | None] = {"view": None, "purchase": None, "rating": 4.0}
 HOUR = 3_600_000_000
@@ -222,9 +222,9 @@ def test_policies_leave_outcomes_to_real_rows(interactions, events, tmp_path, mo
     )
     policy = Policy("all", [{operation: {}} for operation in operations], seed=1)
     training = policy.apply(
-        Ingredients(_training_set.read_training_interactions(), lambda name: interactions, 9.0)
+        Ingredients(_inputs.read_training_interactions(), lambda name: interactions, 9.0)
     )
-    rows = _training_set.with_features(training)
+    rows = _inputs.with_features(training)
     assert rows.drop(C.OUTCOMES).equals(training)
     key = ["user_id", "item_id", C.OUTCOMES]
     assert rows.head(len(real)).select(key).equals(real.select(key))

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,17 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """Write a table, whole or not at all; the same table gives the same bytes."""
     with whole_file(path) as draft:
         table.write_parquet(draft, compression="zstd", statistics=True)
+
+
+def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write a training curve as CSV, whole or not at all: one line for each row, a column for each
+    key; only the header "step" where there is no row."""
+    table = (
+        pl.DataFrame(rows, infer_schema_length=None)
+        if rows
+        else pl.DataFrame(schema={"step": pl.Int64})
+    )
+    write_text(path, table.write_csv())
 
 
 def digest(folder: Path, pattern: str = "*") -> str:

@@ -16,7 +16,7 @@ import polars as pl
 
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
-from augrec.stages._training_set import read_table
+from augrec.stages._inputs import read_table
 
 MODELS = Path("models/repetitions")
 """Of models: <recommender>/<policy>/<number>, from 1 on."""

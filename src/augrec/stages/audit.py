@@ -16,8 +16,7 @@ from augrec.core.files import read_json, whole_directory, write_json
 from augrec.core.seeds import derive
 from augrec.data.split import TEST, VALID
 from augrec.generators.base import EXTENSIONS
-from augrec.stages._cuts import begin_of
-from augrec.stages._training_set import read_table, read_training_interactions
+from augrec.stages._inputs import begin_of, read_table, read_training_interactions
 from augrec.stages.runner import read_params, run
 
 log = logging.getLogger(__name__)

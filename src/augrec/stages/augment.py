@@ -23,7 +23,7 @@ from pydantic import Field
 from augrec.augmentation.base import Ingredients, Policy, Steps
 from augrec.augmentation.search import find_search
 from augrec.core.config import BaseConfig, parse
-from augrec.core.errors import ConfigError, InputError
+from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.core.files import digest, whole_directory, write_json, write_parquet
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
@@ -31,9 +31,11 @@ from augrec.data.ranking import familiar_items
 from augrec.data.split import VALID
 from augrec.evaluation.hearing import not_passed
 from augrec.stages import _repetitions
-from augrec.stages._audits import read_audits, refusal
-from augrec.stages._training_set import (
-    FOLDER,
+from augrec.stages._inputs import (
+    AUDITS,
+    TRAINING_SET,
+    Audits,
+    read_audits,
     read_table,
     read_training_interactions,
     with_features,
@@ -169,8 +171,42 @@ def _blocked(policy: Policy, generators: Sequence[str]) -> list[str]:
     audits = read_audits(named)
     blocked = not_passed(named, audits)
     if blocked and policy.is_synthetic_only:
-        raise refusal(policy.name, blocked, audits)
+        raise _refusal(policy.name, blocked, audits)
     return blocked
+
+
+def _refusal(policy: str, failed: Sequence[str], audits: Audits) -> RefusedError:
+    """The error for a policy whose rows are meant to be shared: which samples failed their audits,
+    on what, and what to do."""
+    advice = {text for name in failed if (text := audits.get(name, {}).get("advice"))}
+    todo = sorted(advice) or ["Train the generator again with fewer steps, or with privacy."]
+    return RefusedError(
+        f"the rows of {policy} are meant to be shared, and these samples did not pass the audit: "
+        + "; ".join(f"{name} ({_failed_limits(audits.get(name))})" for name in failed),
+        where=", ".join(str(AUDITS / name / "index.html") for name in failed),
+        fix=" ".join([*todo, f"Or take {policy} out of run.policies."]),
+    )
+
+
+def _failed_limits(audit: Mapping[str, Any] | None) -> str:
+    """Each broken limit with the measured value."""
+    if audit is None:
+        return "missing: run the stage audit"
+    measures = {
+        key: value
+        for part in audit.values()
+        if isinstance(part, Mapping)
+        for key, value in part.items()
+    }
+    parts = []
+    for limit in audit["failed_limits"]:
+        kind, _, measure = limit.partition("_")
+        value = measures.get(measure)
+        found = "could not be measured" if value is None else f"{value:.3g}"
+        bound = f"at {'least' if kind == 'min' else 'most'} {audit['limits'][limit]:g}"
+        unsure = ", too few people to tell" if limit in audit["undecided_limits"] else ""
+        parts.append(f"{measure} {found}, {bound}{unsure}")
+    return "; ".join(parts)
 
 
 def _count(training: pl.DataFrame, real: pl.DataFrame) -> dict[str, Any]:
@@ -198,9 +234,9 @@ def _settle(
     from augrec.tuning.mixing import Judges, settle  # brings Optuna
 
     judges = Judges(
-        cases=read_table(FOLDER / f"cases_{VALID}.parquet", "training_set"),
+        cases=read_table(TRAINING_SET / f"cases_{VALID}.parquet", "training_set"),
         items=read_table(Path("data/prepared/items.parquet"), "prepare"),
-        users=read_table(FOLDER / "users.parquet", "training_set"),
+        users=read_table(TRAINING_SET / "users.parquet", "training_set"),
         with_features=with_features,
         familiar=familiar_items(Path("data/prepared")),
     )

@@ -16,8 +16,7 @@ from augrec.evaluation import repetitions
 from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.gate import Arm, GateConfig, decide
 from augrec.evaluation.summary import groups_of_users
-from augrec.stages._audits import read_audits
-from augrec.stages._training_set import FOLDER, read_table
+from augrec.stages._inputs import TRAINING_SET, read_audits, read_table
 from augrec.stages.runner import read_params, run
 
 _log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ def main() -> None:
     arms = [_arm(recommender, policy) for recommender, policy in pairs]
     per_user = {pair: _measured(*pair) for pair in pairs}
     audits = read_audits({name for arm in arms for name in arm.generators})
-    cases = read_table(FOLDER / f"cases_{TEST}.parquet", "training_set")
+    cases = read_table(TRAINING_SET / f"cases_{TEST}.parquet", "training_set")
     evaluation = parse(EvaluationConfig, params["evaluation"], "evaluation")
     groups = groups_of_users(cases, max_groups=evaluation.max_groups)
     decision = decide(arms, per_user, audits, gate, params["seed"], groups)

@@ -27,8 +27,7 @@ from augrec.evaluation.summary import by_group, by_time
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _repetitions
-from augrec.stages._cuts import begin_of
-from augrec.stages._training_set import FOLDER, read_table
+from augrec.stages._inputs import TRAINING_SET, begin_of, read_table
 from augrec.stages.runner import read_params, run
 
 _log = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ def _yardstick() -> _Yardstick:
     return _Yardstick(
         config=parse(EvaluationConfig, params["evaluation"], "evaluation"),
         cases={
-            split: read_table(FOLDER / f"cases_{split}.parquet", "training_set")
+            split: read_table(TRAINING_SET / f"cases_{split}.parquet", "training_set")
             for split in (VALID, TEST)
         },
         # real rows: the same yardstick for every policy

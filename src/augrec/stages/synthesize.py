@@ -19,7 +19,7 @@ from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.generators import base as generators
-from augrec.stages._training_set import read_training_interactions
+from augrec.stages._inputs import read_training_interactions
 from augrec.stages.runner import read_params, run
 
 log = logging.getLogger(__name__)

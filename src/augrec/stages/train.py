@@ -16,7 +16,7 @@ import polars as pl
 from augrec.core.component import available
 from augrec.core.config import parse
 from augrec.core.errors import ConfigError
-from augrec.core.files import read_json, whole_directory, write_json
+from augrec.core.files import read_json, whole_directory, write_curve, write_json
 from augrec.core.seeds import derive
 from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
@@ -25,7 +25,7 @@ from augrec.data.ranking import Judging, familiar_items
 from augrec.data.split import VALID
 from augrec.recommenders.base import Log, Recommender, find
 from augrec.stages import _champion, _repetitions
-from augrec.stages._training_set import FOLDER, read_table, with_features
+from augrec.stages._inputs import TRAINING_SET, read_table, with_features
 from augrec.stages.runner import read_params, run, tell_curve
 from augrec.tuning.config import Space, TuningConfig, grid_of, space_of, starting_points
 
@@ -95,7 +95,7 @@ def main(recommender: str, policy: str) -> None:
     repeated = _repeat(arm, rows, first.values, training_set, params)
     with whole_directory(Path("models/recommenders") / recommender / policy) as draft:
         first.model.save(draft)
-        _write_curve(draft / "curve.csv", first.curve)
+        write_curve(draft / "curve.csv", first.curve)
         if first.trials is not None:
             first.trials.write_csv(draft / "trials.csv")
         told = {
@@ -130,9 +130,9 @@ def _own(params: Mapping[str, Any], recommender: str, start: _champion.Start) ->
 
 def _known() -> dict[str, pl.DataFrame]:
     return {
-        "cases": read_table(FOLDER / f"cases_{VALID}.parquet", "training_set"),
+        "cases": read_table(TRAINING_SET / f"cases_{VALID}.parquet", "training_set"),
         "items": pl.read_parquet("data/prepared/items.parquet"),
-        "users": read_table(FOLDER / "users.parquet", "training_set"),
+        "users": read_table(TRAINING_SET / "users.parquet", "training_set"),
     }
 
 
@@ -237,16 +237,6 @@ def _config(params: Mapping[str, dict], recommender: str) -> dict:
 def _keep(arm: _Arm, curve: list[dict[str, float]], row: Mapping[str, float]) -> None:
     curve.append(dict(row))
     tell_curve("recommender", arm.name, row)
-
-
-def _write_curve(path: Path, curve: list[dict[str, float]]) -> None:
-    """One line a row; only the header "step" for a model without a training loop."""
-    table = (
-        pl.DataFrame(curve, infer_schema_length=None)
-        if curve
-        else pl.DataFrame(schema={"step": pl.Int64})
-    )
-    table.write_csv(path)
 
 
 if __name__ == "__main__":

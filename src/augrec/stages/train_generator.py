@@ -7,16 +7,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
-
 from augrec.core.config import parse
 from augrec.core.errors import RefusedError
-from augrec.core.files import whole_directory, write_text
+from augrec.core.files import whole_directory, write_curve
 from augrec.core.seeds import derive
 from augrec.data.training_data import Hardware
 from augrec.generators import base as generators
 from augrec.generators._training.hardware import leads
-from augrec.stages._training_set import FOLDER, read_table, read_training_interactions
+from augrec.stages._inputs import TRAINING_SET, read_table, read_training_interactions
 from augrec.stages.runner import read_params, run, tell_curve
 
 CHECKPOINTS = Path("models/.checkpoints/generators")
@@ -41,7 +39,7 @@ def main(name: str) -> None:
             tell_curve("generator", name, row)
 
     interactions = read_training_interactions()
-    users_path = FOLDER / "users.parquet"
+    users_path = TRAINING_SET / "users.parquet"
     users = read_table(users_path, "training_set") if users_path.exists() else None
     items = read_table(Path("data/prepared/items.parquet"), "prepare")
     try:
@@ -55,24 +53,15 @@ def main(name: str) -> None:
         )
     except RefusedError:
         if leads() and curve:
-            _write_curve(CHECKPOINTS / name, curve)
+            write_curve(CHECKPOINTS / name / CURVE, curve)
             log.warning("the curve of the refused training is %s", CHECKPOINTS / name / CURVE)
         raise
     if not leads():
         return  # the first of the processes that trained together publishes what all have learnt
     with whole_directory(Path("models/generators") / name) as draft:
         generator.save(draft)
-        _write_curve(draft, curve)
+        write_curve(draft / CURVE, curve)
     shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
-
-
-def _write_curve(folder: Path, curve: list[dict[str, float]]) -> None:
-    table = (
-        pl.DataFrame(curve, infer_schema_length=None)
-        if curve
-        else pl.DataFrame(schema={"step": pl.Int64})
-    )
-    write_text(folder / CURVE, table.write_csv())
 
 
 if __name__ == "__main__":

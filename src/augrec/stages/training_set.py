@@ -17,13 +17,12 @@ from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before, with_outcomes
 from augrec.data.split import TEST, VALID
 from augrec.features.store import point_in_time
-from augrec.stages._cuts import begin_of
+from augrec.stages._inputs import TRAINING_SET, begin_of
 from augrec.stages.runner import run
 
 log = logging.getLogger(__name__)
 
 PREPARED = Path("data/prepared")
-TRAINING_SET = Path("data/training_set")
 
 
 def main() -> None:

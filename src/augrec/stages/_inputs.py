@@ -1,0 +1,84 @@
+"""What several stages read from the workspace: tables, the training set, the cuts of the split,
+and audits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from augrec.core.errors import InputError
+from augrec.core.files import read_json
+from augrec.data.columns import INTERACTIONS
+from augrec.data.columns import Columns as C
+
+TRAINING_SET = Path("data/training_set")
+AUDITS = Path("reports/audit")
+Audits = Mapping[str, Mapping[str, Any]]
+"""audit.json by generator."""
+
+
+def read_table(path: Path, made_by: str) -> pl.DataFrame:
+    """A Parquet table of the workspace.
+
+    Raises:
+        InputError: it is missing or not whole.
+    """
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{path.name} is missing or not whole",
+            where=str(path),
+            fix=f"run the stage {made_by} again",
+        ) from error
+
+
+def read_training_interactions() -> pl.DataFrame:
+    """The canonical columns of the training set, without features and outcomes.
+
+    Raises:
+        InputError: the table is missing, not whole, or lacks a canonical column.
+    """
+    path = TRAINING_SET / "interactions.parquet"
+    try:
+        return pl.read_parquet(path, columns=list(INTERACTIONS))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            "the training set is missing, not whole, or lacks a canonical column",
+            where=str(path),
+            fix="run the stage training_set again",
+        ) from error
+
+
+def with_features(interactions: pl.DataFrame) -> pl.DataFrame:
+    """Join to real rows their point-in-time features, columns user__… and item__…, and outcomes;
+    all other rows get nulls.
+
+    Args:
+        interactions: canonical rows of an augmented training set.
+
+    Raises:
+        InputError: the training set is missing or not whole.
+    """
+    features = read_table(TRAINING_SET / "interactions.parquet", "training_set").drop(
+        [name for name in INTERACTIONS if name not in (C.USER, C.ITEM)]
+    )
+    return interactions.join(features, on=[C.USER, C.ITEM], how="left", maintain_order="left")
+
+
+def begin_of(split: str) -> datetime | None:
+    """From when the cases of a split, "valid" or "test", are evaluated, UTC, as the stage prepare
+    wrote it; None where the protocol has no one cut in time for all users."""
+    text = read_json(Path("data/prepared/split.json"))[f"{split}_from"]
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def read_audits(generators: Iterable[str]) -> Audits:
+    """The audits of the named generators, as far as there are any; a missing audit counts as
+    failed."""
+    paths = {name: AUDITS / name / "audit.json" for name in sorted(generators)}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
