@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
+from augrec.nn.averages import move_average
 from augrec.nn.negatives import Negatives
 from augrec.nn.sequences import Sequences, Windows, distinct, latest
 from augrec.nn.softmax import full, sampled
@@ -292,7 +293,7 @@ def test_the_weights_kept_follow_those_in_training(name):
     with torch.no_grad():
         for weights in ahead.parameters():
             weights += 1
-    fitted._follow(ahead, 0.25)
+    move_average(fitted._network, ahead, 0.25)
     for weights, old in zip(fitted._network.parameters(), before, strict=True):
         torch.testing.assert_close(weights.detach(), old.detach() + 0.25)
 

@@ -18,7 +18,6 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.data.row_details import RowDetails, build_interactions
 from augrec.generators._conditions import WHERE, Conditions
 from augrec.generators._profile.decode import with_gumbel
-from augrec.generators._profile.networks import Average
 from augrec.generators._training.lesson import Lesson
 from augrec.generators._training.loop import fingerprint, train
 from augrec.generators._training.memory import check_memory
@@ -26,6 +25,7 @@ from augrec.generators._training.modules import from_arrays, to_arrays
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
+from augrec.nn.averages import MovingAverage
 from augrec.nn.cfgan import Critic, Game, GameConfig, Writer
 from augrec.nn.profile_batches import Examples
 from augrec.nn.torch_tools import device, reproducible
@@ -112,7 +112,7 @@ class Cfgan(Generator):
         writer.start_at((met / len(histories)).astype(np.float32))
         critic = Critic(len(self.items), config.critic_hidden).to(where)
         game, examples = Game(writer, critic, config, gentler), Examples(histories, where)
-        average = Average(writer, config.average)
+        average = MovingAverage(writer, config.average)
         self.network = cast(Writer, average.module)
 
         def step() -> dict[str, torch.Tensor]:

@@ -30,6 +30,7 @@ from augrec.generators._training.modules import Device, chosen_device, from_arra
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
+from augrec.nn.averages import MovingAverage
 
 _logger = logging.getLogger(__name__)
 _FIRST_SHARPNESS = 8.0
@@ -219,7 +220,7 @@ class LatentGan(Generator):
             lesson=lesson.part(part, after=after),
             fingerprint=fingerprint(self, lesson),
         ).modules
-        average = cast(networks.Average, modules["average"]).module
+        average = cast(MovingAverage, modules["average"]).module
         return cast(VectorGenerator, average), cast(VectorCritic, modules["critic"])
 
     def _calibrate(self, counts: np.ndarray) -> None:

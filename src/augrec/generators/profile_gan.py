@@ -34,6 +34,7 @@ from augrec.generators._training.modules import (
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
+from augrec.nn.averages import MovingAverage
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
@@ -153,7 +154,7 @@ class ProfileGan(Generator):
         popularity = np.asarray(matrix.sum(axis=0)).ravel()
         generator, critic = self._new_networks()
         generator.start_at((popularity + 0.5) / (matrix.shape[0] + 1.0))
-        average = networks.Average(generator, config.average)
+        average = MovingAverage(generator, config.average)
         self.network, self.critic = cast(networks.ProfileGenerator, average.module), critic
         rate = config.learning_rate * gentler
         optimizers = {

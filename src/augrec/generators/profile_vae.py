@@ -34,6 +34,7 @@ from augrec.generators._training.modules import Device, chosen_device, from_arra
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
+from augrec.nn.averages import MovingAverage
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
@@ -214,7 +215,7 @@ class ProfileVae(Generator):
         config, device = self.config, self._device()
         network = self._new_network()
         network.start_at(self.shares)
-        average = networks.Average(network, config.average)
+        average = MovingAverage(network, config.average)
         self.network = cast(ProfileAutoencoder, average.module)
         optimizer = torch.optim.Adam(
             network.parameters(), config.learning_rate * gentler, fused=True

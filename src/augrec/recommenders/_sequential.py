@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from augrec.data.histories import Histories
+from augrec.nn.averages import average_share, move_average
 from augrec.nn.negatives import Drawn, NegativesConfig, Sampler, negatives
 from augrec.nn.sequences import Batch, Sequences, Windows, latest
 from augrec.nn.softmax import full, sampled
@@ -155,7 +156,7 @@ class SequentialRecommender(NeuralRecommender):
             if sampler is not None and drawn is not None:
                 sampler.learn(drawn)
             schedule.step()
-            self._follow(network, max(1 - config.average, 9 / (step + 10)))
+            move_average(self._network, network, average_share(config.average, step))
             yield loss.detach()
 
     def _scores(self, histories: Histories) -> np.ndarray:

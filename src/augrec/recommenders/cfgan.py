@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from augrec.data.histories import Histories
+from augrec.nn.averages import average_share, move_average
 from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
 from augrec.nn.profile_batches import Examples
 from augrec.nn.torch_tools import device, with_column
@@ -57,7 +58,8 @@ class Cfgan(NeuralRecommender):
         batches = examples.batches(config.batch_size, config.steps, config.truncate)
         for step, batch in enumerate(batches, start=1):
             losses = [game.step(batch) for game in games]
-            self._follow(together(writers, config), max(1 - config.average, 9 / (step + 9)))
+            share = average_share(config.average, step - 1)
+            move_average(self._network, together(writers, config), share)
             yield torch.stack(
                 [torch.stack([one[name] for one in losses]).mean() for name in self._losses()]
             )

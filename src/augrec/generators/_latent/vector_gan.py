@@ -15,6 +15,7 @@ from augrec.core.seeds import derive
 from augrec.generators._profile import networks
 from augrec.generators._training.modules import descend, perceptron
 from augrec.generators._training.train_state import Course
+from augrec.nn.averages import MovingAverage
 
 
 class VectorGanConfig(BaseConfig):
@@ -99,7 +100,7 @@ def course(
     generator, critic = new_networks(
         config, vectors.shape[1], conditions.shape[1], vectors.device, seed
     )
-    average = networks.Average(generator, config.average)
+    average = MovingAverage(generator, config.average)
     optimizers = {
         name: torch.optim.Adam(
             module.parameters(), config.learning_rate * gentler, betas=(0.0, 0.9), fused=True

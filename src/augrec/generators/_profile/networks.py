@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
@@ -78,33 +77,6 @@ class ProfileCritic(nn.Module):
         scaled = profiles / profiles.sum(dim=1, keepdim=True).clamp(min=1.0).sqrt()
         packs = torch.cat([scaled, condition], dim=1).reshape(len(profiles) // self.packing, -1)
         return self.layers[:-1](packs)
-
-
-class Average(nn.Module):
-    """A copy of a module whose weights are the exponential moving average of the module's.
-
-    Args:
-        module: what is followed.
-        decay: of the average; a young average forgets faster, or the first weights would stay in it
-            for long.
-    """
-
-    updates: Tensor
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        super().__init__()
-        self.module = copy.deepcopy(module).requires_grad_(False)
-        self._decay = decay
-        device = next(module.parameters()).device
-        self.register_buffer("updates", torch.zeros((), device=device))
-
-    @torch.no_grad()
-    def follow(self, module: nn.Module) -> None:
-        """Take in the module's weights; stays on the device."""
-        self.updates.add_(1.0)
-        share = 1.0 - ((1.0 + self.updates) / (10.0 + self.updates)).clamp(max=self._decay)
-        for old, new in zip(self.module.parameters(), module.parameters(), strict=True):
-            old.lerp_(new, share)
 
 
 class Rows:
@@ -226,13 +198,6 @@ def dense_rows(matrix: sp.csr_matrix, rows: np.ndarray, device: torch.device) ->
         torch.as_tensor(chosen.indices, device=device).long(),
     ] = 1.0
     return dense
-
-
-def move_average(average: nn.Module, current: nn.Module, decay: float) -> None:
-    """Exponential moving average of weights, in place."""
-    with torch.no_grad():
-        for old, new in zip(average.parameters(), current.parameters(), strict=True):
-            old.lerp_(new, 1.0 - decay)
 
 
 @contextmanager

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from augrec.core.seeds import rng
-from augrec.generators._profile.networks import move_average
 from augrec.generators._sequence.networks import Critic, Writer
 from augrec.generators._sequence.tokens import Rows, Tokens
 from augrec.generators._sequence.windows import Pieces, Readings, critic_loss, writer_losses
 from augrec.generators._training.monitor import CRITIC_AUC
 from augrec.generators._training.train_state import Course
+from augrec.nn.averages import average_share, move_average
 from augrec.nn.negatives import Negatives
 
 _NEGATIVE_EXPONENT = 0.75
@@ -145,7 +145,7 @@ def _follow(
 ) -> None:
     """Move the average a little; a young one must not remember the first weights for long."""
     step = int(next(iter(optimizer.state.values()))["step"])
-    move_average(average, network, min(decay, (1 + step) / (10 + step)))
+    move_average(average, network, average_share(decay, step))
 
 
 def _told_apart(real: np.ndarray, made: np.ndarray) -> float:

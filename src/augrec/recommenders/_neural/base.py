@@ -98,12 +98,6 @@ class NeuralRecommender(Recommender):
             self._load(best.weights)
         self._best_step = best.step
 
-    @torch.no_grad()
-    def _follow(self, network: torch.nn.Module, share: float) -> None:
-        """Move the weights this share of the way to those of a copy in training: a moving
-        average."""
-        torch._foreach_lerp_(list(self._network.parameters()), list(network.parameters()), share)
-
     def _offer(self, best: Best, step: int) -> dict[str, float]:
         self._network.eval()
         self._settle()
