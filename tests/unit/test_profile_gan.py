@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import scipy.sparse as sp
 import torch
 
 from augrec.core.errors import ConfigError, RefusedError
@@ -171,13 +170,6 @@ def test_features_that_agree_have_no_distance_and_others_pull_the_profiles():
 def test_packs_must_be_whole():
     with pytest.raises(ConfigError, match="packing 3 does not divide batch_size 32"):
         ProfileGan(TINY | {"packing": 3})
-
-
-def test_rows_on_the_device_are_the_rows_of_the_matrix():
-    matrix = sp.random(30, 17, 0.2, format="csr", random_state=1, data_rvs=np.ones)
-    rows = np.array([3, 3, 29, 0, 11])
-    dense = networks.Rows(matrix, torch.device("cpu")).dense(torch.as_tensor(rows))
-    assert np.array_equal(dense.numpy(), matrix[rows].toarray())
 
 
 @pytest.mark.parametrize("packing", [1, 4])

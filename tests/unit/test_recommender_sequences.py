@@ -16,9 +16,9 @@ from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
 from augrec.nn.averages import move_average
 from augrec.nn.negatives import Negatives
+from augrec.nn.sequence_network import dropout
 from augrec.nn.sequences import Sequences, Windows, distinct, latest
 from augrec.nn.softmax import full, sampled
-from augrec.recommenders._sequential import dropout
 from augrec.recommenders.base import Recommender, find
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -27,8 +27,9 @@ from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
 from augrec.nn.averages import MovingAverage
 from augrec.nn.cfgan import Critic, Game, GameConfig, Writer
+from augrec.nn.determinism import reproducible
+from augrec.nn.device import choose_device
 from augrec.nn.profile_batches import Examples
-from augrec.nn.torch_tools import device, reproducible
 
 _logger = logging.getLogger(__name__)
 _CELLS = 2**24
@@ -76,7 +77,7 @@ class Cfgan(Generator):
         self.items = ItemIndex(interactions[C.ITEM])
         check_memory(
             self.name(),
-            device(),
+            self._device(),
             len(self.items),
             learnt=2 * (config.hidden + config.critic_hidden),
             averaged=2 * config.hidden,
@@ -92,7 +93,7 @@ class Cfgan(Generator):
         )
         self.details = RowDetails.of(interactions, self.items)
         _logger.info(
-            "%d users, %d items, %d interactions, on %s", *matrix.shape, matrix.nnz, device()
+            "%d users, %d items, %d interactions, on %s", *matrix.shape, matrix.nnz, self._device()
         )
         with reproducible(derive(self.seed, "training"), config.threads):
             train(
@@ -107,7 +108,7 @@ class Cfgan(Generator):
     def _begin(self, histories: Histories, met: np.ndarray, gentler: float) -> Course:
         """A fresh training, its learning rates multiplied by `gentler`."""
         torch.manual_seed(derive(self.seed, "training", str(gentler)))
-        config, where = self.config, device()
+        config, where = self.config, self._device()
         writer = Writer(len(self.items), config).to(where)
         writer.start_at((met / len(histories)).astype(np.float32))
         critic = Critic(len(self.items), config.critic_hidden).to(where)
@@ -190,6 +191,9 @@ class Cfgan(Generator):
             parts.append(written[written >= 0].cpu().numpy())
         return np.concatenate(parts)
 
+    def _device(self) -> torch.device:
+        return choose_device("auto", self.section())
+
     def _state(self) -> dict[str, np.ndarray]:
         own = {"items": self.items.ids, "popularity": self.popularity}
         return {
@@ -202,7 +206,7 @@ class Cfgan(Generator):
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.items, self.popularity = ItemIndex(state["items"]), state["popularity"]
         self.conditions, self.details = Conditions.from_state(state), RowDetails.from_state(state)
-        self.network = Writer(len(self.items), self.config).to(device()).requires_grad_(False)
+        self.network = Writer(len(self.items), self.config).to(self._device()).requires_grad_(False)
         from_arrays(state, {"network": self.network})
 
 

@@ -20,9 +20,9 @@ from augrec.generators._latent.item_decoder import ItemDecoder
 from augrec.generators._latent.ridge import Ridge
 from augrec.generators._latent.vector_gan import VectorGenerator
 from augrec.generators._latent.whitening import Whitening
-from augrec.generators._profile import networks
 from augrec.generators._training.lesson import Lesson
 from augrec.generators.latent_gan import LatentGan, LatentGanConfig
+from augrec.nn.determinism import fixed_threads
 
 _logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class ItemGan(LatentGan):
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
-        with networks.fixed_threads(self.config.threads):
+        with fixed_threads(self.config.threads):
             parts = [
                 self._profiles(
                     self.network,

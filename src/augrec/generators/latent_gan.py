@@ -23,14 +23,15 @@ from augrec.generators._latent import vector_gan
 from augrec.generators._latent.item_decoder import ItemDecoder, item_classes
 from augrec.generators._latent.user_space import UserSpace
 from augrec.generators._latent.vector_gan import VectorCritic, VectorGanConfig, VectorGenerator
-from augrec.generators._profile import networks
 from augrec.generators._training.lesson import Lesson
 from augrec.generators._training.loop import fingerprint, train
-from augrec.generators._training.modules import Device, chosen_device, from_arrays, to_arrays
+from augrec.generators._training.modules import from_arrays, to_arrays
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
 from augrec.nn.averages import MovingAverage
+from augrec.nn.determinism import fixed_threads
+from augrec.nn.device import Device, choose_device
 
 _logger = logging.getLogger(__name__)
 _FIRST_SHARPNESS = 8.0
@@ -106,7 +107,7 @@ class LatentGan(Generator):
         """The critic's view of each user's vector; their attributes are taken as unknown."""
         histories = Histories.from_interactions(sample, self.items)
         parts = [np.empty(0, np.float32)]
-        with networks.fixed_threads(self.config.threads), torch.no_grad():
+        with fixed_threads(self.config.threads), torch.no_grad():
             for some in histories.batches(_USERS_AT_ONCE):
                 lengths = np.maximum(some.matrix().getnnz(axis=1), 1)
                 codes = np.full((len(some), len(self.conditions.labels)), -1)
@@ -120,7 +121,7 @@ class LatentGan(Generator):
         )
 
     def _fit(self, lesson: Lesson) -> None:
-        with networks.fixed_threads(self.config.threads):
+        with fixed_threads(self.config.threads):
             self._learn(lesson)
 
     def _learn(self, lesson: Lesson) -> None:
@@ -238,7 +239,7 @@ class LatentGan(Generator):
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
-        with networks.fixed_threads(self.config.threads):
+        with fixed_threads(self.config.threads):
             positions = self._profiles(self.network, self.decoder, rows, derive(seed, "profiles"))
         details = self.details.draw(positions, lengths, rng(seed, "details"))
         return build_interactions(self.name(), lengths, self.items.decode(positions), details)
@@ -271,7 +272,7 @@ class LatentGan(Generator):
         }
 
     def _device(self) -> torch.device:
-        return chosen_device(self.config.device, self.name())
+        return choose_device(self.config.device, self.section())
 
     def _state(self) -> dict[str, np.ndarray]:
         return {

@@ -24,17 +24,14 @@ from augrec.generators._profile.decode import gumbel_top_k
 from augrec.generators._training.lesson import Lesson
 from augrec.generators._training.loop import fingerprint, train
 from augrec.generators._training.memory import check_memory
-from augrec.generators._training.modules import (
-    Device,
-    chosen_device,
-    descend,
-    from_arrays,
-    to_arrays,
-)
+from augrec.generators._training.modules import descend, from_arrays, to_arrays
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
 from augrec.nn.averages import MovingAverage
+from augrec.nn.determinism import fixed_threads
+from augrec.nn.device import Device, choose_device
+from augrec.nn.sparse_rows import SparseRows
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
@@ -126,7 +123,7 @@ class ProfileGan(Generator):
             self.conditions.width,
             self._device(),
         )
-        with networks.fixed_threads(self.config.threads):
+        with fixed_threads(self.config.threads):
             train(
                 lambda gentler: self._begin(matrix, gentler),
                 name=self.name(),
@@ -162,7 +159,7 @@ class ProfileGan(Generator):
             for name, module in (("generator", generator), ("critic", critic))
         }
         people, conditions = (
-            networks.Rows(matrix, device),
+            SparseRows(matrix, device),
             torch.as_tensor(self.conditions.vectors(np.arange(matrix.shape[0])), device=device),
         )
 
@@ -208,7 +205,7 @@ class ProfileGan(Generator):
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
-        with networks.fixed_threads(self.config.threads):
+        with fixed_threads(self.config.threads):
             positions = self._profiles(rows, derive(seed, "profiles"))
         details = self.details.draw(positions, lengths, rng(seed, "details"))
         return build_interactions(self.name(), lengths, self.items.decode(positions), details)
@@ -223,7 +220,7 @@ class ProfileGan(Generator):
             np.diff(matrix.indptr), np.full((matrix.shape[0], people.codes.shape[1]), -1)
         )
         condition[:, 1:] = people.vectors(np.arange(len(people.lengths)))[:, 1:].mean(axis=0)
-        with networks.fixed_threads(self.config.threads):
+        with fixed_threads(self.config.threads):
             scores = self._scores(matrix, condition) if matrix.shape[0] else np.empty(0, np.float32)
         return pl.DataFrame(
             {C.USER: histories.users.tolist(), "realness": scores},
@@ -235,6 +232,7 @@ class ProfileGan(Generator):
         times."""
         n, packing, random = matrix.shape[0], self.config.packing, rng(self.seed, "packs")
         device, total, judged = self._device(), np.zeros(n), np.zeros(n)
+        profiles = SparseRows(matrix, device)
         rounds = _PACKINGS if packing > 1 else 1
         size = packing * max(1, _CELLS_AT_ONCE // (len(self.items) * packing))
         for _ in range(rounds):
@@ -242,7 +240,7 @@ class ProfileGan(Generator):
             for start in range(0, len(order), size):
                 rows = order[start : start + size]
                 known = torch.as_tensor(condition[rows], device=device)
-                scores = self.critic(networks.dense_rows(matrix, rows, device), known)
+                scores = self.critic(profiles.dense(torch.as_tensor(rows, device=device)), known)
                 np.add.at(total, rows, np.repeat(scores.cpu().numpy(), packing))
                 np.add.at(judged, rows, 1)
         return (total / judged).astype(np.float32)
@@ -279,7 +277,7 @@ class ProfileGan(Generator):
         return generator.to(device), critic.to(device)
 
     def _device(self) -> torch.device:
-        return chosen_device(self.config.device, self.name())
+        return choose_device(self.config.device, self.section())
 
     def _noise_random(self, seed: int) -> torch.Generator:
         return torch.Generator(self._device()).manual_seed(seed)

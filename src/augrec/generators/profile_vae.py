@@ -23,18 +23,20 @@ from augrec.generators._conditions import Conditions
 from augrec.generators._privacy.budget import Budget, PrivacyConfig, secret_seed
 from augrec.generators._privacy.counts import PUBLIC, private_counts
 from augrec.generators._privacy.steps import PrivateDescent, train_privately
-from augrec.generators._profile import networks
 from augrec.generators._profile.counts import Counts, profiles
 from augrec.generators._profile.decode import gumbel_top_k
 from augrec.generators._profile.vae import Descent, ProfileAutoencoder
 from augrec.generators._training.lesson import Lesson
 from augrec.generators._training.loop import fingerprint, train
 from augrec.generators._training.memory import check_memory
-from augrec.generators._training.modules import Device, chosen_device, from_arrays, to_arrays
+from augrec.generators._training.modules import from_arrays, to_arrays
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
 from augrec.nn.averages import MovingAverage
+from augrec.nn.determinism import fixed_threads
+from augrec.nn.device import Device, choose_device
+from augrec.nn.sparse_rows import SparseRows
 
 _logger = logging.getLogger(__name__)
 _CELLS_AT_ONCE = 2**24
@@ -138,13 +140,14 @@ class ProfileVae(Generator):
         """
         histories = Histories.from_interactions(sample.select(C.USER, C.ITEM), self.items)
         matrix, device = profiles(histories), self._device()
+        sparse = SparseRows(matrix, device)
         lengths = np.diff(matrix.indptr)
         unknown = np.full((len(histories), len(self.conditions.labels)), -1)
         condition = self.conditions.encode(lengths, unknown)
         elbo = np.empty(len(histories))
-        with networks.fixed_threads(self.config.threads), torch.inference_mode():
+        with fixed_threads(self.config.threads), torch.inference_mode():
             for rows in self._batches(len(histories)):
-                x = networks.dense_rows(matrix, rows, device)
+                x = sparse.dense(torch.as_tensor(rows, device=device))
                 noise = torch.zeros(len(rows), self.config.latent, device=device)
                 misfit, kl = self.network(
                     x, x, torch.as_tensor(condition[rows], device=device), noise
@@ -180,7 +183,7 @@ class ProfileVae(Generator):
             self.conditions.width,
             self._device(),
         )
-        with networks.fixed_threads(config.threads):
+        with fixed_threads(config.threads):
             (train if self.budget is None else train_privately)(
                 lambda gentler: self._begin(counts, gentler),
                 name=self.name(),
@@ -222,7 +225,7 @@ class ProfileVae(Generator):
         )
         random = self._random(derive(self.seed, "training"))
         people, conditions = (
-            networks.Rows(counts.matrix, device),
+            SparseRows(counts.matrix, device),
             torch.as_tensor(counts.vectors, device=device),
         )
         descend = self._descent(network, optimizer, len(conditions), random)
@@ -279,7 +282,7 @@ class ProfileVae(Generator):
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         rows = self._people(n, condition, seed)
         lengths = self.conditions.lengths[rows]
-        with networks.fixed_threads(self.config.threads):
+        with fixed_threads(self.config.threads):
             positions = self._profiles(rows, derive(seed, "profiles"))
         # private details do not know items: they are those of a catalogue of one
         known = positions if self.budget is None else np.zeros_like(positions)
@@ -317,8 +320,9 @@ class ProfileVae(Generator):
     def _encode(self, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
         """Mean and log variance float32 (n, latent) of the training users."""
         device, parts = self._device(), []
+        profiles = SparseRows(counts.matrix, device)
         for rows in self._batches(counts.matrix.shape[0]):
-            x = networks.dense_rows(counts.matrix, rows, device)
+            x = profiles.dense(torch.as_tensor(rows, device=device))
             parts.append(
                 self.network.encode(x, torch.as_tensor(counts.vectors[rows], device=device))
             )
@@ -347,7 +351,7 @@ class ProfileVae(Generator):
         return network.to(self._device())
 
     def _device(self) -> torch.device:
-        return chosen_device(self.config.device, self.name())
+        return choose_device(self.config.device, self.section())
 
     def _random(self, seed: int) -> torch.Generator:
         return torch.Generator(self._device()).manual_seed(seed)

@@ -20,7 +20,6 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
 from augrec.data.row_details import build_interactions
 from augrec.generators._conditions import Conditions
-from augrec.generators._profile.networks import fixed_threads
 from augrec.generators._sequence import networks
 from augrec.generators._sequence import training as courses
 from augrec.generators._sequence.sampler import Pen, Task
@@ -32,7 +31,8 @@ from augrec.generators._training.modules import from_arrays, to_arrays
 from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Direction, Generator
-from augrec.nn.torch_tools import device, reproducible
+from augrec.nn.determinism import fixed_threads, reproducible
+from augrec.nn.device import choose_device
 
 _logger = logging.getLogger(__name__)
 _USERS_AT_ONCE = 2**14
@@ -151,7 +151,7 @@ class SequenceGan(Generator):
             len(rows.items),
             len(self.tokens.kind_events),
             self.tokens.n_gaps,
-            device(),
+            self._device(),
         )
         popularity = np.bincount(rows.items, minlength=len(self.items)) / len(rows.items)
         with reproducible(derive(self.seed, "weights"), config.threads):
@@ -262,7 +262,7 @@ class SequenceGan(Generator):
         if direction == "left" and not self.config.backward:
             return None
         seed = derive(self.seed if seed is None else seed, "extend", direction)
-        random = torch.Generator(device()).manual_seed(derive(seed, "rows"))
+        random = torch.Generator(self._device()).manual_seed(derive(seed, "rows"))
         known, users = self.tokens.encode(interactions, self.items)
         backwards, lengths = direction == "left", known.lengths
         counts = np.minimum(n, len(self.items) - lengths)
@@ -304,7 +304,7 @@ class SequenceGan(Generator):
 
     def _written(self, chosen: np.ndarray, seed: int) -> Rows:
         """Histories of people with the conditions of some training users, int64 (n,)."""
-        random = torch.Generator(device()).manual_seed(seed)
+        random = torch.Generator(self._device()).manual_seed(seed)
         task = Task(self._conditions(chosen), self.conditions.lengths[chosen])
         return self._pen().write(task, random)
 
@@ -323,7 +323,7 @@ class SequenceGan(Generator):
         return self._pieces(rows).realness(self.critic.eval())
 
     def _pieces(self, rows: Rows) -> Pieces:
-        return Pieces(Readings(rows, self.tokens, device()), self.config.length)
+        return Pieces(Readings(rows, self.tokens, self._device()), self.config.length)
 
     def _conditions(self, chosen: np.ndarray) -> np.ndarray:
         """Float32 (n, width + 1): the conditions of some training users, read forwards."""
@@ -343,6 +343,9 @@ class SequenceGan(Generator):
         rows = self._written(drawn, derive(self.seed, "look"))
         return look(rows.items, rows.lengths, len(self.items), popularity)
 
+    def _device(self) -> torch.device:
+        return choose_device("auto", self.section())
+
     def _new_networks(self) -> tuple[networks.Writer, networks.Critic]:
         config, tokens = self.config, self.tokens
         shape = networks.Shape(
@@ -359,9 +362,9 @@ class SequenceGan(Generator):
             config.length,
             config.dropout,
         )
-        return networks.Writer(shape).to(device()), networks.Critic(networks.for_critic(shape)).to(
-            device()
-        )
+        return networks.Writer(shape).to(self._device()), networks.Critic(
+            networks.for_critic(shape)
+        ).to(self._device())
 
     def _state(self) -> dict[str, np.ndarray]:
         return {

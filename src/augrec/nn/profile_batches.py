@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from augrec.data.histories import Histories
-from augrec.nn.torch_tools import Rows
+from augrec.nn.sparse_rows import SparseRows
 
 _COLD = 5
 """A truncated history holds at most so many items."""
@@ -45,7 +45,10 @@ class Examples:
         targets = histories.matrix()
         weights = np.asarray(targets.sum(1)).ravel() / targets.getnnz(1)
         self._n, self._where = len(histories), where
-        self._places, self._targets = Rows(_places(histories), where), Rows(targets, where)
+        self._places, self._targets = (
+            SparseRows(_places(histories), where),
+            SparseRows(targets, where),
+        )
         self._weights = torch.from_numpy(weights).float().to(where)
 
     def batches(self, size: int, steps: int, truncate: float) -> Iterator[Batch]:

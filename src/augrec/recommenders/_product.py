@@ -27,11 +27,11 @@ def dense_product(left: sp.csr_matrix, right: sp.csr_matrix, *, large: bool) -> 
     if large:
         import torch
 
-        from augrec.nn.torch_tools import sparse
+        from augrec.nn.sparse_rows import torch_sparse
 
         if torch.backends.mkl.is_available():
             empty = torch.zeros(shape, dtype=torch.from_numpy(left.data).dtype)
-            return torch.addmm(empty, sparse(left), sparse(right), beta=0.0).numpy()
+            return torch.addmm(empty, torch_sparse(left), torch_sparse(right), beta=0.0).numpy()
     product = np.empty(shape, left.dtype)
     for start in range(
         0, len(product), _ROWS

@@ -13,16 +13,14 @@ from pydantic import Field
 from torch import nn
 
 from augrec.data.histories import Histories
+from augrec.nn.arrays import with_column
 from augrec.nn.averages import average_share, move_average
 from augrec.nn.negatives import Drawn, NegativesConfig, Sampler, negatives
-from augrec.nn.sequences import Batch, Sequences, Windows, latest
+from augrec.nn.sequence_network import SequenceNetwork
+from augrec.nn.sequences import Batch, Windows, latest
 from augrec.nn.softmax import full, sampled
-from augrec.nn.torch_tools import device, with_column
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
-_SPREAD = 0.2
-"""Standard deviation of an item's score at the start, beside its popularity: little, so that
-popularity leads."""
 _PLACES = 2**15
 """So many items are read at once when histories are scored."""
 
@@ -61,58 +59,6 @@ class SequentialConfig(NegativesConfig, NeuralConfig):
     """Windows in a step."""
 
 
-class SequenceNetwork(nn.Module):
-    """Reads items in order; a subclass implements `read`. Items are read and predicted with the
-    same vectors.
-
-    Attributes:
-        items: the items' vectors.
-        start: what is read before the first item, so that a state comes before it; (1, factors).
-        bias: what is added to each item's score.
-    """
-
-    ITEM_PARAMETERS: ClassVar[dict[str, int]] = {"items.weight": 0, "bias": 0}
-
-    def __init__(self, n_items: int, factors: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.items = nn.Embedding(n_items, factors)
-        self.start = nn.Parameter(torch.empty(1, factors))
-        self.bias = nn.Parameter(torch.zeros(n_items))
-        for table in (self.items.weight, self.start):
-            nn.init.normal_(table, std=_SPREAD * factors**-0.5)
-
-    @property
-    def where(self) -> torch.device:
-        return self.bias.device
-
-    @torch.no_grad()
-    def start_at(self, popularity: np.ndarray) -> None:
-        """Begin with every user's items as likely as they are popular: float32 (n_items,)."""
-        self.bias.copy_(torch.from_numpy(popularity).clamp(min=1e-12).log())
-
-    def forward(self, sequences: Sequences) -> torch.Tensor:
-        """States, float32 (N, factors): at each place what has been read up to there."""
-        vectors = self.items(sequences.items)
-        return self.read(
-            vectors.index_copy(0, sequences.firsts, self.start.expand(len(sequences.lengths), -1)),
-            sequences,
-        )
-
-    def last(self, sequences: Sequences) -> torch.Tensor:
-        """The state after the last item of each sequence, float32 (B, factors)."""
-        return self(sequences)[sequences.firsts + sequences.lengths - 1]
-
-    @abstractmethod
-    def read(self, vectors: torch.Tensor, sequences: Sequences) -> torch.Tensor:
-        """States for the vectors at the sequences' places, float32 (N, factors) both; none depends
-        on a later vector."""
-
-    def drop(self, x: torch.Tensor) -> torch.Tensor:
-        """Dropout while training."""
-        return dropout(x, self.dropout) if self.training and self.dropout else x
-
-
 class SequentialRecommender(NeuralRecommender):
     """Predicts each item of a history from those before it, by cross-entropy over the catalogue.
 
@@ -129,17 +75,17 @@ class SequentialRecommender(NeuralRecommender):
 
     @abstractmethod
     def _build(self) -> SequenceNetwork:
-        """A fresh network on the device."""
+        """A fresh network."""
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
         """Take the gradient steps; yield the loss of each, per unit of weight. `self._network`
         keeps the average."""
         config, network = self.config, copy.deepcopy(self._network).train()
-        windows = Windows(histories, config.max_length, device())
+        windows = Windows(histories, config.max_length, self._device)
         all_items = config.loss == "full" or (
             config.loss == "auto" and len(self.items) <= config.max_full_items
         )
-        sampler = None if all_items else negatives(config, self.popularity, device())
+        sampler = None if all_items else negatives(config, self.popularity, self._device)
         optimiser = torch.optim.AdamW(
             _groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
@@ -190,19 +136,6 @@ def _loss(network: SequenceNetwork, batch: Batch, drawn: Drawn | None) -> torch.
     states = network(batch.windows)[batch.states]  # (T, factors)
     given = states, network.items.weight, network.bias, batch.targets, batch.weights
     return full(*given) if drawn is None else sampled(*given, drawn)
-
-
-def dropout(x: torch.Tensor, share: float) -> torch.Tensor:
-    """Zeroes this share of x, to a 256th, and scales up the rest.
-
-    One random byte for each value: on a CPU several times faster than torch's own.
-    """
-    limit = min(255, round(share * 256))
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(
-        -(2**63), None
-    )
-    kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= limit
-    return x * kept.to(x.dtype).mul_(256 / (256 - limit))
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict]:

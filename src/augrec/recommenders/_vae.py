@@ -14,7 +14,6 @@ from torch import nn
 
 from augrec.data.histories import Histories
 from augrec.nn.profile_batches import Batch, Examples
-from augrec.nn.torch_tools import device
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
@@ -67,7 +66,7 @@ class Vae(NeuralRecommender):
 
     @abstractmethod
     def _build(self) -> VaeNetwork:
-        """A fresh network on the device."""
+        """A fresh network."""
 
     @abstractmethod
     def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
@@ -75,7 +74,7 @@ class Vae(NeuralRecommender):
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
         config = self.config
-        examples = Examples(histories, device())
+        examples = Examples(histories, self._device)
         return self._descend_on(examples.batches(config.batch_size, config.steps, config.truncate))
 
     def _losses(self) -> Sequence[str]:

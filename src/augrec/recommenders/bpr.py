@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.data.histories import Histories
+from augrec.nn.arrays import with_column
 from augrec.nn.lookup import sums, take
 from augrec.nn.negatives import Drawn, Negatives, NegativesConfig, negatives
 from augrec.nn.pairs import History, Pairs
-from augrec.nn.torch_tools import device, with_column
 from augrec.recommenders._introduced import Introduced
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
@@ -86,11 +86,11 @@ class Bpr(NeuralRecommender):
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network
-        pairs = Pairs(histories, device())
+        pairs = Pairs(histories, self._device)
         self._introduced = (
-            None if self._left is None else Introduced(self._left, config.introduced, device())
+            None if self._left is None else Introduced(self._left, config.introduced, self._device)
         )
-        sampler = negatives(config, self.popularity, device(), config.factors)
+        sampler = negatives(config, self.popularity, self._device, config.factors)
         vectors: dict[str, Any] = {"params": [network.met.weight, network.offered.weight]}
         biases: dict[str, Any] = {"params": [network.bias], "weight_decay": 0.0}
         optimiser = torch.optim.AdamW(
@@ -155,9 +155,7 @@ class Bpr(NeuralRecommender):
             return with_column(users, users.new_ones(len(users)))
 
     def _build(self) -> _Network:
-        return _Network(len(self.items), self.config.factors, self.config.history_exponent).to(
-            device()
-        )
+        return _Network(len(self.items), self.config.factors, self.config.history_exponent)
 
 
 class _Network(nn.Module):

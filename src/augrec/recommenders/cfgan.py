@@ -11,10 +11,10 @@ import torch
 from pydantic import Field
 
 from augrec.data.histories import Histories
+from augrec.nn.arrays import with_column
 from augrec.nn.averages import average_share, move_average
 from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
 from augrec.nn.profile_batches import Examples
-from augrec.nn.torch_tools import device, with_column
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
@@ -51,9 +51,9 @@ class Cfgan(NeuralRecommender):
         self._network.start_at(self.popularity * len(histories.items) / len(histories))
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
-        config, examples = self.config, Examples(histories, device())
+        config, examples = self.config, Examples(histories, self._device)
         writers = [writer.train() for writer in apart(self._network, config, config.generators)]
-        critics = [Critic(len(self.items), config.critic_hidden).to(device()) for _ in writers]
+        critics = [Critic(len(self.items), config.critic_hidden).to(self._device) for _ in writers]
         games = [Game(*players, config) for players in zip(writers, critics, strict=True)]
         batches = examples.batches(config.batch_size, config.steps, config.truncate)
         for step, batch in enumerate(batches, start=1):
@@ -89,6 +89,4 @@ class Cfgan(NeuralRecommender):
 
     def _build(self) -> Writer:
         n = self.config.generators
-        return together([Writer(len(self.items), self.config) for _ in range(n)], self.config).to(
-            device()
-        )
+        return together([Writer(len(self.items), self.config) for _ in range(n)], self.config)

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from augrec.nn.sequence_network import SequenceNetwork
 from augrec.nn.sequences import Sequences
-from augrec.nn.torch_tools import device
-from augrec.recommenders._sequential import SequenceNetwork, SequentialConfig, SequentialRecommender
+from augrec.recommenders._sequential import SequentialConfig, SequentialRecommender
 
 
 class Gru4recConfig(SequentialConfig):
@@ -45,7 +45,7 @@ class Gru4rec(SequentialRecommender):
         config = self.config
         return _Network(
             len(self.items), config.factors, config.hidden, config.layers, config.dropout
-        ).to(device())
+        )
 
 
 class _Network(SequenceNetwork):

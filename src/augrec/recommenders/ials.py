@@ -19,7 +19,10 @@ from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
 from augrec.data.histories import Histories
-from augrec.nn.torch_tools import device, reproducible, sparse, with_column
+from augrec.nn.arrays import with_column
+from augrec.nn.determinism import reproducible
+from augrec.nn.device import Device, choose_device
+from augrec.nn.sparse_rows import torch_sparse
 from augrec.recommenders._blend import popularity_share, popularity_weight
 from augrec.recommenders.base import Log, Recommender
 
@@ -54,6 +57,8 @@ class IalsConfig(BaseConfig):
     item is 1) added."""
     threads: int = Field(1, ge=1)
     """CPU threads of training; the same number gives the same bytes."""
+    device: Device = "auto"
+    """Where training and scoring run; auto: a CUDA device if there is one."""
 
 
 class Ials(Recommender):
@@ -81,13 +86,17 @@ class Ials(Recommender):
     }
     regularisation: ClassVar = {"regularisation": [0.003, 0.03]}
 
+    @property
+    def _device(self) -> torch.device:
+        return choose_device(self.config.device, self.section())
+
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         wanted = histories.matrix()
         user_weight = np.asarray(wanted.sum(1)).ravel() / np.maximum(wanted.getnnz(1), 1)
         seen = sp.csr_matrix(sp.diags_array(1 / user_weight) @ histories.matrix(observed_only=True))
         users_of = sp.csr_matrix(wanted.T)
         with reproducible(derive(self.seed, self.name()), self.config.threads), torch.no_grad():
-            scale, where = self.config.factors**-0.5, device()
+            scale, where = self.config.factors**-0.5, self._device
             self._items = (
                 torch.randn(histories.n_items, self.config.factors).mul_(0.1 * scale).to(where)
             )
@@ -259,7 +268,7 @@ class Ials(Recommender):
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
         self._penalty = float(state["penalty"][0])
-        self._keep(torch.from_numpy(state["vectors"]).to(device()))
+        self._keep(torch.from_numpy(state["vectors"]).to(self._device))
 
 
 @dataclass(frozen=True)
@@ -277,7 +286,7 @@ class _Block:
 
     @classmethod
     def of(cls, entries: sp.csr_matrix, penalties: torch.Tensor, where: torch.device) -> _Block:
-        return cls(sparse(entries.astype(np.float32)).to(where), penalties[:, None].to(where))
+        return cls(torch_sparse(entries.astype(np.float32)).to(where), penalties[:, None].to(where))
 
     def improve(
         self, vectors: torch.Tensor, others: torch.Tensor, gram: torch.Tensor, steps: int

@@ -15,9 +15,9 @@ from pydantic import Field, NonNegativeFloat
 from augrec.core.errors import ConfigError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
+from augrec.nn.arrays import with_column
 from augrec.nn.negatives import NegativesConfig, negatives
 from augrec.nn.pairs import History
-from augrec.nn.torch_tools import device, with_column
 from augrec.recommenders._explain import POPULAR, Background, leave_columns_out
 from augrec.recommenders._heads import Head
 from augrec.recommenders._mmoe.experts import Columns, Known, Towers
@@ -154,7 +154,7 @@ class Mmoe(NeuralRecommender):
         self._network.start_at(outcomes.start(histories.items, histories.weights, len(self.items)))
 
     def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
-        config, where, (outcomes, rows) = self.config, device(), self._lesson
+        config, where, (outcomes, rows) = self.config, self._device, self._lesson
         losses = Losses(
             self._network,
             histories,
@@ -312,7 +312,7 @@ class Mmoe(NeuralRecommender):
             experts=config.experts,
             exponent=config.history_exponent,
             dropout=config.dropout,
-        ).to(device())
+        )
 
     def describe(self) -> dict[str, int]:
         """Size, steps taken, the step whose weights were kept, and the number of heads."""

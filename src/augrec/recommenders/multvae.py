@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.nn.profile_batches import Batch
-from augrec.nn.torch_tools import device
 from augrec.recommenders._vae import Vae, VaeConfig, VaeNetwork
 
 
@@ -62,7 +61,7 @@ class Multvae(Vae):
 
     def _build(self) -> VaeNetwork:
         config = self.config
-        return _Network(len(self.items), config.hidden, config.latent, config.dropout).to(device())
+        return _Network(len(self.items), config.hidden, config.latent, config.dropout)
 
 
 class _Network(VaeNetwork):

@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.nn.profile_batches import Batch
-from augrec.nn.torch_tools import device
 from augrec.recommenders._vae import Vae, VaeConfig, VaeNetwork
 
 _PRIOR = (0.15, 0.75, 0.10)
@@ -98,7 +97,7 @@ class Recvae(Vae):
         config = self.config
         return _Network(
             len(self.items), config.hidden, config.latent, config.layers, config.dropout
-        ).to(device())
+        )
 
 
 class _Encoder(nn.Module):

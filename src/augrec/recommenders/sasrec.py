@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
+from augrec.nn.sequence_network import SequenceNetwork
 from augrec.nn.sequences import Sequences
-from augrec.nn.torch_tools import device
-from augrec.recommenders._sequential import SequenceNetwork, SequentialConfig, SequentialRecommender
+from augrec.recommenders._sequential import SequentialConfig, SequentialRecommender
 
 
 class SasrecConfig(SequentialConfig):
@@ -61,7 +61,7 @@ class Sasrec(SequentialRecommender):
             config.blocks,
             config.heads,
             config.dropout,
-        ).to(device())
+        )
 
 
 class _Network(SequenceNetwork):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal, cast
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -77,31 +75,6 @@ class ProfileCritic(nn.Module):
         scaled = profiles / profiles.sum(dim=1, keepdim=True).clamp(min=1.0).sqrt()
         packs = torch.cat([scaled, condition], dim=1).reshape(len(profiles) // self.packing, -1)
         return self.layers[:-1](packs)
-
-
-class Rows:
-    """The rows of a sparse 0/1 matrix, resident on a device.
-
-    Args:
-        matrix: (n, n_items), without explicit zeros.
-        device: where the rows are needed.
-    """
-
-    def __init__(self, matrix: sp.csr_matrix, device: torch.device) -> None:
-        self.shape = matrix.shape
-        self._starts = torch.as_tensor(matrix.indptr[:-1].astype(np.int64), device=device)
-        self._lengths = torch.as_tensor(np.diff(matrix.indptr).astype(np.int64), device=device)
-        self._items = torch.as_tensor(matrix.indices.astype(np.int64), device=device)
-        self._places = torch.arange(int(np.diff(matrix.indptr).max(initial=1)), device=device)
-
-    def dense(self, rows: Tensor) -> Tensor:
-        """Float32 (len(rows), n_items) of rows int64 (B,); every shape depends on B alone, so it
-        can be captured."""
-        at = self._starts[rows, None] + self._places  # (B, longest)
-        items = self._items[at.clamp(max=len(self._items) - 1)]
-        items = torch.where(self._places < self._lengths[rows, None], items, self.shape[1])
-        dense = torch.zeros(len(rows), self.shape[1] + 1, device=rows.device)
-        return dense.scatter_(1, items, 1.0)[:, :-1]
 
 
 def straight_through(logits: Tensor, temperature: float, random: torch.Generator) -> Tensor:
@@ -186,29 +159,6 @@ def feature_distance(
     with torch.no_grad():
         wanted = critic.features(real, condition).float().mean(dim=0)
     return (critic.features(fake, condition).float().mean(dim=0) - wanted).square().sum()
-
-
-def dense_rows(matrix: sp.csr_matrix, rows: np.ndarray, device: torch.device) -> Tensor:
-    """Rows of a sparse 0/1 matrix as a dense float32 tensor (len(rows), n_items) on `device`."""
-    chosen = matrix[rows]
-    places = np.repeat(np.arange(len(rows)), np.diff(chosen.indptr))
-    dense = torch.zeros(chosen.shape, device=device)
-    dense[
-        torch.as_tensor(places, device=device),
-        torch.as_tensor(chosen.indices, device=device).long(),
-    ] = 1.0
-    return dense
-
-
-@contextmanager
-def fixed_threads(threads: int) -> Iterator[None]:
-    """Use `threads` CPU threads inside the block: sums run in the same order on every machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _sure(real_scores: Tensor, fake_scores: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from augrec.nn.sequence_network import dropout
 from augrec.nn.sequences import Sequences
-from augrec.recommenders._sequential import dropout
 
 Kind = Literal["gru", "transformer"]
 State = Any

@@ -4,32 +4,10 @@ they are kept."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from augrec.core.errors import ConfigError
-
-Device = Literal["auto", "cpu", "cuda"]
-
-
-def chosen_device(wanted: Device, generator: str) -> torch.device:
-    """Where a generator trains and samples; "auto" takes CUDA where there is one.
-
-    Raises:
-        ConfigError: CUDA is asked for and absent.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "there is no CUDA device here",
-            where=f"generators.{generator}.device",
-            fix="set it to auto",
-        )
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
 
 
 def perceptron(width: int, hidden: int, out: int) -> nn.Sequential:

@@ -16,7 +16,9 @@ from augrec.core.config import BaseConfig
 from augrec.core.errors import RefusedError
 from augrec.core.seeds import derive
 from augrec.data.histories import Histories
-from augrec.nn.torch_tools import reproducible, transfer
+from augrec.nn.determinism import reproducible
+from augrec.nn.device import Device, choose_device
+from augrec.nn.transfer import transfer
 from augrec.recommenders._neural.checkpoint import Best
 from augrec.recommenders.base import Log, Recommender
 
@@ -30,6 +32,8 @@ class NeuralConfig(BaseConfig):
     """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
     threads: int = Field(1, ge=1)
     """CPU threads of training; the same number gives the same bytes."""
+    device: Device = "auto"
+    """Where training and scoring run; auto: a CUDA device if there is one."""
 
 
 class NeuralRecommender(Recommender):
@@ -47,7 +51,11 @@ class NeuralRecommender(Recommender):
 
     @abstractmethod
     def _build(self) -> torch.nn.Module:
-        """A fresh network on the device."""
+        """A fresh network, on any device."""
+
+    @property
+    def _device(self) -> torch.device:
+        return choose_device(self.config.device, self.section())
 
     def _begin(self, histories: Histories) -> None:
         """Give the fresh network the weights that training starts at."""
@@ -72,7 +80,7 @@ class NeuralRecommender(Recommender):
     def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
         config = self.config
         with reproducible(derive(self.seed, self.name()), config.threads):
-            self._network = self._build()
+            self._network = self._build().to(self._device)
             self._begin(histories)
             if isinstance(self._start, NeuralRecommender):
                 transfer(self._network, self._start._network, self.items, self._start.items)
@@ -122,5 +130,5 @@ class NeuralRecommender(Recommender):
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
         self._best_step = int(state.pop("best_step")[0])
-        self._network = self._build()
+        self._network = self._build().to(self._device)
         self._load({name: torch.from_numpy(array) for name, array in state.items()})
