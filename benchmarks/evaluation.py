@@ -29,7 +29,7 @@ from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
 from augrec.data.protocols._fold_in import fold_in_parts
-from augrec.data.protocols._users import by_digest, roles
+from augrec.data.protocols._held_out import by_digest, roles
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.evaluation.catalogue import Catalogue, catalogue_metrics, exposure
 from augrec.evaluation.metrics import per_case, rank_cases, summarise

@@ -32,11 +32,11 @@ from augrec.core.component import available
 from augrec.core.config import parse
 from augrec.core.errors import RefusedError
 from augrec.core.files import write_parquet
+from augrec.data.canonical import Tables
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
-from augrec.data.raw import Tables
 from augrec.data.sources import read
 from augrec.data.split import Split, split
 from augrec.evaluation.bootstrap import Difference, paired_difference

@@ -39,12 +39,12 @@ from augrec.augmentation.base import Ingredients, Policy
 from augrec.core.config import parse
 from augrec.core.files import write_parquet
 from augrec.core.seeds import rng
+from augrec.data.canonical import Tables
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.histories import Histories
-from augrec.data.raw import Tables
 from augrec.data.split import Split, split
 from augrec.evaluation.bootstrap import paired_difference
 from augrec.evaluation.catalogue import Catalogue

@@ -33,12 +33,12 @@ from augrec.audit.judge import judge
 from augrec.augmentation.base import Ingredients, Policy
 from augrec.core.config import parse
 from augrec.core.files import write_parquet
+from augrec.data.canonical import Tables
 from augrec.data.clean import clean
 from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
-from augrec.data.raw import Tables
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import Split, SplitConfig, split
 from augrec.generators import base as generators

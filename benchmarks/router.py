@@ -24,11 +24,11 @@ import torch
 import yaml
 
 from augrec.core.config import parse
+from augrec.data.canonical import Tables
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
-from augrec.data.raw import Tables
 from augrec.data.slices import SLICES
 from augrec.data.sources import read
 from augrec.data.split import split

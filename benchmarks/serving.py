@@ -29,9 +29,9 @@ import polars as pl
 import yaml
 
 from augrec.core.seeds import rng
+from augrec.data.canonical import Tables, canonical_tables, write_raw
 from augrec.data.columns import TIME
 from augrec.data.fetch import TERMS, movielens_100k
-from augrec.data.raw import Tables, canonical, write_raw
 from augrec.recommenders import base
 from benchmarks import tables
 from benchmarks._load import Load, load, request
@@ -218,7 +218,7 @@ def simulated(n_items: int) -> Tables:
         value=pl.lit(None, pl.Float32),
         timestamp=times,
     )
-    return canonical(rows.unique(["user_id", "item_id"], keep="first", maintain_order=True))
+    return canonical_tables(rows.unique(["user_id", "item_id"], keep="first", maintain_order=True))
 
 
 def set_champion(home: Path, version: str) -> None:

@@ -25,10 +25,10 @@ from augrec.core.config import parse
 from augrec.core.files import read_json, write_json, write_text
 from augrec.core.seeds import derive
 from augrec.data import sources
+from augrec.data.canonical import Tables
 from augrec.data.clean import clean
 from augrec.data.columns import ITEMS, TIME, USERS
 from augrec.data.config import PrepareConfig
-from augrec.data.raw import Tables
 from augrec.data.split import Split, split
 from augrec.evaluation.metrics import evaluate, user_values
 from augrec.recommenders.base import Recommender, find

@@ -20,10 +20,10 @@ skipped. Unpause it to read every night at 01:00 UTC.
 def ingest() -> None:
     """Read the tables; nothing follows when they are what they were."""
     from augrec.core import settings
-    from augrec.orchestration import importing
+    from augrec.orchestration.import_data import import_data
 
     with failing_clearly():
-        changed = importing.import_tables(settings.load(), {})
+        changed = import_data(settings.load(), {})
     if not changed:
         raise AirflowSkipException("the tables are what they were: nothing to retrain on")
 

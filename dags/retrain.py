@@ -53,8 +53,8 @@ task: only it and what follows run again. Until `promote` is green, the champion
 def snapshot() -> dict[str, Any]:
     """Make the workspace and plan the run."""
     from augrec.core import settings
-    from augrec.orchestration import continuing
-    from augrec.versioning import resume, stages, workspace
+    from augrec.orchestration import champion_input
+    from augrec.versioning import restore, stages, workspace
 
     context = get_current_context()
     values, conf = context["params"], context["dag_run"].conf or {}
@@ -62,12 +62,12 @@ def snapshot() -> dict[str, Any]:
         here = settings.load()
         params = form.read_params(here.home)
         overrides = form.overrides(values, conf, params)
-        overrides |= continuing.override(params, values["policies"])
+        overrides |= champion_input.champion_override(params, values["policies"])
         run = workspace.create(
             here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"]
         )
-        run = resume.resume(here, run)
-        continuing.bring(run)
+        run = restore.restore_unchanged(here, run)
+        champion_input.export_champion(run)
         plan = stages.plan(run.path)
     if run.changed:
         print(

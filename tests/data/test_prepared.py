@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 import yaml
 
+from augrec.data.canonical import write_raw
 from augrec.data.cases import CASES
 from augrec.data.columns import INTERACTIONS, ITEMS, require
-from augrec.data.raw import write_raw
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import SLICES
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from augrec.core.files import write_json, write_parquet, write_text
-from augrec.data.raw import write_raw
+from augrec.data.canonical import write_raw
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.recommenders import base
 from augrec.registry import models, promotion, tracking

@@ -23,7 +23,7 @@ from registry_workspace import decision_of, interactions, make_workspace
 
 from augrec.core import settings as settings_
 from augrec.core.files import read_json, write_json
-from augrec.data.raw import canonical, write_raw
+from augrec.data.canonical import canonical_tables, write_raw
 from augrec.registry import bundle, lookup, models, promotion, tracking
 from augrec.registry.connection import MODEL, client, experiment
 from augrec.serving.app import create_app
@@ -58,7 +58,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (home / "params.yaml").write_text(yaml.safe_dump(told))
     (home / "dvc.yaml").write_text("stages: {}\n")
-    write_raw(home / "data/raw", *canonical(interactions()), {"source": "test"})
+    write_raw(home / "data/raw", *canonical_tables(interactions()), {"source": "test"})
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AUGREC_HOME", str(home))
         experiment()

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from augrec.core import settings as settings_
+from augrec.data.canonical import canonical_tables, write_raw
 from augrec.data.columns import INTERACTIONS
-from augrec.data.raw import canonical, write_raw
 from augrec.features import store
 from augrec.serving.app import create_app
 from augrec.stages import features
@@ -66,7 +66,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     items = pl.DataFrame(
         {"item_id": [f"i{n}" for n in range(9)], "categories": [["a"]] * 8 + [["b"]]}
     )
-    tables = canonical(rows, items)
+    tables = canonical_tables(rows, items)
     write_raw(tmp_path / "data/raw", *tables, {"source": "test"})
     prepared = tmp_path / "data/prepared"
     prepared.mkdir()

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from augrec.core.errors import ConfigError, InputError, RefusedError
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import INTERACTIONS, TIME
-from augrec.data.raw import Tables, canonical
 from augrec.stages import validate
 from augrec.validation import expectations, limits
 from augrec.validation.suites import rules_of, snapshot_suites
@@ -38,7 +38,7 @@ def shop(n_users: int = 20, n_items: int = 15) -> Tables:
     )
     hours = pl.int_range(len(pairs), dtype=pl.Int64) * pl.duration(hours=1)
     start = pl.lit(datetime(2023, 1, 1, tzinfo=UTC), dtype=TIME)
-    return canonical(
+    return canonical_tables(
         pairs.with_columns(pl.lit("view").alias("event"), (start + hours).alias("timestamp"))
     )
 

@@ -16,7 +16,7 @@ import zc.lockfile
 
 from augrec.core.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
 from augrec.core.settings import Settings
-from augrec.versioning import git, lineage, prune, publish, rebuild, resume, stages, workspace
+from augrec.versioning import git, lineage, prune, publish, rebuild, restore, stages, workspace
 
 PIPELINE = """
 stages:
@@ -105,7 +105,7 @@ def write_raw(home: Path, words: str) -> None:
 def start(
     project: Settings, run_id: str, overrides: dict[str, object] | None = None
 ) -> workspace.Workspace:
-    return resume.resume(project, workspace.create(project, run_id, overrides or {}))
+    return restore.restore_unchanged(project, workspace.create(project, run_id, overrides or {}))
 
 
 def run_all(run: workspace.Workspace) -> dict[str, str]:
@@ -127,7 +127,7 @@ def test_whoever_starts_a_stage_sees_its_training_curve_unless_the_stage_is_rest
 ) -> None:
     seen: list[object] = []
 
-    class Follower:
+    class CurveSink:
         def send(self, rows: list[dict[str, object]]) -> None:
             seen.extend(rows)
 
@@ -136,7 +136,7 @@ def test_whoever_starts_a_stage_sees_its_training_curve_unless_the_stage_is_rest
 
     write_raw(project.home, "curve")
     for name in ("first", "second"):
-        stages.run_stage(start(project, name).path, "validate", follower=Follower())
+        stages.run_stage(start(project, name).path, "validate", curve_sink=CurveSink())
     row = {"role": "generator", "name": "tiny", "row": {"step": 1, "loss": 0.5}}
     assert seen == [row, False, False]
 
@@ -197,7 +197,9 @@ def test_resuming_twice_changes_nothing(project: Settings) -> None:
     publish.publish(project, first)
     second = start(project, "second")
     assert second.restored == ["validate", "synthesize@one"]
-    assert resume.resume(project, second) == second == workspace.open_(project, "second")
+    assert (
+        restore.restore_unchanged(project, second) == second == workspace.open_(project, "second")
+    )
 
 
 def test_changed_code_runs_again(project: Settings) -> None:

@@ -18,8 +18,8 @@ import yaml
 
 from augrec.core.files import write_json, write_parquet
 from augrec.core.settings import Settings
+from augrec.data.canonical import canonical_tables, write_raw
 from augrec.data.columns import TIME
-from augrec.data.raw import canonical, write_raw
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import bundle
@@ -73,7 +73,9 @@ def make_project(
     users = pl.DataFrame(
         {"user_id": [f"u{n:02}" for n in range(N_USERS)], "age": list(range(N_USERS))}
     )
-    write_raw(folder / "data/raw", *canonical(interactions(), items(), users), {"source": "test"})
+    write_raw(
+        folder / "data/raw", *canonical_tables(interactions(), items(), users), {"source": "test"}
+    )
     settings = Settings(
         folder, folder / "var", "127.0.0.1", 9, 9, NOWHERE, str(folder / "var/feast/online.db")
     )

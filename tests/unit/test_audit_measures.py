@@ -21,7 +21,7 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def test_nearest_neighbours_are_those_of_brute_force(monkeypatch):
-    monkeypatch.setattr("augrec.data.likeness._CELLS_AT_ONCE", 100)
+    monkeypatch.setattr("augrec.data.similarity._CELLS_AT_ONCE", 100)
     queries, references = random_profiles(23, 1), random_profiles(17, 2)
     table = np.array(
         [[jaccard(q > 0, r > 0) for r in references.toarray()] for q in queries.toarray()]

@@ -13,8 +13,8 @@ from augrec.audit.disclosure import attribute_disclosure, item_disclosure
 from augrec.audit.evidence import Evidence, People
 from augrec.audit.rows import row_fidelity
 from augrec.audit.utility import utility
+from augrec.data.attribute_labels import range_labels, to_labels
 from augrec.data.columns import INTERACTIONS
-from augrec.data.labels import labelled, ranges
 from augrec.generators._conditions import Conditions
 
 CONFIG = AuditConfig(bootstrap_samples=200)
@@ -134,10 +134,10 @@ def test_the_attribute_that_a_copy_carries_is_given_away():
 def test_a_number_counts_as_the_range_it_is_in_and_who_tells_none_as_unknown():
     ages = pl.Series("age", [18, 25, 26, None, 70])
     labels = [">45", "<=45", "<=25", "unknown"]
-    assert labelled(ages, labels).to_list() == ["<=25", "<=25", "<=45", "unknown", ">45"]
-    assert labelled(ages, ["18", "25"]).to_list() == ["18", "25", "26", "unknown", "70"]
-    assert labelled(ages.cast(pl.String), labels).to_list() == ["18", "25", "26", "unknown", "70"]
-    assert ranges([1234567.8, 25.0, 1234567.9]) == ["<=25", "<=1.23457e+06", ">1.23457e+06"]
+    assert to_labels(ages, labels).to_list() == ["<=25", "<=25", "<=45", "unknown", ">45"]
+    assert to_labels(ages, ["18", "25"]).to_list() == ["18", "25", "26", "unknown", "70"]
+    assert to_labels(ages.cast(pl.String), labels).to_list() == ["18", "25", "26", "unknown", "70"]
+    assert range_labels([1234567.8, 25.0, 1234567.9]) == ["<=25", "<=1.23457e+06", ">1.23457e+06"]
 
 
 @pytest.fixture(scope="module")

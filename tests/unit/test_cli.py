@@ -244,7 +244,7 @@ def test_brackets_in_an_error_are_shown_as_they_are(capsys: pytest.CaptureFixtur
 def test_what_programs_print_goes_to_the_log_and_the_rest_to_the_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with terminal.apart(tmp_path / "logs" / "stages.log") as out:
+    with terminal.redirect_output(tmp_path / "logs" / "stages.log") as out:
         subprocess.run([sys.executable, "-c", "print('from a stage')"], check=True)
         out.print("3/50 train")
     print("afterwards")
@@ -260,7 +260,7 @@ def test_a_path_in_an_error_is_never_broken(capsys: pytest.CaptureFixture[str]) 
 
 
 def explained(raised: Exception) -> AugrecError:
-    return terminal.explained(raised)
+    return terminal.as_augrec_error(raised)
 
 
 def test_errors_of_others_become_augrecs_own() -> None:
@@ -283,7 +283,7 @@ def test_a_cut_off_data_file_is_no_mistake_of_augrecs(
         pl.read_parquet(cut)
 
     with pytest.raises(SystemExit) as ended:
-        terminal.running(read)
+        terminal.run_command(read)
     text = capsys.readouterr().err
     assert ended.value.code == 2 and "cannot be read" in text and "data import" in text
     assert "unforeseen" not in text

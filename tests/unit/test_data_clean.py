@@ -7,10 +7,10 @@ import pytest
 
 from augrec.core.config import parse
 from augrec.core.errors import ConfigError, InputError
+from augrec.data.canonical import canonical_tables
 from augrec.data.clean import clean
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.data.config import PrepareConfig
-from augrec.data.raw import canonical
 
 
 def events(*rows: tuple[str | None, str, str, float | None, int]) -> pl.DataFrame:
@@ -25,7 +25,7 @@ def events(*rows: tuple[str | None, str, str, float | None, int]) -> pl.DataFram
         },
         orient="row",
     )
-    return canonical(
+    return canonical_tables(
         frame.with_columns(pl.col("t").cast(TIME).alias("timestamp")).drop("t")
     ).interactions
 

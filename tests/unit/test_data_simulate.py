@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from augrec.data.canonical import Tables
 from augrec.data.columns import INTERACTIONS, ITEMS
-from augrec.data.raw import Tables
 from augrec.data.simulate import ShopConfig, simulate
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from augrec.core.errors import ConfigError, InputError
+from augrec.data.canonical import Tables
 from augrec.data.columns import INTERACTIONS
-from augrec.data.raw import Tables
 from augrec.data.sources import LAYOUTS, read
 from augrec.data.sources.movielens_100k import GENRES
 

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from augrec.core.errors import InputError, RefusedError
+from augrec.data.canonical import canonical_tables
 from augrec.data.cases import CASES
 from augrec.data.clean import clean
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.data.config import SplitConfig
-from augrec.data.raw import canonical
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import SLICES, Split, slice_of, split
 
@@ -26,7 +26,7 @@ def table(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
     """Interactions from (user, item, second)."""
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "second"], orient="row")
     moments = (pl.col("second") * 1_000_000).cast(TIME).alias("timestamp")
-    return canonical(
+    return canonical_tables(
         frame.select("user_id", "item_id", pl.lit("view").alias("event"), moments)
     ).interactions
 

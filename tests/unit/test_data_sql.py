@@ -10,7 +10,7 @@ import pytest
 from augrec.core.errors import ConfigError, InputError, TransientError
 from augrec.data import sql
 from augrec.data.config import ImportConfig
-from augrec.data.tables import Source, import_tables
+from augrec.data.own_tables import Source, import_tables
 
 
 @pytest.fixture

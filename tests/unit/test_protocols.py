@@ -13,11 +13,11 @@ import yaml
 from augrec.core.component import available
 from augrec.core.config import parse
 from augrec.core.errors import ConfigError, RefusedError
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.cases import CASES
 from augrec.data.columns import TIME
 from augrec.data.config import SplitConfig
 from augrec.data.protocols.base import protocol_of
-from augrec.data.raw import Tables, canonical
 from augrec.data.split import Split, split
 from augrec.stages import features, prepare
 
@@ -46,7 +46,7 @@ def table(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
     )
     moments = (pl.col("hour") * 3_600_000_000).cast(TIME).alias("timestamp")
     values = (1 + pl.col("hour") % 5).cast(pl.Float32).alias("value")
-    return canonical(
+    return canonical_tables(
         frame.select("user_id", "item_id", pl.lit("view").alias("event"), moments, values)
     ).interactions
 

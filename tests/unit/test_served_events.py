@@ -11,10 +11,10 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.core.settings import Settings
+from augrec.data.canonical import read_tables
 from augrec.data.columns import INTERACTIONS
-from augrec.data.raw import read_tables
 from augrec.data.served_events import FILE, read_served_events
-from augrec.orchestration import importing
+from augrec.orchestration.import_data import import_data
 from augrec.serving.events import EventLog, StoredEvent
 
 ROWS = "user_id,item_id,timestamp\nann,1,2026-01-01T10:00:00\nbob,2,2026-01-02T10:00:00\n"
@@ -57,7 +57,7 @@ def tell(path: Path, *events: StoredEvent) -> list[bool]:
 def test_ingest_reads_what_the_service_was_told(project: Settings, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(ROWS)
     tell(project.var / FILE, event(1), event(2, user="new", item="new item"))
-    assert importing.import_tables(project, {"interactions": str(tmp_path / "events.csv")})
+    assert import_data(project, {"interactions": str(tmp_path / "events.csv")})
     raw = read_tables(project.home / "data" / "raw")
     assert raw.interactions.select("user_id", "item_id", "event").rows() == [
         ("ann", "1", "view"),
@@ -72,25 +72,25 @@ def test_ingest_without_new_events_finds_nothing_new(project: Settings, tmp_path
     (tmp_path / "events.csv").write_text(ROWS)
     tell(project.var / FILE, event(1))
     given = {"interactions": str(tmp_path / "events.csv")}
-    assert importing.import_tables(project, given)
-    assert not importing.import_tables(project, given)
+    assert import_data(project, given)
+    assert not import_data(project, given)
     tell(project.var / FILE, event(2))
-    assert importing.import_tables(project, given)
+    assert import_data(project, given)
 
 
 def test_data_brought_in_by_hand_grows_by_the_events(project: Settings, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(ROWS)
-    importing.import_tables(project, {"interactions": str(tmp_path / "events.csv")})
+    import_data(project, {"interactions": str(tmp_path / "events.csv")})
     tell(project.var / FILE, event(1), event(2))
-    assert importing.import_tables(project, {})
-    assert not importing.import_tables(project, {})
+    assert import_data(project, {})
+    assert not import_data(project, {})
     assert len(read_tables(project.home / "data" / "raw").interactions) == 4
 
 
 def test_an_event_that_the_shop_exports_too_counts_once(project: Settings, tmp_path: Path) -> None:
     tell(project.var / FILE, event(0, item="1", event="view", timestamp_us=1_767_261_600_000_000))
     (tmp_path / "events.csv").write_text(ROWS)  # ann, 1, at that very moment
-    importing.import_tables(project, {"interactions": str(tmp_path / "events.csv")})
+    import_data(project, {"interactions": str(tmp_path / "events.csv")})
     assert len(read_tables(project.home / "data" / "raw").interactions) == 2
 
 

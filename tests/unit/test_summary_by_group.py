@@ -11,7 +11,7 @@ import pytest
 from augrec.core.config import parse
 from augrec.data.columns import TIME
 from augrec.data.config import ImportConfig
-from augrec.data.tables import Source, import_tables
+from augrec.data.own_tables import Source, import_tables
 from augrec.evaluation.summary import by_group, by_time, groups_of_users
 
 N = 90

@@ -13,8 +13,8 @@ from augrec.audit.evidence import People
 from augrec.audit.membership import length_weights, resampled
 from augrec.audit.nearest import nearest, some_rows
 from augrec.core.seeds import rng
+from augrec.data.attribute_labels import to_labels
 from augrec.data.columns import Columns as C
-from augrec.data.labels import labelled
 
 _MIN_ITEMS = 4
 _NAMES = (
@@ -149,7 +149,7 @@ def _codes(columns: list[pl.Series]) -> list[np.ndarray] | None:
         return None
     made = columns[2].dtype
     labels = made.categories.to_list() if isinstance(made, pl.Enum) else []
-    together = pl.concat([labelled(column.rename(""), labels) for column in columns])
+    together = pl.concat([to_labels(column.rename(""), labels) for column in columns])
     codes = np.unique(together.to_numpy().astype(str), return_inverse=True)[1]
     return (
         np.split(codes, np.cumsum([len(column) for column in columns])[:-1])

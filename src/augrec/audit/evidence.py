@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.data.likeness import profiles
+from augrec.data.similarity import profiles
 from augrec.data.split import ROLE, TEST, VALID
 
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from augrec.audit.fidelity import correlation, standardised
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.data.likeness import profiles
+from augrec.data.similarity import profiles
 from augrec.generators.base import DIRECTION, PLACE, Direction
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from augrec.data.likeness import likeness_blocks, nearest, profiles
+from augrec.data.similarity import nearest, profiles, similarity_blocks
 
 __all__ = ["distance_ratios", "fingerprints", "nearest", "profiles", "singled_out", "some_rows"]
 
@@ -26,13 +26,13 @@ def distance_ratios(
     profiles are. 1 with fewer than two references.
 
     Args:
-        queries, references, own: see `augrec.data.likeness.nearest`.
+        queries, references, own: see `augrec.data.similarity.nearest`.
     """
     n, m = queries.shape[0], references.shape[0]
     ratios = np.ones(n)
     if m < 2 + (own is not None):
         return ratios
-    for rows, jaccard in likeness_blocks(queries, references, own=own):
+    for rows, jaccard in similarity_blocks(queries, references, own=own):
         two = (
             1.0 - np.partition(jaccard, m - 2, axis=1)[:, m - 2 :]
         )  # (B, 2): second nearest, nearest

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import typer
 
-from augrec.cli import data, folds, models, runs, serving
-from augrec.cli.terminal import running
+from augrec.cli import cross_validate, data, models, runs, serving
+from augrec.cli.terminal import run_command
 
 HELP = """Retrain recommenders, and let synthetic data in only where it proves that it helps.
 
@@ -35,7 +35,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report, runs.prune],
     "Models": [
         models.models,
-        folds.cross_validate,
+        cross_validate.cross_validate,
         models.recommend,
         models.promote,
         models.challenge,
@@ -51,4 +51,4 @@ for panel, commands in _PANELS.items():
 
 def app() -> None:
     """Run the command line; errors are told without a traceback."""
-    running(cli)
+    run_command(cli)

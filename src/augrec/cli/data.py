@@ -38,7 +38,7 @@ class DataSet(StrEnum):
 def get(name: Annotated[DataSet, typer.Argument(help="Which data set.")] = DataSet.ML_100K) -> None:
     """Fetch a public data set into data/raw, in place of what is there."""
     from augrec.data import fetch
-    from augrec.data.raw import write_raw
+    from augrec.data.canonical import write_raw
 
     here = settings_.load()
     paragraphs(fetch.TERMS, "dim")
@@ -70,8 +70,8 @@ def simulate_(
       $ augrec data simulate
       $ augrec data simulate --users 50000 --items 5000 --interactions 1000000 --drift 0.3
     """
+    from augrec.data.canonical import write_raw
     from augrec.data.columns import Columns as C
-    from augrec.data.raw import write_raw
     from augrec.data.simulate import ShopConfig, simulate
 
     home = settings_.load().home
@@ -124,7 +124,7 @@ def import_(
     A database is named by an Airflow connection or by AUGREC_SOURCE_URL, any SQLAlchemy URL: an
     option could be read by other users of this machine.
     """
-    from augrec.orchestration import importing
+    from augrec.orchestration.import_data import import_data
 
     given = {
         "interactions": interactions,
@@ -134,7 +134,7 @@ def import_(
         "folder": folder,
         "connection": connection,
     }
-    importing.import_tables(settings_.load(), given)
+    import_data(settings_.load(), given)
     _show(settings_.load().home)
 
 

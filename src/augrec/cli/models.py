@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from augrec.cli.terminal import apart, console, nearby
+from augrec.cli.terminal import console, redirect_output, short_path
 from augrec.core import settings as settings_
 from augrec.core.errors import InputError
 
@@ -176,16 +176,19 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
     made the version. The platform need not run. Ends with exit code 1 where
     anything differs.
     """
-    from augrec.orchestration import reproducing
+    from augrec.orchestration.reproduce_version import reproduce_version
 
     here = settings_.load()
     log = here.var / "logs" / "reproduce.log"
     console.print(
-        f"What the stages say goes to {nearby(log)}", style="dim", highlight=False, soft_wrap=True
+        f"What the stages say goes to {short_path(log)}",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
     )
     spinner = Spinner("dots", "checking out the commit")
     with (
-        apart(log) as out,
+        redirect_output(log) as out,
         Live(spinner, console=out, transient=True, redirect_stdout=False, redirect_stderr=False),
     ):
 
@@ -194,7 +197,7 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
             if not out.is_terminal:
                 out.print(f"{number}/{total} {stage}", highlight=False)
 
-        outcome = reproducing.reproduce(here, version, told)
+        outcome = reproduce_version(here, version, told)
     style = "green" if outcome.identical else "red"
     console.print(outcome.sentence, style=style)
     for line in outcome.differences:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from augrec.cli.terminal import console, nearby
+from augrec.cli.terminal import console, short_path
 from augrec.core import settings as settings_
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.settings import Settings
@@ -38,7 +38,7 @@ def demo() -> None:
     Data that is there already is used as it is. A second run restores every
     stage whose data, parameters and code are unchanged.
     """
-    from augrec.cli.following import run_and_show
+    from augrec.cli.follow_run import run_and_show
 
     here = settings_.load()
     started = time.monotonic()
@@ -129,7 +129,7 @@ def run(
         started = Airflow(here).trigger("retrain", conf)
         console.print(f"Started {started}. `augrec status` shows how it goes.", highlight=False)
     else:
-        from augrec.cli.following import run_and_show
+        from augrec.cli.follow_run import run_and_show
 
         run_and_show(here, conf)
 
@@ -255,7 +255,7 @@ def _runs(latest: list[dict[str, Any]]) -> Table:
 def _where(here: Settings) -> None:
     from augrec.orchestration.environment import USER, password_file
 
-    login = f"({USER}, password in {nearby(password_file(here))})"
+    login = f"({USER}, password in {short_path(password_file(here))})"
     console.print(f"Airflow  {here.airflow_url}  {login}", soft_wrap=True, highlight=False)
     console.print(f"MLflow   {here.mlflow_url}", highlight=False)
     console.print(f"Service  {here.serving_url}", highlight=False)

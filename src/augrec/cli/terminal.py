@@ -39,7 +39,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
 
 
-def nearby(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as short as it can be copied: relative where it lies below the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
@@ -60,7 +60,7 @@ def paragraphs(text: str, style: str = "") -> None:
 
 
 @contextmanager
-def apart(log: Path) -> Iterator[Console]:
+def redirect_output(log: Path) -> Iterator[Console]:
     """While the block runs, what programs print goes to `log`; the console it gets still reaches
     the terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def show_error(error: AugrecError) -> None:
         out.print(row)
 
 
-def running(command: Callable[[], None]) -> None:
+def run_command(command: Callable[[], None]) -> None:
     """Run a command; whatever goes wrong is told in augrec's own form, and ends with that error's
     exit code."""
     try:
@@ -109,12 +109,12 @@ def running(command: Callable[[], None]) -> None:
         show_error(error)
         sys.exit(error.exit_code)
     except Exception as error:
-        told = explained(error)
+        told = as_augrec_error(error)
         show_error(told)
         sys.exit(told.exit_code)
 
 
-def explained(error: Exception) -> AugrecError:
+def as_augrec_error(error: Exception) -> AugrecError:
     """An error that is not one of augrec's own, as one of them."""
     import yaml
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from augrec.core.errors import ConfigError, InputError, TransientError
 from augrec.core.files import whole_directory
-from augrec.data.raw import Tables
+from augrec.data.canonical import Tables
 from augrec.data.sources import read
 
 REQUIREMENT: Final = "recbole==1.2.1"

@@ -35,10 +35,10 @@ from pydantic import Field
 
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
-from augrec.data import simulate_catalogue as catalogue
+from augrec.data import simulate_items
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import TIME
 from augrec.data.columns import Columns as C
-from augrec.data.raw import Tables, canonical
 
 BATCH: Final = 200_000
 DRIFT_STEPS: Final = 24
@@ -95,7 +95,7 @@ def simulate(config: ShopConfig, seed: int) -> Tables:
 
     The same config and seed give the same tables. Interactions come sorted by time.
     """
-    shop = catalogue.build(
+    shop = simulate_items.build(
         config.n_items,
         config.n_categories,
         config.n_styles,
@@ -117,7 +117,7 @@ def simulate(config: ShopConfig, seed: int) -> Tables:
     category = np.where(stays, visit_cell[led_by], visit_cell)
     style = _choose(style_taste, who, when, None, draw)
     item = shop.draw(category * config.n_styles + style, when, draw)
-    return canonical(
+    return canonical_tables(
         _funnel(config, shop, who, item, when, rng(seed, "funnel")), shop.table(), users
     )
 
@@ -139,7 +139,7 @@ def _users(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.
 
     table = pl.DataFrame(
         {
-            C.USER: catalogue.names("u", config.n_users),
+            C.USER: simulate_items.names("u", config.n_users),
             "age_group": np.asarray(AGE_GROUPS)[age].tolist(),
             "region": np.asarray(REGIONS)[region].tolist(),
         }
@@ -231,7 +231,7 @@ def _choose(
 
 def _funnel(
     config: ShopConfig,
-    shop: catalogue.Catalogue,
+    shop: simulate_items.ShopItems,
     who: np.ndarray,
     item: np.ndarray,
     when: np.ndarray,
@@ -255,7 +255,7 @@ def _funnel(
     paid = np.where(kinds == 2, shop.price[item[rows]], np.nan)
     return pl.DataFrame(
         {
-            C.USER: pl.Series(catalogue.names("u", config.n_users)).gather(who[rows]),
+            C.USER: pl.Series(simulate_items.names("u", config.n_users)).gather(who[rows]),
             C.ITEM: shop.ids.gather(item[rows]),
             C.EVENT: pl.Series(["view", "cart", "purchase"]).gather(kinds),
             C.VALUE: pl.Series(paid, dtype=pl.Float32).fill_nan(None),

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from augrec.core.errors import ConfigError
+from augrec.data.attribute_labels import range_labels, to_labels
 from augrec.data.columns import Columns as C
-from augrec.data.labels import labelled, ranges
 
 LENGTH = "length"
 WHERE = "params.yaml, synthesis.condition; or sample(condition=...)"
@@ -168,7 +168,7 @@ def _as_labels(column: pl.Series, max_values: int) -> pl.Series | None:
     known = column.drop_nulls()
     if column.dtype.is_numeric() and known.n_unique() > max_values:
         edges = known.cast(pl.Float64).quantile(np.linspace(0, 1, _BINS + 1)[1:-1].tolist())
-        return labelled(column, ranges(edges))
+        return to_labels(column, range_labels(edges))
     simple = column.dtype.is_numeric() or column.dtype in (
         pl.String,
         pl.Boolean,
@@ -177,7 +177,7 @@ def _as_labels(column: pl.Series, max_values: int) -> pl.Series | None:
     )
     if not simple or not 2 <= known.n_unique() <= max_values:
         return None
-    return labelled(column, [])
+    return to_labels(column, [])
 
 
 def _parse_range(text: str) -> tuple[int, float]:

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from augrec.core import settings as settings_
 from augrec.core.errors import AugrecError, TransientError
-from augrec.orchestration.links import DataDocsLink, ReportLink
+from augrec.orchestration.report_links import DataDocsLink, ReportLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,6 +63,8 @@ class StageOperator(BaseOperator):
             # a dry run leaves nothing in MLflow
             curves = None if run.dry_run else LiveCurves(run.run_id, run.commit)
             restored = name in run.restored
-            outcome = "restored" if restored else stages.run_stage(run.path, name, follower=curves)
+            outcome = (
+                "restored" if restored else stages.run_stage(run.path, name, curve_sink=curves)
+            )
         log.info("stage %s: %s", name, outcome)
         return outcome

@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 
 from augrec.core import settings as settings_
-from augrec.orchestration.links import PREFIX, DataDocsLink, ReportLink
+from augrec.orchestration.report_links import PREFIX, DataDocsLink, ReportLink
 from augrec.versioning import stages
 
 # LocalExecutor forks tasks from the process that loads plugins: import once, not in every task

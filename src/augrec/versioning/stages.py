@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from augrec.core.errors import TRANSIENT_EXIT, PermanentError, TransientError, from_json
-from augrec.versioning.following import Follower, tailing
+from augrec.versioning.curve_tail import CurveSink, tail_curve
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -94,7 +94,7 @@ def plan(workspace: Path) -> list[Stage]:
 
 
 def run_stage(
-    workspace: Path, name: str, *, force: bool = False, follower: Follower | None = None
+    workspace: Path, name: str, *, force: bool = False, curve_sink: CurveSink | None = None
 ) -> Outcome:
     """Run one stage, or restore its outputs when the same inputs, parameters and code were seen
     before.
@@ -103,7 +103,7 @@ def run_stage(
         workspace: the folder with dvc.yaml.
         name: e.g. "prepare" or "train@ease-none".
         force: run even if the outputs could be restored.
-        follower: sees the rows of training curves while the stage runs; it may fail, the stage does
+        curve_sink: sees the rows of training curves while the stage runs; it may fail, the stage does
             not.
 
     Raises:
@@ -124,7 +124,7 @@ def run_stage(
             "PYTHONUNBUFFERED": "1",
             "AUGREC_STARTER": str(os.getpid()),
         }
-        following = tailing(curve, follower) if follower else nullcontext()
+        following = tail_curve(curve, curve_sink) if curve_sink else nullcontext()
         with _environment(environment), _watch() as messages, following:
             try:
                 _when_unlocked(

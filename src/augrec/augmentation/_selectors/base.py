@@ -19,7 +19,7 @@ from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
-from augrec.data.likeness import profiles
+from augrec.data.similarity import profiles
 
 
 @dataclass(frozen=True)

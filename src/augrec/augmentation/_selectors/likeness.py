@@ -8,7 +8,7 @@ from pydantic import Field
 from augrec.augmentation._selectors.base import Pool, Selector, best
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
-from augrec.data.likeness import nearest
+from augrec.data.similarity import nearest
 
 
 class LikenessConfig(BaseConfig):

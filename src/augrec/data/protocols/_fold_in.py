@@ -8,7 +8,7 @@ import polars as pl
 from augrec.data.cases import cases_of
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
-from augrec.data.protocols._users import places, without
+from augrec.data.protocols._held_out import positions, without
 from augrec.data.protocols.base import ROLE, TEST, VALID, Parts
 
 
@@ -23,7 +23,7 @@ def fold_in_parts(table: pl.DataFrame, held_out: pl.DataFrame, config: SplitConf
     for role in (VALID, TEST):
         users = held_out.filter(pl.col(ROLE) == role)
         rows = table.join(users, on=C.USER, how="semi", maintain_order="left")
-        place, length = places(rows)
+        place, length = positions(rows)
         most = length - config.min_targets
         kept = np.clip((config.fold_in * length).astype(np.int64), 1, np.maximum(most, 1))
         judged = most >= 1

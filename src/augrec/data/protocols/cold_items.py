@@ -10,8 +10,8 @@ import polars as pl
 from augrec.core.errors import RefusedError
 from augrec.data.cases import cases_of
 from augrec.data.columns import Columns as C
-from augrec.data.protocols._cuts import cuts
-from augrec.data.protocols._users import by_digest, roles
+from augrec.data.protocols._held_out import by_digest, roles
+from augrec.data.protocols._time_cuts import time_cuts
 from augrec.data.protocols.base import Parts, Protocol, Rules
 
 
@@ -37,7 +37,7 @@ class ColdItems(Protocol):
         return self._by_cuts(table) if self.config.cold_share is None else self._by_share(table)
 
     def _by_cuts(self, table: pl.DataFrame) -> Parts:
-        valid_from, test_from = cuts(table[C.TIMESTAMP], self.config)
+        valid_from, test_from = time_cuts(table[C.TIMESTAMP], self.config)
         met = pl.col(C.TIMESTAMP)
         columns = table.select(
             before_valid=met < valid_from,

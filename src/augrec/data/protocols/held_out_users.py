@@ -6,7 +6,7 @@ import polars as pl
 
 from augrec.data.columns import Columns as C
 from augrec.data.protocols._fold_in import fold_in_parts
-from augrec.data.protocols._users import choose, roles
+from augrec.data.protocols._held_out import choose_users, roles
 from augrec.data.protocols.base import TEST, VALID, Parts, Protocol, Rules
 
 
@@ -26,7 +26,7 @@ class HeldOutUsers(Protocol):
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""
         users = table[C.USER].unique(maintain_order=True)
-        test = choose(users, self.config.max_test_users, len(users), self.seed, TEST)
+        test = choose_users(users, self.config.max_test_users, len(users), self.seed, TEST)
         others = users.filter(~users.is_in(test.implode()))
-        valid = choose(others, self.config.max_valid_users, len(users), self.seed, VALID)
+        valid = choose_users(others, self.config.max_valid_users, len(users), self.seed, VALID)
         return fold_in_parts(table, roles({VALID: valid, TEST: test}), self.config)

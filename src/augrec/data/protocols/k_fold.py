@@ -8,7 +8,7 @@ import polars as pl
 from augrec.core.errors import RefusedError
 from augrec.data.columns import Columns as C
 from augrec.data.protocols._fold_in import fold_in_parts
-from augrec.data.protocols._users import by_digest, roles
+from augrec.data.protocols._held_out import by_digest, roles
 from augrec.data.protocols.base import TEST, VALID, Parts, Protocol, Rules
 
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from augrec.core.errors import ConfigError
 from augrec.data.cases import cases_of
-from augrec.data.protocols._users import places, roles
+from augrec.data.protocols._held_out import positions, roles
 from augrec.data.protocols.base import Parts, Protocol, Rules
 
 
@@ -35,7 +35,7 @@ class LeaveLastOut(Protocol):
                 where="params.yaml, prepare.split.min_targets",
                 fix="set min_targets to 1, or take the protocol held_out_users",
             )
-        place, length = places(table)
+        place, length = positions(table)
         from_last = length - 1 - place  # 0 is the last item
         judged = length >= 3
         valid, test = (

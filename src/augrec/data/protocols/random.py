@@ -7,7 +7,7 @@ import polars as pl
 
 from augrec.core.seeds import rng
 from augrec.data.cases import cases_of
-from augrec.data.protocols._users import places, roles
+from augrec.data.protocols._held_out import positions, roles
 from augrec.data.protocols.base import Parts, Protocol, Rules
 
 
@@ -27,7 +27,7 @@ class RandomHoldOut(Protocol):
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""
-        place, length = places(table)
+        place, length = positions(table)
         shuffled = np.empty(
             len(table), np.int64
         )  # a row's place among its user's rows in random order

@@ -8,8 +8,8 @@ import polars as pl
 
 from augrec.data.cases import build_cases
 from augrec.data.columns import Columns as C
-from augrec.data.protocols._cuts import cuts
-from augrec.data.protocols._users import choose, roles, without
+from augrec.data.protocols._held_out import choose_users, roles, without
+from augrec.data.protocols._time_cuts import time_cuts
 from augrec.data.protocols.base import ROLE, TEST, VALID, Parts, Protocol, Rules
 
 
@@ -29,7 +29,7 @@ class TimeSplit(Protocol):
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""
-        valid_from, test_from = cuts(table[C.TIMESTAMP], self.config)
+        valid_from, test_from = time_cuts(table[C.TIMESTAMP], self.config)
         held_out = self._hold_out(table, valid_from, test_from)
         return Parts(
             train=without(table.filter(pl.col(C.TIMESTAMP) < valid_from), held_out),
@@ -48,11 +48,11 @@ class TimeSplit(Protocol):
             validated=pl.col(C.TIMESTAMP).is_between(valid_from, test_from, closed="left").any(),
         )
         config, n_users = self.config, len(active)
-        test = choose(
+        test = choose_users(
             active.filter("tested")[C.USER], config.max_test_users, n_users, self.seed, TEST
         )
         others = active.filter(pl.col("validated") & ~pl.col(C.USER).is_in(test.implode()))[C.USER]
-        valid = choose(others, config.max_valid_users, n_users, self.seed, VALID)
+        valid = choose_users(others, config.max_valid_users, n_users, self.seed, VALID)
         return roles({VALID: valid, TEST: test})
 
     def _cases(

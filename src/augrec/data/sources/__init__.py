@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from augrec.core.errors import ConfigError, InputError
-from augrec.data.raw import Tables
+from augrec.data.canonical import Tables
 
 LAYOUTS: Final = {
     "movielens-100k": "u.data, u.item, u.user; or the same as atomic files ml-100k.inter, .item, "

@@ -16,8 +16,8 @@ import polars as pl
 
 from augrec.core.errors import InputError
 from augrec.data import convert
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.raw import Tables, canonical
 from augrec.data.sources._files import ratings
 
 _OLD: Final = {
@@ -71,7 +71,7 @@ def read(folder: Path) -> Tables:
             fix="put one category's files into a folder of their own",
         )
     interactions = _reviews(reviews[0])
-    return canonical(interactions, _products(products[0]) if products else None)
+    return canonical_tables(interactions, _products(products[0]) if products else None)
 
 
 def _reviews(path: Path) -> pl.DataFrame:

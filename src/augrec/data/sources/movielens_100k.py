@@ -9,8 +9,8 @@ from typing import Final
 import polars as pl
 
 from augrec.data import convert
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.raw import Tables, canonical
 from augrec.data.sources import recbole
 from augrec.data.sources._files import delimited, find, need, ratings
 
@@ -51,7 +51,9 @@ def read(folder: Path) -> Tables:
     rows = delimited(path, (C.USER, C.ITEM, C.VALUE, C.TIMESTAMP), "\t")
     items = delimited(need(folder, "u.item"), _ITEM_COLUMNS, "|")
     users = delimited(need(folder, "u.user"), _USER_COLUMNS, "|")
-    return canonical(ratings(rows, unit="s", where=str(path)), _items(items), _attributes(users))
+    return canonical_tables(
+        ratings(rows, unit="s", where=str(path)), _items(items), _attributes(users)
+    )
 
 
 def _items(table: pl.DataFrame) -> pl.DataFrame:

@@ -9,8 +9,8 @@ from typing import Final
 import polars as pl
 
 from augrec.data import convert
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.raw import Tables, canonical
 from augrec.data.sources._files import delimited, find, need, ratings
 
 AGES: Final = {
@@ -30,7 +30,7 @@ def read(folder: Path) -> Tables:
     path = need(folder, "ratings.dat")
     rows = delimited(path, (C.USER, C.ITEM, C.VALUE, C.TIMESTAMP), "::")
     user_path = find(folder, "users.dat")
-    return canonical(
+    return canonical_tables(
         ratings(rows, unit="s", where=str(path)),
         movies(need(folder, "movies.dat")),
         _users(user_path) if user_path else None,

@@ -9,8 +9,8 @@ import polars as pl
 
 from augrec.core.errors import InputError
 from augrec.data import convert
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.raw import Tables, canonical
 from augrec.data.sources._files import find, need, ratings
 
 MAX_TAGS: Final = 20
@@ -33,7 +33,7 @@ def read(folder: Path) -> Tables:
     )
     if (tag_path := find(folder, "tags.csv")) is not None:
         items = items.join(_tags(tag_path), on=C.ITEM, how="left", maintain_order="left")
-    return canonical(ratings(rows, unit="s", where=str(path)), items)
+    return canonical_tables(ratings(rows, unit="s", where=str(path)), items)
 
 
 def _tags(path: Path) -> pl.DataFrame:

@@ -9,8 +9,8 @@ import polars as pl
 
 from augrec.core.errors import InputError
 from augrec.data import convert
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.raw import Tables, canonical
 from augrec.data.sources._files import find, need, ratings
 
 _TITLES = ("title", "movie_title", "item_name", "name")
@@ -40,7 +40,7 @@ def read(folder: Path) -> Tables:
         )
         interactions = interactions.with_columns(pl.lit("view").alias(C.EVENT))
     item_path, user_path = find(folder, "*.item"), find(folder, "*.user")
-    return canonical(
+    return canonical_tables(
         interactions,
         _items(_table(item_path)) if item_path else None,
         _table(user_path) if user_path else None,

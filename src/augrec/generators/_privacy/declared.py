@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from augrec.core.errors import ConfigError
+from augrec.data.attribute_labels import UNKNOWN, range_labels, to_labels
 from augrec.data.columns import Columns as C
-from augrec.data.labels import UNKNOWN, labelled, ranges
 
 _WHERE = "params.yaml, privacy.attributes"
 _GROWTH = 1.3
@@ -103,10 +103,10 @@ def _codes(
                 where=_WHERE,
                 fix="give edges to cut it at, such as [25, 45]",
             )
-        labels = ranges(edges)
+        labels = range_labels(edges)
     names = [*dict.fromkeys(label for label in labels if label != UNKNOWN), UNKNOWN]
     known = {name: code for code, name in enumerate(names)}
-    codes = labelled(column, names).replace_strict(
+    codes = to_labels(column, names).replace_strict(
         known, default=len(names) - 1, return_dtype=pl.Int64
     )
     return names, codes.to_numpy()

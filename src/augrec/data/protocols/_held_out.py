@@ -21,7 +21,7 @@ def by_digest(names: pl.Series, seed: int, purpose: str) -> pl.Series:
     return pl.DataFrame({"name": names, "digest": digests}).sort("digest", "name")["name"]
 
 
-def choose(users: pl.Series, share: float, n_users: int, seed: int, role: str) -> pl.Series:
+def choose_users(users: pl.Series, share: float, n_users: int, seed: int, role: str) -> pl.Series:
     """At most `share` × `n_users` of `users`, by their digests.
 
     Raises:
@@ -54,7 +54,7 @@ def without(table: pl.DataFrame, held_out: pl.DataFrame) -> pl.DataFrame:
     return table.join(held_out, on=C.USER, how="anti", maintain_order="left")
 
 
-def places(table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def positions(table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """(place, length) of each row in its user's record: 0 is the oldest; int64 (n,) each, for a
     table sorted by user."""
     run = table[C.USER].rle_id().to_numpy()

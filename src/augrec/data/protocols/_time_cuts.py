@@ -11,7 +11,7 @@ from augrec.data.config import SplitConfig
 from augrec.data.protocols.base import VALID
 
 
-def cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
+def time_cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
     """Where validation and test begin: the quantiles of time that `config` names.
 
     Raises:

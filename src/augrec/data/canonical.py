@@ -30,7 +30,7 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def canonical(
+def canonical_tables(
     interactions: pl.DataFrame, items: pl.DataFrame | None = None, users: pl.DataFrame | None = None
 ) -> Tables:
     """Complete tables that hold canonical columns of the right types, but not all of them.

@@ -9,7 +9,7 @@ import typer
 from rich.live import Live
 
 from augrec.cli.progress import Progress
-from augrec.cli.terminal import INTERRUPTED, console, nearby
+from augrec.cli.terminal import INTERRUPTED, console, short_path
 from augrec.core.errors import PermanentError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
@@ -45,7 +45,7 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
     states = airflow.task_states("retrain", run_id)
     workspace = path_of(here, run_id)
     places = _outcome(airflow, run_id, states) | {
-        "report": nearby(workspace / "reports" / "report.html"),
+        "report": short_path(workspace / "reports" / "report.html"),
         "airflow": here.airflow_url,
         "mlflow": here.mlflow_url,
         "service": here.serving_url,

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from augrec.cli.terminal import console, nearby
+from augrec.cli.terminal import console, short_path
 from augrec.core import settings as settings_
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def cross_validate(
         f"{percent} confidence in brackets, over users, paired against the first. Folds share "
         "training users: what "
         f"differs between them is no error of the mean.\nEach user's metrics: "
-        f"{nearby(here.home / 'reports' / 'cross_validation')}",
+        f"{short_path(here.home / 'reports' / 'cross_validation')}",
         style="dim",
         highlight=False,
     )

@@ -17,7 +17,7 @@ KEY: Final = "run.champion"
 FOLDER: Final = "models/champion"
 
 
-def override(params: Mapping[str, Any], policies: Sequence[str]) -> dict[str, Any]:
+def champion_override(params: Mapping[str, Any], policies: Sequence[str]) -> dict[str, Any]:
     """What the run's params.yaml says of the champion of now: version and digest; nothing where no
     policy continues it, or there is none.
 
@@ -36,7 +36,7 @@ def override(params: Mapping[str, Any], policies: Sequence[str]) -> dict[str, An
     return {KEY: {"version": champion.version, "digest": champion.digest}} if champion else {}
 
 
-def bring(run: Workspace) -> None:
+def export_champion(run: Workspace) -> None:
     """Put the champion that the run's params.yaml names into its workspace, under DVC's care; twice
     changes nothing.
 

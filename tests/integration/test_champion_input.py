@@ -15,9 +15,9 @@ from registry_workspace import decision_of, make_workspace
 from augrec.core.errors import RefusedError
 from augrec.core.files import digest
 from augrec.core.settings import Settings
-from augrec.orchestration import continuing
+from augrec.orchestration import champion_input
 from augrec.registry import lookup, models, promotion, tracking
-from augrec.versioning import git, publish, rebuild, resume, stages, workspace
+from augrec.versioning import git, publish, rebuild, restore, stages, workspace
 
 PIPELINE = """
 stages:
@@ -92,11 +92,11 @@ def crown(folder: Path, seed: int) -> models.Version:
 
 def start(project: Settings, run_id: str, policies: list[str] = ALL) -> workspace.Workspace:
     """What `retrain` does when it begins."""
-    overrides = continuing.override(
+    overrides = champion_input.champion_override(
         yaml.safe_load((project.home / "params.yaml").read_text()), policies
     )
-    run = resume.resume(project, workspace.create(project, run_id, overrides))
-    continuing.bring(run)
+    run = restore.restore_unchanged(project, workspace.create(project, run_id, overrides))
+    champion_input.export_champion(run)
     return run
 
 
@@ -110,11 +110,11 @@ def test_a_run_names_the_champion_only_where_a_policy_continues_it(
     project: Settings, tmp_path: Path
 ) -> None:
     params = yaml.safe_load(PARAMS)
-    assert continuing.override(params, ALL) == {}  # there is none yet
+    assert champion_input.champion_override(params, ALL) == {}  # there is none yet
     champion = crown(tmp_path, 1)
     named = {"version": champion.version, "digest": champion.digest}
-    assert continuing.override(params, ALL) == {"run.champion": named}
-    assert continuing.override(params, ["none", "truncation"]) == {}
+    assert champion_input.champion_override(params, ALL) == {"run.champion": named}
+    assert champion_input.champion_override(params, ["none", "truncation"]) == {}
 
 
 def test_without_a_champion_a_run_has_none_and_its_parameters_keep_every_byte(

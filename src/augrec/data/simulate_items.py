@@ -52,7 +52,7 @@ _ADJECTIVES: Final = (
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ShopItems:
     """Items 0 … n-1, sorted by cell and, within a cell, by arrival.
 
     Attributes:
@@ -153,7 +153,7 @@ def build(
     exponent: float,
     new_share: float,
     random: np.random.Generator,
-) -> Catalogue:
+) -> ShopItems:
     """Make a catalogue; ids say nothing about popularity or cell."""
     sizes = 1 / np.sqrt(np.arange(1, n_categories + 1))
     category = random.choice(n_categories, n_items, p=sizes / sizes.sum())
@@ -170,7 +170,7 @@ def build(
     rank = np.empty(n_items, np.int64)
     rank[shuffled] = np.arange(n_items) - starts + 1
     base = np.exp(random.normal(3.0, 0.8, size=n_categories))[cell // n_styles]
-    return Catalogue(
+    return ShopItems(
         ids=pl.Series(names("i", n_items)).gather(random.permutation(n_items)),
         cell=cell,
         arrival=arrival,

@@ -9,7 +9,7 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.core.files import read_json
-from augrec.data.raw import read_tables, write_raw
+from augrec.data.canonical import read_tables, write_raw
 from augrec.data.simulate import ShopConfig, simulate
 
 SHOP = simulate(ShopConfig(n_users=20, n_items=10, n_interactions=100), seed=1)

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-EVERY_S = 3.0
-LAST_CALL_S = 20.0
+POLL_INTERVAL_S = 3.0
+FINAL_WAIT_S = 20.0
 _LONGEST_PAUSE_S = 60.0
 
 log = logging.getLogger(__name__)
 
 
-class Follower(Protocol):
+class CurveSink(Protocol):
     """Whoever wants to see training curves grow. Each call may fail or hang: the stage goes on."""
 
     def send(self, rows: list[dict[str, Any]]) -> None:
@@ -28,13 +28,13 @@ class Follower(Protocol):
 
 
 @contextmanager
-def tailing(path: Path, follower: Follower) -> Iterator[None]:
+def tail_curve(path: Path, sink: CurveSink) -> Iterator[None]:
     """Hand on what is appended to a file while the block runs, in batches.
 
     Where that fails (a server may be down), rows wait for the next try, after growing pauses. The
-    end of the block waits LAST_CALL_S for what is left, at most.
+    end of the block waits FINAL_WAIT_S for what is left, at most.
     """
-    tail, over, failed = _Tail(path, follower), threading.Event(), True
+    tail, over, failed = _Tail(path, sink), threading.Event(), True
 
     def watch() -> None:
         while not over.wait(tail.pause):
@@ -49,7 +49,7 @@ def tailing(path: Path, follower: Follower) -> Iterator[None]:
         failed = False
     finally:
         over.set()
-        thread.join(LAST_CALL_S)
+        thread.join(FINAL_WAIT_S)
         if tail.waiting or thread.is_alive():
             log.warning(
                 "the training curve was not followed to its end; it is logged whole when the run is"
@@ -64,10 +64,10 @@ class _Tail:
         waiting: rows not handed on yet.
     """
 
-    def __init__(self, path: Path, follower: Follower) -> None:
-        self._path, self._follower = path, follower
+    def __init__(self, path: Path, sink: CurveSink) -> None:
+        self._path, self._follower = path, sink
         self._offset = 0
-        self.pause = EVERY_S
+        self.pause = POLL_INTERVAL_S
         self.waiting: list[dict[str, Any]] = []
 
     def read(self) -> None:
@@ -77,11 +77,11 @@ class _Tail:
         try:
             self._follower.send(list(self.waiting))
         except Exception as error:
-            if self.pause == EVERY_S:
+            if self.pause == POLL_INTERVAL_S:
                 log.warning("training curves cannot be followed just now: %s", error)
             self.pause = min(2 * self.pause, _LONGEST_PAUSE_S)
         else:
-            self.pause, self.waiting = EVERY_S, []
+            self.pause, self.waiting = POLL_INTERVAL_S, []
 
     def end(self, failed: bool) -> None:
         try:

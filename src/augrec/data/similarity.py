@@ -44,13 +44,13 @@ def nearest(
     if not m:
         return similarity, position
     k = min(k, m)
-    for rows, jaccard in likeness_blocks(queries, references, own=own):
+    for rows, jaccard in similarity_blocks(queries, references, own=own):
         position[rows] = jaccard.argmax(axis=1)
         similarity[rows] = np.partition(jaccard, m - k, axis=1)[:, m - k :].mean(axis=1)
     return similarity, position
 
 
-def likeness_blocks(
+def similarity_blocks(
     queries: sp.csr_matrix, references: sp.csr_matrix, *, own: np.ndarray | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """The Jaccard similarities of a batch of queries at a time, (B, m), with the queries they are

@@ -20,7 +20,7 @@ class Reproduction:
     differences: list[str]
 
 
-def reproduce(
+def reproduce_version(
     settings: Settings, version: str | int, progress: Callable[[str, int, int], None]
 ) -> Reproduction:
     """Rebuild a version; the workspace is kept when something differs, so that it can be looked

@@ -15,10 +15,10 @@ from augrec.core.config import BaseConfig, parse
 from augrec.core.errors import ConfigError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
-from augrec.data import sources, tables
+from augrec.data import own_tables, sources
+from augrec.data.canonical import Tables, canonical_tables, read_tables, write_raw
 from augrec.data.columns import Columns as C
 from augrec.data.config import ImportConfig
-from augrec.data.raw import Tables, canonical, read_tables, write_raw
 from augrec.data.served_events import FILE as SERVED_EVENTS
 from augrec.data.served_events import read_served_events
 from augrec.data.sql import is_url
@@ -48,7 +48,7 @@ class SourceConfig(BaseConfig):
     """Add the events that `augrec serve` was told; off where your own table holds them already."""
 
 
-def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
+def import_data(settings: Settings, given: dict[str, Any]) -> bool:
     """Read the tables that params.yaml names, `given` options first, and write data/raw whole or
     not at all.
 
@@ -78,8 +78,8 @@ def import_tables(settings: Settings, given: dict[str, Any]) -> bool:
             _source(name, source, settings) if name else None
             for name in (source.items, source.users)
         ]
-        found = tables.import_tables(config, interactions, *others)
-        described = tables.describe(interactions, *others)
+        found = own_tables.import_tables(config, interactions, *others)
+        described = own_tables.describe(interactions, *others)
     elif (
         source.served_events and (settings.var / SERVED_EVENTS).exists() and _raw(settings).exists()
     ):
@@ -112,7 +112,7 @@ def _with_served_events(found: Tables, settings: Settings) -> tuple[Tables, int]
     events = events.join(found.interactions, on=[C.USER, C.ITEM, C.EVENT, C.TIMESTAMP], how="anti")
     if events.is_empty():
         return found, 0
-    told = canonical(events)
+    told = canonical_tables(events)
     return Tables(
         pl.concat([found.interactions, told.interactions]),
         _with_new(found.items, told.items, C.ITEM),
@@ -136,9 +136,9 @@ def _digests(raw: Path) -> dict[str, str]:
     }
 
 
-def _source(name: str, source: SourceConfig, settings: Settings) -> tables.Source:
+def _source(name: str, source: SourceConfig, settings: Settings) -> own_tables.Source:
     if not name.startswith(_SQL):
-        return tables.Source(name)
+        return own_tables.Source(name)
     url = (
         _connection_url(source.connection, settings)
         if source.connection
@@ -156,7 +156,7 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> tables.Sourc
             where="environment",
             fix="write it as dialect+driver://user:password@host/database",
         )
-    return tables.Source(url, table=name.removeprefix(_SQL))
+    return own_tables.Source(url, table=name.removeprefix(_SQL))
 
 
 def _connection_url(connection: str, settings: Settings) -> str:

@@ -19,7 +19,7 @@ from augrec.versioning import git, publish, stages
 from augrec.versioning.workspace import Workspace, record
 
 
-def resume(settings: Settings, run: Workspace) -> Workspace:
+def restore_unchanged(settings: Settings, run: Workspace) -> Workspace:
     """Bring this moment's raw data, and every output that is as it was in the latest published run.
 
     The other stages will be run, or restored one by one, by DVC.

@@ -13,7 +13,7 @@ from augrec.core.config import parse
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import INTERACTIONS, ITEMS
 from augrec.data.config import ImportConfig
-from augrec.data.tables import Source, describe, import_tables
+from augrec.data.own_tables import Source, describe, import_tables
 
 CSV = "user_id,item_id,timestamp\n7,007,2024-05-31\n8,x,2024-05-31T18:30:00+02:00\n"
 

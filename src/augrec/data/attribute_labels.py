@@ -12,14 +12,14 @@ UNKNOWN = "unknown"
 _UP_TO = "<="
 
 
-def ranges(edges: Iterable[float]) -> list[str]:
+def range_labels(edges: Iterable[float]) -> list[str]:
     """Labels of the ranges that numbers are cut into: up to each edge, told in six digits, and
     above the last."""
     told = sorted({f"{edge:g}" for edge in edges}, key=float)
     return [*(f"{_UP_TO}{edge}" for edge in told), f">{told[-1]}"]
 
 
-def labelled(column: pl.Series, labels: Iterable[str]) -> pl.Series:
+def to_labels(column: pl.Series, labels: Iterable[str]) -> pl.Series:
     """An attribute of anybody as String, UNKNOWN where there is none.
 
     Args:
@@ -32,7 +32,7 @@ def labelled(column: pl.Series, labels: Iterable[str]) -> pl.Series:
     if not cut:
         return column.cast(pl.String).fill_null(UNKNOWN)
     edges = np.sort([float(label.removeprefix(_UP_TO)) for label in cut])
-    names = np.array([*ranges(edges), UNKNOWN])
+    names = np.array([*range_labels(edges), UNKNOWN])
     numbers = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     places = np.where(np.isnan(numbers), len(names) - 1, np.searchsorted(edges, numbers))
     return pl.Series(column.name, names[places].tolist(), dtype=pl.String)

@@ -13,9 +13,9 @@ import polars as pl
 
 from augrec.core.errors import ConfigError, InputError
 from augrec.data import convert
+from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
 from augrec.data.config import ImportConfig, InteractionColumns, ItemColumns, UserColumns
-from augrec.data.raw import Tables, canonical
 from augrec.data.sql import is_url, read_sql, without_credentials
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -56,7 +56,7 @@ def import_tables(
             read.
         TransientError: a database does not answer.
     """
-    return canonical(
+    return canonical_tables(
         _interactions(config.interactions, interactions),
         _items(config.items, items) if items else None,
         _users(config.users, users) if users else None,

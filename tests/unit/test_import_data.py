@@ -11,8 +11,8 @@ import pytest
 
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.settings import Settings
-from augrec.data.raw import read_tables
-from augrec.orchestration import importing
+from augrec.data.canonical import read_tables
+from augrec.orchestration.import_data import import_data
 
 ROWS = "user_id,item_id,timestamp\nann,1,2026-01-01T10:00:00\nbob,2,2026-01-02T10:00:00\n"
 
@@ -31,8 +31,8 @@ def test_a_csv_becomes_raw_data_and_the_same_csv_is_no_news(
 ) -> None:
     table = tmp_path / "events.csv"
     table.write_text(ROWS)
-    assert importing.import_tables(project, {"interactions": str(table)})
-    assert not importing.import_tables(project, {"interactions": str(table)})
+    assert import_data(project, {"interactions": str(table)})
+    assert not import_data(project, {"interactions": str(table)})
     assert read_tables(project.home / "data" / "raw").interactions["user_id"].to_list() == [
         "ann",
         "bob",
@@ -46,25 +46,25 @@ def test_a_database_table_is_read_through_the_variable(
         database.execute("create table events (user_id, item_id, timestamp)")
         database.execute("insert into events values ('ann', 7, '2026-01-01T10:00:00')")
     monkeypatch.setenv("AUGREC_SOURCE_URL", f"sqlite:///{tmp_path}/shop.db")
-    importing.import_tables(project, {"interactions": "sql:events"})
+    import_data(project, {"interactions": "sql:events"})
     assert read_tables(project.home / "data" / "raw").interactions["item_id"].to_list() == ["7"]
 
 
 def test_without_a_source_it_says_what_to_set(project: Settings) -> None:
     with pytest.raises(ConfigError, match="nothing says where your tables are"):
-        importing.import_tables(project, {})
+        import_data(project, {})
 
 
 def test_a_database_table_without_an_address_says_how_to_give_one(project: Settings) -> None:
     with pytest.raises(ConfigError, match="needs its address"):
-        importing.import_tables(project, {"interactions": "sql:events"})
+        import_data(project, {"interactions": "sql:events"})
 
 
 def test_a_failed_import_leaves_the_data_of_before(project: Settings, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
     good.write_text(ROWS)
     bad.write_text("user,item\n1,2\n")
-    importing.import_tables(project, {"interactions": str(good)})
+    import_data(project, {"interactions": str(good)})
     with pytest.raises(InputError, match="user_id"):
-        importing.import_tables(project, {"interactions": str(bad)})
+        import_data(project, {"interactions": str(bad)})
     assert len(pl.read_parquet(project.home / "data" / "raw" / "interactions.parquet")) == 2

@@ -14,10 +14,10 @@ import pytest
 
 from augrec.core.errors import TransientError
 from augrec.stages import runner
-from augrec.versioning import following
+from augrec.versioning import curve_tail
 
 
-class Follower:
+class CurveSink:
     """Keeps what it is told; fails the first few times."""
 
     def __init__(self, failures: int = 0) -> None:
@@ -41,7 +41,7 @@ class Follower:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "EVERY_S", 0.01)
+    monkeypatch.setattr(curve_tail, "POLL_INTERVAL_S", 0.01)
 
 
 @pytest.fixture
@@ -64,58 +64,58 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_rows_are_handed_on_while_the_stage_runs_and_each_once(curve):
-    follower = Follower()
-    with following.tailing(curve, follower):
+    sink = CurveSink()
+    with curve_tail.tail_curve(curve, sink):
         tell(1, 2)
-        wait_until(lambda: follower.steps == [1, 2])
+        wait_until(lambda: sink.steps == [1, 2])
         tell(3)
-        wait_until(lambda: len(follower.steps) == 3)
+        wait_until(lambda: len(sink.steps) == 3)
         tell(4)
-    assert follower.steps == [1, 2, 3, 4]
-    assert follower.ended == [False]
+    assert sink.steps == [1, 2, 3, 4]
+    assert sink.ended == [False]
 
 
 def test_a_line_that_is_half_written_waits_for_its_end(curve):
-    follower = Follower()
+    sink = CurveSink()
     line = json.dumps({"role": "generator", "name": "gan", "row": {"step": 7}}) + "\n"
-    with following.tailing(curve, follower), curve.open("a") as file:
+    with curve_tail.tail_curve(curve, sink), curve.open("a") as file:
         file.write(line + line[:20])
         file.flush()
-        wait_until(lambda: follower.batches == [[7]])
+        wait_until(lambda: sink.batches == [[7]])
         file.write(line[20:])
-    assert follower.steps == [7, 7]
+    assert sink.steps == [7, 7]
 
 
 def test_whoever_follows_may_fail_and_gets_the_rows_later(curve, caplog):
-    follower = Follower(failures=3)
-    with following.tailing(curve, follower):
+    sink = CurveSink(failures=3)
+    with curve_tail.tail_curve(curve, sink):
         tell(1, 2, 3)
-        wait_until(lambda: bool(follower.batches))
-    assert follower.batches == [[1, 2, 3]]
+        wait_until(lambda: bool(sink.batches))
+    assert sink.batches == [[1, 2, 3]]
     assert caplog.text.count("cannot be followed just now: the store is down") == 1
 
 
 def test_a_stage_neither_fails_nor_waits_long_for_one_who_hangs(curve, monkeypatch, caplog):
-    monkeypatch.setattr(following, "LAST_CALL_S", 0.05)
+    monkeypatch.setattr(curve_tail, "FINAL_WAIT_S", 0.05)
     hanging = threading.Event()
 
-    class Hanging(Follower):
+    class Hanging(CurveSink):
         def send(self, rows: list[dict[str, Any]]) -> None:
             hanging.wait(60)
 
-    with following.tailing(curve, Hanging()):
+    with curve_tail.tail_curve(curve, Hanging()):
         tell(1)
     assert "was not followed to its end" in caplog.text
     hanging.set()
 
 
 def test_a_stage_that_fails_says_so_and_its_error_is_its_own(curve):
-    follower = Follower()
-    with pytest.raises(KeyError, match="of the stage"), following.tailing(curve, follower):
+    sink = CurveSink()
+    with pytest.raises(KeyError, match="of the stage"), curve_tail.tail_curve(curve, sink):
         tell(1)
         raise KeyError("of the stage")
-    assert follower.batches == [[1]]
-    assert follower.ended == [True]
+    assert sink.batches == [[1]]
+    assert sink.ended == [True]
 
 
 def test_nothing_is_written_where_nobody_follows(tmp_path, monkeypatch):
