@@ -17,7 +17,8 @@ import polars as pl
 import yaml
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, judge
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.sample_audit import audit_sample
 from augrec.core.seeds import rng
 from augrec.data.clean import clean
 from augrec.data.columns import INTERACTIONS
@@ -28,8 +29,10 @@ from augrec.data.popularity_sampling import draw_distinct
 from augrec.data.row_details import RowDetails, build_interactions
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, split
-from augrec.evaluation.gate import Arm, GateConfig, decide
-from augrec.evaluation.metrics import METRICS
+from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.gate import decide
+from augrec.data.ranking import LIST_METRICS
 from augrec.generators.base import find
 
 SEED = 20260
@@ -148,7 +151,7 @@ def audit_costs(where: Path, name: str, wanted: int) -> dict[str, float]:
         key: datetime.fromisoformat(cut)
         for key, cut in json.loads((folder / "cuts.json").read_text()).items()
     }
-    evidence = Evidence(
+    inputs = AuditInputs(
         training=table["train"],
         interactions=table["interactions"],
         held_out=table["held_out"],
@@ -159,9 +162,9 @@ def audit_costs(where: Path, name: str, wanted: int) -> dict[str, float]:
         cases=table["cases"],
     )
     with _measured() as costs:
-        judge(
+        audit_sample(
             table["sample"],
-            evidence,
+            inputs,
             AuditConfig.model_validate(PARAMS["audit"]),
             generator="placebo",
             seed=SEED,
@@ -213,7 +216,7 @@ def _measurements(arm: Arm, n_users: int, turn: int) -> pl.DataFrame:
                 level + own.normal(0.01 * (arm.kind == "generated"), 0.1, n_users), 0, 1
             )
             for cutoff in PARAMS["evaluation"]["cutoffs"]
-            for metric in METRICS
+            for metric in LIST_METRICS
         }
         ids = [f"{role}{at}" for at in range(n_users)]
         parts.append(

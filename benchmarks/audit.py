@@ -24,7 +24,8 @@ import torch
 import yaml
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, judge
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.sample_audit import audit_sample
 from augrec.core.seeds import rng
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
@@ -45,7 +46,7 @@ def main() -> None:
     spent = []
     for seed in range(given.seeds):
         interactions, parts = _shop(given.users, seed)
-        evidence = Evidence(
+        inputs = AuditInputs(
             parts.train,
             interactions,
             parts.held_out,
@@ -55,7 +56,7 @@ def main() -> None:
         )
         for name, sample in _samples(interactions, parts, given.generators, seed):
             began = time.process_time()
-            found[name].append(judge(sample, evidence, CONFIG, generator=name, seed=seed)[0])
+            found[name].append(audit_sample(sample, inputs, CONFIG, generator=name, seed=seed)[0])
             spent.append(time.process_time() - began)
         print(f"shop {seed + 1} of {given.seeds}", flush=True)
     rows = [_row(name, verdicts) for name, verdicts in found.items()]

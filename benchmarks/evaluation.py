@@ -31,8 +31,9 @@ from augrec.data.config import SplitConfig
 from augrec.data.protocols._fold_in import fold_in_parts
 from augrec.data.protocols._held_out import by_digest, roles
 from augrec.data.simulate import ShopConfig, simulate
-from augrec.evaluation.catalogue import Catalogue, catalogue_metrics, exposure
-from augrec.evaluation.metrics import per_case, rank_cases, summarise
+from augrec.evaluation.item_statistics import ItemStatistics, catalogue_metrics, exposure
+from augrec.evaluation.metrics import per_case, rank_cases
+from augrec.evaluation.user_means import summarise
 from augrec.recommenders.base import find, load
 
 THREADS = 2
@@ -103,14 +104,14 @@ def measure(folder: Path, name: str, n_users: int) -> dict[str, float]:
     model = load(folder / name)
     cases = pl.read_parquet(folder / "cases.parquet")[:n_users]
     train = pl.read_parquet(folder / "train.parquet", columns=[C.USER, C.ITEM])
-    catalogue = Catalogue.of(model.items, train, pl.read_parquet(folder / "items.parquet"))
+    statistics = ItemStatistics.of(model.items, train, pl.read_parquet(folder / "items.parquet"))
     before = resident_mib()
     start, cpu = time.perf_counter(), time.process_time()
     ranked = rank_cases(model, cases, K)
     rank_s = time.perf_counter() - start
-    summarise(per_case(ranked, cases, model, CUTOFFS, catalogue))
+    summarise(per_case(ranked, cases, model, CUTOFFS, statistics))
     catalogue_metrics(ranked, len(model.items), CUTOFFS)
-    exposure(ranked, cases["targets"], catalogue, CUTOFFS)
+    exposure(ranked, cases["targets"], statistics, CUTOFFS)
     total_s = time.perf_counter() - start
     return {
         "users": len(cases),

@@ -27,7 +27,7 @@ import polars as pl
 import torch
 import yaml
 
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.component import available
 from augrec.core.config import parse
 from augrec.core.errors import RefusedError
@@ -40,7 +40,8 @@ from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.sources import read
 from augrec.data.split import Split, split
 from augrec.evaluation.bootstrap import Difference, paired_difference
-from augrec.evaluation.metrics import OVERALL, evaluate
+from augrec.evaluation.metrics import evaluate
+from augrec.evaluation.user_means import OVERALL
 from augrec.generators import base as generators
 from augrec.recommenders import base as recommenders
 from benchmarks import kept, tables
@@ -171,7 +172,7 @@ def _best(
     [(key, values)] = REGULARISATION[recommender].items()
     best: tuple[float, Any] = (-1.0, None)
     for steps, value in product(ways, values):
-        ingredients = Ingredients(parts.train, samples.__getitem__, 2.0)
+        ingredients = PolicyInputs(parts.train, samples.__getitem__, 2.0)
         training = Policy(arm, steps, seed=seed).apply(ingredients)
         config = params["recommenders"][recommender] | {key: value}
         model = recommenders.find(recommender)(config, seed=seed).fit(

@@ -35,7 +35,7 @@ import polars as pl
 import torch
 import yaml
 
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.config import parse
 from augrec.core.files import write_parquet
 from augrec.core.seeds import rng
@@ -47,7 +47,7 @@ from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.histories import Histories
 from augrec.data.split import Split, split
 from augrec.evaluation.bootstrap import paired_difference
-from augrec.evaluation.catalogue import Catalogue
+from augrec.evaluation.item_statistics import ItemStatistics
 from augrec.evaluation.metrics import evaluate
 from augrec.generators import base as generators
 from augrec.generators._latent.item_content import ItemContent
@@ -152,13 +152,13 @@ def _measure(
 ) -> pl.DataFrame:
     """As the evaluate stage measures where new items are wanted: ranked are the items of no
     training row."""
-    among = Catalogue.of(model.items, train).new
+    among = ItemStatistics.of(model.items, train).new
     return evaluate(model, cases, [K], among=among).select(C.USER, "slice", METRIC)
 
 
 def _training(train: pl.DataFrame, sample: pl.DataFrame, weight: float, seed: int) -> pl.DataFrame:
     steps = [{"mix": {"sample": "sample", "ratio": 1.0, "weight": weight}}]
-    return Policy("mix", steps, seed=seed).apply(Ingredients(train, lambda name: sample, 2.0))
+    return Policy("mix", steps, seed=seed).apply(PolicyInputs(train, lambda name: sample, 2.0))
 
 
 def _samples(
@@ -177,7 +177,7 @@ def _samples(
     share = float((~sample[C.ITEM].is_in(train[C.ITEM].unique().implode())).mean())  # type: ignore[arg-type]
     print(seed, f"item_gan: {share:.1%} of the rows are of new items", flush=True)
     reader = recommenders.find("content")(content, seed=seed).fit(train, items=found.items)
-    ids = reader.items.ids[Catalogue.of(reader.items, train).new]
+    ids = reader.items.ids[ItemStatistics.of(reader.items, train).new]
     said = reader.score(Histories.from_interactions(train, reader.items))
     said = said[:, reader.items.encode(pl.Series(ids.tolist()))]  # (users in order, new items)
     yield "evenly", _placed(train, ids, np.zeros_like(said), share, seed)

@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from augrec.evaluation.bootstrap import paired_difference
-from augrec.evaluation.metrics import summarise
+from augrec.evaluation.user_means import summarise
 from benchmarks import tables
 from benchmarks.data import SPLITS
 from benchmarks.environments import ENVIRONMENTS, WHERE, requirements

@@ -34,8 +34,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, judge
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.sample_audit import audit_sample
+from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.config import parse
 from augrec.core.errors import RefusedError
 from augrec.core.seeds import derive, rng
@@ -45,10 +46,12 @@ from augrec.data.config import SplitConfig
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, Split, split
-from augrec.evaluation.catalogue import Catalogue
-from augrec.evaluation.gate import Arm, GateConfig, decide
+from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.gate import decide
+from augrec.evaluation.item_statistics import ItemStatistics
 from augrec.evaluation.metrics import per_case, rank_cases
-from augrec.evaluation.summary import groups_of_users
+from augrec.evaluation.user_means import groups_of_users
 from augrec.generators._profile.decode import gumbel_top_k
 from augrec.generators._training.lesson import Lesson
 from augrec.generators._training.loop import train
@@ -129,7 +132,7 @@ def _samples(seed: int) -> str:
     )
     seen = parts.held_out.filter(role=TEST).select(C.USER)
     tested = rows.join(seen, on=C.USER, how="semi", maintain_order="left")
-    evidence = Evidence(members, rows, parts.held_out, parts.valid_from, parts.test_from)
+    inputs = AuditInputs(members, rows, parts.held_out, parts.valid_from, parts.test_from)
     known = members[C.ITEM].unique()
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     config = parse(AuditConfig, params["audit"], "audit")
@@ -143,7 +146,7 @@ def _samples(seed: int) -> str:
     lines = []
     for name, (people, sound) in planted.items():
         sample = _as_sample(people.filter(pl.col(C.ITEM).is_in(known.implode())), members, seed)
-        verdict, _ = judge(sample, evidence, config, generator="planted", seed=seed)
+        verdict, _ = audit_sample(sample, inputs, config, generator="planted", seed=seed)
         broken = ", ".join(verdict["failed_limits"]) or "–"
         caught = "passed" if verdict["passed"] else "blocked"
         lines.append([name, caught, "passed" if sound else "blocked", broken])
@@ -334,7 +337,7 @@ def _rows(policy: str, real: pl.DataFrame, seed: int) -> pl.DataFrame:
     if policy == "none":
         return real
     operation = policy if KINDS[policy] == "placebo" else "popularity_random"
-    ingredients = Ingredients(real, lambda name: real.clear(), max_ratio=2.0)
+    ingredients = PolicyInputs(real, lambda name: real.clear(), max_ratio=2.0)
     made = Policy(policy, [{operation: {"ratio": 1.0}}], seed=seed).apply(ingredients)
     if policy != "uniform_noise":
         return made
@@ -351,9 +354,9 @@ def _measure(
     name: str, rows: pl.DataFrame, cases: dict[str, pl.DataFrame], train: pl.DataFrame, seed: int
 ) -> pl.DataFrame:
     model = find(name)(SMALL.get(name, {}), seed=seed).fit(rows, cases=cases[VALID])
-    catalogue = Catalogue.of(model.items, train)
+    statistics = ItemStatistics.of(model.items, train)
     return pl.concat(
-        per_case(rank_cases(model, table, CUTOFF), table, model, (CUTOFF,), catalogue).select(
+        per_case(rank_cases(model, table, CUTOFF), table, model, (CUTOFF,), statistics).select(
             pl.lit(split_name).alias("split"), pl.all()
         )
         for split_name, table in cases.items()

@@ -28,9 +28,9 @@ import torch
 import yaml
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.evidence import Evidence
-from augrec.audit.judge import judge
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.sample_audit import audit_sample
+from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.config import parse
 from augrec.core.files import write_parquet
 from augrec.data.canonical import Tables
@@ -102,13 +102,13 @@ def one_seed(name: str, epsilons: Sequence[float], folder: Path | None, seed: in
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     rows = clean(found.interactions, parse(PrepareConfig, params["prepare"], "prepare").positive)
     parts = split(rows, SplitConfig(protocol="held_out_users"), seed)
-    evidence = Evidence(
+    inputs = AuditInputs(
         parts.train, rows, parts.held_out, None, None, found.items, cases=parts.cases_valid
     )
     measured = []
     for arm, sample, facts in samples(parts, found, epsilons, seed):
         private = facts.get("epsilon") is not None
-        told = _measure(sample, evidence, private, seed)
+        told = _measure(sample, inputs, private, seed)
         measured.append({"data": name, "seed": seed, "arm": arm, **_NOTHING, **told, **facts})
         print(measured[-1], flush=True)
     table = pl.DataFrame(measured, infer_schema_length=None)
@@ -143,7 +143,7 @@ def samples(
         told = {"epsilon": epsilon, "events": events}
         yield f"epsilon {epsilon:g}", *learn({**small, "privacy": told})
     made = Policy("popularity", POPULARITY, seed=seed).apply(
-        Ingredients(parts.train, _no_sample, 2.0)
+        PolicyInputs(parts.train, _no_sample, 2.0)
     )
     yield "popularity alone", made.filter(pl.col(C.ORIGIN) != REAL), {}
 
@@ -212,11 +212,11 @@ def _learn(
     return generator.sample(n, seed=seed), facts
 
 
-def _measure(sample: pl.DataFrame, evidence: Evidence, private: bool, seed: int) -> dict[str, Any]:
+def _measure(sample: pl.DataFrame, inputs: AuditInputs, private: bool, seed: int) -> dict[str, Any]:
     """Fidelity, TSTR and attack, by the audit; items that nobody touched are not judged in a
     private sample."""
-    evidence = replace(evidence, sample_facts={"privacy": {}} if private else {})
-    verdict, _ = judge(sample, evidence, AuditConfig(), generator="profile_vae", seed=seed)
+    inputs = replace(inputs, sample_facts={"privacy": {}} if private else {})
+    verdict, _ = audit_sample(sample, inputs, AuditConfig(), generator="profile_vae", seed=seed)
     told = {**verdict["fidelity"], **verdict["privacy"], **verdict["utility"]}
     return {name: told[name] for name in MEASURES}
 

@@ -33,7 +33,8 @@ from augrec.data.slices import SLICES
 from augrec.data.sources import read
 from augrec.data.split import split
 from augrec.evaluation.bootstrap import Difference, paired_difference
-from augrec.evaluation.metrics import OVERALL, evaluate
+from augrec.evaluation.metrics import evaluate
+from augrec.evaluation.user_means import OVERALL
 from augrec.recommenders.base import find
 from benchmarks import tables
 from benchmarks.environments import WHERE

@@ -30,7 +30,8 @@ from augrec.data.clean import clean
 from augrec.data.columns import ITEMS, TIME, USERS
 from augrec.data.config import PrepareConfig
 from augrec.data.split import Split, split
-from augrec.evaluation.metrics import evaluate, user_values
+from augrec.evaluation.metrics import evaluate
+from augrec.evaluation.user_means import user_values
 from augrec.recommenders.base import Recommender, find
 from augrec.tuning.config import TuningConfig, space_of, starting_points
 from augrec.tuning.metric import over_users

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import yaml
 
-from augrec.augmentation.base import Ingredients, Operation, Policy
+from augrec.augmentation.base import Operation, Policy, PolicyInputs
 from augrec.augmentation.search import Search
 from augrec.core import component
 from augrec.core.errors import ConfigError, InputError
@@ -95,22 +95,22 @@ def extensions(real: pl.DataFrame, generator: str) -> pl.DataFrame:
     )
 
 
-def ingredients(real: pl.DataFrame, max_ratio: float = 2.0, n_sample: int = 60) -> Ingredients:
-    def beside(generator: str, table: str) -> pl.DataFrame | None:
+def inputs(real: pl.DataFrame, max_ratio: float = 2.0, n_sample: int = 60) -> PolicyInputs:
+    def sample_table(generator: str, table: str) -> pl.DataFrame | None:
         if table == "extensions":
             return extensions(real, generator)
         users = shop(n_sample, f"synthetic:{generator}:", generator)["user_id"].unique().sort()
         realness = pl.Series("realness", np.linspace(-1, 1, len(users)), dtype=pl.Float32)
         return pl.DataFrame([users, realness]) if table == "realness" else None
 
-    return Ingredients(
-        real, lambda name: shop(n_sample, f"synthetic:{name}:", name), max_ratio, beside
+    return PolicyInputs(
+        real, lambda name: shop(n_sample, f"synthetic:{name}:", name), max_ratio, sample_table
     )
 
 
 def build(steps, real: pl.DataFrame | None = None, seed: int = 7, **options) -> pl.DataFrame:
     return Policy("test", steps, seed=seed).apply(
-        ingredients(shop() if real is None else real, **options)
+        inputs(shop() if real is None else real, **options)
     )
 
 
@@ -351,7 +351,7 @@ def test_extend_puts_what_a_generator_guessed_before_or_after_short_histories_of
 def test_extend_refuses_a_generator_that_extended_nothing():
     with pytest.raises(ConfigError, match="no extensions of gan"):
         policy = Policy("p", [{"extend": {"sample": "gan"}}], seed=0)
-        policy.apply(replace(ingredients(shop()), beside=lambda generator, table: None))
+        policy.apply(replace(inputs(shop()), sample_table=lambda generator, table: None))
 
 
 def test_a_policy_is_what_its_most_artificial_operation_is():
@@ -387,9 +387,7 @@ def test_a_policy_with_an_unknown_operation_or_option_is_refused():
 
 def test_real_rows_that_are_not_canonical_are_refused():
     with pytest.raises(InputError, match="timestamp"):
-        Policy("none", [], seed=0).apply(
-            replace(ingredients(shop()), real=shop().drop("timestamp"))
-        )
+        Policy("none", [], seed=0).apply(replace(inputs(shop()), real=shop().drop("timestamp")))
 
 
 def test_a_policy_reads_only_the_samples_it_names():
@@ -397,7 +395,7 @@ def test_a_policy_reads_only_the_samples_it_names():
         raise AssertionError(f"nobody asked for {name}")
 
     Policy("p", [{"bootstrap": {}}, {"truncate": {}}], seed=0).apply(
-        Ingredients(shop(), refuse, 2.0)
+        PolicyInputs(shop(), refuse, 2.0)
     )
 
 

@@ -13,7 +13,8 @@ import yaml
 
 from augrec.core.files import read_json, write_json, write_parquet, write_text
 from augrec.core.seeds import rng
-from augrec.evaluation.metrics import evaluate, summarise
+from augrec.evaluation.metrics import evaluate
+from augrec.evaluation.user_means import summarise
 from augrec.recommenders import base
 
 PARAMS = {

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, judge
-from augrec.audit.limits import weigh
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.limit_checks import weigh
+from augrec.audit.sample_audit import audit_sample
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import INTERACTIONS
 from augrec.data.popularity_sampling import draw_distinct
@@ -64,7 +65,7 @@ MEMBERS, OTHERS, TESTED = people(160, 1), people(90, 2), people(40, 3)
 
 def evidence(
     tested: list[np.ndarray] = TESTED, others: list[np.ndarray] = OTHERS, **changes
-) -> Evidence:
+) -> AuditInputs:
     training, valid, test = table(MEMBERS, "m"), table(others, "v"), table(tested, "t")
     held_out = pl.DataFrame(
         {
@@ -80,17 +81,17 @@ def evidence(
         "valid_from": VALID_FROM,
         "test_from": TEST_FROM,
     }
-    return Evidence(**{**parts, **changes})
+    return AuditInputs(**{**parts, **changes})
 
 
 def audit(
     profiles: list[np.ndarray],
     config: AuditConfig = CONFIG,
-    given: Evidence | None = None,
+    given: AuditInputs | None = None,
     **options,
 ):
     sample = table(profiles, "synthetic:fake:", "fake", **options)
-    return judge(sample, given or evidence(), config, generator="fake", seed=4)
+    return audit_sample(sample, given or evidence(), config, generator="fake", seed=4)
 
 
 def independent() -> list[np.ndarray]:
@@ -200,7 +201,7 @@ def test_validation_users_count_by_what_they_did_before_validation_if_that_is_en
         timestamp=pl.lit(VALID_FROM + timedelta(days=1)).cast(INTERACTIONS["timestamp"])
     )
     given = evidence()
-    wider = Evidence(**{**vars(given), "interactions": pl.concat([given.interactions, later])})
+    wider = AuditInputs(**{**vars(given), "interactions": pl.concat([given.interactions, later])})
     verdicts = [audit(people(160, 11), given=one)[0] for one in (wider, given)]
     assert verdicts[0]["privacy"] == verdicts[1]["privacy"]
     picky = CONFIG.model_copy(update={"min_non_members": 1000})
@@ -288,7 +289,7 @@ def test_a_sample_that_cannot_be_judged_is_refused():
     with pytest.raises(InputError, match="no training user touched"):
         audit([np.array([1, 2, 999])])
     with pytest.raises(InputError, match="real"):
-        judge(table(MEMBERS, "m"), evidence(), CONFIG, generator="fake", seed=1)
+        audit_sample(table(MEMBERS, "m"), evidence(), CONFIG, generator="fake", seed=1)
 
 
 def test_limits_are_held_against_their_measures():

@@ -11,8 +11,9 @@ import pytest
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.extensions import extension_fidelity
-from augrec.audit.judge import Evidence, judge
+from augrec.audit.inputs import AuditInputs
 from augrec.audit.new_items import new_item_fidelity
+from augrec.audit.sample_audit import audit_sample
 from augrec.data.columns import INTERACTIONS
 
 N_ITEMS, N_TASTES = 240, 3
@@ -157,16 +158,18 @@ def test_new_items_are_asked_whether_they_are_met_how_often_and_by_whom():
 
 def test_the_audit_tells_of_both_only_where_there_are_some():
     nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
-    plain = Evidence(TRAINING, TRAINING, nobody, None, None, items=CATALOGUE)
+    plain = AuditInputs(TRAINING, TRAINING, nobody, None, None, items=CATALOGUE)
     extended = added("right", drawn(TASTES, (3, 6), 2))
-    both = Evidence(**{**vars(plain), "extensions": extended, "sample_facts": {"new_items": NEW}})
+    both = AuditInputs(
+        **{**vars(plain), "extensions": extended, "sample_facts": {"new_items": NEW}}
+    )
     config = AuditConfig(
         top_items=30, limits={"min_new_category_match": 0.5, "min_right_pair_correlation": 0.5}
     )
-    verdict, _ = judge(
+    verdict, _ = audit_sample(
         with_new_items(lambda taste: taste), both, config, generator="item_gan", seed=1
     )
     assert verdict["passed"] and verdict["extensions"]["right_pair_correlation"] > 0.5
     assert verdict["new_items"]["new_item_coverage"] == 0.5
-    alone, _ = judge(rows(PEOPLE, "s", "gan"), plain, AuditConfig(), generator="gan", seed=1)
+    alone, _ = audit_sample(rows(PEOPLE, "s", "gan"), plain, AuditConfig(), generator="gan", seed=1)
     assert not {"extensions", "new_items"} & set(alone)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from augrec.audit.config import AuditConfig, UtilityConfig
 from augrec.audit.disclosure import attribute_disclosure, item_disclosure
-from augrec.audit.evidence import Evidence, People
+from augrec.audit.inputs import AuditInputs, People
 from augrec.audit.rows import row_fidelity
 from augrec.audit.utility import utility
 from augrec.data.attribute_labels import range_labels, to_labels
@@ -141,7 +141,7 @@ def test_a_number_counts_as_the_range_it_is_in_and_who_tells_none_as_unknown():
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
+def evidence() -> AuditInputs:
     profiles = drawn(80, 6)
     cases = pl.DataFrame(
         {
@@ -153,10 +153,10 @@ def evidence() -> Evidence:
         }
     )
     nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
-    return Evidence(rows(MEMBERS, "m"), rows(MEMBERS, "m"), nobody, None, None, cases=cases)
+    return AuditInputs(rows(MEMBERS, "m"), rows(MEMBERS, "m"), nobody, None, None, cases=cases)
 
 
-def told(synthetic: list[np.ndarray], evidence: Evidence) -> dict:
+def told(synthetic: list[np.ndarray], evidence: AuditInputs) -> dict:
     knobs = {"confidence": 0.95, "samples": 200}
     return utility(rows(synthetic, "s", "fake"), evidence, UtilityConfig(), knobs, seed=1)
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, judge
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.sample_audit import audit_sample
 from augrec.data.clean import clean
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
@@ -37,7 +38,7 @@ def shop(seed: int) -> tuple[pl.DataFrame, Split]:
 
 def audit(sample: pl.DataFrame, seed: int) -> dict:
     interactions, parts = shop(seed)
-    given = Evidence(
+    given = AuditInputs(
         training=parts.train,
         interactions=interactions,
         held_out=parts.held_out,
@@ -45,7 +46,7 @@ def audit(sample: pl.DataFrame, seed: int) -> dict:
         test_from=parts.test_from,
         cases=parts.cases_valid,
     )
-    return judge(sample, given, CONFIG, generator="planted", seed=seed)[0]
+    return audit_sample(sample, given, CONFIG, generator="planted", seed=seed)[0]
 
 
 def republished(rows: pl.DataFrame, changed: float, seed: int) -> pl.DataFrame:
@@ -141,7 +142,7 @@ def test_people_drawn_again_from_the_same_shop_pass_and_look_real():
         parts.train.filter(pl.col("user_id").is_in(users.gather_every(2, at).implode()))
         for at in (0, 1)
     )
-    given = Evidence(
+    given = AuditInputs(
         training=ours,
         interactions=interactions,
         held_out=parts.held_out,
@@ -151,7 +152,7 @@ def test_people_drawn_again_from_the_same_shop_pass_and_look_real():
     theirs = theirs.join(ours, on="item_id", how="semi", maintain_order="left").with_columns(
         origin=pl.lit("planted"), user_id=pl.lit("synthetic:planted:") + pl.col("user_id")
     )
-    verdict = judge(theirs, given, CONFIG, generator="planted", seed=1)[0]
+    verdict = audit_sample(theirs, given, CONFIG, generator="planted", seed=1)[0]
     assert verdict["passed"], verdict["failed_limits"]
     fidelity, diversity = verdict["fidelity"], verdict["diversity"]
     assert fidelity["c2st_accuracy_low"] < 0.55

@@ -8,7 +8,8 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.evaluation.compare import compare
-from augrec.evaluation.gate import GateConfig
+from augrec.evaluation.config import GateConfig
+from augrec.reporting.approval import sentence
 
 GATE = GateConfig(bootstrap_samples=300)
 
@@ -29,12 +30,12 @@ def measured(shift: float = 0.0, noise: float = 0.0, n_users: int = 50) -> pl.Da
 def test_a_model_against_itself_is_not_better_and_not_worse():
     found = compare(measured(), measured().reverse(), GATE, 1)
     assert (found["better"], found["non_inferior"], found["difference"]) == (False, True, 0.0)
-    assert "not worse" in found["sentence"]
+    assert found["verdict"] == "not_worse" and "not worse" in sentence(found)
 
 
 def test_a_better_challenger_is_called_better_in_every_slice():
     found = compare(measured(), measured(0.1, 0.05), GATE, 1)
-    assert found["better"] and found["non_inferior"]
+    assert found["better"] and found["non_inferior"] and found["verdict"] == "better"
     assert [row["slice"] for row in found["slices"]] == ["0", "1-5"]
     assert all(row["ci_low"] > 0 for row in found["slices"])
     assert found["difference"] == pytest.approx(found["challenger_mean"] - found["champion_mean"])
@@ -43,7 +44,7 @@ def test_a_better_challenger_is_called_better_in_every_slice():
 
 def test_a_worse_challenger_is_neither():
     found = compare(measured(), measured(-0.1, 0.05), GATE, 1)
-    assert not found["better"] and not found["non_inferior"]
+    assert not found["better"] and not found["non_inferior"] and found["verdict"] == "open"
 
 
 def test_a_small_loss_within_the_margin_is_tolerated():
@@ -56,7 +57,7 @@ def test_a_small_loss_within_the_margin_is_tolerated():
 def test_too_few_users_decide_nothing():
     found = compare(measured(n_users=10), measured(0.3, n_users=10), GATE, 1)
     assert not found["better"] and not found["non_inferior"]
-    assert "too few" in found["sentence"]
+    assert found["verdict"] == "too_few_users" and "too few" in sentence(found)
 
 
 def test_the_gate_may_be_the_section_of_the_parameters():

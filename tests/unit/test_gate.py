@@ -13,7 +13,10 @@ import pytest
 
 from augrec.core.config import parse
 from augrec.core.errors import ConfigError, InputError
-from augrec.evaluation.gate import Arm, GateConfig, decide
+from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.gate import decide
+from augrec.reporting.decision_words import with_sentences
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From the values and the slices of all rows to new values."""
@@ -85,8 +88,10 @@ def judge(
         Arm("ease", name, KINDS[name], generators=(name,) if KINDS[name] == "generated" else ())
         for name in policies
     ]
-    decision = decide(
-        arms, {("ease", name): [table] for name, table in policies.items()}, audits, gate, seed
+    decision = with_sentences(
+        decide(
+            arms, {("ease", name): [table] for name, table in policies.items()}, audits, gate, seed
+        )
     )
     json.dumps(decision, allow_nan=False)
     assert len(decision["sentences"]) == 3
@@ -285,7 +290,9 @@ def test_the_winner_is_the_best_recommender_on_validation_users():
         ("ease", "gan"): changed(base, plus(0.02)),
     }
     arms = [Arm(recommender, policy, KINDS[policy]) for recommender, policy in tables]
-    decision = decide(arms, {key: [table] for key, table in tables.items()}, PASSED, QUICK, 1)
+    decision = with_sentences(
+        decide(arms, {key: [table] for key, table in tables.items()}, PASSED, QUICK, 1)
+    )
     assert (decision["winner"]["recommender"], decision["winner"]["policy"]) == ("ease", "none")
     assert "%" in decision["sentences"][2]
     assert [row["recommender"] for row in decision["recommenders"]] == ["popularity", "ease"]

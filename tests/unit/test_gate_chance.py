@@ -12,9 +12,12 @@ import pytest
 from scipy import stats
 
 from augrec.core.errors import InputError
-from augrec.evaluation.gate import Arm, GateConfig, decide
+from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.gate import decide
 from augrec.evaluation.multiple import holm
 from augrec.evaluation.power import detectable
+from augrec.reporting.decision_words import with_sentences
 
 KINDS = {"none": "real", "bootstrap": "placebo", "gan": "generated", "gan2": "generated"}
 PASSED = {name: {"passed": True, "failed_limits": []} for name in ("gan", "gan2")}
@@ -43,7 +46,7 @@ def judge(tables: Tables, gate: GateConfig = GATE, seed: int = 1, **options: Any
         Arm(recommender, policy, KINDS[policy], (policy,) if KINDS[policy] == "generated" else ())
         for recommender, policy in tables
     ]
-    return decide(arms, tables, PASSED, gate, seed, **options)
+    return with_sentences(decide(arms, tables, PASSED, gate, seed, **options))
 
 
 def accepted(decision: Mapping[str, Any]) -> bool:

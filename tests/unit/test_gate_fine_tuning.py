@@ -10,7 +10,10 @@ import polars as pl
 import pytest
 from test_gate import PASSED, QUICK, Change, changed, noise, plus, rows
 
-from augrec.evaluation.gate import Arm, GateConfig, decide
+from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.gate import decide
+from augrec.reporting.decision_words import with_sentences
 from augrec.reporting.report import _comparison
 
 KINDS = {
@@ -46,8 +49,8 @@ def judge(
         )
         for name in policies
     ]
-    return decide(
-        arms, {("bpr", name): [table] for name, table in policies.items()}, PASSED, gate, 1
+    return with_sentences(
+        decide(arms, {("bpr", name): [table] for name, table in policies.items()}, PASSED, gate, 1)
     )
 
 

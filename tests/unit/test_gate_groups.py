@@ -9,8 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.evaluation.gate import Arm, GateConfig, decide
-from augrec.evaluation.summary import groups_of_users
+from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.gate import decide
+from augrec.evaluation.user_means import groups_of_users
+from augrec.reporting.decision_words import with_sentences
 
 KINDS = {"none": "real", "bootstrap": "placebo", "gan": "generated"}
 GATE = GateConfig(bootstrap_samples=300, non_inferiority_margin=0.02)
@@ -65,7 +68,9 @@ def judge(
     }
     arms = [Arm(*key, KINDS[key[1]], ("gan",) if key[1] == "gan" else ()) for key in tables]
     audits = {"gan": {"passed": True, "failed_limits": []}}
-    [choice] = decide(arms, tables, audits, GATE, seed, groups_of_users(cases(n)))["recommenders"]
+    [choice] = with_sentences(decide(arms, tables, audits, GATE, seed, groups_of_users(cases(n))))[
+        "recommenders"
+    ]
     return choice
 
 

@@ -14,8 +14,8 @@ from sklearn.calibration import calibration_curve
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
 from augrec.evaluation import heads
-from augrec.evaluation._pooled import N_BINS, Chances, Values
-from augrec.evaluation.heads import N_DRAWN, auc, evaluate_heads, log_loss
+from augrec.evaluation.event_metrics import N_BINS, PooledProbabilities, PooledValues, auc, log_loss
+from augrec.evaluation.heads import N_DRAWN, evaluate_heads
 from augrec.recommenders._heads import HasHeads, heads_of
 
 ITEMS = [f"i{item:02}" for item in range(20)]
@@ -77,18 +77,20 @@ def test_the_calibration_error_is_that_of_the_bins_of_scikit_learn(seed):
     share, mean = calibration_curve(happened, said, n_bins=N_BINS)
     counts = np.histogram(said, np.linspace(0, 1, N_BINS + 1))[0]
     expected = (np.abs(share - mean) * counts[counts > 0]).sum() / 500
-    assert Chances().add(happened, said, np.ones(500)).told()["ece"] == pytest.approx(expected)
+    assert PooledProbabilities().add(happened, said, np.ones(500)).metrics()[
+        "ece"
+    ] == pytest.approx(expected)
 
 
 def test_whole_weights_count_as_copies_in_everything_that_is_pooled():
     happened, said, _, _ = draw(2)
     twice = np.where(happened, 2.0, 1.0)
     copies = np.repeat(np.arange(len(said)), twice.astype(int))
-    once = Chances().add(happened[copies], said[copies], np.ones(len(copies))).told()
-    assert Chances().add(happened, said, twice).told() == pytest.approx(
+    once = PooledProbabilities().add(happened[copies], said[copies], np.ones(len(copies))).metrics()
+    assert PooledProbabilities().add(happened, said, twice).metrics() == pytest.approx(
         once | {"n": int(happened.sum())}
     )
-    nothing = Chances().add(happened[:0], said[:0], twice[:0]).told()
+    nothing = PooledProbabilities().add(happened[:0], said[:0], twice[:0]).metrics()
     assert nothing == {"n": 0, "auc": None, "log_loss": None, "ece": None}
 
 
@@ -98,10 +100,10 @@ def test_what_is_pooled_in_parts_is_that_of_scikit_learn_in_one(seed):
     said = random.beta(0.4, 2, 3000).astype(np.float32)  # some next to 0, some next to 1
     happened, weights = random.random(3000) < said, random.random(3000) + 0.1
     said[:50], happened[:25] = 0.5, True  # and ties
-    sums = Chances()
+    sums = PooledProbabilities()
     for part in np.array_split(np.arange(3000), 7):
         sums.add(happened[part], said[part], weights[part])
-    told = sums.told()
+    told = sums.metrics()
     clipped = np.clip(said.astype(float), 1e-7, 1 - 1e-7)
     assert told["auc"] == pytest.approx(
         sk.roc_auc_score(happened, said, sample_weight=weights), abs=2e-5
@@ -115,10 +117,10 @@ def test_what_is_pooled_in_parts_is_that_of_scikit_learn_in_one(seed):
 def test_errors_of_values_are_those_of_scikit_learn(seed):
     random = np.random.default_rng(seed)
     came, said = random.integers(1, 6, 200).astype(float), random.normal(3, 2, 200)
-    sums = Values()
+    sums = PooledValues()
     for part in np.array_split(np.arange(200), 3):
         sums.add(said[part] - came[part])
-    assert sums.told() == pytest.approx(
+    assert sums.metrics() == pytest.approx(
         {
             "n": 200,
             "mse": sk.mean_squared_error(came, said),

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 import torch
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, judge
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.sample_audit import audit_sample
 from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS
 from augrec.data.histories import ItemIndex
@@ -139,8 +140,8 @@ def test_the_sample_names_its_new_items_and_the_audit_takes_them_alone(fitted):
     held_out = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
 
     def audit(facts: dict[str, object]) -> dict[str, object]:
-        evidence = Evidence(table, table, held_out, None, None, items=items, sample_facts=facts)
-        return judge(sample, evidence, AuditConfig(), generator="item_gan", seed=1)[0]
+        evidence = AuditInputs(table, table, held_out, None, None, items=items, sample_facts=facts)
+        return audit_sample(sample, evidence, AuditConfig(), generator="item_gan", seed=1)[0]
 
     assert audit(fitted.facts())["fidelity"]["popularity_correlation"] is not None
     with pytest.raises(InputError, match="no training user touched"):

@@ -10,14 +10,9 @@ from sklearn.metrics import average_precision_score, f1_score, ndcg_score
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.ranking import top_k
 from augrec.evaluation import metrics
-from augrec.evaluation.metrics import (
-    METRICS,
-    evaluate,
-    per_case,
-    rank_cases,
-    summarise,
-    user_values,
-)
+from augrec.data.ranking import LIST_METRICS
+from augrec.evaluation.metrics import evaluate, per_case, rank_cases
+from augrec.evaluation.user_means import summarise, user_values
 from augrec.recommenders.base import Recommender, find
 from augrec.recommenders.popularity import Popularity
 
@@ -84,7 +79,7 @@ def test_ndcg_recall_precision_and_map_agree_with_scikit_learn(distinct, k):
             "mrr": 1 / (first[0] + 1) if len(first) else 0.0,
             "map": mean_precision,
         }
-        assert {name: found[f"{name}@{k}"][row] for name in METRICS} == pytest.approx(expected)
+        assert {name: found[f"{name}@{k}"][row] for name in LIST_METRICS} == pytest.approx(expected)
 
 
 def f1_of(relevance: np.ndarray, k: int) -> float:
@@ -137,8 +132,8 @@ def test_measuring_in_parts_changes_nothing(monkeypatch):
 
 def test_no_case_gives_an_empty_table_with_all_columns():
     found = evaluate(popularity_of(), cases([]), [5])
-    assert found.shape == (0, 2 + len(METRICS))
-    assert summarise(found)["overall"] == {"n_users": 0, **{f"{name}@5": None for name in METRICS}}
+    assert found.shape == (0, 2 + len(LIST_METRICS))
+    assert summarise(found)["overall"] == {"n_users": 0, **{f"{name}@5": None for name in LIST_METRICS}}
 
 
 @pytest.mark.parametrize("cutoffs", [[], [0], [-1, 5]])

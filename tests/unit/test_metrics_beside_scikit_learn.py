@@ -16,8 +16,9 @@ import pytest
 from sklearn import metrics as sk
 
 from augrec.data.ranking import ndcg, top_k
-from augrec.evaluation.catalogue import catalogue_metrics
-from augrec.evaluation.metrics import METRICS, per_case, rank_cases
+from augrec.evaluation.item_statistics import catalogue_metrics
+from augrec.data.ranking import LIST_METRICS
+from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import Recommender
 from augrec.recommenders.popularity import Popularity
 
@@ -129,7 +130,7 @@ def test_hit_rate_and_mrr_are_those_of_the_target_ranked_best(given, found, k):
 
 
 def test_every_metric_is_held_against_scikit_learn_at_every_cutoff(found):
-    assert set(found.columns[2:]) == {f"{name}@{k}" for name in METRICS for k in CUTOFFS}
+    assert set(found.columns[2:]) == {f"{name}@{k}" for name in LIST_METRICS for k in CUTOFFS}
 
 
 @pytest.mark.parametrize("seed", range(5))

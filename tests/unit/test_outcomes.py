@@ -12,7 +12,7 @@ import pytest
 from test_data_clean import events as table
 from test_protocols import VARIANTS, both, config
 
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.data.clean import clean, first_events
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.data.columns import Columns as C
@@ -222,7 +222,7 @@ def test_policies_leave_outcomes_to_real_rows(interactions, events, tmp_path, mo
     )
     policy = Policy("all", [{operation: {}} for operation in operations], seed=1)
     training = policy.apply(
-        Ingredients(_inputs.read_training_interactions(), lambda name: interactions, 9.0)
+        PolicyInputs(_inputs.read_training_interactions(), lambda name: interactions, 9.0)
     )
     rows = _inputs.with_features(training)
     assert rows.drop(C.OUTCOMES).equals(training)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from test_policy_selectors import BLUE, REAL, RED, made, people, some
 
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.errors import ConfigError
 from augrec.recommenders.base import find
 
@@ -16,7 +16,7 @@ from augrec.recommenders.base import find
 def build(
     *steps: dict[str, Any], real: pl.DataFrame = REAL, seed: int = 3, **samples: pl.DataFrame
 ) -> pl.DataFrame:
-    return Policy("p", list(steps), seed=seed).apply(Ingredients(real, samples.__getitem__, 10.0))
+    return Policy("p", list(steps), seed=seed).apply(PolicyInputs(real, samples.__getitem__, 10.0))
 
 
 def added(*steps: dict[str, Any], **options: Any) -> pl.DataFrame:

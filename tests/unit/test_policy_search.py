@@ -237,9 +237,9 @@ def test_a_search_that_cannot_be_made_is_refused_before_the_first_training(optio
     def never(steps: list[dict[str, Any]]) -> pl.DataFrame:
         raise AssertionError("trained")
 
-    judges = mixing.Judges(VALID, REAL, REAL, lambda rows: rows)
+    judges = mixing.MixSearchData(VALID, REAL, REAL, lambda rows: rows)
     with pytest.raises(ConfigError, match=message):
-        mixing.settle("p", Search(search(**options)["search"]), never, judges, seed=0)
+        mixing.search_mix("p", Search(search(**options)["search"]), never, judges, seed=0)
 
 
 def test_the_stage_reads_what_the_critic_thinks_of_a_sample(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.augmentation.base import Ingredients, Policy
+from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS
 
@@ -56,13 +56,11 @@ def chosen(
 ) -> pl.DataFrame:
     """The rows that a mix adds."""
     tables = options.pop("tables", {})
-    ingredients = Ingredients(
+    inputs = PolicyInputs(
         real, lambda name: sample, 10.0, lambda generator, table: tables.get(table)
     )
     mix = {"sample": "gan", "choose": list(choose), **options}
-    return (
-        Policy("p", [{"mix": mix}], seed=seed).apply(ingredients).filter(pl.col("origin") != "real")
-    )
+    return Policy("p", [{"mix": mix}], seed=seed).apply(inputs).filter(pl.col("origin") != "real")
 
 
 def made(*profiles: list[list[str]], **options: Any) -> pl.DataFrame:
@@ -248,7 +246,7 @@ def test_an_unknown_selector_or_option_is_refused(selector):
 def test_selectors_judge_placebos_just_like_generators(selector):
     mix = {"sample": "popularity_random", "ratio": 0.3, "choose": [{selector: {}}]}
     policy = Policy("p", [{"mix": mix}], seed=0)
-    rows = policy.apply(Ingredients(REAL, lambda name: pl.DataFrame(), 2.0))
+    rows = policy.apply(PolicyInputs(REAL, lambda name: pl.DataFrame(), 2.0))
     assert policy.kind == "placebo" and policy.generators == ()
     assert rows.filter(pl.col("origin") == "popularity_random")["user_id"].n_unique() == 36
 

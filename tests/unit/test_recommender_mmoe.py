@@ -14,7 +14,8 @@ from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import with_outcomes
-from augrec.evaluation.heads import auc, evaluate_heads
+from augrec.evaluation.event_metrics import auc
+from augrec.evaluation.heads import evaluate_heads
 from augrec.recommenders import mmoe
 from augrec.recommenders._mmoe.features import Encoder, known_items
 from augrec.recommenders._mmoe.outcomes import Outcomes

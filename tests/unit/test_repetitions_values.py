@@ -8,7 +8,7 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.evaluation.bootstrap import Noise, interval
-from augrec.evaluation.repetitions import pooled, read, told, values_of
+from augrec.evaluation.repetitions import pooled, read, repeated_means, values_of
 
 
 def table(values: list[float], slices: list[str] | None = None) -> pl.DataFrame:
@@ -55,7 +55,9 @@ def test_luck_in_training_widens_an_interval_as_a_sum_of_variances_does() -> Non
 
 def test_means_of_each_training_are_told_by_slice() -> None:
     slices = ["1-5", "1-5", "21+"]
-    found = told([table([0.1, 0.3, 0.5], slices), table([0.3, 0.5, 0.5], slices)], "ndcg@10")
+    found = repeated_means(
+        [table([0.1, 0.3, 0.5], slices), table([0.3, 0.5, 0.5], slices)], "ndcg@10"
+    )
     assert list(found) == ["overall", "1-5", "21+"]
     assert found["1-5"]["values"] == pytest.approx([0.2, 0.4]) and found["1-5"][
         "mean"
@@ -63,7 +65,7 @@ def test_means_of_each_training_are_told_by_slice() -> None:
     assert (
         found["1-5"]["sd"] == pytest.approx(np.std([0.2, 0.4], ddof=1)) and found["21+"]["sd"] == 0
     )
-    assert told([table([0.1])], "ndcg@10")["overall"]["sd"] is None
+    assert repeated_means([table([0.1])], "ndcg@10")["overall"]["sd"] is None
 
 
 def test_repetitions_measured_on_other_users_are_refused() -> None:

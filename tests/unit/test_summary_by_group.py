@@ -12,7 +12,7 @@ from augrec.core.config import parse
 from augrec.data.columns import TIME
 from augrec.data.config import ImportConfig
 from augrec.data.own_tables import Source, import_tables
-from augrec.evaluation.summary import by_group, by_time, groups_of_users
+from augrec.evaluation.user_means import by_group, by_time, groups_of_users
 
 N = 90
 

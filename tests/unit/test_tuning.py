@@ -20,7 +20,7 @@ from augrec.data.ranking import Judging
 from augrec.recommenders.base import find
 from augrec.tuning.config import TuningConfig, grid_of, space_of, starting_points
 from augrec.tuning.metric import over_users
-from augrec.tuning.search import Found, search, table
+from augrec.tuning.search import SearchResult, search, table
 
 SPACES = {
     "ease": {"l2": {"low": 1, "high": 1000, "log": True}, "dtype": ["float32", "float64"]},
@@ -62,7 +62,7 @@ class Bench:
     def measure(values: Any) -> float:
         return float(1 / (1 + abs(np.log(values.get("l2", 1.0) / 100))))
 
-    def search(self, seed: int = 3, own: float = 200.0, **options: Any) -> Found:
+    def search(self, seed: int = 3, own: float = 200.0, **options: Any) -> SearchResult:
         config = tuning(**options)
         kind = find("ease")
         space = space_of(config, kind)

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.evidence import People
+from augrec.audit.inputs import People
 from augrec.audit.membership import Attack, area, attack, effective_size, length_weights
 from augrec.audit.nearest import nearest, some_rows
 from augrec.core.seeds import rng

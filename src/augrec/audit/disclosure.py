@@ -9,7 +9,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.evidence import People
+from augrec.audit.inputs import People
 from augrec.audit.membership import length_weights, resampled
 from augrec.audit.nearest import nearest, some_rows
 from augrec.core.seeds import rng

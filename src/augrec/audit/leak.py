@@ -26,7 +26,7 @@ import scipy.sparse as sp
 
 from augrec.audit.attacks import Attacker
 from augrec.audit.config import AuditConfig
-from augrec.audit.evidence import People
+from augrec.audit.inputs import People
 from augrec.audit.nearest import distance_ratios, singled_out, some_rows
 from augrec.audit.privacy import with_ends
 from augrec.core.seeds import rng
@@ -52,7 +52,7 @@ def leak(
 
     Args:
         people: see `People`.
-        strangers: profiles of held-out users, see `augrec.audit.evidence.strangers`.
+        strangers: profiles of held-out users, see `augrec.audit.inputs.strangers`.
         attacker: holds the sample.
         config, seed: knobs, and the seed of what is drawn.
     """

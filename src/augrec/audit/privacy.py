@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from augrec.audit.attacks import Attacked, Attacker
 from augrec.audit.config import AuditConfig
 from augrec.audit.disclosure import item_disclosure
-from augrec.audit.evidence import People
+from augrec.audit.inputs import People
 from augrec.audit.membership import length_weights
 from augrec.audit.nearest import distance_ratios, fingerprints, nearest, singled_out, some_rows
 from augrec.core.seeds import rng

@@ -7,12 +7,13 @@ from typing import Any
 import polars as pl
 
 from augrec.audit.config import UtilityConfig
-from augrec.audit.evidence import Evidence
+from augrec.audit.inputs import AuditInputs
 from augrec.audit.nearest import some_rows
 from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.evaluation.bootstrap import paired_difference
-from augrec.evaluation.metrics import evaluate, summarise
+from augrec.evaluation.metrics import evaluate
+from augrec.evaluation.user_means import summarise
 from augrec.recommenders.base import Recommender, find
 
 _NOBODY = "popularity"
@@ -29,7 +30,7 @@ _NAMES = (
 
 def utility(
     sample: pl.DataFrame,
-    evidence: Evidence,
+    inputs: AuditInputs,
     config: UtilityConfig,
     knobs: dict[str, Any],
     seed: int,
@@ -45,18 +46,18 @@ def utility(
 
     Args:
         sample: canonical synthetic interactions.
-        evidence: training rows, items and cases.
+        inputs: training rows, items and cases.
         config: which recommender, how many users.
         knobs: confidence and samples of the interval.
         seed: of the subsamples, the recommender and the bootstrap.
     """
-    cases = evidence.cases
+    cases = inputs.cases
     if cases is None or cases.is_empty():
         return dict.fromkeys(_NAMES)
     cases = cases[some_rows(len(cases), config.max_cases, rng(seed, "cases"))]
-    n = min(config.max_users, *(table[C.USER].n_unique() for table in (sample, evidence.training)))
-    real, synthetic = (_some_users(table, n, seed) for table in (evidence.training, sample))
-    kind, options = _chosen(config, evidence.training[C.ITEM].n_unique())
+    n = min(config.max_users, *(table[C.USER].n_unique() for table in (sample, inputs.training)))
+    real, synthetic = (_some_users(table, n, seed) for table in (inputs.training, sample))
+    kind, options = _chosen(config, inputs.training[C.ITEM].n_unique())
     made = {
         "trtr": kind(options, seed=derive(seed, "recommender")),
         "tstr": kind(options, seed=derive(seed, "recommender")),
@@ -65,7 +66,7 @@ def utility(
     cutoff = [int(config.metric.partition("@")[2])]
     measured = {
         name: evaluate(
-            model.fit(synthetic if name == "tstr" else real, cases=cases, items=evidence.items),
+            model.fit(synthetic if name == "tstr" else real, cases=cases, items=inputs.items),
             cases,
             cutoff,
         )

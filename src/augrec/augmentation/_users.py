@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from augrec.augmentation.base import Ingredients
+from augrec.augmentation.base import PolicyInputs
 from augrec.data.columns import INTERACTIONS
 from augrec.data.columns import Columns as C
 
@@ -22,13 +22,13 @@ MARKS: Final = {C.OBSERVED: True, C.NEGATIVE: False}
 _logger = logging.getLogger(__name__)
 
 
-def users_to_add(ratio: float, training: pl.DataFrame, ingredients: Ingredients) -> int:
+def users_to_add(ratio: float, training: pl.DataFrame, inputs: PolicyInputs) -> int:
     """How many users to add: `ratio` for each real one, as far as `max_ratio` leaves room; says so
     where it does not."""
-    n_real = ingredients.real[C.USER].n_unique()
+    n_real = inputs.real[C.USER].n_unique()
     wanted = round(ratio * n_real)
     added_before = training[C.USER].n_unique() - n_real
-    room = max(0, int(ingredients.max_ratio * n_real) - added_before)
+    room = max(0, int(inputs.max_ratio * n_real) - added_before)
     if wanted > room:
         _logger.warning(
             "augmentation.max_ratio leaves room for %d users; %d were asked for", room, wanted

@@ -40,21 +40,21 @@ def _nothing(generator: str, table: str) -> None:
 
 
 @dataclass(frozen=True)
-class Ingredients:
-    """What an operation may use besides the rows it is given.
+class PolicyInputs:
+    """What an operation may use in addition to the rows it is given.
 
     Attributes:
         real: the real training interactions, before any operation.
         sample: gives the synthetic interactions of a generator by name.
         max_ratio: at most this many synthetic users for each real one.
-        beside: gives another table that lies with the sample of a generator, by their names, such
-            as "realness"; None where the generator makes none.
+        sample_table: gives a further table of a generator's sample, such as "realness", by the
+            names of both; None where the generator makes none.
     """
 
     real: pl.DataFrame
     sample: Callable[[str], pl.DataFrame]
     max_ratio: float
-    beside: Callable[[str, str], pl.DataFrame | None] = field(default=_nothing)
+    sample_table: Callable[[str, str], pl.DataFrame | None] = field(default=_nothing)
 
 
 class Operation(Configured, ABC):
@@ -69,19 +69,19 @@ class Operation(Configured, ABC):
             `mix` can choose among them as among a sample.
         continues_champion: whether training under the policy begins at the champion's weights,
             where it can.
-        drops_people: whether it drops every row of a real person.
-        adds_no_people: whether it adds no row of a real person, nor a model that learnt from one.
+        drops_real_users: whether it drops every row of a real user.
+        adds_no_real_users: whether it adds no row of a real user, nor a model trained on one.
     """
 
     kind: Kind
     generators: tuple[str, ...] = ()
     makes_users: ClassVar[bool] = False
     continues_champion: ClassVar[bool] = False
-    drops_people: ClassVar[bool] = False
-    adds_no_people: bool = False
+    drops_real_users: ClassVar[bool] = False
+    adds_no_real_users: bool = False
 
     @abstractmethod
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """The new training set: canonical interactions, perhaps with `observed`; `training` is not
         changed."""
 
@@ -129,7 +129,7 @@ class Policy:
     @property
     def is_synthetic_only(self) -> bool:
         """Whether its training set is meant to hold no row of a real person."""
-        return any(operation.drops_people for operation in self.operations)
+        return any(operation.drops_real_users for operation in self.operations)
 
     @property
     def continues_champion(self) -> bool:
@@ -141,18 +141,18 @@ class Policy:
         """Where training continues the champion, how much of what came before counts; else None."""
         return next((one.config.older for one in self.operations if one.continues_champion), None)
 
-    def apply(self, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, inputs: PolicyInputs) -> pl.DataFrame:
         """Build the training set: the real rows as they are and in their order, then what the
         operations add.
 
         Raises:
             InputError: the real interactions are not canonical.
         """
-        require(ingredients.real, INTERACTIONS, where="real training interactions")
-        ingredients = replace(ingredients, real=ingredients.real.select(INTERACTIONS.keys()))
-        training = ingredients.real
+        require(inputs.real, INTERACTIONS, where="real training interactions")
+        inputs = replace(inputs, real=inputs.real.select(INTERACTIONS.keys()))
+        training = inputs.real
         for operation in self.operations:
-            training = operation.apply(training, ingredients)
+            training = operation.apply(training, inputs)
         if self.is_synthetic_only and training.is_empty():
             raise ConfigError(
                 "nothing is left to train on: no generator gave this policy a user",
@@ -163,7 +163,7 @@ class Policy:
 
     def _refuse_people(self) -> None:
         """Copies of real rows under made-up names would pass for synthetic ones."""
-        copying = sorted({one.name() for one in self.operations if not one.adds_no_people})
+        copying = sorted({one.name() for one in self.operations if not one.adds_no_real_users})
         if copying:
             raise ConfigError(
                 f"the policy is to hold no row of a real person, and {', '.join(copying)} would "

@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import append_users, copy_users, users_to_add
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
@@ -27,8 +27,8 @@ class Bootstrap(Operation):
     kind = "placebo"
     makes_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the copies."""
-        n = users_to_add(self.config.ratio, training, ingredients)
-        chosen = rng(self.seed, "users").integers(0, ingredients.real[C.USER].n_unique(), n)
-        return append_users(training, copy_users(ingredients.real, chosen), self.name())
+        n = users_to_add(self.config.ratio, training, inputs)
+        chosen = rng(self.seed, "users").integers(0, inputs.real[C.USER].n_unique(), n)
+        return append_users(training, copy_users(inputs.real, chosen), self.name())

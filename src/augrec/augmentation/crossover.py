@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, users_to_add
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
@@ -32,11 +32,11 @@ class Crossover(Operation):
     kind = "placebo"
     makes_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the children."""
         random = rng(self.seed, "users")
-        n_real = ingredients.real[C.USER].n_unique()
-        n = users_to_add(self.config.ratio, training, ingredients)
+        n_real = inputs.real[C.USER].n_unique()
+        n = users_to_add(self.config.ratio, training, inputs)
         parents = min(self.config.parents, n_real)
         chosen = [random.integers(0, n_real, n)]
         # equal steps around the circle of users meet nobody twice
@@ -45,7 +45,7 @@ class Crossover(Operation):
         share = self.config.share or 1 / self.config.parents
         # the first parent's part is rounded up, so that nobody is born without items
         parts = [
-            _part(copy_users(ingredients.real, who), share, random, np.floor if number else np.ceil)
+            _part(copy_users(inputs.real, who), share, random, np.floor if number else np.ceil)
             for number, who in enumerate(chosen)
         ]
         children = pl.concat(parts).unique([NUMBER, C.ITEM], keep="first", maintain_order=True)

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import append_rows
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive, rng
@@ -48,9 +48,9 @@ class Expand(Operation):
     Config = ExpandConfig
     kind = "placebo"
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the rows."""
-        config, real = self.config, ingredients.real
+        config, real = self.config, inputs.real
         short = (
             real.sort(C.USER, C.TIMESTAMP, maintain_order=True)
             .group_by(C.USER, maintain_order=True)

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import append_rows
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS, require
@@ -55,7 +55,7 @@ class Extend(Operation):
         super().__init__(config, seed=seed)
         self.generators = (self.config.sample,)
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the rows.
 
         Raises:
@@ -65,7 +65,7 @@ class Extend(Operation):
         config = self.config
         if not config.items or not config.weight:
             return training
-        guesses = ingredients.beside(config.sample, EXTENSIONS)
+        guesses = inputs.sample_table(config.sample, EXTENSIONS)
         if guesses is None:
             raise ConfigError(
                 f"there are no extensions of {config.sample}",
@@ -76,7 +76,7 @@ class Extend(Operation):
         require(guesses, INTERACTIONS, where=f"the extensions of {config.sample}")
         sides = ["left", "right"] if config.direction == "both" else [config.direction]
         short = (
-            ingredients.real.group_by(C.USER)
+            inputs.real.group_by(C.USER)
             .agg(pl.col(C.ITEM).n_unique())
             .filter(pl.col(C.ITEM) <= config.max_length)
         )

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from augrec.augmentation._selectors import base as selectors
 from augrec.augmentation._users import NUMBER, append_users, users_to_add
-from augrec.augmentation.base import KINDS, Ingredients, Operation
+from augrec.augmentation.base import KINDS, Operation, PolicyInputs
 from augrec.core import component
 from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
@@ -77,7 +77,7 @@ class Mix(Operation):
             name for name, maker in zip(self.shares, made, strict=True) if maker is None
         )
         self.kind = max((maker.kind if maker else "generated" for maker in made), key=KINDS.index)
-        self.adds_no_people = len(self.generators) == len(self.shares)
+        self.adds_no_real_users = len(self.generators) == len(self.shares)
         self._choose = selectors.build(self.config.choose, seed=seed, where="mix.choose")
         self._weigh = selectors.build(self.config.weigh, seed=seed, where="mix.weigh")
 
@@ -87,7 +87,7 @@ class Mix(Operation):
         named = self.config.samples or {self.config.sample: 1.0}
         return {name: share / sum(named.values()) for name, share in named.items() if share > 0}
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the users, sample after sample.
 
         Raises:
@@ -95,18 +95,18 @@ class Mix(Operation):
                 lacks what it needs.
             InputError: a sample is not canonical.
         """
-        n = users_to_add(self.config.ratio, training, ingredients) if self.config.weight > 0 else 0
+        n = users_to_add(self.config.ratio, training, inputs) if self.config.weight > 0 else 0
         for (name, share), many in zip(
             self.shares.items(), _whole(n, list(self.shares.values())), strict=True
         ):
             if many:
-                training = append_users(training, self._draw(name, share, many, ingredients), name)
+                training = append_users(training, self._draw(name, share, many, inputs), name)
         return training
 
-    def _draw(self, name: str, share: float, n: int, ingredients: Ingredients) -> pl.DataFrame:
+    def _draw(self, name: str, share: float, n: int, inputs: PolicyInputs) -> pl.DataFrame:
         """Rows of n users of one sample, numbered from 0."""
-        n_real = ingredients.real[C.USER].n_unique()
-        rows, origin = self._sample(name, share, ingredients), f"the sample of {name}"
+        n_real = inputs.real[C.USER].n_unique()
+        rows, origin = self._sample(name, share, inputs), f"the sample of {name}"
         require(rows, INTERACTIONS, where=origin)
         rows = rows.sort(C.USER, C.TIMESTAMP, maintain_order=True).with_columns(
             pl.col(C.USER).rle_id().alias(NUMBER)
@@ -124,7 +124,7 @@ class Mix(Operation):
         chosen, weights = np.arange(n), np.ones(n)
         if n and (self._choose or self._weigh):
             pool = selectors.Pool(
-                name, rows, ingredients.real, lambda table: ingredients.beside(name, table)
+                name, rows, inputs.real, lambda table: inputs.sample_table(name, table)
             )
             if self._choose:
                 chosen = self._chosen(pool, n)
@@ -141,14 +141,14 @@ class Mix(Operation):
         taken = rows.drop(C.WEIGHT).join(picked, on=NUMBER, how="inner", maintain_order="left")
         return taken.drop(NUMBER).rename({"to": NUMBER})
 
-    def _sample(self, name: str, share: float, ingredients: Ingredients) -> pl.DataFrame:
+    def _sample(self, name: str, share: float, inputs: PolicyInputs) -> pl.DataFrame:
         maker = _maker(name)
         if maker is None:
-            return ingredients.sample(name)
-        n_real = ingredients.real[C.USER].n_unique()
+            return inputs.sample(name)
+        n_real = inputs.real[C.USER].n_unique()
         many = ceil((self.config.pool or max(1.0, self.config.ratio)) * share * n_real)
         operation = maker({"ratio": many / n_real}, seed=derive(self.seed, name))
-        made = operation.apply(ingredients.real, replace(ingredients, max_ratio=many + 1))
+        made = operation.apply(inputs.real, replace(inputs, max_ratio=many + 1))
         return made.filter(pl.col(C.ORIGIN) != REAL)
 
     def _chosen(self, pool: selectors.Pool, n: int) -> np.ndarray:

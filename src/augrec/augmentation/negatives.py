@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import append_rows
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
@@ -37,9 +37,9 @@ class Negatives(Operation):
     Config = NegativesConfig
     kind = "placebo"
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the rows."""
-        real, random = ingredients.real, rng(self.seed, "items")
+        real, random = inputs.real, rng(self.seed, "items")
         last = real.group_by(C.USER).agg(pl.col(C.TIMESTAMP).max()).sort(C.USER)
         items = ItemIndex(real[C.ITEM])
         popularity = np.bincount(items.encode(real[C.ITEM]), minlength=len(items)).astype(

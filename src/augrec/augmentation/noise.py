@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, users_to_add
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
@@ -32,10 +32,10 @@ class Noise(Operation):
     kind = "placebo"
     makes_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the copies."""
-        config, real, random = self.config, ingredients.real, rng(self.seed, "users")
-        n = users_to_add(config.ratio, training, ingredients)
+        config, real, random = self.config, inputs.real, rng(self.seed, "users")
+        n = users_to_add(config.ratio, training, inputs)
         rows = copy_users(real, random.integers(0, real[C.USER].n_unique(), n))
         items = ItemIndex(real[C.ITEM])
         popularity = np.cumsum(np.bincount(items.encode(real[C.ITEM]), minlength=len(items)))

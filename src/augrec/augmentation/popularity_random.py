@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, users_to_add
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
@@ -31,10 +31,10 @@ class PopularityRandom(Operation):
     kind = "placebo"
     makes_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the users."""
         random = rng(self.seed, "users")
-        distinct = ingredients.real.select(C.USER, C.ITEM).unique()
+        distinct = inputs.real.select(C.USER, C.ITEM).unique()
         real_lengths = (
             distinct.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
         )
@@ -42,11 +42,9 @@ class PopularityRandom(Operation):
         popularity = np.bincount(items.encode(distinct[C.ITEM]), minlength=len(items)).astype(
             np.float64
         )
-        lengths = random.choice(
-            real_lengths, users_to_add(self.config.ratio, training, ingredients)
-        )
+        lengths = random.choice(real_lengths, users_to_add(self.config.ratio, training, inputs))
         positions = draw_distinct(lengths, popularity, random)
-        details = RowDetails.of(ingredients.real, items).draw(positions, lengths, random)
+        details = RowDetails.of(inputs.real, items).draw(positions, lengths, random)
         rows = build_interactions(self.name(), lengths, items.decode(positions), details)
         numbers = pl.Series(NUMBER, np.repeat(np.arange(len(lengths)), lengths))
         return append_users(training, rows.with_columns(numbers), self.name())

@@ -7,7 +7,7 @@ from typing import Literal, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.data.columns import Columns as C
 
@@ -47,9 +47,9 @@ class Reweigh(Operation):
 
     Config = ReweighConfig
     kind = "real"
-    adds_no_people = True
+    adds_no_real_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """The same rows with other weights."""
         config = self.config
         if config.by == "recency":

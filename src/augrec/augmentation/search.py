@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from augrec.augmentation.base import Ingredients, Operation, Policy
+from augrec.augmentation.base import Operation, Policy, PolicyInputs
 from augrec.augmentation.mix import Mix
 from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
@@ -64,7 +64,7 @@ class Search(Operation):
         super().__init__(config, seed=seed)
         widest = Mix(self._mix("+".join(self.config.samples), 1.0, 1.0), seed=seed)
         self.kind, self.generators = widest.kind, widest.generators
-        self.adds_no_people = widest.adds_no_people
+        self.adds_no_real_users = widest.adds_no_real_users
 
     def choices(self, without: Sequence[str]) -> list[str]:
         """What can be mixed: names of samples, joined by + where they are mixed together, none of
@@ -78,7 +78,7 @@ class Search(Operation):
         0."""
         return [{"mix": self._mix(samples, ratio, weight)}] if weight > 0 else []
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Never comes so far.
 
         Raises:

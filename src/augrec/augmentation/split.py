@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, each_in_turn, users_to_add
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
@@ -41,22 +41,20 @@ class Split(Operation):
     kind = "real"
     makes_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the pieces."""
         random = rng(self.seed, "users")
-        lengths = (
-            ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
-        )
+        lengths = inputs.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
         chosen = each_in_turn(
             np.nonzero(lengths >= 2)[0],
-            users_to_add(self.config.ratio, training, ingredients),
+            users_to_add(self.config.ratio, training, inputs),
             random,
         )
         whole = lengths[chosen]
         piece = random.integers(self.config.min_length, self.config.max_length + 1, len(chosen))
         piece = np.minimum(piece, whole)
         begin = random.integers(0, whole - piece + 1)
-        rows = copy_users(ingredients.real, chosen)
+        rows = copy_users(inputs.real, chosen)
         place = rows.select(pl.int_range(pl.len()).over(NUMBER)).to_series().to_numpy()
         inside = (place >= np.repeat(begin, whole)) & (place < np.repeat(begin + piece, whole))
         return append_users(training, rows.filter(pl.Series(inside)), self.name())

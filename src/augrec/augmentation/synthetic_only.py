@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
 
@@ -22,11 +22,11 @@ class SyntheticOnly(Operation):
     """
 
     kind = "generated"
-    drops_people = True
-    adds_no_people = True
+    drops_real_users = True
+    adds_no_real_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """The rows that neither are real nor belong to a real user."""
-        people = ingredients.real.select(C.USER).unique()
+        people = inputs.real.select(C.USER).unique()
         left = training.filter(pl.col(C.ORIGIN) != REAL)
         return left.join(people, on=C.USER, how="anti", maintain_order="left")

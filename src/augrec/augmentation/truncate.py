@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.augmentation._users import NUMBER, append_users, copy_users, each_in_turn, users_to_add
-from augrec.augmentation.base import Ingredients, Operation
+from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
@@ -34,16 +34,14 @@ class Truncate(Operation):
     kind = "real"
     makes_users = True
 
-    def apply(self, training: pl.DataFrame, ingredients: Ingredients) -> pl.DataFrame:
+    def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Append the truncated users."""
         random = rng(self.seed, "users")
-        lengths = (
-            ingredients.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
-        )
-        n = users_to_add(self.config.ratio, training, ingredients)
+        lengths = inputs.real.group_by(C.USER).len().sort(C.USER)["len"].to_numpy().astype(np.int64)
+        n = users_to_add(self.config.ratio, training, inputs)
         chosen = each_in_turn(np.nonzero(lengths >= 2)[0], n, random)
         cuts = random.integers(1, np.minimum(self.config.max_length, lengths[chosen] - 1) + 1)
-        rows = copy_users(ingredients.real, chosen)
+        rows = copy_users(inputs.real, chosen)
         place = rows.select(pl.int_range(pl.len()).over(NUMBER)).to_series()
         seen = place < pl.Series(np.repeat(cuts, lengths[chosen]))
         return append_users(training, rows.with_columns(seen.alias(C.OBSERVED)), self.name())

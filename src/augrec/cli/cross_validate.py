@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from augrec.core.settings import Settings
-    from augrec.evaluation.hearing import GateConfig
+    from augrec.evaluation.config import GateConfig
 
 
 def cross_validate(
@@ -43,7 +43,7 @@ def cross_validate(
     import yaml
 
     from augrec.core.config import parse
-    from augrec.evaluation.hearing import GateConfig
+    from augrec.evaluation.config import GateConfig
 
     here = settings_.load()
     params = yaml.safe_load((here.home / "params.yaml").read_text(encoding="utf-8"))
@@ -139,7 +139,7 @@ def _table(
 ) -> Table:
     """The recommenders, best first, with the paired difference of each to the best."""
     from augrec.evaluation.bootstrap import interval, paired_difference
-    from augrec.evaluation.summary import user_values
+    from augrec.evaluation.user_means import user_values
 
     how: Any = {"confidence": gate.confidence, "samples": gate.bootstrap_samples, "seed": seed}
     values = {

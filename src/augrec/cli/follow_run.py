@@ -25,7 +25,7 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
         PermanentError: it failed; carries the failed tasks' own explanations.
     """
     from augrec.orchestration.client import Airflow
-    from augrec.reporting import summary
+    from augrec.reporting import run_summary
     from augrec.versioning.workspace import path_of
 
     airflow = Airflow(here)
@@ -51,7 +51,7 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
         "service": here.serving_url,
     }
     console.print()
-    found = summary.table(
+    found = run_summary.table(
         read_json(workspace / "reports" / "decision.json"),
         _restored(airflow, run_id, states, progress.stages),
         places,

@@ -11,7 +11,7 @@ from scipy import stats
 from augrec.core.errors import InputError
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
-from augrec.evaluation.metrics import OVERALL, user_values
+from augrec.evaluation.user_means import OVERALL, user_values
 
 _CELLS = 2**22
 """At most so many draws are held at once."""

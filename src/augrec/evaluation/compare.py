@@ -1,9 +1,9 @@
-"""A challenger against the champion of today, on the same test cases."""
+"""A challenger compared with the present champion on the same test cases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -12,10 +12,14 @@ from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
 from augrec.data.split import TEST
-from augrec.evaluation._words import compared_sentence
 from augrec.evaluation.bootstrap import paired_difference
-from augrec.evaluation.gate import GateConfig
-from augrec.evaluation.metrics import OVERALL
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.user_means import OVERALL
+
+BETTER: Final = "better"
+NOT_WORSE: Final = "not_worse"
+OPEN: Final = "open"
+TOO_FEW_USERS: Final = "too_few_users"
 
 
 def compare(
@@ -24,7 +28,7 @@ def compare(
     gate: GateConfig | Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    """Say whether a challenger is better than the champion, or at least not worse.
+    """Decide whether a challenger is better than the champion, or at least not worse.
 
     Args:
         champion, challenger: rows of `augrec.evaluation.metrics.evaluate` for the same cases, in
@@ -34,10 +38,11 @@ def compare(
 
     Returns:
         {"metric", "n_users", "champion_mean", "challenger_mean", "difference", "ci_low", "ci_high",
-        "non_inferior", "better", "sentence", "slices": [{"slice", "n_users", "champion_mean",
+        "non_inferior", "better", "verdict", "slices": [{"slice", "n_users", "champion_mean",
         "challenger_mean", "difference", "ci_low", "ci_high"}, …]}, over all users but for the
         slices. `better`: ci_low > 0. `non_inferior`: ci_low > -margin × champion_mean. Both are
-            False with fewer than min_users.
+        False with fewer than min_users. `verdict`: "better", "not_worse", "open" (neither is shown)
+        or "too_few_users".
 
     Raises:
         InputError: the two were measured on different cases.
@@ -58,22 +63,19 @@ def compare(
     non_inferior = (
         decides and overall["ci_low"] > -gate.non_inferiority_margin * overall["champion_mean"]
     )
-    verdict = (
-        "it is better"
-        if better
-        else "it is not worse"
-        if non_inferior
-        else "that it is not worse could not be shown"
-        if decides
-        else "too few users to decide"
-    )
     found = {"metric": gate.metric} | {
         name: value for name, value in overall.items() if name != "slice"
     }
     return found | {
         "non_inferior": non_inferior,
         "better": better,
-        "sentence": compared_sentence(found, verdict),
+        "verdict": BETTER
+        if better
+        else NOT_WORSE
+        if non_inferior
+        else OPEN
+        if decides
+        else TOO_FEW_USERS,
         "slices": [
             _row(champion, challenger, name, gate, seed) for name in SLICES if name in present
         ],

@@ -18,7 +18,7 @@ from augrec.data.config import SplitConfig
 from augrec.data.ranking import Judging
 from augrec.data.split import split
 from augrec.evaluation.metrics import evaluate
-from augrec.evaluation.summary import OVERALL, metrics_of, summarise
+from augrec.evaluation.user_means import OVERALL, metrics_of, summarise
 from augrec.recommenders.base import Recommender
 
 FOLD: Final = "fold"

@@ -1,5 +1,5 @@
-"""The gate: does data made by a generator earn its place? Identical data never does, and neither
-does a placebo's gain.
+"""The gate: does data made by a generator improve what is served? Identical data is never accepted,
+nor is a gain that a placebo gives too.
 
 For each recommender the best policy without generated data and the best one with it are chosen on
 *validation* users, by the mean over repetitions of their training. The latter, the candidate, is
@@ -7,20 +7,17 @@ accepted if on *test* users
 
 1. the audits of every generator it uses have passed,
 2. on the target slice it beats **every** policy without generated data, placebos included: the
-    lower end of the paired
-   confidence interval of the difference lies above 0,
+   lower end of the paired confidence interval of the difference lies above 0,
 3. over all users it is not inferior to the best policy without generated data: that lower end lies
-    above
-   -margin × the comparator's mean, and
+   above -margin × the comparator's mean, and
 4. against that policy no group of users, slice of activity or group of items is shown to lose more
-    than the margin
-   (`augrec.evaluation.harm`).
+   than the margin (`augrec.evaluation.harm`).
 
-**A policy that goes on from the champion** (`continue_champion`) without generated data is held to
+**A policy that continues the champion** (`continue_champion`) without generated data must pass
 rule 3 against the full retrain, the best on validation users of the real-data policies that train
 in full. However good it is on validation users, it is the best without generated data, and can be
 chosen, only where a loss beyond the margin over all test users is ruled out. It remains among what
-a candidate must beat. With generated data it is held to rules 1 to 4, as any.
+a candidate must beat. With generated data it must pass rules 1 to 4, as any other.
 
 With fewer than `min_users` nothing is decided, so nothing is accepted. The winner is, among the
 policies chosen for each recommender, the best on validation users.
@@ -28,25 +25,22 @@ policies chosen for each recommender, the best on validation users.
 **How often noise passes.** Several things are compared; this is what each of them costs.
 
 * *Comparators.* All must be beaten, so a candidate passes wrongly only where it wrongly passes the
-    very comparison that is
-  truly lost. An intersection-union test has the level of one of its parts, without a correction
-  (Berger 1982, Technometrics 24, 295-300); nor do rules 3 and 4 need one, that can only refuse.
+  very comparison that is truly lost. An intersection-union test has the level of one of its parts,
+  without a correction (Berger 1982, Technometrics 24, 295-300); nor do rules 3 and 4 need one, that
+  can only refuse.
 * *Recommenders.* Each candidate is another chance to be accepted by luck: Holm's correction over
-    the recommenders whose
-  candidate may be accepted (`augrec.evaluation.multiple`).
-* *Policies with generated data.* The candidate is chosen among them by validation users, which
-    tells nothing of the luck of
-  other, test users. Where a protocol judges the same people twice, it does: then the level is
-  divided by their number too.
-* *Continuing.* Each policy that goes on from the champion is a chance to pass for a full retrain:
-    the level is divided by their
-  number in the run (Bonferroni).
+  the recommenders whose candidate may be accepted (`augrec.evaluation.multiple`).
+* *Policies with generated data.* The candidate is chosen among them by validation users, which is
+  independent of chance in other, test users. Where a protocol evaluates the same users twice, it is
+  not: then the level is divided by their number too.
+* *Continuing.* Each policy that continues the champion is a chance to pass for a full retrain: the
+  level is divided by their number in the run (Bonferroni).
 * *Training.* Luck of the draw is no gain: its variance over repetitions goes into every interval
-    (`augrec.evaluation.paired`).
+  (`augrec.evaluation.paired`).
 
-So over a run in which nothing generated is of worth, something is accepted with a chance of at most
-(1 - confidence) / 2. The intervals of a run are for its decision: those of slices and groups that
-the report draws are one at a time.
+So over a run in which nothing generated is of worth, something is accepted with a probability of at
+most (1 - confidence) / 2. The intervals of a run are for its decision: those of slices and groups
+that the report draws are one at a time.
 """
 
 from __future__ import annotations
@@ -59,29 +53,32 @@ import polars as pl
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import Columns as C
 from augrec.data.split import TEST, VALID
-from augrec.evaluation._words import explain, reason
-from augrec.evaluation.harm import LOST
-from augrec.evaluation.hearing import (
+from augrec.evaluation.candidate_selection import (
+    BEATS,
     GENERATED,
     Arm,
-    Case,
-    GateConfig,
-    Hearing,
+    CandidateSelection,
+    GateInputs,
     Measured,
     best_of,
-    hear,
+    select_candidate,
 )
-from augrec.evaluation.metrics import OVERALL, summarise
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.harm import LOST
 from augrec.evaluation.multiple import holm
-from augrec.evaluation.repetitions import split_of, told
-
-__all__ = ["Arm", "GateConfig", "Measured", "decide"]
+from augrec.evaluation.repetitions import repeated_means, split_of
+from augrec.evaluation.user_means import OVERALL, summarise
 
 SCHEMA: Final = 2
 
+ACCEPTED: Final = "accepted"
+TOO_FEW_USERS: Final = "too_few_users"
+NOT_BETTER: Final = "not_better"
+INFERIOR: Final = "inferior"
+GROUP_LOST: Final = "group_lost"
 
 Repeated = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
-"""(recommender, policy) -> split -> what all of its trainings came to."""
+"""(recommender, policy) -> split -> the means of all of its trainings."""
 
 
 def decide(
@@ -107,15 +104,16 @@ def decide(
             as failed.
         gate: the limits.
         seed: of the bootstrap. Names take no part in it: renaming a policy changes no number.
-        groups: of test users, see `augrec.evaluation.summary.groups_of_users`; None: nothing is
-            known of them.
+        groups: of test users, see `augrec.evaluation.user_means.groups_of_users`; None: there are
+            no attributes of users.
 
     Returns:
-        decision.json: verdict, sentences, winner, every arm's numbers, every comparison, every
-            recommender's choice. A
-        comparison's "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain,
+        decision.json but for the sentences, which `augrec.reporting.decision_words` adds: verdict,
+        winner, every arm's numbers, every comparison, every recommender's choice. A comparison's
+        "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain,
         "continued". An arm's "valid" and "test" are of the model that may be promoted, its
-        "repetitions" of all trainings; comparisons are of the means over repetitions.
+        "repetitions" of all trainings; comparisons are of the means over repetitions. A choice's
+        "reason" is a code with what it is about, see `_outcome` and `CandidateSelection.refusal`.
 
     Raises:
         ConfigError: a recommender has no policy without generated data to compare with, or there is
@@ -125,15 +123,15 @@ def decide(
     """
     _check(arms, per_user, gate.metric)
     repeated = _repeated(arms, per_user, gate.metric)
-    case = _case(per_user, repeated, audits, gate, seed, groups)
-    hearings = [
-        hear(arms, recommender, case)
+    inputs = _inputs(per_user, repeated, audits, gate, seed, groups)
+    selections = [
+        select_candidate(arms, recommender, inputs)
         for recommender in dict.fromkeys(arm.recommender for arm in arms)
     ]
-    choices, comparisons = _judge(hearings)
+    choices, comparisons = _choose(selections)
     chosen = {(choice["recommender"], choice["chosen"]) for choice in choices}
-    winner = best_of([arm for arm in arms if (arm.recommender, arm.policy) in chosen], case)
-    decision = {
+    winner = best_of([arm for arm in arms if (arm.recommender, arm.policy) in chosen], inputs)
+    return {
         "schema": SCHEMA,
         "verdict": GENERATED if winner.kind == GENERATED else "no_generated",
         "winner": _named(winner)
@@ -141,7 +139,7 @@ def decide(
         "gate": gate.model_dump(),
         "seed": seed,
         "repetitions": max(len(per_user[arm.recommender, arm.policy]) for arm in arms),
-        "arms": [_told_of(arm, per_user, repeated) for arm in arms],
+        "arms": [_entry(arm, per_user, repeated) for arm in arms],
         "comparisons": comparisons,
         "recommenders": choices,
         "audits": {
@@ -149,29 +147,27 @@ def decide(
             for name, audit in sorted(audits.items())
         },
     }
-    return decision | {"sentences": explain(decision)}
 
 
 def _repeated(arms: Sequence[Arm], per_user: Measured, metric: str) -> Repeated:
-    """What each arm's trainings came to, by split."""
     return {
         (arm.recommender, arm.policy): {
-            split: told(split_of(per_user[arm.recommender, arm.policy], split), metric)
+            split: repeated_means(split_of(per_user[arm.recommender, arm.policy], split), metric)
             for split in (VALID, TEST)
         }
         for arm in arms
     }
 
 
-def _case(
+def _inputs(
     per_user: Measured,
     repeated: Repeated,
     audits: Mapping[str, Mapping[str, Any]],
     gate: GateConfig,
     seed: int,
     groups: pl.DataFrame | None,
-) -> Case:
-    return Case(
+) -> GateInputs:
+    return GateInputs(
         gate=gate,
         seed=seed,
         measured=per_user,
@@ -180,11 +176,11 @@ def _case(
         },
         audits=audits,
         groups=groups,
-        same_people=_same_people(next(iter(per_user.values()))[0]),
+        same_users=_same_users(next(iter(per_user.values()))[0]),
     )
 
 
-def _told_of(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
+def _entry(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
     """An arm's entry in decision.json."""
     key = arm.recommender, arm.policy
     more = {
@@ -230,12 +226,12 @@ def _check(arms: Sequence[Arm], per_user: Measured, metric: str) -> None:
 def _summaries(arm: Arm, table: pl.DataFrame) -> dict[str, Any]:
     return {
         split: summarise(table.filter(pl.col("split") == split))
-        | {"catalogue": dict(arm.catalogue.get(split, {})), **arm.beside.get(split, {})}
+        | {"catalogue": dict(arm.catalogue.get(split, {})), **arm.breakdowns.get(split, {})}
         for split in (VALID, TEST)
     }
 
 
-def _same_people(table: pl.DataFrame) -> bool:
+def _same_users(table: pl.DataFrame) -> bool:
     users = [table.filter(pl.col("split") == split)[C.USER].unique() for split in (VALID, TEST)]
     return bool(users[0].is_in(users[1].implode()).any())
 
@@ -244,43 +240,67 @@ def _named(arm: Arm) -> dict[str, str]:
     return {"recommender": arm.recommender, "policy": arm.policy, "kind": arm.kind}
 
 
-def _judge(hearings: Sequence[Hearing]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _choose(
+    selections: Sequence[CandidateSelection],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Every recommender's choice, and the comparisons it rests on."""
-    open_ = {hearing.best.recommender: hearing for hearing in hearings if not hearing.refusal}
+    open_ = {one.best.recommender: one for one in selections if not one.refusal}
     divided = holm(list(open_), lambda name, tests: open_[name].passes(tests))
     choices: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
-    for hearing in hearings:
-        best, candidate = hearing.best, hearing.candidate
+    for selection in selections:
+        best, candidate = selection.best, selection.candidate
         choice: dict[str, Any] = {
             "recommender": best.recommender,
             "best_without_generated": best.policy,
             "candidate": None if candidate is None else candidate.policy,
             "accepted": False,
             "chosen": best.policy,
-            "reason": hearing.refusal,
+            "reason": selection.refusal,
             "power": None,
             "groups": [],
         }
         if candidate is not None:
-            rows = hearing.comparisons(divided.get(best.recommender, max(1, len(open_))))
-            groups = hearing.groups()
-            accepted = (
-                not hearing.refusal
-                and all(row["passed"] for row in rows)
-                and not any(row["verdict"] == LOST for row in groups)
-            )
+            rows = selection.comparisons(divided.get(best.recommender, max(1, len(open_))))
+            groups = selection.groups()
+            outcome = selection.refusal or _outcome(rows, groups, selection.inputs.gate.min_users)
+            accepted = outcome["code"] == ACCEPTED
             choice |= {
                 "accepted": accepted,
                 "chosen": candidate.policy if accepted else best.policy,
-                "reason": hearing.refusal or reason(rows, groups, hearing.case.gate.min_users),
-                "power": hearing.power(rows),
+                "reason": outcome,
+                "power": selection.power(rows),
                 "groups": groups,
             }
             comparisons.extend(rows)
-        comparisons.extend(hearing.continued)
+        comparisons.extend(selection.continued)
         choices.append(choice)
     return choices, comparisons
+
+
+def _outcome(
+    rows: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]], min_users: int
+) -> dict[str, Any]:
+    """Whether a candidate is accepted: the first rule that it broke, or none.
+
+    {"code": "too_few_users", "slices": {slice: users}}, {"code": "not_better", "comparators": those
+    not shown to be beaten, "all": whether that is every one}, {"code": "inferior", "comparator"},
+    {"code": "group_lost", "groups": rows of the groups}, or {"code": "accepted"}.
+    """
+    if few := {row["slice"]: row["n_users"] for row in rows if row["n_users"] < min_users}:
+        return {"code": TOO_FEW_USERS, "slices": few}
+    beats = [row for row in rows if row["question"] == BEATS]
+    if unbeaten := [row["comparator"] for row in beats if not row["passed"]]:
+        return {
+            "code": NOT_BETTER,
+            "comparators": unbeaten,
+            "all": len(unbeaten) == len(beats),
+        }
+    if inferior := [row["comparator"] for row in rows if not row["passed"]]:
+        return {"code": INFERIOR, "comparator": inferior[0]}
+    if lost := [row for row in groups if row["verdict"] == LOST]:
+        return {"code": GROUP_LOST, "groups": lost}
+    return {"code": ACCEPTED}
 
 
 def _value(value: float | None) -> float:

@@ -1,9 +1,9 @@
-"""Does a policy take from some what it gives to others? Groups of users, activity and items, each
-held to the margin."""
+"""Does a policy help some users at the cost of others? The margin is applied to each group of
+users, slice of activity and group of items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -13,10 +13,11 @@ import polars as pl
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
 from augrec.evaluation.bootstrap import Difference
-from augrec.evaluation.catalogue import ITEM_GROUPS
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.item_statistics import ITEM_GROUPS
 from augrec.evaluation.multiple import holm
 from augrec.evaluation.paired import Paired
-from augrec.evaluation.summary import OVERALL
+from augrec.evaluation.user_means import OVERALL
 
 ACTIVITY: Final = "activity"
 ITEMS: Final = "items"
@@ -24,22 +25,9 @@ LOST, HELD, OPEN, FEW = "lost", "held", "open", "few"
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a group may lose, and how sure a loss must be; see
-    `augrec.evaluation.gate.GateConfig`."""
-
-    metric: str
-    margin: float
-    confidence: float
-    samples: int
-    min_users: int
-    seed: int
-
-
-@dataclass(frozen=True)
 class _Group:
-    """Users of one kind, by one metric; `members`, bool (n,), among the users of the slice, None:
-    all."""
+    """One group and its metric; `members`, bool (n,), are its users among those of the slice,
+    None: all."""
 
     kind: str
     name: str
@@ -56,35 +44,37 @@ def judge_groups(
     paired: Paired,
     candidate: str,
     comparator: str,
-    limits: Limits,
+    gate: GateConfig,
+    seed: int,
     groups: pl.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
-    """Hold a candidate to the margin in every group: by activity, by popularity of what was wanted,
-    by users' attributes.
+    """Apply the margin to a candidate in every group: by activity, by popularity of the targets, by
+    users' attributes.
 
     A group is lost, and the candidate with it, where the whole interval lies below -margin × the
     comparator's mean: the loss is shown. To demand the reverse, that no such loss be possible,
-    would refuse everything, for the interval of some dozen users is wider than any sensible margin;
-    that demand is made of all users together. Dozens of groups are looked at, so a loss must hold
-    out against Holm's correction for as many as were judged: a candidate that changes nothing is
-    refused for a lost group at most as often as one interval is wrong.
+    would refuse everything, for the interval of a few dozen users is wider than any sensible
+    margin; that demand is made of all users together. Dozens of groups are tested, so a loss must
+    hold out against Holm's correction for the number that was judged: a candidate that changes
+    nothing is refused for a lost group at most as often as one interval is wrong.
 
     Args:
         paired: the recommender's arms on test users.
         candidate, comparator: policies; the latter is what would be used otherwise.
-        limits: margin, confidence and the least number of users.
-        groups: user_id, and a column of texts for each attribute, one row a user; None: nothing is
-            known of users.
+        gate: metric, margin, confidence and the least number of users.
+        seed: of the bootstrap.
+        groups: user_id, and a String column for each attribute, one row a user; None: there are no
+            attributes of users.
 
     Returns:
         A row a group: {"kind": "activity", "items" or the attribute, "group", "metric", "n_users",
-            "candidate_mean",
-        "comparator_mean", "difference", "ci_low", "ci_high", "verdict"}. The interval is that of a
-        single group; the verdict is "lost", "held" (a loss beyond the margin is ruled out), "open"
-        (neither is shown) or "few" (fewer than min_users: not judged). Of items the metric is the
-        recall of what was wanted among them.
+        "candidate_mean", "comparator_mean", "difference", "ci_low", "ci_high", "verdict"}. The
+        interval is that of a single group; the verdict is "lost", "held" (a loss beyond the margin
+        is ruled out), "open" (neither is shown) or "few" (fewer than min_users: not judged). For
+        groups of items the metric is the recall of the targets among them.
     """
-    found = list(_groups(paired, candidate, limits.metric, groups))
+    margin = gate.non_inferiority_margin
+    found = list(_groups(paired, candidate, gate.metric, groups))
 
     def difference(group: _Group, divided: int = 1) -> Difference:
         return paired.difference(
@@ -93,26 +83,24 @@ def judge_groups(
             group.metric,
             group.slice_name,
             members=group.members,
-            confidence=1 - (1 - limits.confidence) / divided,
-            samples=limits.samples * divided,
-            seed=limits.seed,
+            confidence=1 - (1 - gate.confidence) / divided,
+            samples=gate.bootstrap_samples * divided,
+            seed=seed,
         )
 
     single = {group.key: difference(group) for group in found}
-    judged = {group.key: group for group in found if single[group.key].n_users >= limits.min_users}
-    suspects = {
-        key for key in judged if _lost(single[key], limits.margin)
-    }  # no wider interval loses more
+    judged = {group.key: group for group in found if single[group.key].n_users >= gate.min_users}
+    suspects = {key for key in judged if _lost(single[key], margin)}  # no wider interval loses more
 
     def lost(key: str, divided: int) -> bool:
-        return key in suspects and _lost(difference(judged[key], divided), limits.margin)
+        return key in suspects and _lost(difference(judged[key], divided), margin)
 
     divided = holm(list(judged), lost) if suspects else {}
     rows = []
     for group in found:
         verdict = FEW
         if group.key in judged:
-            held = _held(single[group.key], limits.margin)
+            held = _held(single[group.key], margin)
             verdict = LOST if lost(group.key, divided.get(group.key, 1)) else HELD if held else OPEN
         rows.append(
             {"kind": group.kind, "group": group.name, "metric": group.metric}
@@ -138,15 +126,11 @@ def _groups(
     users = pl.DataFrame(
         {C.USER: paired.values(candidate, metric).users.tolist()}, schema={C.USER: pl.String}
     )
-    known = users.join(groups, on=C.USER, how="left", maintain_order="left")
-    for attribute in _attributes(groups):
-        for value in known[attribute].drop_nulls().unique().sort():
-            members = (known[attribute] == value).fill_null(False).to_numpy()
+    attributes = users.join(groups, on=C.USER, how="left", maintain_order="left")
+    for attribute in (name for name in groups.columns if name != C.USER):
+        for value in attributes[attribute].drop_nulls().unique().sort():
+            members = (attributes[attribute] == value).fill_null(False).to_numpy()
             yield _Group(attribute, str(value), metric, members=members)
-
-
-def _attributes(groups: pl.DataFrame) -> Sequence[str]:
-    return [name for name in groups.columns if name != C.USER]
 
 
 def _lost(found: Difference, margin: float) -> bool:

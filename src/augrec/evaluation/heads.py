@@ -37,8 +37,8 @@ from augrec.data.cases import known_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.slices import SLICES
-from augrec.evaluation._pooled import Chances, Values, losses
-from augrec.evaluation.summary import OVERALL
+from augrec.evaluation.event_metrics import PooledProbabilities, PooledValues, auc, log_loss, share
+from augrec.evaluation.user_means import OVERALL
 from augrec.recommenders._heads import HasHeads, Head
 
 N_DRAWN: Final = 100
@@ -71,7 +71,10 @@ def evaluate_heads(
     met, random = _Met.of(recommender.items, cases, events), rng(seed, "heads")
     present = [OVERALL, *(name for name in SLICES if name in set(cases["slice"]))]
     pooled = {
-        head.name: {name: Values() if head.kind == "value" else Chances() for name in present}
+        head.name: {
+            name: PooledValues() if head.kind == "value" else PooledProbabilities()
+            for name in present
+        }
         for head in recommender.heads
     }
     tables: dict[str, list[pl.DataFrame]] = {head.name: [] for head in recommender.heads}
@@ -83,49 +86,10 @@ def evaluate_heads(
             asked = pairs.with_columns(said=said[head.name])
             tables[head.name].append(_measure(head, asked, batch, pooled[head.name]))
     numbers = {
-        head: {name: one.told() for name, one in parts.items()} for head, parts in pooled.items()
+        head: {name: one.metrics() for name, one in parts.items()} for head, parts in pooled.items()
     }
     overall = {head: {**parts.pop(OVERALL), "slices": parts} for head, parts in numbers.items()}
     return pl.concat([part for head in recommender.heads for part in tables[head.name]]), overall
-
-
-def auc(
-    happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
-) -> np.ndarray:
-    """The chance that a positive is given more than a negative, ties one half, in each group; NaN
-    where one class lacks.
-
-    Args:
-        happened: bool (n,).
-        said: float (n,).
-        weights: at least 0, float (n,).
-        groups: 0 … n_groups - 1, int (n,).
-        n_groups: their number.
-
-    Returns:
-        float64 (n_groups,).
-    """
-    order = np.lexsort((said, groups))
-    happened, said, weights, groups = happened[order], said[order], weights[order], groups[order]
-    fresh = np.ones(len(said), np.bool_)
-    fresh[1:] = (groups[1:] != groups[:-1]) | (said[1:] != said[:-1])
-    run = np.cumsum(fresh) - 1  # pairs of one group that are given the same
-    negative = np.bincount(run, weights * ~happened)
-    negatives = np.bincount(groups, weights * ~happened, minlength=n_groups)
-    positives = np.bincount(groups, weights * happened, minlength=n_groups)
-    before_group = np.concatenate([[0.0], np.cumsum(negatives)[:-1]])
-    below = (np.cumsum(negative) - negative)[run] - before_group[groups] + 0.5 * negative[run]
-    won = np.bincount(groups, weights * happened * below, minlength=n_groups)
-    return _share(won, positives * negatives)
-
-
-def log_loss(
-    happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
-) -> np.ndarray:
-    """The weighted mean of -ln of the probability given to what happened, in each group; arguments
-    as of `auc`."""
-    lost = np.bincount(groups, weights * losses(happened, said), minlength=n_groups)
-    return _share(lost, np.bincount(groups, weights, minlength=n_groups))
 
 
 @dataclass(frozen=True)
@@ -234,8 +198,8 @@ def _measure(
     if head.kind == "value":
         errors = said.astype(np.float64) - asked[C.VALUE].cast(pl.Float64).to_numpy()
         columns = {
-            "mse": _share(np.bincount(case, errors**2, minlength=len(cases)), n),
-            "mae": _share(np.bincount(case, np.abs(errors), minlength=len(cases)), n),
+            "mse": share(np.bincount(case, errors**2, minlength=len(cases)), n),
+            "mae": share(np.bincount(case, np.abs(errors), minlength=len(cases)), n),
         }
         parts = (errors,)
     else:
@@ -255,8 +219,3 @@ def _measure(
         **numbers
     )
     return table.with_columns(pl.col(PER_CASE).fill_nan(None)).filter(pl.col("n") > 0)
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole; NaN where that is 0 / 0."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)

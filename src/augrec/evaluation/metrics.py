@@ -15,9 +15,9 @@ targets) hits |
 | mrr | 1 / rank of the first hit |
 | map | mean over min(k, targets) of the precision at each hit's rank |
 
-Beside these: `augrec.evaluation.beyond` for each case, `augrec.evaluation.catalogue` for the
-catalogue as a whole, and means over users, slices, groups and periods in
-`augrec.evaluation.summary`.
+Further metrics of each case are in `augrec.evaluation.beyond_accuracy`, those of the catalogue as a
+whole in `augrec.evaluation.item_statistics`, and means over users, slices, groups and periods in
+`augrec.evaluation.user_means`.
 """
 
 from __future__ import annotations
@@ -33,23 +33,10 @@ from augrec.data.cases import CASES, known_of
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories
-from augrec.data.ranking import LIST_METRICS as METRICS
 from augrec.data.ranking import at_cutoff, hits
-from augrec.evaluation.beyond import beyond_accuracy
-from augrec.evaluation.catalogue import Catalogue, catalogue_metrics
-from augrec.evaluation.summary import OVERALL, summarise, user_values
+from augrec.evaluation.beyond_accuracy import beyond_accuracy
+from augrec.evaluation.item_statistics import ItemStatistics
 from augrec.recommenders.base import Recommender
-
-__all__ = [
-    "METRICS",
-    "OVERALL",
-    "catalogue_metrics",
-    "evaluate",
-    "per_case",
-    "rank_cases",
-    "summarise",
-    "user_values",
-]
 
 _NEEDED: Final = {name: CASES[name] for name in (C.USER, "slice", "history", "targets")}
 _CASES_AT_ONCE: Final = 8192
@@ -118,7 +105,7 @@ def per_case(
     cases: pl.DataFrame,
     recommender: Recommender,
     cutoffs: Sequence[int],
-    catalogue: Catalogue | None = None,
+    statistics: ItemStatistics | None = None,
 ) -> pl.DataFrame:
     """The metrics of rankings from `rank_cases`; memory beside the result does not grow with the
     cases.
@@ -128,8 +115,8 @@ def per_case(
         cases: what was ranked for.
         recommender: what ranked.
         cutoffs: each metric is measured at each of them.
-        catalogue: of the recommender's items; with it the metrics of `augrec.evaluation.beyond`
-            follow.
+        statistics: of the recommender's items; adds the metrics of
+            `augrec.evaluation.beyond_accuracy`.
 
     Returns:
         What `evaluate` does; null where a case has no value.
@@ -142,7 +129,7 @@ def per_case(
             cases[start : start + _CASES_AT_ONCE],
             recommender,
             cutoffs,
-            catalogue,
+            statistics,
         )
         for start in starts
     ]
@@ -155,7 +142,7 @@ def _measure(
     cases: pl.DataFrame,
     recommender: Recommender,
     cutoffs: Sequence[int],
-    catalogue: Catalogue | None,
+    statistics: ItemStatistics | None,
 ) -> dict[str, np.ndarray]:
     hit = hits(ranked, Histories.from_lists(cases["targets"], recommender.items))
     n_targets = cases["targets"].list.n_unique().to_numpy()
@@ -164,9 +151,9 @@ def _measure(
         within = np.zeros((len(hit), k), np.bool_)  # a catalogue smaller than k leaves places empty
         within[:, : hit.shape[1]] = hit[:, :k]
         columns |= {f"{name}@{k}": values for name, values in at_cutoff(within, n_targets).items()}
-    if catalogue is not None:
+    if statistics is not None:
         columns |= beyond_accuracy(
-            ranked, hit, cases["history"], cases["targets"], catalogue, cutoffs
+            ranked, hit, cases["history"], cases["targets"], statistics, cutoffs
         )
     return columns
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from augrec.core.errors import InputError
 from augrec.evaluation.bootstrap import Difference, Noise, difference
-from augrec.evaluation.repetitions import Arms, Spread, Values, pooled, values_of
-from augrec.evaluation.summary import OVERALL
+from augrec.evaluation.repetitions import Arms, Spread, UserValues, pooled, values_of
+from augrec.evaluation.user_means import OVERALL
 
 
 class Paired:
@@ -33,7 +33,7 @@ class Paired:
 
     def __init__(self, arms: Arms, generated: Collection[str] = ()) -> None:
         self._arms, self._generated = arms, frozenset(generated)
-        self._known: dict[tuple[str, str, str], Values] = {}
+        self._known: dict[tuple[str, str, str], UserValues] = {}
 
     def has(self, policy: str) -> bool:
         """Whether an arm is among them."""
@@ -43,7 +43,7 @@ class Paired:
         """Whether a metric was measured in all arms."""
         return all(metric in table.columns for tables in self._arms.values() for table in tables)
 
-    def values(self, policy: str, metric: str, slice_name: str = OVERALL) -> Values:
+    def values(self, policy: str, metric: str, slice_name: str = OVERALL) -> UserValues:
         """What an arm's users got.
 
         Raises:

@@ -13,13 +13,13 @@ import polars as pl
 from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
-from augrec.evaluation.summary import OVERALL, user_values
+from augrec.evaluation.user_means import OVERALL, user_values
 
 REPETITION: Final = "repetition"
 
 
 @dataclass(frozen=True)
-class Values:
+class UserValues:
     """Each user's mean of a metric over their cases, for each repetition.
 
     Attributes:
@@ -73,7 +73,7 @@ def read(folder: Path, columns: Sequence[str] | None = None) -> list[pl.DataFram
     return tables
 
 
-def values_of(tables: Sequence[pl.DataFrame], metric: str, slice_name: str = OVERALL) -> Values:
+def values_of(tables: Sequence[pl.DataFrame], metric: str, slice_name: str = OVERALL) -> UserValues:
     """Each user's values of a metric in one slice, or in all cases.
 
     Args:
@@ -93,7 +93,7 @@ def values_of(tables: Sequence[pl.DataFrame], metric: str, slice_name: str = OVE
             fix="run the evaluate stage again",
         )
     users = found[0][C.USER].to_numpy().astype(str)
-    return Values(users, np.stack([one["value"].to_numpy() for one in found]))
+    return UserValues(users, np.stack([one["value"].to_numpy() for one in found]))
 
 
 def pooled(arms: Sequence[np.ndarray]) -> Spread:
@@ -121,8 +121,8 @@ def pooled(arms: Sequence[np.ndarray]) -> Spread:
     return Spread(variance / degrees, apart / degrees, degrees)
 
 
-def told(tables: Sequence[pl.DataFrame], metric: str) -> dict[str, dict[str, Any]]:
-    """The gate's metric for decision.json: {"overall" or slice: {"n_users", "mean", "sd",
+def repeated_means(tables: Sequence[pl.DataFrame], metric: str) -> dict[str, dict[str, Any]]:
+    """A metric's means for decision.json: {"overall" or slice: {"n_users", "mean", "sd",
     "values"}}.
 
     `values` are the means over users of each repetition, `mean` is theirs, `sd` their standard
@@ -130,13 +130,13 @@ def told(tables: Sequence[pl.DataFrame], metric: str) -> dict[str, dict[str, Any
     """
     present = set(tables[0]["slice"])
     return {
-        name: _told(values_of(tables, metric, name))
+        name: _means(values_of(tables, metric, name))
         for name in (OVERALL, *SLICES)
         if name in present | {OVERALL}
     }
 
 
-def _told(found: Values) -> dict[str, Any]:
+def _means(found: UserValues) -> dict[str, Any]:
     n_users, several = len(found.users), len(found.table) > 1
     means = found.table.mean(axis=1) if n_users else None
     return {

@@ -137,7 +137,7 @@ def promote(
 
 def _compare(path: Path, version: str) -> dict[str, Any]:
     from augrec.registry import comparison
-    from augrec.reporting import comparison as words
+    from augrec.reporting import approval
 
     compared = comparison.compare_with_champion(path, version)
     promotable, reason = _judge(compared)
@@ -145,7 +145,7 @@ def _compare(path: Path, version: str) -> dict[str, Any]:
         "promotable": promotable,
         "reason": reason,
         "champion": (compared["champion"] or {}).get("version"),
-        "markdown": words.markdown(compared, read_json(path / "reports" / "decision.json")),
+        "markdown": approval.markdown(compared, read_json(path / "reports" / "decision.json")),
     }
 
 
@@ -154,8 +154,10 @@ def _judge(compared: dict[str, Any]) -> tuple[bool, str]:
         return True, "It is the first model: there is no champion to compare it with."
     if compared["outcome"] == "same_version":
         return False, "It is the very model that is champion already."
+    from augrec.reporting import approval
+
     found = compared["comparison"]
-    return bool(found["non_inferior"]), str(found["sentence"])
+    return bool(found["non_inferior"]), approval.sentence(found)
 
 
 def _feature_lineage(path: Path) -> str:

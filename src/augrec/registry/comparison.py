@@ -11,7 +11,7 @@ from augrec.core.errors import InputError
 from augrec.data.ranking import Judging, familiar_items
 from augrec.evaluation.compare import compare
 from augrec.evaluation.metrics import evaluate
-from augrec.registry import bundle, evidence, models
+from augrec.registry import bundle, models, run_files
 from augrec.registry.connection import mlflow_errors
 from augrec.registry.models import Version
 
@@ -48,7 +48,7 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
         return result | {"outcome": "first_champion"}
     if champion.version == challenger.version:
         return result | {"outcome": "same_version"}
-    params = evidence.read_params(workspace)
+    params = run_files.read_params(workspace)
     cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
     # where only new items are wanted the champion may recommend no others either, as this run's

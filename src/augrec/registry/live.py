@@ -75,10 +75,10 @@ class LiveCurves:
 def _points(curve: Iterable[Mapping[str, float]], time_ms: int) -> list[Metric]:
     from mlflow.entities import Metric
 
-    from augrec.registry import evidence
+    from augrec.registry import mlflow_values
 
     return [
-        Metric(evidence.metric_name(f"curve/{name}"), float(value), time_ms, int(row["step"]))
+        Metric(mlflow_values.metric_name(f"curve/{name}"), float(value), time_ms, int(row["step"]))
         for row in curve
         for name, value in row.items()
         if name != "step" and isinstance(value, int | float) and math.isfinite(value)

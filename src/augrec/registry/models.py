@@ -14,7 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from augrec.core.errors import InputError
 from augrec.recommenders.base import Recommender
-from augrec.registry import bundle, evidence, lookup, tracking
+from augrec.registry import bundle, lookup, run_files, tracking
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 
 CHAMPION: Final = "champion"
@@ -101,7 +101,9 @@ def register(
                 key: tags[key]
                 for key in ("recommender", "policy", "run_id", "commit", "feature_service")
             }
-            tags["items_digest"] = bundle.build(model, folder, told, evidence.read_items(workspace))
+            tags["items_digest"] = bundle.build(
+                model, folder, told, run_files.read_items(workspace)
+            )
             client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
         source = f"{child.info.artifact_uri}/{bundle.FOLDER}"
         for known in same:
@@ -177,7 +179,7 @@ def _tags(
     workspace: Path, run_id: str, commit: str, decision: Mapping[str, Any], feature_service: str
 ) -> dict[str, str]:
     winner, arm = decision["winner"], tracking.winning_arm(decision)
-    hashes = evidence.dvc_hashes(workspace)
+    hashes = run_files.dvc_hashes(workspace)
     used = (
         "data/raw",
         "data/prepared",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from augrec.core.errors import InputError
 from augrec.core.files import read_json
-from augrec.registry import evidence
+from augrec.registry import mlflow_values, run_files
 
 if TYPE_CHECKING:
     from augrec.registry.models import Version
@@ -94,7 +94,10 @@ def compare_metrics(wanted: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> Re
         wanted: what was registered.
         rebuilt: what came out now.
     """
-    old, new = evidence.flatten(wanted, separator="/"), evidence.flatten(rebuilt, separator="/")
+    old, new = (
+        mlflow_values.flatten(wanted, separator="/"),
+        mlflow_values.flatten(rebuilt, separator="/"),
+    )
     names = sorted(old.keys() | new.keys())
     # names one side lacks differ even where the other holds null
     differing = [
@@ -123,7 +126,7 @@ def compare_workspace(wanted: Expected, workspace: Path) -> Report:
             )
     rebuilt = read_json(report)
     numbers = compare_metrics(wanted.metrics, {name: rebuilt.get(name) for name in wanted.metrics})
-    hashes = evidence.dvc_hashes(workspace)
+    hashes = run_files.dvc_hashes(workspace)
     changed = sorted(path for path, value in wanted.dvc.items() if hashes.get(path) != value)
     return Report(
         numbers.compared, numbers.differences, bundle.digest(model) == wanted.digest, changed

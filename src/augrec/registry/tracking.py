@@ -12,7 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json
-from augrec.registry import evidence
+from augrec.registry import mlflow_values, run_files
 from augrec.registry.connection import client, exclusive, experiment, mlflow_errors
 
 RUN_ID: Final = "augrec.run_id"
@@ -54,8 +54,8 @@ def log_run(
         InputError: the workspace holds no params.yaml or dvc.lock.
         TransientError: the store is busy or cannot be reached.
     """
-    mark = evidence.fingerprint(workspace, commit)
-    hashes = evidence.dvc_hashes(workspace)
+    mark = run_files.fingerprint(workspace, commit)
+    hashes = run_files.dvc_hashes(workspace)
     with exclusive("tracking"):
         parent = find_parent(run_id)
         if parent is not None and parent.data.tags.get(EVIDENCE, mark) != mark:
@@ -69,7 +69,7 @@ def log_run(
         ):  # begun by `open_part`, when the run's commit was not made yet
             client().log_batch(parent.info.run_id, tags=[RunTag(*tag) for tag in told.items()])
         if parent.info.status != "FINISHED":
-            for part in evidence.parts(workspace):
+            for part in run_files.parts(workspace):
                 _log_part(parent, part, hashes, commit)
             _log_parent(parent, workspace, hashes)
             client().set_terminated(parent.info.run_id, "FINISHED")
@@ -82,7 +82,7 @@ def open_part(run_id: str, commit: str, role: str, name: str) -> tuple[Run, Run 
     Args:
         run_id: Airflow's run id.
         commit: the commit the run started from.
-        role, name: see `evidence.Part`.
+        role, name: see `run_files.Part`.
 
     Returns:
         Parent and child; no child where the run was logged already.
@@ -139,7 +139,7 @@ def _one(query: str) -> Run | None:
 
 
 def _parent_tags(run_id: str, commit: str, tags: Mapping[str, str]) -> dict[str, str]:
-    told = {key: evidence.redact(key, value) for key, value in tags.items()}
+    told = {key: mlflow_values.redact(key, value) for key, value in tags.items()}
     own = {RUN_ID: run_id, ROLE: "run", "augrec.commit": commit, "mlflow.source.git.commit": commit}
     return told | own
 
@@ -159,7 +159,7 @@ def _set_aside(parent: Run, run_id: str) -> None:
     client().delete_tag(parent.info.run_id, RUN_ID)
 
 
-def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commit: str) -> None:
+def _log_part(parent: Run, part: run_files.Part, hashes: Mapping[str, str], commit: str) -> None:
     child = _find_part(parent, part.role, part.name)
     if child is None:
         child = _start_part(parent, part.role, part.name, commit, {})
@@ -171,7 +171,7 @@ def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commi
     time_ms = parent.info.start_time
     points = [Metric(name, value, time_ms, 0) for name, value in part.metrics.items()]
     points += [
-        Metric(evidence.metric_name(f"curve/{name}"), value, time_ms, step)
+        Metric(mlflow_values.metric_name(f"curve/{name}"), value, time_ms, step)
         for name in part.curve.columns
         if name != "step"
         for step, value in part.curve.select("step", name).drop_nulls().drop_nans().iter_rows()
@@ -187,7 +187,7 @@ def _log_part(parent: Run, part: evidence.Part, hashes: Mapping[str, str], commi
         client().delete_tag(child.info.run_id, LIVE)
 
 
-def _log_trials(child: Run, part: evidence.Part, time_ms: int) -> None:
+def _log_trials(child: Run, part: run_files.Part, time_ms: int) -> None:
     """The trials of a search as runs below the model's; those that are there already stay as they
     are."""
     if not part.trials:
@@ -242,13 +242,13 @@ def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None
             run,
             tags=[*tags, RunTag("mlflow.note.content", " ".join(decision.get("sentences", [])))],
         )
-    log_batches(run, points, evidence.run_parameters(workspace))
+    log_batches(run, points, run_files.run_parameters(workspace))
 
 
 def _winner_metrics(decision: Mapping[str, object]) -> dict[str, float]:
     arm = winning_arm(decision)
-    return evidence.metrics(
-        {"winner": {split: evidence.shown(arm.get(split) or {}) for split in ("valid", "test")}}
+    return mlflow_values.metrics(
+        {"winner": {split: run_files.shown(arm.get(split) or {}) for split in ("valid", "test")}}
     )
 
 

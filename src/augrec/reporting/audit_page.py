@@ -10,8 +10,8 @@ from typing import Any
 from augrec.core.files import write_text
 from augrec.data.slices import SLICES
 from augrec.reporting import figures, load, words
+from augrec.reporting.audit_limits import limits, measures
 from augrec.reporting.audit_rows import sections
-from augrec.reporting.limits import limits, measures
 from augrec.reporting.pages import render
 from augrec.reporting.words import number
 
@@ -35,7 +35,7 @@ def write(path: Path, verdict: Mapping[str, Any], distributions: Mapping[str, An
 
     Args:
         path: the HTML file; it loads nothing from anywhere.
-        verdict, distributions: what `augrec.audit.judge.judge` gives.
+        verdict, distributions: what `augrec.audit.sample_audit.audit_sample` gives.
     """
     facts = load.GeneratorFacts(verdict["generator"], None, verdict, distributions, [], None)
     rows = limits(verdict)

@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from augrec.evaluation.metrics import OVERALL
+from augrec.evaluation.user_means import OVERALL
 from augrec.reporting import gains, load, plots
 from augrec.reporting.words import between, crowd, metric_words, number, plain, signed
 

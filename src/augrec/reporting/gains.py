@@ -12,8 +12,8 @@ from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
 from augrec.data.split import TEST
 from augrec.evaluation import repetitions
-from augrec.evaluation.metrics import OVERALL
 from augrec.evaluation.paired import Paired
+from augrec.evaluation.user_means import OVERALL
 from augrec.reporting.words import find_arm
 
 BASELINE = "none"

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from augrec.reporting import verdict, words
+from augrec.reporting import gate_tables, words
 from augrec.reporting.words import metric_words, number, percent, signed, slice_words
 
 _HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ def render(template: str, **values: Any) -> str:
         slice=slice_words,
         crowd=words.crowd,
         measure=words.measure,
-        visible=verdict.visible,
+        visible=gate_tables.visible,
     )
     style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
     return environment.get_template(template).render(style=style, **values)

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from augrec.data.slices import SLICES
-from augrec.evaluation.metrics import OVERALL
+from augrec.evaluation.user_means import OVERALL
 from augrec.reporting.gains import Gain, UserGains
 from augrec.reporting.words import KINDS, metric_words
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from augrec.core.files import write_text
 from augrec.data.slices import SLICES
-from augrec.reporting import figures, gains, load, verdict, words
-from augrec.reporting.beyond import beyond
-from augrec.reporting.limits import limits, measures
+from augrec.reporting import figures, gains, gate_tables, load, words
+from augrec.reporting.audit_limits import limits, measures
+from augrec.reporting.beyond_accuracy_tables import beyond
 from augrec.reporting.pages import render
 from augrec.reporting.words import (
     find_arm,
@@ -63,8 +63,8 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "comparisons": [
             {**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])
         ],
-        "trainings": verdict.trainings(decision) if arms else [],
-        "protected": verdict.protected(decision),
+        "trainings": gate_tables.trainings(decision) if arms else [],
+        "protected": gate_tables.protected(decision),
         "curves": [
             *(figure for generator in generators for figure in figures.generator_curves(generator)),
             *figures.recommender_curves(workspace, arms),

@@ -18,6 +18,12 @@ _SLICE_WORDS: Final = {
     "all": "all users",
     "overall": "all users",
 }
+ITEM_GROUPS: Final = {
+    "head": "the most popular items",
+    "mid": "items in between",
+    "tail": "the least popular items",
+    "new": "new items",
+}
 _METRIC_WORDS: Final = {
     "ndcg": "NDCG",
     "recall": "Recall",
@@ -25,6 +31,7 @@ _METRIC_WORDS: Final = {
     "map": "MAP",
     "mrr": "MRR",
     "f1": "F1",
+    "hit_rate": "Hit rate",
     "recall_head": "Recall, most popular",
     "recall_mid": "Recall, in between",
     "recall_tail": "Recall, least popular",
@@ -72,6 +79,14 @@ def signed(value: float | None, digits: int = 3) -> str:
         return MISSING
     text = f"{value:+.{digits}f}".replace("-", "−")
     return text if float(f"{value:.{digits}f}") else text[1:]
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """A comparison's difference: "difference −0.009, interval −0.043 to +0.024"."""
+    return (
+        f"difference {signed(row['difference'])}, interval {signed(row['ci_low'])} to "
+        f"{signed(row['ci_high'])}"
+    )
 
 
 MEASURES: Final = {

@@ -10,7 +10,8 @@ import logging
 from pathlib import Path
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.judge import Evidence, judge
+from augrec.audit.inputs import AuditInputs
+from augrec.audit.sample_audit import audit_sample
 from augrec.core.config import parse
 from augrec.core.files import read_json, whole_directory, write_json
 from augrec.core.seeds import derive
@@ -32,7 +33,7 @@ def main(name: str) -> None:
     config = parse(AuditConfig, params.get("audit") or {}, "audit")
     made = Path("data/synthetic") / name
     extended = made / f"{EXTENSIONS}.parquet"
-    evidence = Evidence(
+    inputs = AuditInputs(
         training=read_training_interactions(),
         interactions=read_table(PREPARED / "interactions.parquet", "prepare"),
         held_out=read_table(PREPARED / "held_out.parquet", "prepare"),
@@ -49,7 +50,7 @@ def main(name: str) -> None:
     )
     sample = read_table(made / "interactions.parquet", "synthesize")
     seed = derive(params["seed"], "audit", name)
-    verdict, distributions = judge(sample, evidence, config, generator=name, seed=seed)
+    verdict, distributions = audit_sample(sample, inputs, config, generator=name, seed=seed)
     with whole_directory(Path("reports/audit") / name) as draft:
         write_json(draft / "audit.json", verdict)
         write_json(draft / "distributions.json", distributions)

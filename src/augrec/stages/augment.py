@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydantic import Field
 
-from augrec.augmentation.base import Ingredients, Policy, Steps
+from augrec.augmentation.base import Policy, PolicyInputs, Steps
 from augrec.augmentation.search import find_search
 from augrec.core.config import BaseConfig, parse
 from augrec.core.errors import ConfigError, InputError, RefusedError
@@ -29,7 +29,7 @@ from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.ranking import familiar_items
 from augrec.data.split import VALID
-from augrec.evaluation.hearing import not_passed
+from augrec.evaluation.candidate_selection import not_passed
 from augrec.stages import _repetitions
 from augrec.stages._inputs import (
     AUDITS,
@@ -43,7 +43,7 @@ from augrec.stages._inputs import (
 from augrec.stages.runner import read_params, run
 
 if TYPE_CHECKING:
-    from augrec.tuning.mixing import Settled
+    from augrec.tuning.mixing import MixSearchResult
 
 CHAMPION = Path("models/champion")
 """The model that `run.champion` in params.yaml names; `retrain` writes both, and DVC tracks the
@@ -83,7 +83,7 @@ class Samples:
         """
         return self._table(generator, "interactions")
 
-    def beside(self, generator: str, name: str) -> pl.DataFrame | None:
+    def sample_table(self, generator: str, name: str) -> pl.DataFrame | None:
         """Another table of the generator's, such as "realness"; None where it makes none, or
         nothing is its sample."""
         if not (_SYNTHETIC / generator / f"{name}.parquet").exists():
@@ -123,14 +123,14 @@ def main(name: str) -> None:
         )
     real, seed = read_training_interactions(), derive(params["seed"], "augment")
 
-    def ingredients() -> tuple[Ingredients, Samples]:
+    def inputs() -> tuple[PolicyInputs, Samples]:
         samples = Samples(taking_part.get("generators") or [], name)
-        return Ingredients(real, samples, config.max_ratio, samples.beside), samples
+        return PolicyInputs(real, samples, config.max_ratio, samples.sample_table), samples
 
     configured = Policy(name, policies[name] or [], seed=seed)
     blocked = _blocked(configured, taking_part.get("generators") or [])
-    steps, settled = _settle(configured, policies[name] or [], ingredients()[0], blocked)
-    policy, (used, samples) = Policy(name, steps, seed=seed), ingredients()
+    steps, settled = _settle(configured, policies[name] or [], inputs()[0], blocked)
+    policy, (used, samples) = Policy(name, steps, seed=seed), inputs()
     champion = taking_part.get("champion") if policy.continues_champion else None
     training = policy.apply(used)
     facts = {
@@ -223,17 +223,17 @@ def _count(training: pl.DataFrame, real: pl.DataFrame) -> dict[str, Any]:
 
 
 def _settle(
-    policy: Policy, steps: Steps, ingredients: Ingredients, blocked: Sequence[str]
-) -> tuple[Steps, Settled | None]:
+    policy: Policy, steps: Steps, inputs: PolicyInputs, blocked: Sequence[str]
+) -> tuple[Steps, MixSearchResult | None]:
     """A policy's steps with the search at its end, on validation users; as they are where nothing
     is to be searched."""
     found = find_search(policy)
     if found is None:
         return steps, None
     place, candidates = found
-    from augrec.tuning.mixing import Judges, settle  # brings Optuna
+    from augrec.tuning.mixing import MixSearchData, search_mix  # brings Optuna
 
-    judges = Judges(
+    judges = MixSearchData(
         cases=read_table(TRAINING_SET / f"cases_{VALID}.parquet", "training_set"),
         items=read_table(Path("data/prepared/items.parquet"), "prepare"),
         users=read_table(TRAINING_SET / "users.parquet", "training_set"),
@@ -245,10 +245,10 @@ def _settle(
         return [*steps[:place], *mixed, *steps[place + 1 :]]
 
     def build(mixed: Steps) -> pl.DataFrame:
-        return Policy(policy.name, around(mixed), seed=policy.seed).apply(ingredients)
+        return Policy(policy.name, around(mixed), seed=policy.seed).apply(inputs)
 
     left_out = [name for name in blocked if name in candidates.generators]
-    settled = settle(policy.name, candidates, build, judges, seed=policy.seed, blocked=left_out)
+    settled = search_mix(policy.name, candidates, build, judges, seed=policy.seed, blocked=left_out)
     return around(settled.steps), settled
 
 

@@ -13,9 +13,11 @@ from augrec.core.errors import InputError
 from augrec.core.files import read_json, write_json
 from augrec.data.split import TEST, VALID
 from augrec.evaluation import repetitions
-from augrec.evaluation.config import EvaluationConfig
-from augrec.evaluation.gate import Arm, GateConfig, decide
-from augrec.evaluation.summary import groups_of_users
+from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.config import EvaluationConfig, GateConfig
+from augrec.evaluation.gate import decide
+from augrec.evaluation.user_means import groups_of_users
+from augrec.reporting.decision_words import with_sentences
 from augrec.stages._inputs import TRAINING_SET, read_audits, read_table
 from augrec.stages.runner import read_params, run
 
@@ -30,7 +32,7 @@ def main() -> None:
     Only those of `run` in params.yaml are read; whatever else lies in the folders belongs to other
     runs.
     """
-    from augrec.reporting import report  # brings the plotting libraries
+    from augrec.reporting import report  # imports the plotting libraries
 
     params = read_params()
     gate = parse(GateConfig, params["gate"], "gate")
@@ -41,7 +43,7 @@ def main() -> None:
     cases = read_table(TRAINING_SET / f"cases_{TEST}.parquet", "training_set")
     evaluation = parse(EvaluationConfig, params["evaluation"], "evaluation")
     groups = groups_of_users(cases, max_groups=evaluation.max_groups)
-    decision = decide(arms, per_user, audits, gate, params["seed"], groups)
+    decision = with_sentences(decide(arms, per_user, audits, gate, params["seed"], groups))
     for sentence in decision["sentences"]:
         _log.info(sentence)
     write_json(Path("reports/decision.json"), decision)
@@ -64,7 +66,7 @@ def _arm(recommender: str, policy: str) -> Arm:
         regularisation=(training.get("tuning") or {}).get("chosen") or {},
         catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},
         # of validation users only what the choice can rest on
-        beside={
+        breakdowns={
             TEST: {name: part for name, part in metrics[TEST].items() if name not in _CHOSEN_BY}
         },
     )

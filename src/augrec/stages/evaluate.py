@@ -18,12 +18,12 @@ from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before
 from augrec.data.ranking import Judging, familiar_items
 from augrec.data.split import TEST, VALID
-from augrec.evaluation.catalogue import Catalogue, exposure
 from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.heads import evaluate_heads
-from augrec.evaluation.metrics import catalogue_metrics, per_case, rank_cases, summarise
+from augrec.evaluation.item_statistics import ItemStatistics, catalogue_metrics, exposure
+from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.evaluation.repetitions import REPETITION
-from augrec.evaluation.summary import by_group, by_time
+from augrec.evaluation.user_means import by_group, by_time, summarise
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _repetitions
@@ -44,9 +44,11 @@ class _Yardstick:
     judging: Judging
     seed: int
 
-    def of(self, model: Recommender) -> tuple[Catalogue, np.ndarray | None]:
+    def of(self, model: Recommender) -> tuple[ItemStatistics, np.ndarray | None]:
         """What is known of the model's items, and which of them are ranked; None: all."""
-        return Catalogue.of(model.items, self.train, self.items), self.judging.among(model.items)
+        return ItemStatistics.of(model.items, self.train, self.items), self.judging.among(
+            model.items
+        )
 
 
 def main(recommender: str, policy: str) -> None:
@@ -59,10 +61,10 @@ def main(recommender: str, policy: str) -> None:
     """
     yardstick = _yardstick()
     model = load(Path("models/recommenders") / recommender / policy)
-    catalogue, among = yardstick.of(model)
+    statistics, among = yardstick.of(model)
     tables, of_heads, metrics = [], [], {}
     for split, cases in yardstick.cases.items():
-        measured, metrics[split] = _measure(model, cases, catalogue, yardstick.config, among)
+        measured, metrics[split] = _measure(model, cases, statistics, yardstick.config, among)
         tables.append(measured.select(pl.lit(split).alias("split"), pl.all()))
         if isinstance(model, HasHeads):
             events = _events(split, yardstick.cases[TEST])
@@ -107,10 +109,10 @@ def _events(split: str, test: pl.DataFrame) -> pl.DataFrame:
 def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:
     """What a further repetition reached, case by case, in the order of the first's."""
     model, cutoffs = load(path), yardstick.config.cutoffs
-    catalogue, among = yardstick.of(model)
+    statistics, among = yardstick.of(model)
     return pl.concat(
         per_case(
-            rank_cases(model, cases, max(cutoffs), among=among), cases, model, cutoffs, catalogue
+            rank_cases(model, cases, max(cutoffs), among=among), cases, model, cutoffs, statistics
         ).select(
             pl.lit(int(path.name), pl.Int32).alias(REPETITION),
             pl.lit(split).alias("split"),
@@ -123,17 +125,17 @@ def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:
 def _measure(
     model: Recommender,
     cases: pl.DataFrame,
-    catalogue: Catalogue,
+    statistics: ItemStatistics,
     config: EvaluationConfig,
     among: np.ndarray | None,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The metrics of each case, and what is told of them all."""
     ranked = rank_cases(model, cases, max(config.cutoffs), among=among)
-    measured = per_case(ranked, cases, model, config.cutoffs, catalogue)
+    measured = per_case(ranked, cases, model, config.cutoffs, statistics)
     return measured, {
         **summarise(measured),
         "catalogue": catalogue_metrics(ranked, len(model.items), config.cutoffs),
-        "items": exposure(ranked, cases["targets"], catalogue, config.cutoffs),
+        "items": exposure(ranked, cases["targets"], statistics, config.cutoffs),
         "groups": by_group(
             measured, cases, max_groups=config.max_groups, min_users=config.min_group_users
         ),

@@ -8,7 +8,8 @@ import polars as pl
 
 from augrec.core.errors import InputError
 from augrec.data.ranking import Judging
-from augrec.evaluation.metrics import evaluate, user_values
+from augrec.evaluation.metrics import evaluate
+from augrec.evaluation.user_means import user_values
 from augrec.recommenders.base import Recommender
 
 

@@ -18,7 +18,7 @@ from augrec.data.slices import SLICES
 from augrec.recommenders.base import Log, Recommender, find
 from augrec.tuning.config import Dimension, TuningConfig
 from augrec.tuning.metric import over_users
-from augrec.tuning.search import Found, search, table
+from augrec.tuning.search import SearchResult, search, table
 
 _WHERE = "params.yaml, policies, step search"
 _NOTHING = "nothing"
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Judges:
+class MixSearchData:
     """What trainings are judged by, and what they get besides their rows.
 
     Attributes:
@@ -58,7 +58,7 @@ class Candidates(Protocol):
 
 
 @dataclass(frozen=True)
-class Settled:
+class MixSearchResult:
     """How a search came to its end.
 
     Attributes:
@@ -72,15 +72,15 @@ class Settled:
     facts: dict[str, Any]
 
 
-def settle(
+def search_mix(
     name: str,
     candidates: Candidates,
     build: Callable[[list[dict[str, Any]]], pl.DataFrame],
-    judges: Judges,
+    judges: MixSearchData,
     *,
     seed: int,
     blocked: Sequence[str] = (),
-) -> Settled:
+) -> MixSearchResult:
     """Try candidates on validation users. The first trial adds nothing; of equals the one tried
     first wins.
 
@@ -127,14 +127,14 @@ def settle(
         "chosen": steps[0]["mix"] if steps else None,
         "blocked": list(blocked),
     }
-    return Settled(steps, table(found.trials), _facts(found, config) | facts)
+    return MixSearchResult(steps, table(found.trials), _facts(found, config) | facts)
 
 
 def _trainer(
     proxy: Recommender,
     candidates: Candidates,
     build: Callable[[list[dict[str, Any]]], pl.DataFrame],
-    judges: Judges,
+    judges: MixSearchData,
 ) -> Callable[[Mapping[str, Any], Log], Recommender]:
     """Trains one like `proxy` on a candidate's rows; whatever is not added, it is the same
     model."""
@@ -162,7 +162,7 @@ def _trainer(
     return fit
 
 
-def _facts(found: Found, config: Any) -> dict[str, Any]:
+def _facts(found: SearchResult, config: Any) -> dict[str, Any]:
     """What policy.json says of the search itself."""
     return {
         "metric": config.metric,

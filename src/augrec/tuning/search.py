@@ -49,7 +49,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found.
 
     Attributes:
@@ -80,7 +80,7 @@ def search(
     config: TuningConfig,
     *,
     seed: int,
-) -> Found:
+) -> SearchResult:
     """Try configs and keep the best; of two equally good ones the earlier. Without `seconds` the
     same call finds the same.
 
@@ -126,7 +126,7 @@ def search(
         _log.info(_sentence(trial, n_trials, run.best, config.metric))
     if run.best is None or run.model is None:
         raise run.errors[0]
-    return Found(run.model, run.curve, run.best, run.trials, run.out_of_time)
+    return SearchResult(run.model, run.curve, run.best, run.trials, run.out_of_time)
 
 
 _TOLD = {

@@ -31,14 +31,14 @@ class Pool:
         name: of the generator or operation that made them.
         rows: their canonical interactions, sorted by user.
         real: the real training interactions.
-        beside: gives another table that lies with the generator's sample, by its name; None where
-            there is none.
+        sample_table: gives a further table of the generator's sample by name; None where there is
+            none.
     """
 
     name: str
     rows: pl.DataFrame
     real: pl.DataFrame
-    beside: Callable[[str], pl.DataFrame | None]
+    sample_table: Callable[[str], pl.DataFrame | None]
 
     @cached_property
     def users(self) -> pl.Series:

@@ -34,7 +34,7 @@ class Realness(Selector):
         Raises:
             ConfigError: the sample comes without realness: its maker has no critic.
         """
-        table = pool.beside("realness")
+        table = pool.sample_table("realness")
         if table is None:
             raise ConfigError(
                 f"nobody said how real the users of {pool.name} look: it has no critic",

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from augrec.core.errors import AugrecError
 from augrec.data.slices import SLICES
-from augrec.reporting.limits import limits
+from augrec.reporting.audit_limits import limits
 from augrec.reporting.words import measure, measured, metric_words, slice_words, users
 from augrec.serving.page.figures import of_report
 

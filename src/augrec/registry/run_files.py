@@ -1,11 +1,9 @@
-"""What a run's workspace says about itself, in the forms MLflow takes. Nothing here touches
-MLflow."""
+"""What the files of a run's workspace hold: its parameters, and for each thing that was trained
+parameters, metrics, curve and files. Nothing here touches MLflow."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +14,12 @@ import yaml
 
 from augrec.core.errors import InputError
 from augrec.core.files import read_json
-from augrec.evaluation.metrics import METRICS
+from augrec.data.ranking import LIST_METRICS
+from augrec.registry.mlflow_values import metrics, texts
 
 MAX_CURVE_ROWS = 200
 MAX_TRIALS = 30
 """The best so many of a search become runs of their own; trials.csv has them all."""
-_MAX_VALUE = 6000
-_SECRET_KEY = re.compile(r"passw|secret|token|credential|api[-_]?key|connection", re.IGNORECASE)
-_PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):[^\s@]+@")
 _AUDITED = ("passed", "fidelity", "diversity", "privacy", "leak", "utility")
 # How tables are imported may name databases; it stays out.
 _RUN_PARAMETERS = (
@@ -147,45 +143,6 @@ def fingerprint(workspace: Path, commit: str) -> str:
     return hasher.hexdigest()
 
 
-def flatten(value: Any, prefix: str = "", separator: str = ".") -> dict[str, Any]:
-    """Nested mappings as one, keys joined; a list stays one value unless it holds mappings."""
-    if isinstance(value, Mapping) and value:
-        items = ((str(key), inner) for key, inner in value.items())
-    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
-        items = ((str(place), inner) for place, inner in enumerate(value))
-    else:
-        return {prefix: value} if prefix else {}
-    return {
-        key: leaf
-        for name, inner in items
-        for key, leaf in flatten(
-            inner, f"{prefix}{separator}{name}" if prefix else name, separator
-        ).items()
-    }
-
-
-def texts(value: Any) -> dict[str, str]:
-    """Flat parameters as text, secrets left out."""
-    return {key: redact(key, leaf)[:_MAX_VALUE] for key, leaf in flatten(value).items()}
-
-
-def redact(key: str, value: object) -> str:
-    """`value` as text, without passwords."""
-    if _SECRET_KEY.search(key) and value is not None:
-        return "(hidden)"
-    return _PASSWORD_IN_URL.sub(r"\1:(hidden)@", str(value))
-
-
-def metrics(value: Any) -> dict[str, float]:
-    """Flat finite numbers under names MLflow takes: "test/slices/1-5/ndcg_at_10"."""
-    leaves = flatten(value, separator="/")
-    return {
-        metric_name(key): float(leaf)
-        for key, leaf in leaves.items()
-        if isinstance(leaf, int | float) and math.isfinite(leaf)
-    }
-
-
 def shown(measures: Mapping[str, Any]) -> dict[str, Any]:
     """What MLflow gets of a split's measures: all of them over all users, accuracy by slice, and
     how uneven the rest is.
@@ -202,7 +159,7 @@ def shown(measures: Mapping[str, Any]) -> dict[str, Any]:
         name: {
             key: value
             for key, value in part.items()
-            if key.partition("@")[0] in ("n_users", *METRICS)
+            if key.partition("@")[0] in ("n_users", *LIST_METRICS)
         }
         for name, part in measures.get("slices", {}).items()
     }
@@ -214,13 +171,6 @@ def shown(measures: Mapping[str, Any]) -> dict[str, Any]:
         name: {"gap": part["gap"]} for name, part in measures.get("groups", {}).items()
     }
     return told
-
-
-def metric_name(name: str) -> str:
-    """MLflow refuses "@" and "+" in names."""
-    return re.sub(
-        r"[^\w\-. :/]", "_", name.replace("@", "_at_").replace("+", "_plus"), flags=re.ASCII
-    )
 
 
 def read_curve(path: Path) -> pl.DataFrame:
@@ -253,7 +203,8 @@ def read_trials(folder: Path) -> list[Trial]:
         if model.exists()
         else read_json(folder / "policy.json")["search"]
     )
-    name = f"valid/{f'slices/{slice_}' if (slice_ := search.get('slice')) else 'overall'}/{search['metric']}"
+    part = f"slices/{search['slice']}" if search.get("slice") else "overall"
+    name = f"valid/{part}/{search['metric']}"
     best = table.sort("value", descending=True, nulls_last=True, maintain_order=True).head(
         MAX_TRIALS
     )

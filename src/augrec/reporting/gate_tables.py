@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from augrec.evaluation.harm import ACTIVITY, FEW, HELD, ITEMS, LOST, OPEN
-from augrec.reporting.words import MISSING, many, number, plain, signed, slice_words
+from augrec.reporting.words import ITEM_GROUPS, MISSING, many, number, plain, signed, slice_words
 
 VERDICTS: Final = {
     LOST: "shown to lose more than the margin",
@@ -18,12 +18,6 @@ VERDICTS: Final = {
 }
 _NOT_LOST: Final = "is shown to lose more than the margin"
 _ORDER: Final = {LOST: 0, HELD: 1, OPEN: 1, FEW: 2}
-_TIERS: Final = {
-    "head": "the most popular items",
-    "mid": "items in between",
-    "tail": "the least popular items",
-    "new": "new items",
-}
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def visible(power: Mapping[str, Any] | None) -> str:
 
 def _group(row: Mapping[str, Any]) -> dict[str, Any]:
     name = row["group"]
-    words = {ACTIVITY: slice_words, ITEMS: lambda tier: _TIERS.get(tier, tier)}.get(
+    words = {ACTIVITY: slice_words, ITEMS: lambda tier: ITEM_GROUPS.get(tier, tier)}.get(
         row["kind"], str
     )
     lost = row["verdict"] == LOST

@@ -10,7 +10,7 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.core.files import write_json, write_text
-from augrec.registry import evidence, reproduce
+from augrec.registry import mlflow_values, reproduce, run_files
 
 
 def test_nested_parameters_become_flat_text() -> None:
@@ -19,7 +19,7 @@ def test_nested_parameters_become_flat_text() -> None:
         "cutoffs": [10, 20],
         "seed": 7,
     }
-    assert evidence.texts(nested) == {
+    assert mlflow_values.texts(nested) == {
         "policies.mix.0.truncate.ratio": "1.0",
         "policies.none": "[]",
         "cutoffs": "[10, 20]",
@@ -39,23 +39,23 @@ def test_nested_parameters_become_flat_text() -> None:
     ],
 )
 def test_secrets_never_leave_the_workspace(key: str, value: object) -> None:
-    assert "hunter2" not in evidence.redact(key, value)
+    assert "hunter2" not in mlflow_values.redact(key, value)
 
 
 def test_what_is_no_secret_stays_readable() -> None:
     assert (
-        evidence.redact("source", "https://example.org:8080/data.csv")
+        mlflow_values.redact("source", "https://example.org:8080/data.csv")
         == "https://example.org:8080/data.csv"
     )
-    assert evidence.redact("gate.metric", "ndcg@10") == "ndcg@10"
+    assert mlflow_values.redact("gate.metric", "ndcg@10") == "ndcg@10"
 
 
 def test_mlflow_gets_everything_overall_accuracy_by_slice_and_gaps_but_not_every_group() -> None:
     measured = {"n_users": 4, "ndcg@10": 0.5, "novelty@10": 7.0, "recall_tail@10": None}
     part = {"groups": {"x": {"items": 3, "exposure@10": 0.2}}, "divergence@10": 0.1}
-    told = evidence.metrics(
+    told = mlflow_values.metrics(
         {
-            "test": evidence.shown(
+            "test": run_files.shown(
                 {
                     "overall": measured,
                     "slices": {"1-5": measured},
@@ -88,7 +88,7 @@ def test_mlflow_gets_everything_overall_accuracy_by_slice_and_gaps_but_not_every
 
 
 def test_only_finite_numbers_become_metrics_under_names_mlflow_takes() -> None:
-    found = evidence.metrics(
+    found = mlflow_values.metrics(
         {
             "test": {"slices": {"21+": {"ndcg@10": 0.5, "recall@10": None}}, "name": "x"},
             "passed": True,
@@ -103,17 +103,17 @@ def test_a_long_curve_is_thinned_but_keeps_its_end(tmp_path: Path) -> None:
         tmp_path / "curve.csv",
         "step,loss,note\n" + "".join(f"{step},{step / 2},x\n" for step in range(5000)),
     )
-    curve = evidence.read_curve(tmp_path / "curve.csv")
+    curve = run_files.read_curve(tmp_path / "curve.csv")
     assert curve.columns == ["step", "loss"]
-    assert len(curve) <= evidence.MAX_CURVE_ROWS
+    assert len(curve) <= run_files.MAX_CURVE_ROWS
     assert curve["step"].to_list()[-1] == 4999
 
 
 @pytest.mark.parametrize("text", ["", "step\n", "step,loss\n", "step\n1\n"])
 def test_a_model_without_a_training_loop_has_an_empty_curve(tmp_path: Path, text: str) -> None:
     write_text(tmp_path / "curve.csv", text)
-    assert evidence.read_curve(tmp_path / "curve.csv").is_empty()
-    assert evidence.read_curve(tmp_path / "missing.csv").is_empty()
+    assert run_files.read_curve(tmp_path / "curve.csv").is_empty()
+    assert run_files.read_curve(tmp_path / "missing.csv").is_empty()
 
 
 def test_dvc_hashes_are_read_from_inputs_and_outputs(tmp_path: Path) -> None:
@@ -122,21 +122,21 @@ def test_dvc_hashes_are_read_from_inputs_and_outputs(tmp_path: Path) -> None:
         "schema: '2.0'\nstages:\n  validate:\n    deps:\n    - {path: data/raw, md5: abc.dir}\n"
         "    outs:\n    - {path: data/validated, md5: def.dir}\n",
     )
-    assert evidence.dvc_hashes(tmp_path) == {"data/raw": "abc.dir", "data/validated": "def.dir"}
+    assert run_files.dvc_hashes(tmp_path) == {"data/raw": "abc.dir", "data/validated": "def.dir"}
 
 
 def test_a_workspace_without_results_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no dvc\.lock"):
-        evidence.dvc_hashes(tmp_path)
+        run_files.dvc_hashes(tmp_path)
 
 
 def test_the_fingerprint_changes_with_the_commit_and_every_file(tmp_path: Path) -> None:
-    seen = {evidence.fingerprint(tmp_path, "a"), evidence.fingerprint(tmp_path, "b")}
+    seen = {run_files.fingerprint(tmp_path, "a"), run_files.fingerprint(tmp_path, "b")}
     for name in ("params.yaml", "dvc.lock", "reports/decision.json"):
         write_text(tmp_path / name, "x")
-        seen.add(evidence.fingerprint(tmp_path, "a"))
+        seen.add(run_files.fingerprint(tmp_path, "a"))
     assert len(seen) == 5
-    assert evidence.fingerprint(tmp_path, "a") in seen
+    assert run_files.fingerprint(tmp_path, "a") in seen
 
 
 def test_rebuilt_metrics_are_identical_only_to_the_last_bit() -> None:
@@ -179,7 +179,7 @@ def test_a_policy_that_searched_for_its_mix_is_a_part_with_its_trials(tmp_path: 
     ]
     write_text(folder / "trials.csv", "\n".join(["trial,state,value,samples,weight", *rows]))
     write_json(tmp_path / "data/augmented/none/policy.json", {"policy": "none", "search": None})
-    [part] = evidence.parts(tmp_path)
+    [part] = run_files.parts(tmp_path)
     assert (part.role, part.name) == ("policy", "searched")
     assert part.metrics["search/value"] == 0.4 and part.metrics["search/without"] == 0.3
     assert [trial.state for trial in part.trials] == ["complete", "pruned", "complete"]

@@ -12,11 +12,11 @@ from augrec.audit.attacks import Attacker
 from augrec.audit.config import AuditConfig
 from augrec.audit.disclosure import attribute_disclosure
 from augrec.audit.diversity import diversity, manifold
-from augrec.audit.evidence import Evidence, People, non_member_rows, strangers
 from augrec.audit.extensions import extension_fidelity
 from augrec.audit.fidelity import cluster_fidelity, fidelity
+from augrec.audit.inputs import AuditInputs, People, non_member_rows, strangers
 from augrec.audit.leak import leak
-from augrec.audit.limits import NOBODY_HELD_OUT, weigh
+from augrec.audit.limit_checks import NOBODY_HELD_OUT, weigh
 from augrec.audit.new_items import new_item_fidelity
 from augrec.audit.privacy import privacy
 from augrec.audit.rows import row_fidelity
@@ -29,23 +29,21 @@ from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 
-__all__ = ["Evidence", "judge"]
-
 _MAX_RANKS = 2000
 _LENGTH_BINS = 30
 _MAX_DOTS = 500
 _PEOPLE_IN_A_CLUSTER = 10
 
 
-def judge(
-    sample: pl.DataFrame, evidence: Evidence, config: AuditConfig, *, generator: str, seed: int
+def audit_sample(
+    sample: pl.DataFrame, inputs: AuditInputs, config: AuditConfig, *, generator: str, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Audit a sample. Time is linear in the interactions: what compares people takes at most
     `max_users` of a kind.
 
     Args:
         sample: canonical interactions drawn from the generator.
-        evidence: what to compare with.
+        inputs: what to compare with.
         config: knobs and limits.
         generator: its name.
         seed: of subsamples and bootstraps.
@@ -67,19 +65,19 @@ def judge(
         ConfigError: a limit names no measure.
     """
     require(sample, INTERACTIONS, where=f"the sample of {generator}")
-    items = ItemIndex(evidence.training[C.ITEM])
-    drawn_rows, sample = sample, _with_known_items(sample, items, evidence, generator)
-    others, footing = non_member_rows(evidence, items, config.min_non_members)
+    items = ItemIndex(inputs.training[C.ITEM])
+    drawn_rows, sample = sample, _with_known_items(sample, items, inputs, generator)
+    others, footing = non_member_rows(inputs, items, config.min_non_members)
     tables = [
-        Histories.from_interactions(rows, items) for rows in (evidence.training, others, sample)
+        Histories.from_interactions(rows, items) for rows in (inputs.training, others, sample)
     ]
     people = People(*(_zero_one(table.matrix()) for table in tables))
-    rows, row_shapes = row_fidelity(evidence.training, sample, evidence.items)
+    rows, row_shapes = row_fidelity(inputs.training, sample, inputs.items)
     alike, varied, drawn_space = _in_space(people, config, seed)
     attacker = Attacker(people, config, derive(seed, "attacks"))
     guarded, drawn = privacy(people, attacker, config, derive(seed, "privacy"))
     random = rng(seed, "diversity")
-    known = _attributes(evidence, [table.users for table in tables])
+    known = _attributes(inputs, [table.users for table in tables])
     measures: dict[str, dict[str, Any]] = {
         "fidelity": {
             **fidelity(people.members, people.synthetic, config.top_items),
@@ -106,36 +104,36 @@ def judge(
             ),
             "footing": footing,
         },
-        "leak": leak(people, strangers(evidence, items), attacker, config, derive(seed, "leak")),
+        "leak": leak(people, strangers(inputs, items), attacker, config, derive(seed, "leak")),
         "utility": utility(
             sample,
-            evidence,
+            inputs,
             config.utility,
             {"confidence": config.confidence, "samples": config.bootstrap_samples},
             derive(seed, "utility"),
         ),
-        **_beside(drawn_rows, evidence, config),
+        **_beside(drawn_rows, inputs, config),
     }
     distributions = {**_shapes(people), **drawn, **row_shapes, **drawn_space}
-    return _verdict(measures, evidence, config, generator), distributions
+    return _verdict(measures, inputs, config, generator), distributions
 
 
 def _beside(
-    sample: pl.DataFrame, evidence: Evidence, config: AuditConfig
+    sample: pl.DataFrame, inputs: AuditInputs, config: AuditConfig
 ) -> dict[str, dict[str, float | None]]:
     """Measures on what only some generators make: rows for real people, and rows with new items."""
     found = {}
-    if evidence.extensions is not None and len(evidence.extensions):
+    if inputs.extensions is not None and len(inputs.extensions):
         found["extensions"] = extension_fidelity(
-            evidence.extensions, evidence.training, config.top_items
+            inputs.extensions, inputs.training, config.top_items
         )
-    if evidence.items is not None and (new := evidence.sample_facts.get("new_items")):
-        found["new_items"] = new_item_fidelity(sample, evidence.training, new, evidence.items)
+    if inputs.items is not None and (new := inputs.sample_facts.get("new_items")):
+        found["new_items"] = new_item_fidelity(sample, inputs.training, new, inputs.items)
     return found
 
 
 def _verdict(
-    measures: dict[str, dict[str, Any]], evidence: Evidence, config: AuditConfig, generator: str
+    measures: dict[str, dict[str, Any]], inputs: AuditInputs, config: AuditConfig, generator: str
 ) -> dict[str, Any]:
     """audit.json."""
     taken = {name: value for part in measures.values() for name, value in part.items()}
@@ -147,14 +145,14 @@ def _verdict(
         if what == "broken" or (what == "undecided" and config.undecided == "block")
     ]
     unmeasured = any(taken[name.partition("_")[2]] is None for name in failed)
-    promised = evidence.sample_facts.get("privacy")
+    promised = inputs.sample_facts.get("privacy")
     return {
         "generator": generator,
         "passed": not failed,
         "failed_limits": failed,
         "undecided_limits": undecided,
         "undecided": config.undecided,
-        "advice": NOBODY_HELD_OUT if unmeasured and evidence.held_out.is_empty() else None,
+        "advice": NOBODY_HELD_OUT if unmeasured and inputs.held_out.is_empty() else None,
         "limits": config.limits,
         **measures,
         **({"sample": {"privacy": promised}} if promised else {}),
@@ -218,14 +216,14 @@ def _zero_one(matrix: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def _attributes(
-    evidence: Evidence, ids: list[np.ndarray]
+    inputs: AuditInputs, ids: list[np.ndarray]
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
     """Attributes of members, others and synthetic users, in the order of their profiles; None where
     the sample has none."""
-    if evidence.users is None or evidence.sample_users is None:
+    if inputs.users is None or inputs.sample_users is None:
         return None
     real, made = (
-        table.unique(C.USER, keep="first") for table in (evidence.users, evidence.sample_users)
+        table.unique(C.USER, keep="first") for table in (inputs.users, inputs.sample_users)
     )
     wanted = [pl.DataFrame({C.USER: part.tolist()}, schema={C.USER: pl.String}) for part in ids]
     members, others, synthetic = (
@@ -236,7 +234,7 @@ def _attributes(
 
 
 def _with_known_items(
-    sample: pl.DataFrame, items: ItemIndex, evidence: Evidence, generator: str
+    sample: pl.DataFrame, items: ItemIndex, inputs: AuditInputs, generator: str
 ) -> pl.DataFrame:
     """The rows with items that training users touched, which must be all of them.
 
@@ -251,11 +249,11 @@ def _with_known_items(
         )
     known = pl.Series(items.encode(sample[C.ITEM]) >= 0, dtype=pl.Boolean)
     allowed = known
-    if evidence.items is not None:
-        listed = sample[C.ITEM].is_in(evidence.items[C.ITEM].implode())
-        if "privacy" in evidence.sample_facts:
+    if inputs.items is not None:
+        listed = sample[C.ITEM].is_in(inputs.items[C.ITEM].implode())
+        if "privacy" in inputs.sample_facts:
             allowed = known | listed
-        elif new := evidence.sample_facts.get("new_items"):
+        elif new := inputs.sample_facts.get("new_items"):
             allowed = known | (listed & sample[C.ITEM].is_in(new))
     if unknown := int((~allowed).sum()):
         raise InputError(

@@ -20,7 +20,6 @@ for a case without such targets |
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import polars as pl
@@ -28,24 +27,14 @@ import scipy.sparse as sp
 
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
-from augrec.evaluation.catalogue import ITEM_GROUPS, Catalogue
-
-BEYOND: Final = (
-    "novelty",
-    "popularity",
-    "popularity_lift",
-    "diversity",
-    "serendipity",
-    *(f"recall_{group}" for group in ITEM_GROUPS),
-)
-
+from augrec.evaluation.item_statistics import ITEM_GROUPS, ItemStatistics
 
 def beyond_accuracy(
     ranked: np.ndarray,
     hit: np.ndarray,
     history: pl.Series,
     targets: pl.Series,
-    catalogue: Catalogue,
+    statistics: ItemStatistics,
     cutoffs: Sequence[int],
 ) -> dict[str, np.ndarray]:
     """All metrics of this module.
@@ -54,39 +43,39 @@ def beyond_accuracy(
         ranked: positions (n, k); -1 is an empty place.
         hit: which of them were wanted, bool (n, k).
         history, targets: List(String) (n,).
-        catalogue: of the model's items.
+        statistics: of the model's items.
         cutoffs: each metric is measured at each of them.
 
     Returns:
         "novelty@10", …: float64 (n,) each; NaN where a case has no value.
     """
-    met = Histories.from_lists(history, catalogue.items)
+    met = Histories.from_lists(history, statistics.items)
     surprising = hit & ~(
-        _places_by_popularity(ranked, met, catalogue) < np.asarray(cutoffs)[:, None, None]
+        _places_by_popularity(ranked, met, statistics) < np.asarray(cutoffs)[:, None, None]
     )
     found: dict[str, np.ndarray] = {}
     for place, k in enumerate(cutoffs):
         top = ranked[:, :k]
-        found[f"novelty@{k}"] = _mean_over(top, _information(catalogue))
-        found |= _popularity(top, met, catalogue, k)
-        found[f"diversity@{k}"] = _diversity(top, catalogue.vectors)
+        found[f"novelty@{k}"] = _mean_over(top, _information(statistics))
+        found |= _popularity(top, met, statistics, k)
+        found[f"diversity@{k}"] = _diversity(top, statistics.vectors)
         found[f"serendipity@{k}"] = surprising[place][:, :k].sum(axis=1) / k
-    return found | _recall_by_group(ranked, hit, targets, catalogue, cutoffs)
+    return found | _recall_by_group(ranked, hit, targets, statistics, cutoffs)
 
 
-def _information(catalogue: Catalogue) -> np.ndarray:
-    return -np.log2(np.maximum(catalogue.interactions, 0.5) / max(catalogue.total, 1))
+def _information(statistics: ItemStatistics) -> np.ndarray:
+    return -np.log2(np.maximum(statistics.interactions, 0.5) / max(statistics.total, 1))
 
 
 def _popularity(
-    top: np.ndarray, met: Histories, catalogue: Catalogue, k: int
+    top: np.ndarray, met: Histories, statistics: ItemStatistics, k: int
 ) -> dict[str, np.ndarray]:
     usual = (
-        catalogue.interactions[catalogue.interactions > 0].mean()
-        if catalogue.interactions.any()
+        statistics.interactions[statistics.interactions > 0].mean()
+        if statistics.interactions.any()
         else 1.0
     )
-    relative = catalogue.interactions / usual
+    relative = statistics.interactions / usual
     mine = _mean_over(top, relative)
     rows = np.repeat(np.arange(len(met)), met.lengths)
     before = np.bincount(rows, relative[met.items], minlength=len(met)) / np.maximum(met.lengths, 1)
@@ -123,12 +112,14 @@ def _squares(table: sp.csr_matrix) -> np.ndarray:
     return np.asarray(table.multiply(table).sum(axis=1)).ravel()
 
 
-def _places_by_popularity(ranked: np.ndarray, met: Histories, catalogue: Catalogue) -> np.ndarray:
+def _places_by_popularity(
+    ranked: np.ndarray, met: Histories, statistics: ItemStatistics
+) -> np.ndarray:
     """Where each recommended item would stand in a list by popularity of what the user has not met,
     int64 (n, k)."""
-    n_items = len(catalogue.items)
+    n_items = len(statistics.items)
     rank = np.empty(n_items, np.int64)
-    rank[np.argsort(-catalogue.interactions, kind="stable")] = np.arange(n_items)
+    rank[np.argsort(-statistics.interactions, kind="stable")] = np.arange(n_items)
     rows = np.repeat(np.arange(len(met)), met.lengths)
     taken = np.unique(rows * n_items + rank[met.items])
     firsts = np.arange(len(met)) * n_items
@@ -141,7 +132,7 @@ def _recall_by_group(
     ranked: np.ndarray,
     hit: np.ndarray,
     targets: pl.Series,
-    catalogue: Catalogue,
+    statistics: ItemStatistics,
     cutoffs: Sequence[int],
 ) -> dict[str, np.ndarray]:
     n_groups = len(ITEM_GROUPS)
@@ -150,13 +141,13 @@ def _recall_by_group(
         .explode(C.ITEM)
         .drop_nulls()
         .unique()
-        .join(catalogue.group_of, on=C.ITEM, how="left")
+        .join(statistics.group_of, on=C.ITEM, how="left")
         .with_columns(pl.col("group").fill_null(n_groups - 1))
     )
     cells = wanted["case"].to_numpy() * n_groups + wanted["group"].to_numpy()
     n_wanted = np.bincount(cells, minlength=len(targets) * n_groups).reshape(-1, n_groups)
     row, place = np.nonzero(hit)
-    cell = row * n_groups + catalogue.group[ranked[row, place]]
+    cell = row * n_groups + statistics.group[ranked[row, place]]
     found: dict[str, np.ndarray] = {}
     for k in cutoffs:
         hits = np.bincount(cell[place < k], minlength=n_wanted.size).reshape(-1, n_groups)

@@ -1,49 +1,32 @@
-"""One recommender's candidate before the gate: what it is held against, how strictly, and what the
-data could show."""
+"""One recommender's candidate for the gate: which policy it is, what it is compared with, how
+strictly, and what the data could have shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from pydantic import Field
 
-from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
 from augrec.data.split import TEST
-from augrec.evaluation._words import audit_reason
-from augrec.evaluation.harm import Limits, judge_groups
-from augrec.evaluation.metrics import OVERALL
+from augrec.evaluation.config import GateConfig
+from augrec.evaluation.harm import judge_groups
 from augrec.evaluation.paired import Paired
 from augrec.evaluation.power import detectable
 from augrec.evaluation.repetitions import split_of
+from augrec.evaluation.user_means import OVERALL
 
 BEATS: Final = "beats"
 NON_INFERIOR: Final = "non_inferior"
 CONTINUED: Final = "continued"
 GENERATED: Final = "generated"
 
-
-class GateConfig(BaseConfig):
-    """`gate` of params.yaml."""
-
-    target_slice: Literal["0", "1-5", "6-20", "21+", "all"] = "1-5"
-    """The users that generated data must help."""
-    metric: str = "ndcg@10"
-    """What they are judged by: a metric and one of evaluation.cutoffs."""
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Of the two-sided interval."""
-    bootstrap_samples: int = Field(default=2000, ge=100)
-    """Resamples of the users."""
-    non_inferiority_margin: float = Field(default=0.01, ge=0, lt=1)
-    """Largest tolerated relative loss, over all users and in each group."""
-    power: float = Field(default=0.8, gt=0.5, lt=1)
-    """The gain is told that would have passed with this chance."""
-    min_users: int = Field(default=20, ge=2)
-    """A group with fewer users decides nothing."""
+NO_CANDIDATE: Final = "no_candidate"
+NO_CONTROL: Final = "no_control"
+AUDIT_FAILED: Final = "audit_failed"
 
 
 @dataclass(frozen=True)
@@ -58,8 +41,8 @@ class Arm:
         continues: whether its training began at the champion's weights; else it is a full retrain.
         regularisation: the values that were chosen for it on validation users.
         catalogue: metrics of the catalogue as a whole, by split.
-        beside: more to keep with the arm's numbers, by split: shares of items, groups of users,
-            periods.
+        breakdowns: further parts of the arm's entry in decision.json, by split: item groups, user
+            groups, periods.
     """
 
     recommender: str
@@ -70,7 +53,7 @@ class Arm:
     continues: bool = False
     regularisation: Mapping[str, Any] = field(default_factory=dict)
     catalogue: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    breakdowns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 Measured = Mapping[tuple[str, str], Sequence[pl.DataFrame]]
@@ -79,15 +62,15 @@ be promoted first."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """All that the decisions are made from.
+class GateInputs:
+    """Everything the decisions of a run are made from.
 
     Attributes:
         measured: of every arm.
         validation: the metric's mean over validation users and repetitions.
         audits: of every generator.
         groups: of test users.
-        same_people: whether some of the test users are validation users too.
+        same_users: whether some of the test users are validation users too.
     """
 
     gate: GateConfig
@@ -96,11 +79,11 @@ class Case:
     validation: Mapping[tuple[str, str], float]
     audits: Mapping[str, Mapping[str, Any]]
     groups: pl.DataFrame | None
-    same_people: bool
+    same_users: bool
 
     @property
     def target(self) -> str:
-        """Whom synthetic data must help: a slice, or everybody."""
+        """The users that generated data must help: a slice, or all."""
         return OVERALL if self.gate.target_slice == "all" else self.gate.target_slice
 
     def paired(self, arms: Sequence[Arm]) -> Paired:
@@ -112,62 +95,61 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """One recommender's candidate before the gate: what it is held against, and how strictly.
+class CandidateSelection:
+    """One recommender's candidate, and what it is compared with.
 
     Attributes:
         best: the best policy without generated data.
-        candidate: None: no policy with generated data took part.
-        without: all that the candidate must beat.
-        refusal: why it cannot be accepted whatever the test users say; empty: it can.
-        tried: among so many candidates it may have been chosen by luck.
-        continued: each policy without generated data that goes on from the champion, compared with
-            the full retrain.
+        candidate: the policy with generated data that may replace it; None: none took part.
+        without: the policies without generated data, all of which the candidate must beat.
+        refusal: why the candidate cannot be accepted whatever test users show: {"code":
+            "no_candidate"}, {"code": "no_control", "kinds": those that are missing} or {"code":
+            "audit_failed", "generators": those that failed}; None: it can.
+        tried: the number of candidates from which it may have been chosen by luck.
+        continued: the comparison of each policy without generated data that continues the champion
+            with the full retrain.
     """
 
-    case: Case
+    inputs: GateInputs
     paired: Paired
     best: Arm
     candidate: Arm | None
     without: Sequence[Arm]
-    refusal: str = ""
+    refusal: dict[str, Any] | None = None
     tried: int = 1
     continued: Sequence[dict[str, Any]] = ()
 
     def comparisons(self, divided: int) -> list[dict[str, Any]]:
-        """Every comparison, its level divided by so many."""
+        """Every comparison, its level divided by `divided`."""
         if self.candidate is None:
             return []
-        rows = [self._compare(other, BEATS, self.case.target, divided) for other in self.without]
+        rows = [self._compare(other, BEATS, self.inputs.target, divided) for other in self.without]
         return [*rows, self._compare(self.best, NON_INFERIOR, OVERALL, divided)]
 
     def passes(self, divided: int) -> bool:
-        """Whether all comparisons come out well."""
+        """Whether every comparison is passed."""
         return all(row["passed"] for row in self.comparisons(divided))
 
     def groups(self) -> list[dict[str, Any]]:
-        """What became of each group of users and items, against what would be used otherwise."""
+        """The candidate's effect on each group of users and items, compared with the policy that
+        would be used otherwise."""
         assert self.candidate is not None
-        gate = self.case.gate
-        limits = Limits(
-            gate.metric,
-            gate.non_inferiority_margin,
-            gate.confidence,
-            gate.bootstrap_samples,
-            gate.min_users,
-            self.case.seed,
-        )
         return judge_groups(
-            self.paired, self.candidate.policy, self.best.policy, limits, self.case.groups
+            self.paired,
+            self.candidate.policy,
+            self.best.policy,
+            self.inputs.gate,
+            self.inputs.seed,
+            self.inputs.groups,
         )
 
     def power(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-        """What gain over all comparators could have been shown on the target slice; None: too few
-        users."""
+        """The gain over all comparators that could have been shown on the target slice; None: too
+        few users."""
         asked = [row for row in rows if row["question"] == BEATS]
-        if any(row["n_users"] < self.case.gate.min_users for row in asked):
+        if any(row["n_users"] < self.inputs.gate.min_users for row in asked):
             return None
-        gate, slice_name = self.case.gate, self.case.target
+        gate, slice_name = self.inputs.gate, self.inputs.target
         policies = [asked[0]["candidate"], *(row["comparator"] for row in asked)]
         values = [self.paired.values(policy, gate.metric, slice_name).mean for policy in policies]
         sds = self.paired.sds(policies, gate.metric, slice_name)
@@ -185,7 +167,7 @@ class Hearing:
             ),
             power=gate.power,
             samples=gate.bootstrap_samples,
-            seed=self.case.seed,
+            seed=self.inputs.seed,
         )
         best = max(row["comparator_mean"] for row in asked)
         return {
@@ -202,12 +184,12 @@ class Hearing:
         assert self.candidate is not None
         tests = divided * self.tried
         return _compared(
-            self.case, self.paired, self.candidate, comparator, question, slice_name, tests
+            self.inputs, self.paired, self.candidate, comparator, question, slice_name, tests
         )
 
 
 def _compared(
-    case: Case,
+    inputs: GateInputs,
     paired: Paired,
     candidate: Arm,
     comparator: Arm,
@@ -215,16 +197,16 @@ def _compared(
     slice_name: str,
     tests: int,
 ) -> dict[str, Any]:
-    """A comparison on test users, its level divided by so many tests: a row of decision.json."""
-    gate, confidence = case.gate, 1 - (1 - case.gate.confidence) / tests
+    """A comparison on test users, its level divided by `tests`: a row of decision.json."""
+    gate, confidence = inputs.gate, 1 - (1 - inputs.gate.confidence) / tests
     found = paired.difference(
         candidate.policy,
         comparator.policy,
         gate.metric,
         slice_name,
         confidence=confidence,
-        samples=gate.bootstrap_samples * tests,  # as many in the tails
-        seed=case.seed,
+        samples=gate.bootstrap_samples * tests,  # keeps the number of resamples in the tails
+        seed=inputs.seed,
     )
     passed = False
     if (
@@ -248,16 +230,18 @@ def _compared(
     }
 
 
-def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
-    """Choose a recommender's candidate, and what it is held against, on validation users.
+def select_candidate(
+    everything: Sequence[Arm], recommender: str, inputs: GateInputs
+) -> CandidateSelection:
+    """Choose a recommender's candidate, and what it is compared with, on validation users.
 
-    What goes on from the champion is the best without generated data only where test users do not
-    speak for the full retrain.
+    A policy that continues the champion is the best without generated data only where test users
+    do not favour the full retrain.
 
     Args:
         everything: all arms of the run.
-        recommender: whose turn it is.
-        case: what was measured.
+        recommender: its name.
+        inputs: what was measured.
 
     Raises:
         ConfigError: there is no policy without generated data.
@@ -270,44 +254,45 @@ def hear(everything: Sequence[Arm], recommender: str, case: Case) -> Hearing:
             where="params.yaml, run.policies",
             fix="add none, and the placebos, to run.policies",
         )
-    paired = case.paired(arms)
-    continued = _against_retrain(everything, without, case, paired)
+    paired = inputs.paired(arms)
+    continued = _against_retrain(everything, without, inputs, paired)
     worse = {row["candidate"] for row in continued if not row["passed"]}
-    best = best_of([arm for arm in without if arm.policy not in worse], case)
+    best = best_of([arm for arm in without if arm.policy not in worse], inputs)
     generated = [arm for arm in arms if arm.kind == GENERATED]
     if not generated:
-        refusal = "no policy with generated data took part"
-        return Hearing(case, paired, best, None, without, refusal, continued=continued)
-    audited = [arm for arm in generated if not not_passed(arm.generators, case.audits)]
-    candidate = best_of(audited or generated, case)
-    missing = sorted({"real", "placebo"} - {arm.kind for arm in without})
-    refusal = ""
-    if missing:
-        refusal = (
-            "nothing can be accepted without a control: no policy of kind "
-            f"{' or '.join(missing)} took part"
-        )
-    elif failed := not_passed(candidate.generators, case.audits):
-        refusal = audit_reason(failed, case.audits)
-    tried = len(audited) if case.same_people and audited else 1
-    return Hearing(case, paired, best, candidate, without, refusal, tried, continued)
+        refusal = {"code": NO_CANDIDATE}
+        return CandidateSelection(inputs, paired, best, None, without, refusal, 1, continued)
+    audited = [arm for arm in generated if not not_passed(arm.generators, inputs.audits)]
+    candidate = best_of(audited or generated, inputs)
+    refused = _refusal(candidate, without, inputs)
+    tried = len(audited) if inputs.same_users and audited else 1
+    return CandidateSelection(inputs, paired, best, candidate, without, refused, tried, continued)
+
+
+def _refusal(candidate: Arm, without: Sequence[Arm], inputs: GateInputs) -> dict[str, Any] | None:
+    """See `CandidateSelection`."""
+    if missing := sorted({"real", "placebo"} - {arm.kind for arm in without}):
+        return {"code": NO_CONTROL, "kinds": missing}
+    if failed := not_passed(candidate.generators, inputs.audits):
+        return {"code": AUDIT_FAILED, "generators": failed}
+    return None
 
 
 def _against_retrain(
-    everything: Sequence[Arm], without: Sequence[Arm], case: Case, paired: Paired
+    everything: Sequence[Arm], without: Sequence[Arm], inputs: GateInputs, paired: Paired
 ) -> list[dict[str, Any]]:
-    """Each of a recommender's arms that goes on from the champion against its full retrain on real
-    data; none without one.
+    """The comparison of each of a recommender's arms that continues the champion with its full
+    retrain on real data; none without one.
 
-    Each has a chance to pass by luck: the level is divided by how many there are in the run.
+    Each has a chance to pass by luck: the level is divided by their number in the run.
     """
     tests = sum(arm.continues and arm.kind != GENERATED for arm in everything)
     in_full = [arm for arm in without if arm.kind == "real" and not arm.continues]
     if not in_full:
         return []
-    retrain = best_of(in_full, case)
+    retrain = best_of(in_full, inputs)
     return [
-        _compared(case, paired, arm, retrain, CONTINUED, OVERALL, tests)
+        _compared(inputs, paired, arm, retrain, CONTINUED, OVERALL, tests)
         for arm in without
         if arm.continues
     ]
@@ -318,11 +303,11 @@ def not_passed(generators: Iterable[str], audits: Mapping[str, Mapping[str, Any]
     return [name for name in generators if not audits.get(name, {}).get("passed", False)]
 
 
-def best_of(arms: Sequence[Arm], case: Case) -> Arm:
+def best_of(arms: Sequence[Arm], inputs: GateInputs) -> Arm:
     """The best on validation users; of equals the one that needs less: real data, then placebos,
     then generators, and of each kind what trains in full before what needs the champion."""
     order = ("real", "placebo", GENERATED)
     return max(
         sorted(arms, key=lambda arm: (order.index(arm.kind), arm.continues)),
-        key=lambda arm: case.validation[arm.recommender, arm.policy],
+        key=lambda arm: inputs.validation[arm.recommender, arm.policy],
     )

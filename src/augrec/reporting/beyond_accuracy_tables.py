@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from augrec.evaluation.summary import BROKEN_DOWN
+from augrec.evaluation.user_means import BROKEN_DOWN
 from augrec.reporting.words import (
     MISSING,
     find_arm,

@@ -18,7 +18,7 @@ from augrec.data.split import ROLE, TEST, VALID
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AuditInputs:
     """What a sample is judged by.
 
     Validation users are the people of the membership attack and the cases of the utility: nobody
@@ -66,7 +66,7 @@ class People:
     synthetic: sp.csr_matrix
 
 
-def non_member_rows(evidence: Evidence, items: ItemIndex, least: int) -> tuple[pl.DataFrame, str]:
+def non_member_rows(inputs: AuditInputs, items: ItemIndex, least: int) -> tuple[pl.DataFrame, str]:
     """Rows of held-out validation users with known items, and over which time they are taken.
 
     Members are known by what they did before validation begins, so others are too
@@ -75,17 +75,17 @@ def non_member_rows(evidence: Evidence, items: ItemIndex, least: int) -> tuple[p
     from members, which `control_auc` shows and the limit makes up for. Without cuts members are
     known by everything they did, and so are others ("everything").
     """
-    valid = evidence.held_out.filter(pl.col(ROLE) == VALID)
-    rows = _known(evidence.interactions.join(valid, on=C.USER, how="semi"), items)
-    if evidence.valid_from is None or evidence.test_from is None:
+    valid = inputs.held_out.filter(pl.col(ROLE) == VALID)
+    rows = _known(inputs.interactions.join(valid, on=C.USER, how="semi"), items)
+    if inputs.valid_from is None or inputs.test_from is None:
         return rows, "everything"
-    before = rows.filter(pl.col(C.TIMESTAMP) < evidence.valid_from)
+    before = rows.filter(pl.col(C.TIMESTAMP) < inputs.valid_from)
     if before[C.USER].n_unique() >= least:
         return before, "before_validation"
-    return rows.filter(pl.col(C.TIMESTAMP) < evidence.test_from), "before_test"
+    return rows.filter(pl.col(C.TIMESTAMP) < inputs.test_from), "before_test"
 
 
-def strangers(evidence: Evidence, items: ItemIndex) -> dict[str, sp.csr_matrix]:
+def strangers(inputs: AuditInputs, items: ItemIndex) -> dict[str, sp.csr_matrix]:
     """Profiles of held-out users: "valid, whole", "test, whole", and where time is cut "…, earlier"
     and "…, later".
 
@@ -94,11 +94,11 @@ def strangers(evidence: Evidence, items: ItemIndex) -> dict[str, sp.csr_matrix]:
     """
     found = {}
     for role in (VALID, TEST):
-        users = evidence.held_out.filter(pl.col(ROLE) == role)
-        rows = _known(evidence.interactions.join(users, on=C.USER, how="semi"), items)
+        users = inputs.held_out.filter(pl.col(ROLE) == role)
+        rows = _known(inputs.interactions.join(users, on=C.USER, how="semi"), items)
         found[f"{role}, whole"] = profiles(rows, items)
-        if evidence.valid_from is not None:
-            early = pl.col(C.TIMESTAMP) < evidence.valid_from
+        if inputs.valid_from is not None:
+            early = pl.col(C.TIMESTAMP) < inputs.valid_from
             found[f"{role}, earlier"] = profiles(rows.filter(early), items)
             found[f"{role}, later"] = profiles(rows.filter(~early), items)
     return found

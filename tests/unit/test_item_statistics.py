@@ -7,7 +7,12 @@ import polars as pl
 import pytest
 
 from augrec.data.histories import ItemIndex
-from augrec.evaluation.catalogue import ITEM_GROUPS, Catalogue, catalogue_metrics, exposure
+from augrec.evaluation.item_statistics import (
+    ITEM_GROUPS,
+    ItemStatistics,
+    catalogue_metrics,
+    exposure,
+)
 
 
 def train(counts: dict[str, int]) -> pl.DataFrame:
@@ -43,9 +48,11 @@ def test_empty_places_recommend_nothing():
 
 def test_thirds_hold_a_third_of_the_interactions_each_and_items_nobody_met_are_new():
     items = ItemIndex(["a", "b", "c", "d", "e", "f", "g", "never"])
-    catalogue = Catalogue.of(items, train({"a": 6, "b": 3, "c": 3, "d": 2, "e": 2, "f": 1, "g": 1}))
+    statistics = ItemStatistics.of(
+        items, train({"a": 6, "b": 3, "c": 3, "d": 2, "e": 2, "f": 1, "g": 1})
+    )
     groups = dict(
-        zip(items.ids.tolist(), (ITEM_GROUPS[group] for group in catalogue.group), strict=True)
+        zip(items.ids.tolist(), (ITEM_GROUPS[group] for group in statistics.group), strict=True)
     )
     assert groups == {
         "a": "head",
@@ -62,21 +69,21 @@ def test_thirds_hold_a_third_of_the_interactions_each_and_items_nobody_met_are_n
 def test_every_item_has_one_group_and_head_items_are_never_less_popular_than_the_others():
     random = np.random.default_rng(1)
     counts = {f"i{item}": int(n) for item, n in enumerate(random.zipf(1.6, 40).clip(1, 60))}
-    catalogue = Catalogue.of(ItemIndex(list(counts)), train(counts))
+    statistics = ItemStatistics.of(ItemIndex(list(counts)), train(counts))
     for place in range(len(ITEM_GROUPS) - 1):
-        above = catalogue.interactions[catalogue.group == place]
-        below = catalogue.interactions[catalogue.group == place + 1]
+        above = statistics.interactions[statistics.group == place]
+        below = statistics.interactions[statistics.group == place + 1]
         assert not len(below) or above.min() >= below.max()
 
 
 def test_exposure_counts_places_and_items_of_two_categories_in_parts():
     items = ItemIndex(["a", "b", "c"])
-    catalogue = Catalogue.of(
+    statistics = ItemStatistics.of(
         items, train({"a": 2, "b": 1, "c": 1}), described({"a": ["x"], "b": ["x", "y"], "c": ["y"]})
     )
     ranked = np.array([[0, 1], [1, -1]])  # a b, b
-    found = exposure(ranked, pl.Series([["c"], ["c", "unheard of"]]), catalogue, [2])
-    assert catalogue.category_names == ["x", "y"]
+    found = exposure(ranked, pl.Series([["c"], ["c", "unheard of"]]), statistics, [2])
+    assert statistics.category_names == ["x", "y"]
     assert found["categories"]["groups"]["x"] == {
         "items": 2,
         "interactions": 2.5 / 4,
@@ -95,8 +102,8 @@ def test_exposure_counts_places_and_items_of_two_categories_in_parts():
 
 
 def test_nothing_recommended_has_no_exposure_and_no_categories_make_no_groups():
-    catalogue = Catalogue.of(ItemIndex(["a", "b"]), train({"a": 2, "b": 1}))
-    found = exposure(np.full((2, 1), -1), pl.Series([["a"], ["b"]]), catalogue, [1])
+    statistics = ItemStatistics.of(ItemIndex(["a", "b"]), train({"a": 2, "b": 1}))
+    found = exposure(np.full((2, 1), -1), pl.Series([["a"], ["b"]]), statistics, [1])
     assert found["categories"] == {}
     assert found["popularity"]["divergence@1"] is None
     assert found["popularity"]["groups"]["head"]["exposure@1"] is None
@@ -107,10 +114,10 @@ def test_items_that_the_same_users_met_are_alike_where_there_are_no_categories()
         (f"u{user}", item) for user in range(40) for item in (("a", "b") if user < 20 else ("c",))
     ]
     rows = pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row")
-    catalogue = Catalogue.of(
+    statistics = ItemStatistics.of(
         ItemIndex(["a", "b", "c"]), rows, described({"a": None, "b": None, "c": None})
     )
-    alike = (catalogue.vectors @ catalogue.vectors.T).toarray()
-    assert catalogue.alike_by == "users"
+    alike = (statistics.vectors @ statistics.vectors.T).toarray()
+    assert statistics.alike_by == "users"
     assert alike[0, 1] == pytest.approx(alike[0, 0])
     assert abs(alike[0, 2]) < 0.3

@@ -1,5 +1,5 @@
-"""What a head says of all its pairs together, added up part by part: memory does not grow with the
-pairs."""
+"""Metrics of predicted events and values: for each group of pairs, or over all pairs, added up in
+parts so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 N_BINS: Final = 15
 LEAST: Final = 1e-7
-"""In the log-loss probabilities are kept so far from 0 and 1."""
+"""The log-loss keeps probabilities at least this far from 0 and 1."""
 _LEVELS: Final = 2**16
 _LARGEST: Final = 16.0
-"""In log-odds: the levels lie evenly between its negative and it, 0.0005 apart."""
+"""In log-odds: the levels are evenly spaced between its negative and it, 0.0005 apart."""
 
 
 def losses(happened: np.ndarray, said: np.ndarray) -> np.ndarray:
@@ -22,8 +22,52 @@ def losses(happened: np.ndarray, said: np.ndarray) -> np.ndarray:
     return -np.log(given)
 
 
+def auc(
+    happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
+) -> np.ndarray:
+    """The chance that a positive is given more than a negative, ties one half, in each group; NaN
+    where one class lacks.
+
+    Args:
+        happened: bool (n,).
+        said: float (n,).
+        weights: at least 0, float (n,).
+        groups: 0 … n_groups - 1, int (n,).
+        n_groups: their number.
+
+    Returns:
+        float64 (n_groups,).
+    """
+    order = np.lexsort((said, groups))
+    happened, said, weights, groups = happened[order], said[order], weights[order], groups[order]
+    fresh = np.ones(len(said), np.bool_)
+    fresh[1:] = (groups[1:] != groups[:-1]) | (said[1:] != said[:-1])
+    run = np.cumsum(fresh) - 1  # pairs of one group that are given the same
+    negative = np.bincount(run, weights * ~happened)
+    negatives = np.bincount(groups, weights * ~happened, minlength=n_groups)
+    positives = np.bincount(groups, weights * happened, minlength=n_groups)
+    before_group = np.concatenate([[0.0], np.cumsum(negatives)[:-1]])
+    below = (np.cumsum(negative) - negative)[run] - before_group[groups] + 0.5 * negative[run]
+    won = np.bincount(groups, weights * happened * below, minlength=n_groups)
+    return share(won, positives * negatives)
+
+
+def log_loss(
+    happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
+) -> np.ndarray:
+    """The weighted mean of -ln of the probability given to what happened, in each group; arguments
+    as of `auc`."""
+    lost = np.bincount(groups, weights * losses(happened, said), minlength=n_groups)
+    return share(lost, np.bincount(groups, weights, minlength=n_groups))
+
+
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole; NaN where that is 0 / 0."""
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
 @dataclass
-class Chances:
+class PooledProbabilities:
     """Weighted pairs of a head of kind "probability".
 
     The area under the curve rests on counts of positives and negatives at each level of log-odds,
@@ -37,7 +81,9 @@ class Chances:
     gaps: np.ndarray = field(default_factory=lambda: np.zeros(N_BINS))
     levels: np.ndarray = field(default_factory=lambda: np.zeros((2, _LEVELS)))
 
-    def add(self, happened: np.ndarray, said: np.ndarray, weights: np.ndarray) -> Chances:
+    def add(
+        self, happened: np.ndarray, said: np.ndarray, weights: np.ndarray
+    ) -> PooledProbabilities:
         """Add pairs: happened bool (n,), said from 0 to 1 (n,), weights at least 0 (n,)."""
         exact = said.astype(np.float64)
         self.n += int(happened.sum())
@@ -50,7 +96,7 @@ class Chances:
             self.levels[which] += np.bincount(level[part], weights[part], minlength=_LEVELS)
         return self
 
-    def told(self) -> dict[str, float | int | None]:
+    def metrics(self) -> dict[str, float | int | None]:
         """{"n" (positives), "auc", "log_loss", "ece"}; None where a metric is not defined.
 
         The expected calibration error is that of Naeini, Cooper, Hauskrecht (2015): the mean over
@@ -68,21 +114,21 @@ class Chances:
 
 
 @dataclass
-class Values:
+class PooledValues:
     """Pairs of a head of kind "value"."""
 
     n: int = 0
     squares: float = 0.0
     distances: float = 0.0
 
-    def add(self, errors: np.ndarray) -> Values:
+    def add(self, errors: np.ndarray) -> PooledValues:
         """Add what was said minus what came, float64 (n,)."""
         self.n += len(errors)
         self.squares += float((errors**2).sum())
         self.distances += float(np.abs(errors).sum())
         return self
 
-    def told(self) -> dict[str, float | int | None]:
+    def metrics(self) -> dict[str, float | int | None]:
         """{"n", "mse", "rmse", "mae"}; None without pairs."""
         if not self.n:
             return {"n": 0, "mse": None, "rmse": None, "mae": None}

@@ -1,32 +1,35 @@
-"""Decisions and comparisons in words that need no knowledge of statistics."""
+"""The gate's decision in sentences that need no knowledge of statistics. They are written here
+once; the report, the terminal, the registry and the service's page show the same text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-_SLICES = {
-    "0": "no known item",
-    "1-5": "1–5 known items",
-    "6-20": "6–20 known items",
-    "21+": "21 or more known items",
-}
-_ITEMS = {
-    "head": "the most popular items",
-    "mid": "items in between",
-    "tail": "the least popular items",
-    "new": "new items",
-}
-_KINDS = {
+from augrec.evaluation import candidate_selection as selection
+from augrec.evaluation import gate
+from augrec.evaluation.harm import ACTIVITY, ITEMS
+from augrec.reporting.words import ITEM_GROUPS, interval, metric_words, plain, signed, slice_words
+
+_KINDS: Final = {
     "real": "real data alone",
     "placebo": "real data and a placebo",
     "generated": "real and generated data",
 }
 
 
-def explain(decision: Mapping[str, Any]) -> list[str]:
-    """Three sentences about a decision: what to serve, why, and how far the numbers can be
-    trusted."""
+def with_sentences(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """decision.json as it is written: what `augrec.evaluation.gate.decide` found, each "reason" in
+    words, and three "sentences": what to serve, why, and how far the numbers can be trusted."""
+    recommenders = [
+        {**choice, "reason": _reason(choice["reason"], decision)}
+        for choice in decision["recommenders"]
+    ]
+    worded = {**decision, "recommenders": recommenders}
+    return worded | {"sentences": _sentences(worded)}
+
+
+def _sentences(decision: Mapping[str, Any]) -> list[str]:
     winner = decision["winner"]
     [choice] = [
         row for row in decision["recommenders"] if row["recommender"] == winner["recommender"]
@@ -35,88 +38,55 @@ def explain(decision: Mapping[str, Any]) -> list[str]:
     return [_verdict(decision, winner), evidence, _reach(decision, winner, choice)]
 
 
-def audit_reason(failed: Sequence[str], audits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why a candidate of generators whose audits did not pass is refused: each with the limits it
-    broke."""
-    limits = [
-        ", ".join(audits[name]["failed_limits"]) if name in audits else "missing" for name in failed
-    ]
-    return "audit not passed: " + "; ".join(
-        f"{n} ({why})" for n, why in zip(failed, limits, strict=True)
-    )
-
-
-def reason(
-    compared: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]], min_users: int
-) -> str:
-    """Why a candidate was accepted or refused: the first rule that it broke.
-
-    Args:
-        compared: its comparisons, as in decision.json.
-        groups: what became of each group, as in decision.json.
-        min_users: of the gate.
-    """
-    few = {row["slice"]: row["n_users"] for row in compared if row["n_users"] < min_users}
-    if few:
-        found = ", ".join(f"{n} {_who(name, n)}" for name, n in few.items())
-        return f"too few test users to decide: {found}; {min_users} are needed"
-    unbeaten = [row for row in compared if row["question"] == "beats" and not row["passed"]]
-    if unbeaten:
-        beaten = [row for row in compared if row["question"] == "beats" and row["passed"]]
-        names = ", ".join(row["comparator"] for row in unbeaten)
-        if not beaten and len(unbeaten) > 2:
-            names = f"any of the {len(unbeaten)} policies without generated data"
-        return f"not shown to be better than {names}"
-    inferior = [row for row in compared if not row["passed"]]
-    if inferior:
+def _reason(reason: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
+    """Why a candidate was accepted or refused."""
+    code = reason["code"]
+    if code == selection.NO_CANDIDATE:
+        return "no policy with generated data took part"
+    if code == selection.NO_CONTROL:
+        kinds = " or ".join(reason["kinds"])
+        return f"nothing can be accepted without a control: no policy of kind {kinds} took part"
+    if code == selection.AUDIT_FAILED:
+        return "audit not passed: " + "; ".join(
+            f"{name} ({_failed_limits(decision, name)})" for name in reason["generators"]
+        )
+    if code == gate.TOO_FEW_USERS:
+        found = ", ".join(f"{n} {_users(name, n)}" for name, n in reason["slices"].items())
+        needed = decision["gate"]["min_users"]
+        return f"too few test users to decide: {found}; {needed} are needed"
+    if code == gate.NOT_BETTER:
+        names = reason["comparators"]
+        if reason["all"] and len(names) > 2:
+            names = [f"any of the {len(names)} policies without generated data"]
+        return f"not shown to be better than {', '.join(names)}"
+    if code == gate.INFERIOR:
         return (
             "a loss over all users beyond the margin cannot be ruled out, against "
-            f"{inferior[0]['comparator']}"
+            f"{reason['comparator']}"
         )
-    lost = [row for row in groups if row["verdict"] == "lost"]
-    if lost:
-        return f"a loss beyond the margin is shown for {', '.join(_group(row) for row in lost)}"
+    if code == gate.GROUP_LOST:
+        lost = ", ".join(_group(row) for row in reason["groups"])
+        return f"a loss beyond the margin is shown for {lost}"
     return "better than every policy without generated data, and no worse overall"
 
 
-def compared_sentence(difference: Mapping[str, Any], verdict: str) -> str:
-    """One sentence about a challenger and a champion on the same users."""
-    if difference["ci_low"] is None:
-        return (
-            f"Only {difference['n_users']} test users in common: nothing can be said of the "
-            "challenger."
-        )
-    return (
-        f"Over {difference['n_users']:,} test users the challenger's "
-        f"{metric_words(difference['metric'])} is "
-        f"{difference['challenger_mean']:.3f} against the champion's "
-        f"{difference['champion_mean']:.3f} "
-        f"({_interval(difference)}): {verdict}."
-    )
-
-
-def metric_words(name: str) -> str:
-    """A metric as it is written in prose: "NDCG@10", "Recall@20"."""
-    stem, at, cutoff = name.partition("@")
-    return (
-        (stem.upper() if stem in ("ndcg", "mrr", "map") else stem.replace("_", " ").capitalize())
-        + at
-        + cutoff
-    )
+def _failed_limits(decision: Mapping[str, Any], generator: str) -> str:
+    audit = decision["audits"].get(generator)
+    return "missing" if audit is None else ", ".join(audit["failed_limits"])
 
 
 def _verdict(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
-    begun = ", from the champion's weights on" if _arm(decision, winner)["continues"] else ""
+    continued = ", from the champion's weights on" if _arm(decision, winner)["continues"] else ""
     model = (
-        f"{winner['recommender']} trained on {_KINDS[winner['kind']]}{begun} (policy "
+        f"{winner['recommender']} trained on {_KINDS[winner['kind']]}{continued} (policy "
         f"{winner['policy']})"
     )
     if decision["verdict"] == "generated":
         return f"Serve {model}: the generated data has earned its place."
-    elsewhere = [row["recommender"] for row in decision["recommenders"] if row["accepted"]]
-    if elsewhere:
+    helped = [row["recommender"] for row in decision["recommenders"] if row["accepted"]]
+    if helped:
         return (
-            f"Serve {model}: generated data helped {', '.join(elsewhere)}, but this model is "
+            f"Serve {model}: generated data helped {', '.join(helped)}, but this model is "
             "better still."
         )
     if not any(row["candidate"] for row in decision["recommenders"]):
@@ -132,57 +102,57 @@ def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
         for row in decision["comparisons"]
         if row["recommender"] == choice["recommender"] and row["question"] == "beats"
     ]
-    known = [row for row in rows if row["ci_low"] is not None]
+    measured = [row for row in rows if row["ci_low"] is not None]
     result = "accepted" if choice["accepted"] else "refused"
-    if not known:
+    if not measured:
         return f"Its generated candidate, {choice['candidate']}, was {result}: {choice['reason']}."
-    hardest = min(known, key=lambda row: row["ci_low"])
+    hardest = min(measured, key=lambda row: row["ci_low"])
     ours, theirs = hardest["candidate_mean"], hardest["comparator_mean"]
     times = max(
         _trainings(decision, hardest, hardest[side]) for side in ("candidate", "comparator")
     )
     return (
-        f"For {_who(hardest['slice'])} the generated candidate, {choice['candidate']}, was "
+        f"For {_users(hardest['slice'])} the generated candidate, {choice['candidate']}, was "
         f"{_than(ours, theirs)} "
         f"{hardest['comparator']}, the hardest to beat without generated data "
         f"({metric_words(hardest['metric'])} {ours:.3f} "
         f"against {theirs:.3f} over {hardest['n_users']:,} test "
         f"users{f' and {times} trainings' if times > 1 else ''}; "
-        f"{_interval(hardest)}), and was {result}: {choice['reason']}."
+        f"{interval(hardest)}), and was {result}: {choice['reason']}."
     )
 
 
 def _fine_tuned(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
-    """What became of fine-tuning, where it stands for the full retrain or would have, by validation
-    users; else nothing."""
+    """The outcome of fine-tuning, where validation users chose it or would have; else nothing."""
     best = choice["best_without_generated"]
-    told = []
+    found = []
     for row in decision["comparisons"]:
         if row["recommender"] != choice["recommender"] or row["question"] != "continued":
             continue
         ours = f" From the champion's weights on, {row['candidate']}"
         retrain = f"the full retrain, {row['comparator']}"
         if row["candidate"] == best:
-            told.append(f"{ours} loses no more than the margin against {retrain}{_numbers(row)}.")
+            found.append(f"{ours} loses no more than the margin against {retrain}{_numbers(row)}.")
         elif not row["passed"] and _validated(decision, choice, row["candidate"]) > _validated(
             decision, choice, best
         ):
-            told.append(
+            found.append(
                 f"{ours} was better on validation users, but a loss beyond the margin against "
                 f"{retrain}, cannot be ruled out"
                 f"{_numbers(row)}, so it is not chosen."
             )
-    return "".join(told)
+    return "".join(found)
 
 
 def _numbers(row: Mapping[str, Any]) -> str:
-    """A comparison's means and interval in brackets; nothing where there was nobody to measure."""
+    """A comparison's means and interval in brackets; nothing where there were no users to
+    measure."""
     if row["ci_low"] is None:
         return ""
     ours, theirs = row["candidate_mean"], row["comparator_mean"]
     return (
         f" ({metric_words(row['metric'])} {ours:.3f} against {theirs:.3f} over "
-        f"{row['n_users']:,} test users; {_interval(row)})"
+        f"{row['n_users']:,} test users; {interval(row)})"
     )
 
 
@@ -206,14 +176,14 @@ def _reach(
     power = choice["power"]
     if power is None:
         return overall
-    crowd = "users" if power["slice"] == "overall" else "such users"
+    users = "users" if power["slice"] == "overall" else "such users"
     gain = (
         f"{power['gain']:.3f}"
         if power["relative"] is None
         else f"{_rounded(100 * power['relative'])} %"
     )
     return (
-        f"With {power['n_users']:,} {crowd} only a gain of more than about {gain} was likely "
+        f"With {power['n_users']:,} {users} only a gain of more than about {gain} was likely "
         f"({100 * power['chance']:.0f} %) "
         f"to be seen; {overall[0].lower()}{overall[1:]}"
     )
@@ -228,7 +198,7 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     if mine[metric] is None:
         return "No test user was left to measure the model on."
     text = (
-        f"Over all {mine['n_users']:,} test {_who('overall', mine['n_users'])} the model reaches "
+        f"Over all {mine['n_users']:,} test {_users('overall', mine['n_users'])} the model reaches "
         f"{metric_words(metric)} {mine[metric]:.3f} (1 would be a perfect list)"
     )
     floor = tested.get(("popularity", "none"))
@@ -237,13 +207,13 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     change = mine[metric] / floor[metric] - 1
     return (
         text
-        + f", {_signed(100 * change, 1)} % against the {floor[metric]:.3f} of showing everybody "
+        + f", {signed(100 * change, 1)} % against the {floor[metric]:.3f} of showing everybody "
         "what is popular."
     )
 
 
 def _trainings(decision: Mapping[str, Any], row: Mapping[str, Any], policy: str) -> int:
-    """How often the arm of a comparison was trained."""
+    """The number of trainings of a comparison's arm."""
     arm = _arm(decision, {"recommender": row["recommender"], "policy": policy})
     return len(arm["repetitions"]["test"]["overall"]["values"])
 
@@ -251,9 +221,9 @@ def _trainings(decision: Mapping[str, Any], row: Mapping[str, Any], policy: str)
 def _group(row: Mapping[str, Any]) -> str:
     """A group in words: "users with 1–5 known items", "the least popular items", "gender F"."""
     name = row["group"]
-    if row["kind"] == "activity":
-        return _who(name)
-    return _ITEMS[name] if row["kind"] == "items" else f"{row['kind'].replace('_', ' ')} {name}"
+    if row["kind"] == ACTIVITY:
+        return _users(name)
+    return ITEM_GROUPS[name] if row["kind"] == ITEMS else f"{plain(row['kind'])} {name}"
 
 
 def _than(value: float, other: float) -> str:
@@ -272,18 +242,6 @@ def _rounded(value: float) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
-def _interval(row: Mapping[str, Any]) -> str:
-    return (
-        f"difference {_signed(row['difference'])}, interval {_signed(row['ci_low'])} to "
-        f"{_signed(row['ci_high'])}"
-    )
-
-
-def _who(slice_name: str, n: int = 2) -> str:
+def _users(slice_name: str, n: int = 2) -> str:
     users = "user" if n == 1 else "users"
-    return users if slice_name in ("overall", "all") else f"{users} with {_SLICES[slice_name]}"
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    text = f"{value:+.{digits}f}"
-    return text.replace("-", "−") if float(text) else text[1:]
+    return users if slice_name in ("overall", "all") else f"{users} with {slice_words(slice_name)}"

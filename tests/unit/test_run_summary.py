@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from augrec.reporting import comparison, summary
+from augrec.reporting import approval, run_summary
 
 NUMBERS = {"0": 0.1012, "1-5": 0.2034, "6-20": 0.3056, "21+": None}
 
@@ -53,11 +53,11 @@ def decision() -> dict:
 
 def printed(*what: object, width: int = 100) -> str:
     console = Console(width=width, record=True, file=StringIO())
-    console.print(summary.table(*what), crop=False)
+    console.print(run_summary.table(*what), crop=False)
     return console.export_text()
 
 
-def compared(sentence: str = "It is better.") -> dict:
+def compared() -> dict:
     row = {
         "n_users": 1234,
         "champion_mean": 0.25,
@@ -77,7 +77,7 @@ def compared(sentence: str = "It is better.") -> dict:
         "outcome": "compared",
         "challenger": {"version": "8", "recommender": "multvae", "policy": "profile_gan"},
         "champion": {"version": "7", "recommender": "ease", "policy": "none"},
-        "comparison": {"metric": "ndcg@10", **row, "sentence": sentence, "slices": [none]},
+        "comparison": {"metric": "ndcg@10", **row, "verdict": "better", "slices": [none]},
     }
 
 
@@ -136,8 +136,10 @@ def test_a_dry_run_says_why_nothing_was_registered(decision: dict) -> None:
 
 
 def test_an_approver_sees_champion_and_challenger_side_by_side(decision: dict) -> None:
-    text = comparison.markdown(compared("It is better, surely."), decision)
-    assert "It is better, surely." in text and "champion 7 (ease × none)" in text
+    text = approval.markdown(compared(), decision)
+    assert "Over 1,234 test users the challenger's NDCG@10 is 0.272" in text
+    assert "(difference +0.022, interval +0.011 to +0.032): it is better." in text
+    assert "champion 7 (ease × none)" in text
     assert "| all users | 1\u202f234 | 0.250 | 0.272 | +0.022 | +0.011 … +0.032 |" in text
     assert "| 21 or more known items | 1 | 0.500 | 0.400 | −0.100 | – |" in text
     assert all(sentence in text for sentence in decision["sentences"]) and "report.html" in text
@@ -145,13 +147,13 @@ def test_an_approver_sees_champion_and_challenger_side_by_side(decision: dict) -
 
 def test_a_first_champion_is_shown_with_its_own_numbers(decision: dict) -> None:
     first = compared() | {"outcome": "first_champion", "champion": None, "comparison": None}
-    text = comparison.markdown(first, decision)
+    text = approval.markdown(first, decision)
     assert "no champion yet" in text and "| 1–5 known items | 9 | 0.225 |" in text
 
 
 def test_approving_the_same_version_is_said_to_change_nothing(decision: dict) -> None:
     same = compared() | {"outcome": "same_version", "comparison": None}
-    assert "champion already" in comparison.markdown(same, decision)
+    assert "champion already" in approval.markdown(same, decision)
 
 
 def test_a_missing_number_is_never_the_best(decision: dict) -> None:
@@ -159,6 +161,6 @@ def test_a_missing_number_is_never_the_best(decision: dict) -> None:
     console = Console(
         width=100, force_terminal=True, color_system="standard", no_color=False, file=StringIO()
     )
-    console.print(summary.table(decision))
+    console.print(run_summary.table(decision))
     text = console.file.getvalue()
     assert re.search(r"\x1b\[1;32m *0\.272", text) and not re.search(r"\x1b\[1;32m *–", text)

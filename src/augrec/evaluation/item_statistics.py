@@ -37,7 +37,7 @@ _MAX_CATEGORIES: Final = 20
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ItemStatistics:
     """A model's items.
 
     Attributes:
@@ -69,7 +69,7 @@ class Catalogue:
     @classmethod
     def of(
         cls, items: ItemIndex, train: pl.DataFrame, table: pl.DataFrame | None = None
-    ) -> Catalogue:
+    ) -> ItemStatistics:
         """What training interactions (user_id, item_id) and the items table say of a model's
         items."""
         positions = items.encode(train[C.ITEM])
@@ -123,14 +123,14 @@ def catalogue_metrics(
 
 
 def exposure(
-    ranked: np.ndarray, targets: pl.Series, catalogue: Catalogue, cutoffs: Sequence[int]
+    ranked: np.ndarray, targets: pl.Series, statistics: ItemStatistics, cutoffs: Sequence[int]
 ) -> dict[str, Any]:
     """Who among the items gets the places: by popularity, and by category.
 
     Args:
         ranked: positions (n, k).
         targets: List(String) (n,), what was wanted.
-        catalogue: of the model's items.
+        statistics: of the model's items.
         cutoffs: lengths of the lists.
 
     Returns:
@@ -141,27 +141,27 @@ def exposure(
         empty where the items have none.
     """
     wanted = targets.explode(empty_as_null=False)
-    known = catalogue.items.encode(wanted)
-    wanted_counts = np.bincount(known[known >= 0], minlength=len(catalogue.items))
-    tiers = pl.DataFrame({C.ITEM: wanted}).join(catalogue.group_of, on=C.ITEM, how="left")["group"]
+    known = statistics.items.encode(wanted)
+    wanted_counts = np.bincount(known[known >= 0], minlength=len(statistics.items))
+    tiers = pl.DataFrame({C.ITEM: wanted}).join(statistics.group_of, on=C.ITEM, how="left")["group"]
     by_tier = sp.csr_matrix(
-        (np.ones(len(catalogue.group)), (np.arange(len(catalogue.group)), catalogue.group)),
-        shape=(len(catalogue.group), len(ITEM_GROUPS)),
+        (np.ones(len(statistics.group)), (np.arange(len(statistics.group)), statistics.group)),
+        shape=(len(statistics.group), len(ITEM_GROUPS)),
     )
-    places = {k: _places(ranked, k, len(catalogue.items)) for k in cutoffs}
+    places = {k: _places(ranked, k, len(statistics.items)) for k in cutoffs}
     of_tiers = np.bincount(
         tiers.fill_null(len(ITEM_GROUPS) - 1).to_numpy(), minlength=len(ITEM_GROUPS)
     )
     found = {
-        "popularity": _shares(by_tier, list(ITEM_GROUPS), catalogue.interactions, of_tiers, places)
+        "popularity": _shares(by_tier, list(ITEM_GROUPS), statistics.interactions, of_tiers, places)
     }
     found["categories"] = {}
-    if catalogue.category_names:
-        wanted_categories = catalogue.categories.T @ wanted_counts
+    if statistics.category_names:
+        wanted_categories = statistics.categories.T @ wanted_counts
         found["categories"] = _shares(
-            catalogue.categories,
-            catalogue.category_names,
-            catalogue.interactions,
+            statistics.categories,
+            statistics.category_names,
+            statistics.interactions,
             wanted_categories,
             places,
         )

@@ -1,14 +1,16 @@
-"""What a person reads who must approve a new champion: Markdown for Airflow's approval screen."""
+"""The text of Airflow's approval screen, in Markdown, for whoever approves a new champion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from augrec.data.slices import SLICES
+from augrec.evaluation import compare
 from augrec.reporting.words import (
     count,
     find_arm,
+    interval,
     measured,
     metric_words,
     number,
@@ -16,6 +18,27 @@ from augrec.reporting.words import (
     slice_words,
     users,
 )
+
+_VERDICTS: Final = {
+    compare.BETTER: "it is better",
+    compare.NOT_WORSE: "it is not worse",
+    compare.OPEN: "that it is not worse could not be shown",
+    compare.TOO_FEW_USERS: "too few users to decide",
+}
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """One sentence about a challenger and a champion on the same users: what
+    `augrec.evaluation.compare.compare` found."""
+    if found["ci_low"] is None:
+        return (
+            f"Only {found['n_users']} test users in common: nothing can be said of the challenger."
+        )
+    return (
+        f"Over {found['n_users']:,} test users the challenger's {metric_words(found['metric'])} is "
+        f"{number(found['challenger_mean'])} against the champion's "
+        f"{number(found['champion_mean'])} ({interval(found)}): {_VERDICTS[found['verdict']]}."
+    )
 
 
 def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
@@ -32,7 +55,7 @@ def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     )
     parts = [f"### May version {challenger['version']} ({_model(challenger)}) become the champion?"]
     if found is not None:
-        parts += [str(found["sentence"]), _side_by_side(found, champion, challenger)]
+        parts += [sentence(found), _side_by_side(found, champion, challenger)]
     elif comparison["outcome"] == "same_version":
         parts.append("It is the very model that is champion already: approving changes nothing.")
     else:

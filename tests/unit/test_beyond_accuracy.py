@@ -12,8 +12,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import hits
-from augrec.evaluation.beyond import BEYOND, beyond_accuracy
-from augrec.evaluation.catalogue import ITEM_GROUPS, Catalogue
+from augrec.evaluation.beyond_accuracy import beyond_accuracy
+from augrec.evaluation.item_statistics import ITEM_GROUPS, ItemStatistics
 
 N_ITEMS, N_CASES, K = 14, 60, 5
 CATEGORIES = [["x"], ["x", "y"], ["y"], ["z"], ["x", "z"], None, ["y"]] * 2
@@ -31,7 +31,7 @@ def given() -> dict:
         {"item_id": ids, "categories": CATEGORIES},
         schema={"item_id": pl.String, "categories": pl.List(pl.String)},
     )
-    catalogue = Catalogue.of(ItemIndex(ids), train, table)
+    statistics = ItemStatistics.of(ItemIndex(ids), train, table)
     ranked, history, targets = np.full((N_CASES, 8), -1), [], []
     for case in range(N_CASES):
         order = random.permutation(N_ITEMS)
@@ -46,7 +46,7 @@ def given() -> dict:
         "ranked": ranked,
         "history": pl.Series(history, dtype=kind),
         "targets": pl.Series(targets, dtype=kind),
-        "catalogue": catalogue,
+        "statistics": statistics,
         "ids": ids,
     }
 
@@ -58,10 +58,10 @@ def found(given: dict) -> dict[str, np.ndarray]:
 
 def measure(given: dict, **changes) -> dict[str, np.ndarray]:
     parts = given | changes
-    wanted = Histories.from_lists(parts["targets"], parts["catalogue"].items)
+    wanted = Histories.from_lists(parts["targets"], parts["statistics"].items)
     hit = hits(parts["ranked"], wanted)
     return beyond_accuracy(
-        parts["ranked"], hit, parts["history"], parts["targets"], parts["catalogue"], [K, 8]
+        parts["ranked"], hit, parts["history"], parts["targets"], parts["statistics"], [K, 8]
     )
 
 
@@ -74,11 +74,13 @@ def known(given: dict, case: int, name: str) -> list[int]:
 
 
 def test_every_metric_is_there_at_every_cutoff(found: dict[str, np.ndarray]):
-    assert set(found) == {f"{name}@{k}" for name in BEYOND for k in (K, 8)}
+    names = ["novelty", "popularity", "popularity_lift", "diversity", "serendipity"]
+    names += [f"recall_{group}" for group in ITEM_GROUPS]
+    assert set(found) == {f"{name}@{k}" for name in names for k in (K, 8)}
 
 
 def test_novelty_and_popularity_are_means_over_the_list(given, found):
-    counts = given["catalogue"].interactions
+    counts = given["statistics"].interactions
     for case in range(N_CASES):
         items = shown(given, case)
         bits = [-np.log2(max(counts[item], 0.5) / counts.sum()) for item in items]
@@ -104,7 +106,7 @@ def test_diversity_is_one_minus_the_mean_cosine_of_all_pairs_by_scikit_learn(giv
 
 
 def test_serendipity_counts_hits_that_the_most_popular_items_would_not_have_been(given, found):
-    counts = given["catalogue"].interactions
+    counts = given["statistics"].interactions
     order = sorted(range(N_ITEMS), key=lambda item: (-counts[item], item))
     for case in range(N_CASES):
         met = known(given, case, "history")
@@ -115,7 +117,7 @@ def test_serendipity_counts_hits_that_the_most_popular_items_would_not_have_been
 
 
 def test_the_most_popular_list_is_never_serendipitous(given):
-    order = np.argsort(-given["catalogue"].interactions, kind="stable")
+    order = np.argsort(-given["statistics"].interactions, kind="stable")
     ranked = np.full((N_CASES, 8), -1)
     for case in range(N_CASES):
         ranked[case] = [item for item in order if item not in known(given, case, "history")][:8]
@@ -123,7 +125,7 @@ def test_the_most_popular_list_is_never_serendipitous(given):
 
 
 def test_recall_by_popularity_finds_the_targets_of_that_group(given, found):
-    group = dict(zip(given["ids"], given["catalogue"].group.tolist(), strict=True))
+    group = dict(zip(given["ids"], given["statistics"].group.tolist(), strict=True))
     for case in range(N_CASES):
         listed = {given["ids"][item] for item in shown(given, case)}
         for place, name in enumerate(ITEM_GROUPS):
@@ -134,6 +136,6 @@ def test_recall_by_popularity_finds_the_targets_of_that_group(given, found):
 
 def test_a_catalogue_nobody_met_gives_values_and_no_error(given):
     empty = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
-    found = measure(given, catalogue=Catalogue.of(ItemIndex(given["ids"]), empty))
+    found = measure(given, statistics=ItemStatistics.of(ItemIndex(given["ids"]), empty))
     assert np.isnan(found[f"popularity_lift@{K}"]).all()
     assert not np.isinf(np.concatenate(list(found.values()))).any()
