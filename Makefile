@@ -17,6 +17,8 @@ install: .venv/installed  ## build .venv from requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+# built on the way to the .dist-info; with both in sight Airflow would register the plugin twice
+	@rm -rf src/augrec.egg-info
 	@touch $@
 
 demo: install  ## the whole thing on MovieLens 100k: data, platform, retrain, result

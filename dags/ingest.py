@@ -1,5 +1,5 @@
-"""Reads the tables that `data.source` in params.yaml names into data/raw, and tells `retrain` when
-they changed."""
+"""Reads the tables that `data.source` in params.yaml names into data/raw, and triggers `retrain`
+when they changed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from augrec.orchestration.assets import RAW_DATA
 from augrec.orchestration.operators import failing_clearly
 
 DOC = """
-Reads your interactions, items and users, as `data.source` and `data.import` in params.yaml say, and writes data/raw whole or
-not at all. When the tables changed, the asset *raw_data* is updated, which starts `retrain`; when they did not, the task is
-skipped. Unpause it to read every night at 01:00 UTC.
+Reads your interactions, items and users, as configured by `data.source` and `data.import` in
+params.yaml, and writes data/raw completely or not at all. If the tables changed, the asset
+*raw_data* is updated, which starts `retrain`; if not, the task is skipped. Unpause the DAG to read
+the tables every night at 01:00 UTC.
 """
 
 
 @task(outlets=[RAW_DATA], retries=3, retry_exponential_backoff=True, doc_md=DOC)
 def ingest() -> None:
-    """Read the tables; nothing follows when they are what they were."""
+    """Read the tables; the task is skipped when they have not changed."""
     from augrec.core import settings
     from augrec.orchestration.import_data import import_data
 
     with failing_clearly():
         changed = import_data(settings.load(), {})
     if not changed:
-        raise AirflowSkipException("the tables are what they were: nothing to retrain on")
+        raise AirflowSkipException("the tables have not changed: nothing to retrain on")
 
 
 with DAG(

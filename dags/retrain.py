@@ -1,7 +1,7 @@
 """The main job: from raw interactions to a champion in the registry.
 
-The stage tasks are derived from dvc.yaml; around them stand the tasks with side effects, each keyed
-by the run, so that running one twice changes nothing the second time.
+The stage tasks are derived from dvc.yaml. The other tasks have side effects; each is keyed by the
+run, so that running it twice changes nothing the second time.
 """
 
 from __future__ import annotations
@@ -21,37 +21,42 @@ from augrec.orchestration.operators import StageOperator, failing_clearly
 from augrec.orchestration.pipeline import read_pipeline
 
 HOME = Path(os.environ.get("AUGREC_HOME", Path(__file__).resolve().parents[1]))
-NO_FAILURES = "none_failed"  # an upstream task that was skipped, as in a dry run, holds nothing up
+NO_FAILURES = "none_failed"  # a skipped upstream task, as in a dry run, stops nothing
 
 DOC = """
-Retrains every recommender on every policy, asks the gate whether synthetic data earned its place, and registers the winner.
+Trains every recommender with every policy, decides whether synthetic data improves the results,
+and registers the winner.
 
-**Start it** with ▶ *Trigger*; every field of the form is explained there. It also starts every Monday at 03:00 UTC, and
-whenever the raw data changes.
+**Start it** with ▶ *Trigger*; the form explains each of its fields. It also starts every Monday at
+03:00 UTC, and whenever the raw data changes.
 
-**Read it** from top to bottom. `train [ ]` is one task for each member, such as *multvae-truncation*: click it for their
-list. A stage whose log ends with *restored* had the same data, parameters and code before. Any stage's *Details* page links
-to the *Report* and to the *Data Docs*, the validation results.
+**Read it** from top to bottom. `train [ ]` is one task for each combination of recommender and
+policy, such as *multvae-truncation*: click it to list them. A stage whose log ends with *restored*
+was not run again, because its data, parameters and code are the same as in an earlier run. The
+*Details* page of every stage links to the *Report* and to the *Data Docs*, the validation results.
 
-**To search for better hyper-parameters**, say how many *tuning trials* each recommender gets on each policy; the search
-happens inside `train`, its log tells every trial, and MLflow holds them as runs below the model's.
+**To search for better hyper-parameters**, set the number of *tuning trials* for each recommender
+on each policy. The search happens inside `train`, which logs every trial; MLflow shows the trials
+as child runs of the model's run.
 
-**When a task fails**, the last lines of its log name the stage, the cause and what to do. Fix the cause, then *Clear* the
-task: only it and what follows run again. Until `promote` is green, the champion is the old one.
+**When a task fails**, the last lines of its log name the stage, the cause and what to do. Fix the
+cause, then *Clear* the task: only that task and those after it run again. Until `promote`
+succeeds, the champion does not change.
 
-**When `approve` is orange**, the run waits for you: its *Required Action* page compares challenger and champion.
+**When `approve` is orange**, the run waits for you: its *Required Action* page compares challenger
+and champion.
 """
 
 
 @task(
     multiple_outputs=True,
-    doc_md="Make the run's workspace under `var/runs`: a git worktree with this moment's raw data "
-    "and the form's "
-    "parameters, and with the champion of now where a policy continues it. What is uncommitted is "
-    "carried over and makes the run a dry run. Returns the members of each mapped stage.",
+    doc_md="Create the run's workspace in `var/runs`: a git worktree with the current raw data, "
+    "the parameters of the form and, if a policy continues the champion, the current champion. "
+    "Uncommitted changes are copied too and make the run a dry run. Returns the members of each "
+    "mapped stage.",
 )
 def snapshot() -> dict[str, Any]:
-    """Make the workspace and plan the run."""
+    """Create the workspace and plan the run."""
     from augrec.core import settings
     from augrec.orchestration import champion_input
     from augrec.versioning import restore, stages, workspace
@@ -71,8 +76,8 @@ def snapshot() -> dict[str, Any]:
         plan = stages.plan(run.path)
     if run.changed:
         print(
-            f"Dry run: uncommitted changes in {', '.join(run.changed[:10])}. Commit them to "
-            "register what this run finds."
+            f"Dry run: uncommitted changes in {', '.join(run.changed[:10])}. Commit them, then "
+            "start a new run to register its model."
         )
     members: dict[str, Any] = {}
     for stage in plan:
@@ -80,21 +85,21 @@ def snapshot() -> dict[str, Any]:
     return {**members, "dry_run": run.dry_run, "uncommitted": run.changed[:10]}
 
 
-@task(doc_md="The members of a matrix in this run; the stages to the right run once for each.")
+@task(doc_md="The members of a matrix in this run; the stages that follow run once for each.")
 def list_members(members: list[str]) -> list[str]:
-    """What a mapped task is mapped over: Airflow wants it as a task's whole result."""
+    """The values to map a task over: Airflow requires them to be the whole result of a task."""
     return members
 
 
 @task(
     retries=2,
-    doc_md="Write the newest features of every user and item to the online store. Skipped in a dry "
+    doc_md="Write the latest features of every user and item to the online store. Skipped in a dry "
     "run.",
 )
 def materialize(dry_run: bool) -> dict[str, Any]:
-    """Bring the online store up to this run's data."""
+    """Update the online store to this run's data."""
     if dry_run:
-        raise AirflowSkipException("a dry run leaves the online store as it is")
+        raise AirflowSkipException("a dry run does not change the online store")
     from augrec.core import settings
     from augrec.orchestration import tasks
 
@@ -104,12 +109,12 @@ def materialize(dry_run: bool) -> dict[str, Any]:
 
 @task(
     retries=2,
-    doc_md="Commit and tag what the run made, and copy its data to the DVC remote. Skipped in a "
+    doc_md="Commit and tag the run's results, and push its data to the DVC remote. Skipped in a "
     "dry run.",
     trigger_rule=NO_FAILURES,
 )
 def publish(dry_run: bool) -> dict[str, Any]:
-    """Make the run permanent."""
+    """Commit, tag and push the run."""
     if dry_run:
         raise AirflowSkipException("a dry run publishes nothing; its report is in its workspace")
     from augrec.core import settings
@@ -121,8 +126,8 @@ def publish(dry_run: bool) -> dict[str, Any]:
 
 @task(
     retries=2,
-    doc_md="Log the run to MLflow, register the winner (once for each digest) and compare it with "
-    "the champion.",
+    doc_md="Log the run to MLflow, register the winner (a model is registered only once) and "
+    "compare it with the champion.",
 )
 def register(published: dict[str, Any]) -> dict[str, Any]:
     """Log, register, compare."""
@@ -136,10 +141,11 @@ def register(published: dict[str, Any]) -> dict[str, Any]:
 
 
 @task.branch(
-    doc_md="Does a person have to agree? (`run.require_approval` in params.yaml, or the form)"
+    doc_md="Whether a person must approve the promotion: `run.require_approval` in params.yaml, or "
+    "the form."
 )
 def needs_approval(registered: dict[str, Any]) -> str:
-    """Choose between asking a person and going on."""
+    """The next task: `approve` or `promote`."""
     asked = get_current_context()["params"]["require_approval"] and registered["promotable"]
     return "approve" if asked else "promote"
 
@@ -148,7 +154,7 @@ def needs_approval(registered: dict[str, Any]) -> str:
     retries=2,
     pool="promotion",
     trigger_rule="none_failed_min_one_success",
-    doc_md="Move the alias `champion` to the new version, one run at a time, and verify it. "
+    doc_md="Move the alias `champion` to the new version, one run at a time, and verify the model. "
     "Skipped when the challenger is worse.",
 )
 def promote(registered: dict[str, Any]) -> dict[str, Any]:
@@ -170,8 +176,8 @@ def promote(registered: dict[str, Any]) -> dict[str, Any]:
 
 
 def stage_tasks(plan: Any) -> dict[str, Any]:
-    """One task for each stage of dvc.yaml; a matrix becomes a mapped task over the members this run
-    has."""
+    """One task for each stage of dvc.yaml; a matrix becomes a mapped task over its members in this
+    run."""
     tasks: dict[str, Any] = {}
     members: dict[str, Any] = {}
     for spec in read_pipeline(HOME / "dvc.yaml"):
@@ -210,8 +216,8 @@ with DAG(
     params=form.fields(form.read_params(HOME)),
     doc_md=DOC,
     tags=["augrec"],
-    description="From raw interactions to a champion: validate, generate, augment, train, judge, "
-    "register.",
+    description="From raw interactions to a champion: validate, generate, augment, train, "
+    "evaluate, register.",
 ):
     plan: Any = snapshot()
     stages = stage_tasks(plan)
@@ -227,7 +233,7 @@ with DAG(
         defaults=[ApprovalOperator.REJECT],
         response_timeout=timedelta(days=1),
         doc_md="A person compares challenger and champion in *Required Actions* and approves or "
-        "rejects. No answer means no.",
+        "rejects. Without an answer the model is rejected after a day.",
     )
     promoted = promote(registered)
     needs_approval(registered) >> [approve, promoted]

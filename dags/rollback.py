@@ -1,4 +1,4 @@
-"""Makes the previous champion the champion again: one click when a new model misbehaves."""
+"""Makes the previous champion the champion again, for when a new model misbehaves."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from airflow.sdk import DAG, Param, get_current_context, task
 from augrec.orchestration.operators import failing_clearly
 
 DOC = """
-Moves the alias `champion` back to `previous_champion`, and the other way round, verifies it, and keeps your reason in the
-promotion log. Nothing is retrained. Running it again returns to the newer model.
+Swaps the aliases `champion` and `previous_champion`, verifies the model, and records your reason
+in the promotion log. Nothing is retrained. Running it again returns to the newer model.
 """
 
 
@@ -31,7 +31,11 @@ with DAG(
     max_active_runs=1,
     params={
         "reason": Param(
-            "", type="string", minLength=3, title="Why", description_md="Kept in the promotion log."
+            "",
+            type="string",
+            minLength=3,
+            title="Reason",
+            description_md="Recorded in the promotion log.",
         )
     },
     doc_md=DOC,

@@ -1,4 +1,4 @@
-"""What features belong to."""
+"""The entities that features describe: users and items."""
 
 from __future__ import annotations
 

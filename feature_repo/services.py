@@ -1,5 +1,5 @@
-"""Sets of features that a model is trained on and served with; a new set gets a new version, the
-old one stays."""
+"""Sets of features that a model is trained on and served with. A new set gets a new version; the
+old one is kept."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from views import item_features, user_features
 recommendation = FeatureService(
     name=SERVICE,
     features=[user_features, item_features],
-    description="users and items as they were at the moment of an interaction",
+    description="features of users and items as of the time of an interaction",
 )

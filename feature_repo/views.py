@@ -1,5 +1,5 @@
-"""Views of the feature tables; their columns come from data/features/schema.json, which the
-features stage writes."""
+"""Views of the feature tables. Their columns come from data/features/schema.json, which the stage
+`features` writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ schema = read_schema(TABLES)
 
 
 def view(entity: Entity, description: str) -> FeatureView:
-    """The view `<entity>_features` of the table of that name."""
+    """The view `<entity>_features` of the table with the same name."""
     name = f"{entity.name}_features"
     return FeatureView(
         name=name,

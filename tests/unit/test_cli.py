@@ -168,9 +168,13 @@ def test_a_parameter_that_cannot_be_is_refused_before_anything_starts(
         (["report"], "no report yet", "augrec run"),
         (["report", "manual__1"], "manual__1 has no report", "augrec status"),
         (["recommend", "-u", "1"], "no data yet", "augrec data get"),
-        (["data", "import"], "where your tables are", "--interactions"),
+        (["data", "import"], "no source of the tables", "--interactions"),
         (["data", "import", "-i", "nowhere.csv"], "no such file", "path"),
-        (["data", "import", "-i", "sql:events"], "needs its address", "AUGREC_SOURCE_URL"),
+        (
+            ["data", "import", "-i", "sql:events"],
+            "needs the address of the database",
+            "AUGREC_SOURCE_URL",
+        ),
         (
             ["data", "import", "--layout", "nonsense", "--folder", "."],
             "'nonsense'",
@@ -218,7 +222,7 @@ def test_outside_a_project_the_command_says_where_to_go(
 ) -> None:
     monkeypatch.chdir(where if where == "/" else tmp_path)
     code, text = told(capsys, monkeypatch, "status")
-    assert code == 2 and "not an augrec project" in text and "AUGREC_HOME" in text
+    assert code == 2 and "not in an augrec project" in text and "AUGREC_HOME" in text
 
 
 def test_impossible_sizes_are_refused_by_name(project: Path) -> None:

@@ -43,8 +43,8 @@ def test_tasks_stand_in_the_order_of_the_pipeline(progress: Progress) -> None:
         ("running", "▶", ""),
         ("success", "✓", ""),
         ("failed", "✗", "failed"),
-        ("upstream_failed", "✗", "before it failed"),
-        ("up_for_retry", "↻", "tried again"),
+        ("upstream_failed", "✗", "an earlier task failed"),
+        ("up_for_retry", "↻", "will be retried"),
         ("awaiting_input", "?", "Required Actions"),
         ("skipped", "–", "not needed"),
     ],
@@ -79,11 +79,15 @@ def test_one_failed_member_marks_the_whole_task(progress: Progress) -> None:
     assert line(progress, "train").startswith("✗") and "1/2" in line(progress, "train")
 
 
-def test_where_nothing_can_be_redrawn_each_task_is_told_once_when_it_ends(
+def test_where_output_cannot_be_redrawn_each_task_is_printed_once_when_it_ends(
     progress: Progress,
 ) -> None:
     progress.update([state("snapshot", "success"), state("validate", "running")])
-    assert [str(text).split()[:2] for text in progress.news()] == [["✓", "snapshot"]]
-    assert progress.news() == []
+    assert [str(text).split()[:2] for text in progress.finished_since_last_call()] == [
+        ["✓", "snapshot"]
+    ]
+    assert progress.finished_since_last_call() == []
     progress.update([state("snapshot", "success"), state("validate", "failed")])
-    assert [str(text).split()[:2] for text in progress.news()] == [["✗", "validate"]]
+    assert [str(text).split()[:2] for text in progress.finished_since_last_call()] == [
+        ["✗", "validate"]
+    ]

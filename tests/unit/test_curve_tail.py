@@ -86,16 +86,16 @@ def test_a_line_that_is_half_written_waits_for_its_end(curve):
     assert sink.steps == [7, 7]
 
 
-def test_whoever_follows_may_fail_and_gets_the_rows_later(curve, caplog):
+def test_a_sink_that_fails_gets_the_rows_later(curve, caplog):
     sink = CurveSink(failures=3)
     with curve_tail.tail_curve(curve, sink):
         tell(1, 2, 3)
         wait_until(lambda: bool(sink.batches))
     assert sink.batches == [[1, 2, 3]]
-    assert caplog.text.count("cannot be followed just now: the store is down") == 1
+    assert caplog.text.count("cannot be forwarded at the moment: the store is down") == 1
 
 
-def test_a_stage_neither_fails_nor_waits_long_for_one_who_hangs(curve, monkeypatch, caplog):
+def test_a_stage_neither_fails_nor_waits_long_for_a_sink_that_hangs(curve, monkeypatch, caplog):
     monkeypatch.setattr(curve_tail, "FINAL_WAIT_S", 0.05)
     hanging = threading.Event()
 
@@ -105,7 +105,7 @@ def test_a_stage_neither_fails_nor_waits_long_for_one_who_hangs(curve, monkeypat
 
     with curve_tail.tail_curve(curve, Hanging()):
         tell(1)
-    assert "was not followed to its end" in caplog.text
+    assert "was not forwarded to its end" in caplog.text
     hanging.set()
 
 

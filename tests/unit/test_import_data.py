@@ -51,12 +51,12 @@ def test_a_database_table_is_read_through_the_variable(
 
 
 def test_without_a_source_it_says_what_to_set(project: Settings) -> None:
-    with pytest.raises(ConfigError, match="nothing says where your tables are"):
+    with pytest.raises(ConfigError, match="no source of the tables is configured"):
         import_data(project, {})
 
 
 def test_a_database_table_without_an_address_says_how_to_give_one(project: Settings) -> None:
-    with pytest.raises(ConfigError, match="needs its address"):
+    with pytest.raises(ConfigError, match="needs the address of the database"):
         import_data(project, {"interactions": "sql:events"})
 
 

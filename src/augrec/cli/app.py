@@ -1,4 +1,4 @@
-"""The `augrec` command: its groups, and how its errors look."""
+"""The `augrec` command and its groups of subcommands."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import typer
 from augrec.cli import cross_validate, data, models, runs, serving
 from augrec.cli.terminal import run_command
 
-HELP = """Retrain recommenders, and let synthetic data in only where it proves that it helps.
+HELP = """Retrain recommenders, and use synthetic data only where it is proven to help.
 
-[bold]augrec demo[/] does all of this on MovieLens 100k, in a few minutes:
+[bold]augrec demo[/] runs all of these steps on MovieLens 100k, in a few minutes:
 
-  [bold]augrec data get[/]          bring interactions in (or import, simulate)
-  [bold]augrec up[/]                start Airflow and MLflow
-  [bold]augrec run[/]               retrain, and follow it stage by stage
-  [bold]augrec models[/]            what is registered, and who is champion
-  [bold]augrec recommend -u 42[/]   ask the champion
+  [bold]augrec data get[/]          download interactions (or: import, simulate)
+  [bold]augrec up[/]                start Airflow, MLflow and the recommendation service
+  [bold]augrec run[/]               retrain, and show the progress of each stage
+  [bold]augrec models[/]            list the registered models and the champion
+  [bold]augrec recommend -u 42[/]   recommendations of the champion for a user
 
-Every command explains itself: [bold]augrec run --help[/].
-What a run does is set in params.yaml. Ports and folders: AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT, AUGREC_VAR.
+Every command has its own help: [bold]augrec run --help[/]. params.yaml configures what a run does.
+Environment variables set ports and folders: AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT, AUGREC_VAR.
 """
 
 cli = typer.Typer(
@@ -50,5 +50,5 @@ for panel, commands in _PANELS.items():
 
 
 def app() -> None:
-    """Run the command line; errors are told without a traceback."""
+    """Run the command line; errors are shown without a traceback."""
     run_command(cli)

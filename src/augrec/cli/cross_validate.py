@@ -1,4 +1,4 @@
-"""`augrec cross-validate`: recommenders beside each other, every user being a test user once."""
+"""`augrec cross-validate`: compare recommenders, with every user as a test user once."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ if TYPE_CHECKING:
 
 def cross_validate(
     recommenders: Annotated[
-        list[str] | None, typer.Argument(help="Which; those of `run` in params.yaml when left out.")
+        list[str] | None,
+        typer.Argument(help="Names of recommenders; default: run.recommenders in params.yaml."),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Into how many folds users are dealt; prepare.split.folds when left out.", min=3
+            help="Number of folds; default: prepare.split.folds in params.yaml.",
+            min=3,
+            show_default=False,
         ),
     ] = None,
 ) -> None:
     """Compare recommenders by k-fold cross-validation over users: each user is a test user once.
 
-    A run judges by one split, this by as many as there are folds: it tells
-    more on little data. It reads data/raw, trains on real rows alone, and
-    registers nothing. The platform need not run.
+    A run evaluates on one split. This evaluates on one split for each fold, which gives more
+    precise results on small data. It reads data/raw, trains on real interactions only, and
+    registers nothing. The platform need not be running.
 
       $ augrec cross-validate
       $ augrec cross-validate ease ials multvae --folds 10
@@ -53,9 +56,9 @@ def cross_validate(
     console.print(_table(measured, summaries, gate, params["seed"]))
     percent = f"{gate.confidence:.0%}"
     console.print(
-        f"{percent} confidence in brackets, over users, paired against the first. Folds share "
-        "training users: what "
-        f"differs between them is no error of the mean.\nEach user's metrics: "
+        f"In brackets: {percent} confidence intervals over users; differences are paired with the "
+        "first recommender. Folds share training users, so the deviation between folds is not the "
+        "standard error of the mean.\nMetrics of each user: "
         f"{short_path(here.home / 'reports' / 'cross_validation')}",
         style="dim",
         highlight=False,
@@ -65,8 +68,8 @@ def cross_validate(
 def _measure(
     here: Settings, params: Mapping[str, Any], names: list[str], folds: int | None
 ) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
-    """What `augrec.evaluation.cross_validation` measures of each recommender, and its summary; kept
-    below reports."""
+    """Per-user metrics and their summary for each recommender; both are also written to
+    reports/."""
     from augrec.core.config import parse
     from augrec.core.files import whole_directory, write_json, write_parquet
     from augrec.core.seeds import derive
@@ -86,11 +89,12 @@ def _measure(
     judged = judge_snapshot(read_snapshot(here.home / "data" / "raw"), *limits.read(params))
     kept, refused = judged.kept, judged.counts()["interactions"]["quarantined"]
     if refused:
-        told = (
-            f"{refused:,} interactions do not pass validation and are left out; a run's "
-            "quarantine says why."
+        console.print(
+            f"{refused:,} interactions fail validation and are left out; the quarantine of a run "
+            "gives the reasons.",
+            style="dim",
+            highlight=False,
         )
-        console.print(told, style="dim", highlight=False)
     rows = clean(
         kept["interactions"], prepare.positive, min_item_interactions=prepare.min_item_interactions
     )
@@ -137,7 +141,7 @@ def _table(
     gate: GateConfig,
     seed: int,
 ) -> Table:
-    """The recommenders, best first, with the paired difference of each to the best."""
+    """The recommenders, best first, each with its paired difference from the best."""
     from augrec.evaluation.bootstrap import interval, paired_difference
     from augrec.evaluation.user_means import user_values
 

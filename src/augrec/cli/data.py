@@ -1,4 +1,4 @@
-"""`augrec data …`: bring interactions to data/raw, and see what was synthesized from them."""
+"""`augrec data …`: write interactions to data/raw, and list synthetic datasets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from rich.text import Text
 from augrec.cli.terminal import console, paragraphs
 from augrec.core import settings as settings_
 
-app = typer.Typer(help="Bring data in; list what was synthesized.", no_args_is_help=True)
-
+app = typer.Typer(
+    help="Download, import or simulate data; list synthetic datasets.", no_args_is_help=True
+)
 
 LAYOUTS = (
     "movielens-100k",
@@ -25,18 +26,18 @@ LAYOUTS = (
     "amazon",
     "recbole",
 )
-"""As in `augrec.data.sources`, which takes long to import."""
+"""As in `augrec.data.sources`, which is slow to import."""
 
 
 class DataSet(StrEnum):
-    """Data sets that can be fetched."""
+    """Datasets that can be downloaded."""
 
     ML_100K = "ml-100k"
 
 
 @app.command()
-def get(name: Annotated[DataSet, typer.Argument(help="Which data set.")] = DataSet.ML_100K) -> None:
-    """Fetch a public data set into data/raw, in place of what is there."""
+def get(name: Annotated[DataSet, typer.Argument(help="The dataset.")] = DataSet.ML_100K) -> None:
+    """Download a public dataset into data/raw, replacing the data there."""
     from augrec.data import fetch
     from augrec.data.canonical import write_raw
 
@@ -49,23 +50,25 @@ def get(name: Annotated[DataSet, typer.Argument(help="Which data set.")] = DataS
 
 @app.command("simulate")
 def simulate_(
-    users: Annotated[int, typer.Option(help="How many users.", min=1)] = 2_000,
-    items: Annotated[int, typer.Option(help="How many items.", min=1)] = 500,
-    interactions: Annotated[int, typer.Option(help="About how many interactions.", min=1)] = 40_000,
+    users: Annotated[int, typer.Option(help="Number of users.", min=1)] = 2_000,
+    items: Annotated[int, typer.Option(help="Number of items.", min=1)] = 500,
+    interactions: Annotated[
+        int, typer.Option(help="Approximate number of interactions.", min=1)
+    ] = 40_000,
     drift: Annotated[
         float,
         typer.Option(
-            help="How far tastes move over the time simulated: 0 not at all, 1 completely.",
+            help="How much user tastes change over the simulated time: 0 not at all, 1 strongly.",
             min=0,
             max=1,
         ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same data.", min=0)] = 0,
 ) -> None:
-    """Write a simulated shop into data/raw: tastes, a popularity power law, seasons, newcomers, new
-    items.
+    """Write a simulated shop to data/raw, replacing the data there.
 
-    It takes the place of what is there. For trying things out, and for tests of scale:
+    Users differ in taste and activity, item popularity follows a power law, activity has seasons,
+    and new users and new items arrive over time. For trying augrec out, and for tests of scale:
 
       $ augrec data simulate
       $ augrec data simulate --users 50000 --items 5000 --interactions 1000000 --drift 0.3
@@ -77,9 +80,7 @@ def simulate_(
     home = settings_.load().home
     config = ShopConfig(n_users=users, n_items=items, n_interactions=interactions, drift=drift)
     found = simulate(config, seed)
-    now = found.interactions[
-        C.TIMESTAMP
-    ].max()  # in the shop; the same call then gives the same bytes
+    now = found.interactions[C.TIMESTAMP].max()  # simulated, so that the same call gives same bytes
     source = {
         "source": "simulated shop",
         "seed": seed,
@@ -95,7 +96,9 @@ def import_(
     interactions: Annotated[
         str,
         typer.Option(
-            "--interactions", "-i", help="CSV or Parquet file, folder of Parquet, or sql:TABLE."
+            "--interactions",
+            "-i",
+            help="A CSV or Parquet file, a folder of Parquet files, or sql:TABLE.",
         ),
     ] = "",
     items: Annotated[str, typer.Option(help="The same for items; optional.")] = "",
@@ -104,25 +107,27 @@ def import_(
         str,
         typer.Option(
             autocompletion=lambda: LAYOUTS,
-            help="Instead: a public dataset's layout; needs --folder. One of "
-            f"{', '.join(LAYOUTS)}.",
+            help="The layout of a public dataset, instead of own tables; requires --folder. "
+            f"One of {', '.join(LAYOUTS)}.",
         ),
     ] = "",
-    folder: Annotated[str, typer.Option(help="Where the files of --layout are.")] = "",
-    connection: Annotated[str, typer.Option(help="Airflow connection id, for sql:TABLE.")] = "",
+    folder: Annotated[str, typer.Option(help="The folder with the files of --layout.")] = "",
+    connection: Annotated[
+        str, typer.Option(help="The id of an Airflow connection, for sql:TABLE.")
+    ] = "",
 ) -> None:
-    """Read your own tables into data/raw, in place of what is there.
+    """Import your own tables into data/raw, replacing the data there.
 
-    Say under data.import in params.yaml which of your columns is which. What is not said here is
-    looked up there too, under data.source.
+    params.yaml maps your columns to those of augrec, under data.import. Options that are not given
+    are taken from data.source there.
 
       $ augrec data import -i events.csv --items products.parquet
       $ augrec data import --layout movielens-1m --folder ~/ml-1m
       $ AUGREC_SOURCE_URL=postgresql://… augrec data import -i sql:events
       $ augrec data import -i sql:events --connection my_warehouse
 
-    A database is named by an Airflow connection or by AUGREC_SOURCE_URL, any SQLAlchemy URL: an
-    option could be read by other users of this machine.
+    The database is given by an Airflow connection or by AUGREC_SOURCE_URL, an SQLAlchemy URL.
+    There is no option for it, because other users of this machine can see the options of a command.
     """
     from augrec.orchestration.import_data import import_data
 
@@ -140,16 +145,16 @@ def import_(
 
 @app.command()
 def log() -> None:
-    """Every synthetic dataset: the generator, data and run that made it, and the models that used
-    it."""
+    """List the synthetic datasets: the generator, data and run that made each, and the models
+    trained on it."""
     from augrec.versioning import lineage
 
     found = lineage.synthetic_datasets(settings_.load())
     if not found:
-        console.print("No run has been published yet: `augrec run` makes one.")
+        console.print("There is no published run yet: `augrec run` starts one.")
         return
     console.print(
-        "Synthetic datasets, oldest first; eight characters stand for a DVC hash.\n", style="dim"
+        "Synthetic datasets, oldest first. DVC hashes are cut to eight characters.\n", style="dim"
     )
     for one in found:
         others = len(one.runs) - 1
@@ -160,7 +165,7 @@ def log() -> None:
         table.add_row("sample", Text(one.digest[:8], "bold"))
         table.add_row("generator", f"{one.generator} {one.generator_digest[:8]}")
         table.add_row(
-            "learned from",
+            "trained on",
             f"training set {one.training_digest[:8]} of raw data {one.raw_digest[:8]}",
         )
         table.add_row("made by", f"run {one.first_run}{again}")
@@ -170,7 +175,7 @@ def log() -> None:
 
 
 def _now() -> str:
-    """When a snapshot is taken: validation holds later timestamps for mistakes."""
+    """The time of the import: validation rejects interactions with later timestamps."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -1,4 +1,4 @@
-"""Following a run to its end, and showing what came of it."""
+"""Trigger a run, show its progress to its end, and print its result."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
-    """Trigger `retrain`, follow it, and print its result.
+    """Trigger `retrain`, show its progress, and print its result.
 
     Raises:
-        PermanentError: it failed; carries the failed tasks' own explanations.
+        PermanentError: the run failed; contains the errors of the failed tasks.
     """
     from augrec.orchestration.client import Airflow
     from augrec.reporting import run_summary
@@ -36,8 +36,7 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
         final = _follow(airflow, run_id, progress)
     except KeyboardInterrupt:
         console.print(
-            f"\nNo longer following. The run goes on in Airflow, {here.airflow_url}; `augrec "
-            "status` shows how it ends."
+            f"\nThe run continues in Airflow, {here.airflow_url}; `augrec status` shows its state."
         )
         raise typer.Exit(INTERRUPTED) from None
     if final != "success":
@@ -60,30 +59,29 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
 
 
 def _follow(airflow: Airflow, run_id: str, progress: Progress) -> str:
-    """Show the run until it ends: a live table in a terminal, a line for each finished task
-    elsewhere."""
+    """Show the run until it ends: as a live table in a terminal, otherwise as a line for each
+    finished task."""
     if not console.is_terminal or "CI" in os.environ:
 
-        def told(states: list[TaskState]) -> None:
+        def print_finished(states: list[TaskState]) -> None:
             progress.update(states)
-            for line in progress.news():
+            for line in progress.finished_since_last_call():
                 console.print(line)
 
-        return airflow.follow("retrain", run_id, told)
+        return airflow.follow("retrain", run_id, print_finished)
     with Live(progress.table(), console=console, refresh_per_second=4) as live:
 
-        def seen(states: list[TaskState]) -> None:
+        def redraw(states: list[TaskState]) -> None:
             progress.update(states)
             live.update(progress.table())
 
-        return airflow.follow("retrain", run_id, seen)
+        return airflow.follow("retrain", run_id, redraw)
 
 
 def _restored(
     airflow: Airflow, run_id: str, states: list[TaskState], stages: list[str]
 ) -> dict[str, bool]:
-    """For each stage that ended well, in the pipeline's order: whether it was restored instead of
-    run."""
+    """Whether each successful stage was restored instead of run, in the order of the pipeline."""
     ended = [state for state in states if state.task in stages and state.state == "success"]
     ended.sort(key=lambda state: (stages.index(state.task), state.map_index))
     return {
@@ -96,7 +94,7 @@ def _restored(
 
 
 def _outcome(airflow: Airflow, run_id: str, states: list[TaskState]) -> dict[str, Any]:
-    """What became of the winner: version, champion, and a note that says why not."""
+    """The winner's version, whether it is champion, and a note that explains why not."""
     ended = {state.task: state.state for state in states if not state.member}
     registered = airflow.result("retrain", run_id, "register") or {}
     note = registered.get("reason") or _dry(airflow.result("retrain", run_id, "snapshot") or {})
@@ -110,14 +108,14 @@ def _outcome(airflow: Airflow, run_id: str, states: list[TaskState]) -> dict[str
 
 
 def _dry(snapshot: dict[str, Any]) -> str:
-    """Why nothing was registered: asked for, or for want of a commit."""
+    """Why a dry run registered nothing: requested, or because of uncommitted changes."""
     paths = snapshot.get("uncommitted")
-    why = f" (uncommitted: {', '.join(paths)}; commit, then run again)" if paths else ""
+    why = f" (uncommitted: {', '.join(paths)}; commit them, then run again)" if paths else ""
     return f"a dry run registers nothing{why}"
 
 
 def _is_champion(registered: dict[str, Any]) -> bool:
-    """Whether a run found anew the very version that is champion."""
+    """Whether the run produced the same version as the current champion."""
     return bool(registered) and str(registered["version"]) == str(registered["champion"])
 
 
@@ -130,14 +128,14 @@ def _explain_failure(airflow: Airflow, run_id: str) -> None:
         for state in failed[:3]
     ]
     more = f"\n\n… and {len(failed) - 3} more" if len(failed) > 3 else ""
-    names = ", ".join(sorted({state.task for state in failed})) or "a task that left no trace"
+    names = ", ".join(sorted({state.task for state in failed})) or "an unknown task"
     raise PermanentError(
-        f"the run failed in {names}; the champion is as it was\n\n"
+        f"the run failed in {names}; the champion has not changed\n\n"
         + "\n\n".join(causes)
         + more
         + "\n",
         where=f"run {run_id}",
-        fix="mend the cause, then start anew with `augrec run`: what is unchanged is restored. Or "
-        "clear the failed task "
-        "in Airflow: only it and what follows run again, with the run's own data and parameters",
+        fix="fix the cause, then start a new run with `augrec run`, which restores unchanged "
+        "stages. Or clear the failed task in Airflow: it and the tasks after it run again, with "
+        "the data and parameters of this run",
     )

@@ -1,5 +1,5 @@
-"""`augrec models`, `recommend`, `promote`, `rollback`, `reproduce`: what is in the registry and
-what it can do."""
+"""`augrec models`, `recommend`, `promote`, `challenge`, `rollback`, `reproduce`: use and change the
+model registry."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from augrec.core.errors import InputError
 
 
 def models() -> None:
-    """List the registered versions, newest first, and which of them is the champion."""
+    """List the registered model versions, newest first, with the champion."""
     from augrec.registry import models as registry
 
     versions = registry.versions()
     if not versions:
-        console.print("Nothing is registered yet: `augrec run` does that.")
+        console.print("No model is registered yet: `augrec run` trains and registers one.")
         return
     table = Table(title="Registered models", title_justify="left", box=None, pad_edge=False)
     for name in ("version", "alias", "recommender", "policy"):
         table.add_column(name, no_wrap=True)
     table.add_column("NDCG@10", justify="right", no_wrap=True)
     table.add_column("commit", no_wrap=True)
-    table.add_column("run", overflow="ellipsis")  # the one that gives way in a narrow terminal
+    table.add_column("run", overflow="ellipsis")  # the column to cut in a narrow terminal
     for one in versions:
         table.add_row(
             str(one.version),
@@ -46,15 +46,15 @@ def models() -> None:
 
 
 def recommend(
-    user: Annotated[str, typer.Option("--user", "-u", help="A user id of the data.")],
-    k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
+    user: Annotated[str, typer.Option("--user", "-u", help="A user id.")],
+    k: Annotated[int, typer.Option("-k", help="Number of items.", min=1)] = 10,
 ) -> None:
-    """Ask the champion what to recommend to a user, given all they did.
+    """Recommendations of the champion for a user, based on all their interactions in data/raw.
 
-    A user who is not in the data gets what a newcomer would see.
+    For a user without interactions: the recommendations for new users.
 
       $ augrec recommend --user 42
-      $ augrec recommend -u somebody-new -k 5
+      $ augrec recommend -u new-user -k 5
     """
     import polars as pl
 
@@ -66,8 +66,7 @@ def recommend(
         raise InputError(
             "there is no data yet",
             where=str(raw),
-            fix="bring some in with `augrec data get`, `augrec data import` or `augrec data "
-            "simulate`",
+            fix="run `augrec data get`, `augrec data import` or `augrec data simulate`",
         )
     if registry.champion() is None:
         raise InputError(
@@ -79,17 +78,21 @@ def recommend(
     own = pl.scan_parquet(raw / "interactions.parquet").filter(pl.col(C.USER) == user)
     history = own.sort(C.TIMESTAMP).collect()[C.ITEM].to_list()
     if not history:
-        told = f"{user} is not in the data: this is what a newcomer sees."
-        console.print(told, style="dim", markup=False, highlight=False)
+        console.print(
+            f"{user} has no interactions in data/raw: these are the recommendations for new users.",
+            style="dim",
+            markup=False,
+            highlight=False,
+        )
     items, scores = registry.load().recommend(pl.Series([history], dtype=pl.List(pl.String)), k)
     found = [item for item in items[0] if item]
     named = pl.scan_parquet(raw / "items.parquet").filter(pl.col(C.ITEM).is_in(found))
     titles = dict(named.select(C.ITEM, C.TITLE).collect().iter_rows())
-    known = f"{len(history)} interaction{'' if len(history) == 1 else 's'}"
+    counted = f"{len(history)} interaction{'' if len(history) == 1 else 's'}"
     rows = [
         (item, titles.get(item) or "", score) for item, score in zip(found, scores[0], strict=False)
     ]
-    console.print(_recommended(f"For {user}, with {known}", rows))
+    console.print(_recommended(f"For {user}, with {counted}", rows))
 
 
 def _recommended(title: str, rows: Sequence[tuple[str, str, float]]) -> Table:
@@ -106,13 +109,13 @@ def _recommended(title: str, rows: Sequence[tuple[str, str, float]]) -> Table:
 
 def promote(
     version: Annotated[int, typer.Argument(help="The version to make champion.")],
-    reason: Annotated[str, typer.Option(help="Why; kept in the promotion log.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="Recorded in the promotion log.")] = "by hand",
 ) -> None:
-    """Make a version the champion by hand; the one before stays as `previous_champion`.
+    """Make a version the champion; the current champion becomes `previous_champion`.
 
-    `augrec models` lists the versions. The new champion is loaded and asked before it takes over.
+    `augrec models` lists the versions. Before the promotion the model is loaded and tested.
 
-      $ augrec promote 3 --reason "better for newcomers"
+      $ augrec promote 3 --reason "better for new users"
     """
     from augrec.registry import models as registry
     from augrec.registry import promotion
@@ -122,47 +125,46 @@ def promote(
         version, reason=reason, by=getpass.getuser(), expected_champion=now.version if now else None
     )
     if moved is None:
-        console.print(f"Version {version} is the champion already.")
+        console.print(f"Version {version} is already the champion.")
     else:
         console.print(
             f"Champion: version {moved.version}"
-            + (f", before it {moved.replaced}." if moved.replaced else ".")
+            + (f", previously {moved.replaced}." if moved.replaced else ".")
         )
 
 
 def challenge(
     version: Annotated[
-        int | None, typer.Argument(help="The version to try out; none: stop trying.")
+        int | None, typer.Argument(help="The version to test; without one, the test ends.")
     ] = None,
 ) -> None:
-    """Try a version out beside the champion: the service follows within seconds, promotion is
-    another matter.
+    """Make a version the challenger, which the service tests next to the champion within seconds.
 
-    What it is used for, unseen answers or a share of the users, is set under
-    serving.rollout in params.yaml; `augrec report ab` compares the two.
+    serving.rollout in params.yaml sets whether its answers are only logged (shadow mode) or shown
+    to a share of the users; `augrec report ab` compares the two. The champion does not change.
 
       $ augrec challenge 7
-      $ augrec challenge          # no longer
+      $ augrec challenge          # ends the test
     """
     from augrec.registry import promotion
 
     before = promotion.challenge(version)
     if version is not None:
         console.print(
-            f"Challenger: version {version}" + (f", before it {before}." if before else ".")
+            f"Challenger: version {version}" + (f", previously {before}." if before else ".")
         )
     else:
         console.print(
-            f"Version {before} is no longer tried out."
+            f"Version {before} is no longer the challenger."
             if before
-            else "No version was being tried out."
+            else "There was no challenger."
         )
 
 
 def rollback(
-    reason: Annotated[str, typer.Option(help="Why; kept in the promotion log.")] = "by hand",
+    reason: Annotated[str, typer.Option(help="Recorded in the promotion log.")] = "by hand",
 ) -> None:
-    """Make the previous champion the champion again. The promotion log keeps both moves."""
+    """Make the previous champion the champion again."""
     from augrec.registry import promotion
 
     done = promotion.rollback(reason=reason, by=getpass.getuser())
@@ -170,18 +172,17 @@ def rollback(
 
 
 def reproduce(version: Annotated[int, typer.Argument(help="A registered version.")]) -> None:
-    """Rebuild a version from its commit, every stage run again, and say whether it is identical.
+    """Rebuild a version from its commit, and check that it is identical.
 
-    Nothing is restored from the cache: it takes about as long as the run that
-    made the version. The platform need not run. Ends with exit code 1 where
-    anything differs.
+    Every stage runs again, so this takes about as long as the original run. The platform need not
+    be running. The exit code is 1 if anything differs.
     """
     from augrec.orchestration.reproduce_version import reproduce_version
 
     here = settings_.load()
     log = here.var / "logs" / "reproduce.log"
     console.print(
-        f"What the stages say goes to {short_path(log)}",
+        f"Output of the stages: {short_path(log)}",
         style="dim",
         highlight=False,
         soft_wrap=True,
@@ -192,12 +193,12 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
         Live(spinner, console=out, transient=True, redirect_stdout=False, redirect_stderr=False),
     ):
 
-        def told(stage: str, number: int, total: int) -> None:
+        def show_stage(stage: str, number: int, total: int) -> None:
             spinner.update(text=f"{number}/{total} {stage}")
             if not out.is_terminal:
                 out.print(f"{number}/{total} {stage}", highlight=False)
 
-        outcome = reproduce_version(here, version, told)
+        outcome = reproduce_version(here, version, show_stage)
     style = "green" if outcome.identical else "red"
     console.print(outcome.sentence, style=style)
     for line in outcome.differences:

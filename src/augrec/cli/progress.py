@@ -1,4 +1,4 @@
-"""A live table of a run: one line for each task, with how many of its members are done."""
+"""A live table of a run: one line for each task, with the number of its members that are done."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _MARK = {
 }
 _WORDS = {
     "failed": "failed",
-    "upstream_failed": "not tried, since a task before it failed",
-    "up_for_retry": "will be tried again",
-    "awaiting_input": "waits for a person: open Required Actions in Airflow",
+    "upstream_failed": "not started, because an earlier task failed",
+    "up_for_retry": "will be retried",
+    "awaiting_input": "waits for approval: open Required Actions in Airflow",
     "skipped": "not needed",
 }
 _ENDED = {"success", "failed", "skipped", "upstream_failed"}
@@ -37,7 +37,7 @@ class Progress:
     """Collects task states and draws them.
 
     Args:
-        dvc_yaml: tells which tasks are stages, and in which order.
+        dvc_yaml: defines which tasks are stages, and their order.
     """
 
     def __init__(self, dvc_yaml: Path) -> None:
@@ -55,10 +55,10 @@ class Progress:
         self._states: dict[str, list[TaskState]] = {}
         self._started: dict[str, float] = {}
         self._ended: dict[str, float] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def update(self, states: list[TaskState]) -> None:
-        """Take in what Airflow says now."""
+        """Replace the task states by those that Airflow reports now."""
         self._states = {}
         for state in states:
             self._states.setdefault(state.task, []).append(state)
@@ -72,19 +72,19 @@ class Progress:
                 self._ended.pop(task, None)
 
     def table(self) -> Table:
-        """The state of things."""
+        """The current state of all tasks."""
         table = Table(box=None, show_header=False, padding=(0, 1))
         for task in self._order:
             table.add_row(*self._row(task))
         return table
 
-    def news(self) -> list[Text]:
-        """A line for each task that has ended since the last call, for where nothing can be
+    def finished_since_last_call(self) -> list[Text]:
+        """A line for each task that has ended since the last call, for output that cannot be
         redrawn."""
         lines = []
         for task in self._order:
-            if task in self._ended and task not in self._told:
-                self._told.add(task)
+            if task in self._ended and task not in self._reported:
+                self._reported.add(task)
                 mark, name, detail = self._row(task)
                 name.pad_right(max(0, 16 - len(name)))
                 lines.append(Text.assemble(mark, " ", name, " ", detail))

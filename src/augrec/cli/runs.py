@@ -28,15 +28,15 @@ FIELDS: Final = (
     "require_approval",
     "dry_run",
 )
-"""The fields of the trigger form; named here too, since reading the form itself takes Airflow
+"""The fields of the trigger form; repeated here, because the form itself needs Airflow, which takes
 seconds to import."""
 
 
 def demo() -> None:
-    """The whole thing on MovieLens 100k: fetch data, start the platform, retrain, show the result.
+    """Run everything on MovieLens 100k: get the data, start the platform, retrain, show the result.
 
-    Data that is there already is used as it is. A second run restores every
-    stage whose data, parameters and code are unchanged.
+    If data/raw already contains data, that data is used. A second run restores every stage whose
+    data, parameters and code are unchanged.
     """
     from augrec.cli.follow_run import run_and_show
 
@@ -53,27 +53,25 @@ def demo() -> None:
     _check_files(here)
     run_and_show(here, {})
     console.print(
-        f"\n{time.monotonic() - started:.0f} s in all. Airflow and MLflow go on running until "
-        "`augrec down`.",
+        f"\nTotal time: {time.monotonic() - started:.0f} s. The platform runs until `augrec down`.",
         style="dim",
     )
     console.print(
-        "Next: `augrec recommend --user 42` asks the champion; `augrec report --open` shows the "
-        "report; "
-        "`augrec data import --help` brings your own data.",
+        "Next: `augrec recommend --user 42` shows recommendations of the champion; `augrec report "
+        "--open` shows the report; `augrec data import --help` explains how to use your own data.",
         style="dim",
     )
     if shutil.which("augrec") is None:
         console.print(
-            "`source .venv/bin/activate` puts the command augrec on your path.", style="dim"
+            "`source .venv/bin/activate` adds the command augrec to your PATH.", style="dim"
         )
 
 
 def up() -> None:
-    """Start Airflow, MLflow and the service on this machine and wait until they answer.
+    """Start Airflow, MLflow and the recommendation service, and wait until they are ready.
 
-    They listen on 127.0.0.1, Airflow on port 8080, MLflow on 5000, the service on 8000; where those
-    are taken:
+    They listen on 127.0.0.1: Airflow on port 8080, MLflow on 5000, the service on 8000. If a port
+    is in use:
 
       $ AUGREC_AIRFLOW_PORT=8090 AUGREC_MLFLOW_PORT=5010 AUGREC_SERVING_PORT=8010 augrec up
     """
@@ -85,7 +83,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop Airflow, MLflow and the service. Runs, models and data stay; a run that is under way
+    """Stop Airflow, MLflow and the service. Runs, models and data are kept; a run in progress
     fails."""
     from augrec.orchestration import platform
 
@@ -100,18 +98,21 @@ def run(
             "-p",
             metavar="NAME=VALUE",
             autocompletion=lambda: [f"{name}=" for name in FIELDS],
-            help="Set a field of the trigger form for this run; repeatable. Fields: "
+            help="Set a field of the trigger form for this run; can be repeated. Fields: "
             f"{', '.join(FIELDS)}.",
         ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Compute and report everything; register nothing.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start the run, but do not wait for its end.")
+    ] = False,
 ) -> None:
-    """Trigger a retrain in Airflow and follow it.
+    """Start a run of the DAG retrain in Airflow and show its progress.
 
-    What is not said here comes from params.yaml. With uncommitted changes every run is a dry run.
+    Fields that are not given are taken from params.yaml. With uncommitted changes every run is a
+    dry run.
 
       $ augrec run
       $ augrec run --dry-run -p recommenders=ease,multvae -p policies=none,truncation,profile_gan
@@ -127,7 +128,7 @@ def run(
         from augrec.orchestration.client import Airflow
 
         started = Airflow(here).trigger("retrain", conf)
-        console.print(f"Started {started}. `augrec status` shows how it goes.", highlight=False)
+        console.print(f"Started {started}. `augrec status` shows its state.", highlight=False)
     else:
         from augrec.cli.follow_run import run_and_show
 
@@ -135,7 +136,7 @@ def run(
 
 
 def status() -> None:
-    """What runs, where, and the latest runs."""
+    """Show which parts of the platform run, their addresses, and the latest runs."""
     from augrec.orchestration import platform
     from augrec.orchestration.client import Airflow
 
@@ -145,31 +146,31 @@ def status() -> None:
         console.print("The platform is not running. `augrec up` starts it.")
         return
     table = Table(box=None, show_header=False, pad_edge=False)
-    for part, well in state.parts.items():
-        table.add_row(part, "[green]well[/]" if well else "[red]does not answer[/]")
+    for part, healthy in state.parts.items():
+        table.add_row(part, "[green]healthy[/]" if healthy else "[red]does not respond[/]")
     console.print(table)
     _where(here)
     if state.parts["api-server"]:
         latest = Airflow(here).latest_runs("retrain")
-        console.print(_runs(latest) if latest else "No run yet: `augrec run` starts one.")
+        console.print(_runs(latest) if latest else "There is no run yet: `augrec run` starts one.")
 
 
 def report(
     run_id: Annotated[
-        str, typer.Argument(help="A run id, or ab; the latest run when left out.")
+        str, typer.Argument(help="A run id, or ab; default: the latest run with a report.")
     ] = "",
-    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     conversions: Annotated[
-        str, typer.Option(help="ab: events that are conversions, with commas.")
+        str, typer.Option(help="ab: the events that count as conversions, separated by commas.")
     ] = "purchase",
     since: Annotated[
-        str, typer.Option(help="ab: only answers from this day on, e.g. 2026-05-31.")
+        str, typer.Option(help="ab: only answers since this day, e.g. 2026-05-31.")
     ] = "",
 ) -> None:
-    """Print where the report of a run is, the latest run's when none is named.
+    """Print the path of a run's report.
 
-    `augrec report ab` compares what users did with the champion's and the challenger's
-    recommendations.
+    `augrec report ab` compares how users responded to the recommendations of the champion and of
+    the challenger.
     """
     if run_id == "ab":
         from augrec.cli.serving import show_comparison
@@ -186,26 +187,27 @@ def report(
         raise InputError(
             f"the run {run_id} has no report" if run_id else "there is no report yet",
             where=str(here.runs),
-            fix="`augrec run` makes one; `augrec status` lists the latest runs",
+            fix="`augrec run` creates one; `augrec status` lists the latest runs",
         )
     console.print(str(reports[-1]), soft_wrap=True, highlight=False)
     if open_ and not webbrowser.open(reports[-1].as_uri()):
         raise InputError(
-            "no browser could be opened here",
+            "no browser could be opened",
             where=str(reports[-1]),
-            fix="open that file yourself: it is one file that loads nothing from anywhere",
+            fix="open that file yourself; it needs no network and no other files",
         )
 
 
 def prune(
     keep: Annotated[
-        int, typer.Option(help="So many of the latest published runs stay whole.", min=1)
+        int,
+        typer.Option(help="Number of latest published runs whose workspaces are kept.", min=1),
     ] = 10,
 ) -> None:
     """Free disk space: remove the workspaces of old published runs.
 
-    Their reports stay, and so do their commits and data, from which `augrec
-    reproduce` rebuilds. Runs that are under way, failed or dry are left alone.
+    Their reports are kept, and so are their commits and data, from which `augrec reproduce`
+    rebuilds them. Runs in progress, failed runs and dry runs are not touched.
     """
     from augrec.versioning.prune import prune
 
@@ -214,16 +216,18 @@ def prune(
         console.print(f"{run_id}  {size / 1e6:,.0f} MB", highlight=False)
     total = f"{sum(freed.values()) / 1e6:,.0f} MB freed."
     console.print(
-        total if freed else f"Nothing to remove: no published run is older than the latest {keep}."
+        total
+        if freed
+        else f"Nothing to remove: there are no published runs apart from the latest {keep}."
     )
 
 
 def _check_files(here: Settings) -> None:
-    """Read params.yaml and dvc.yaml once: where they cannot be read, a run would wait for them
-    without a word.
+    """Check that params.yaml and dvc.yaml can be read; otherwise Airflow could not read the DAG,
+    and the command would wait for it without a message.
 
     Raises:
-        ConfigError: one is missing or is not YAML.
+        ConfigError: a file is missing or is not valid YAML.
     """
     import yaml
 
@@ -235,7 +239,7 @@ def _check_files(here: Settings) -> None:
             raise ConfigError(
                 f"{name} cannot be read: {getattr(error, 'problem', None) or error}",
                 where=str(here.home / name) + (f", line {mark.line + 1}" if mark else ""),
-                fix="mend that line; `git diff` shows what was changed last",
+                fix="correct that line; `git diff` shows uncommitted changes",
             ) from error
 
 
@@ -262,10 +266,11 @@ def _where(here: Settings) -> None:
 
 
 def _parse_param(text: str) -> tuple[str, Any]:
-    """One --param: the value is JSON, or a plain text; lists may also be written a,b,c.
+    """The name and value of a --param: the value is JSON or plain text; a list may also be written
+    a,b,c.
 
     Raises:
-        ConfigError: it is not name=value, or the form has no such field.
+        ConfigError: the text is not name=value, or the form has no such field.
     """
     name, equals, value = text.partition("=")
     if not equals:
@@ -278,7 +283,7 @@ def _parse_param(text: str) -> tuple[str, Any]:
         raise ConfigError(
             f"the trigger form has no field {name!r}",
             where="--param",
-            fix=f"fields: {', '.join(FIELDS)}; anything else is set in params.yaml",
+            fix=f"fields: {', '.join(FIELDS)}; change other settings in params.yaml",
         )
     try:
         return name, json.loads(value)

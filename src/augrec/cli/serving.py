@@ -1,4 +1,4 @@
-"""`augrec serve` and `augrec report ab`: recommendations over HTTP, and what users made of them."""
+"""`augrec serve` and `augrec report ab`: recommendations over HTTP, and how users responded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def serve(
     new_key: Annotated[
-        bool, typer.Option("--new-key", help="Make an API key, print it, and end.")
+        bool, typer.Option("--new-key", help="Create and print an API key, and exit.")
     ] = False,
 ) -> None:
-    """Serve the champion's recommendations over HTTP, and follow the registry to the next one.
+    """Serve the champion's recommendations over HTTP; a new champion is loaded automatically.
 
-    It listens on 127.0.0.1, port 8000. `augrec up` starts it too. The page: http://127.0.0.1:8000,
-    the calls: /docs.
+    The service listens on 127.0.0.1, port 8000. `augrec up` also starts it. Its page is at
+    http://127.0.0.1:8000, the documentation of its API at /docs.
 
       $ augrec serve
       $ AUGREC_SERVING_PORT=9000 augrec serve
@@ -36,9 +36,8 @@ def serve(
         console.print(f"key   {key}", highlight=False, soft_wrap=True)
         console.print(f"hash  {hashed}", highlight=False, soft_wrap=True)
         console.print(
-            "Give the key to the caller. Add the hash to AUGREC_API_KEYS, or to the file "
-            "AUGREC_API_KEYS_FILE names; "
-            "the key itself is kept nowhere.",
+            "Give the key to the caller. Add the hash to AUGREC_API_KEYS, or to the file named by "
+            "AUGREC_API_KEYS_FILE. The key itself is not stored.",
             style="dim",
         )
         return
@@ -48,7 +47,7 @@ def serve(
 
 
 def show_comparison(conversions: str, since: str) -> None:
-    """`augrec report ab`: print what users did with the champion's and the challenger's answers."""
+    """`augrec report ab`: print how users responded to the answers of champion and challenger."""
     from augrec.data.served_events import FILE
     from augrec.serving.ab import SIDES, compare
     from augrec.serving.answers import FOLDER
@@ -73,14 +72,15 @@ def show_comparison(conversions: str, since: str) -> None:
     console.print(table)
     if found.click_through is None:
         console.print(
-            "Only one side has answered: serving.rollout in params.yaml splits the users.",
+            "Only one of the two has answered: serving.rollout in params.yaml splits the users.",
             style="dim",
         )
     if found.shadowed:
         console.print(
-            f"{found.shadowed:,} answers of a challenger were logged that nobody saw.", style="dim"
+            f"{found.shadowed:,} answers of a challenger were logged without being shown.",
+            style="dim",
         )
-    console.print("In brackets: 95 % confidence, over users.", style="dim")
+    console.print("In brackets: 95 % confidence intervals over users.", style="dim")
 
 
 def _percent(rate: Rate) -> str:

@@ -1,5 +1,4 @@
-"""What every command prints through: one console, paths as short as they can be, errors without
-tracebacks."""
+"""Output of all commands: one console, short paths, errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -22,31 +21,32 @@ _PIPED_WIDTH = 100
 _BROKEN = {
     "polars": (
         "a data file cannot be read",
-        "bring the data in again: `augrec data get` or `augrec data import`",
+        "import the data again: `augrec data get` or `augrec data import`",
     ),
     "sqlalchemy": (
         "a database cannot be used",
-        "is it another program's, or was it cut off? MLflow's is var/mlflow/mlflow.db: put a whole "
-        "one back",
+        "check that it belongs to augrec and is complete; MLflow's is var/mlflow/mlflow.db, which "
+        "can only be restored from a backup",
     ),
     "json": (
-        "a JSON file is cut off",
-        "restore it, or remove it: `augrec down` and `augrec up` make var/platform.json anew",
+        "a JSON file is incomplete",
+        "restore or remove it: `augrec down` and `augrec up` create var/platform.json again",
     ),
 }
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+"""Package that raised an error -> what is wrong, and what to do."""
+INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
 
 
 def short_path(path: Path) -> str:
-    """A path as short as it can be copied: relative where it lies below the current folder."""
+    """The path relative to the working directory if it is inside, else the path itself."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def paragraphs(text: str, style: str = "") -> None:
-    """Print lines so that those too long for the terminal go on below their own beginning."""
+    """Print lines; those too long for the terminal are wrapped at their own indentation."""
     for line in text.splitlines():
         words = line.lstrip()
         indent, hanging = len(line) - len(words), words.startswith("- ")
@@ -61,8 +61,8 @@ def paragraphs(text: str, style: str = "") -> None:
 
 @contextmanager
 def redirect_output(log: Path) -> Iterator[Console]:
-    """While the block runs, what programs print goes to `log`; the console it gets still reaches
-    the terminal."""
+    """Write everything that the block and its child processes print to `log`; the console that is
+    yielded still prints to the terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -90,7 +90,7 @@ def show_error(error: AugrecError) -> None:
     )
     title = "Not now" if isinstance(error, TransientError) else "Error"
     out.print(Text.assemble((f"{title}: ", "bold red"), error.what))
-    if error.where:  # may be a path: broken by the terminal only, so that it can be copied whole
+    if error.where:  # may be a path: without line breaks, so that it can be copied
         out.print(Text.assemble(("  where  ", "dim"), error.where), soft_wrap=True)
     if error.fix:
         row = Table.grid()
@@ -101,21 +101,20 @@ def show_error(error: AugrecError) -> None:
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Run a command; whatever goes wrong is told in augrec's own form, and ends with that error's
-    exit code."""
+    """Run a command; show any error in augrec's format and exit with its exit code."""
     try:
         command()
     except AugrecError as error:
         show_error(error)
         sys.exit(error.exit_code)
     except Exception as error:
-        told = as_augrec_error(error)
-        show_error(told)
-        sys.exit(told.exit_code)
+        shown = as_augrec_error(error)
+        show_error(shown)
+        sys.exit(shown.exit_code)
 
 
 def as_augrec_error(error: Exception) -> AugrecError:
-    """An error that is not one of augrec's own, as one of them."""
+    """Convert an error of Python or a library to one of augrec's."""
     import yaml
 
     if isinstance(error, yaml.YAMLError):
@@ -127,26 +126,26 @@ def as_augrec_error(error: Exception) -> AugrecError:
         return ConfigError(
             f"a YAML file cannot be read: {problem}",
             where=place,
-            fix="mend that line; `git diff` shows what was changed last",
+            fix="correct that line; `git diff` shows uncommitted changes",
         )
     if isinstance(error, OSError) and error.filename:
         return InputError(
             f"{error.strerror or error}",
             where=str(error.filename),
-            fix="is it there, may you read and write it, and is the disk not full?",
+            fix="check that it exists, that you may access it, and that the disk is not full",
         )
     kept = _keep_traceback(error)
     room = type(error).__module__.partition(".")[0]
     if room in _BROKEN:
         what, fix = _BROKEN[room]
         return InputError(
-            f"{what}: {_first_line(error)}", where=f"{kept} says where it was read", fix=fix
+            f"{what}: {_first_line(error)}", where=f"{kept} contains the traceback", fix=fix
         )
     return PermanentError(
-        f"something unforeseen went wrong: {type(error).__name__}: {str(error)[:500]}",
-        where=f"{kept} holds the whole traceback",
-        fix="if the message does not tell what to mend, this is a mistake in augrec: report it "
-        "with that file",
+        f"unexpected error: {type(error).__name__}: {str(error)[:500]}",
+        where=f"{kept} contains the traceback",
+        fix="if the message does not show what to correct, this is a bug in augrec: report it with "
+        "that file",
     )
 
 

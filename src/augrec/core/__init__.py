@@ -1,1 +1,1 @@
-"""What everything else rests on: components, configuration, errors, files, seeds, settings."""
+"""The base of all packages: components, configuration, errors, files, seeds, settings."""

@@ -89,9 +89,8 @@ class Component(Configured, ABC):
                 },
             )
             save_file(arrays, draft / _ARRAYS)
-            (draft / _ARRAYS).chmod(
-                0o644
-            )  # safetensors makes it private; models are read by others too
+            # safetensors makes the file private; other accounts must be able to read models
+            (draft / _ARRAYS).chmod(0o644)
             for key, array in texts.items():
                 pl.DataFrame(
                     {key: array.astype(str).tolist()}, schema={key: pl.String}

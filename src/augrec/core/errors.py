@@ -5,9 +5,9 @@
     AugrecError
     ├── PermanentError       trying again cannot help; a task fails at once
     │   ├── InputError       a file, table or row is not what it must be
-    │   ├── ConfigError      params.yaml, the trigger form or the environment asks for something
-    impossible │   └── RefusedError     a limit, an audit or the gate said no; the champion stays as
-    it was └── TransientError       the same call may succeed in a minute; Airflow retries it
+    │   ├── ConfigError      params.yaml, the trigger form or the environment is wrong
+    │   └── RefusedError     a limit, an audit or the gate said no; the champion does not change
+    └── TransientError       the same call may succeed in a minute; Airflow retries it
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files appear under their final name only when whole: write beside, then `os.replace`."""
+"""Files appear under their final name only when complete: write to a temporary path, then move."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import polars as pl
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it there if the block ends without an error."""
+    """Yield a temporary path in the folder of `path`; move it to `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -32,8 +32,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary directory beside `path`; it replaces `path` if the block ends
-    without an error."""
+    """Yield an empty temporary directory next to `path`; it replaces `path` if the block
+    succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -51,7 +51,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text, completely or not at all."""
     with whole_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
@@ -71,7 +71,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
-    """Write a table, whole or not at all; the same table gives the same bytes."""
+    """Write a table, completely or not at all; the same table gives the same bytes."""
     with whole_file(path) as draft:
         table.write_parquet(draft, compression="zstd", statistics=True)
 
@@ -88,8 +88,8 @@ def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def digest(folder: Path, pattern: str = "*") -> str:
-    """SHA-256 over the names and bytes of a directory's files, at any depth, called like `pattern`:
-    a model's identity."""
+    """SHA-256 over the names and contents of a directory's files, at any depth, that match
+    `pattern`; identifies a model."""
     hasher = hashlib.sha256()
     for path in sorted(path for path in folder.rglob(pattern) if path.is_file()):
         name, content = path.relative_to(folder).as_posix().encode(), path.read_bytes()

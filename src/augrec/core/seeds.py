@@ -1,5 +1,5 @@
-"""Every random draw comes from one seed in params.yaml, split by name so that parts do not disturb
-each other."""
+"""Every random draw comes from the one seed in params.yaml. Each part derives its own seed by name,
+so that a change to one part does not change the draws of another."""
 
 from __future__ import annotations
 

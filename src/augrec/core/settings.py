@@ -1,18 +1,19 @@
-"""Where things are. The embedded and the scaled profile differ by these environment variables
-alone.
+"""Paths and addresses. The embedded and the scaled profiles differ only in these environment
+variables.
 
 | variable | default | meaning |
 |---|---|---|
-| AUGREC_HOME | the folder with dvc.yaml, here or above | the project |
+| AUGREC_HOME | the working directory or the nearest parent with dvc.yaml | the project |
 | AUGREC_VAR | $AUGREC_HOME/var | databases, logs, run workspaces |
-| AUGREC_HOST | 127.0.0.1 | where servers listen |
-| AUGREC_AIRFLOW_PORT, AUGREC_MLFLOW_PORT, AUGREC_SERVING_PORT | 8080, 5000, 8000 | their ports;
-those of a running platform are remembered |
-| MLFLOW_TRACKING_URI | sqlite in $AUGREC_VAR/mlflow | tracking store and registry |
-| AUGREC_ONLINE_STORE | sqlite in $AUGREC_VAR/feast | Feast's online store: a path, or
-redis://host:port |
-| AUGREC_PRIVACY_SECRET | none | goes into the seed of the noise of private generators, see
-`augrec.generators._privacy.budget` |
+| AUGREC_HOST | 127.0.0.1 | the address servers listen on |
+| AUGREC_AIRFLOW_PORT | 8080 | Airflow's port |
+| AUGREC_MLFLOW_PORT | 5000 | MLflow's port |
+| AUGREC_SERVING_PORT | 8000 | the port of the recommendation service |
+| MLFLOW_TRACKING_URI | SQLite in $AUGREC_VAR/mlflow | tracking store and model registry |
+| AUGREC_ONLINE_STORE | SQLite in $AUGREC_VAR/feast | online store: a path, or redis://host:port |
+| AUGREC_PRIVACY_SECRET | none | seeds private noise, see `augrec.generators._privacy.budget` |
+
+While the platform runs, its host and ports are the defaults of every later command.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def load() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        ConfigError: no project is found here or above, or a port is not a number.
+        ConfigError: neither the working directory nor a parent is a project, or a port is not a
+            number.
     """
     home = _home()
     var = Path(os.environ.get("AUGREC_VAR", home / "var")).resolve()
@@ -97,9 +99,9 @@ def _home() -> Path:
         ):
             return folder
     raise ConfigError(
-        "this is not an augrec project",
+        "this folder is not in an augrec project",
         where=str(here),
-        fix="go to the folder that holds dvc.yaml, or set AUGREC_HOME to it",
+        fix="change to the folder that contains dvc.yaml, or set AUGREC_HOME to it",
     )
 
 

@@ -1,1 +1,1 @@
-"""Airflow: stages become tasks; the embedded platform is started and watched."""
+"""Airflow: stages as tasks, and the processes of the embedded platform."""

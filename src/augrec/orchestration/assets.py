@@ -1,4 +1,4 @@
-"""What DAGs tell each other about."""
+"""Airflow assets, by which one DAG triggers another."""
 
 from airflow.sdk import Asset
 

@@ -1,5 +1,5 @@
-"""The champion as an input of a run whose policies continue it: chosen when the run begins, and
-part of its commit."""
+"""The champion as an input of a run whose policies continue its training: chosen when the run
+begins, and part of the run's commit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FOLDER: Final = "models/champion"
 
 
 def champion_override(params: Mapping[str, Any], policies: Sequence[str]) -> dict[str, Any]:
-    """What the run's params.yaml says of the champion of now: version and digest; nothing where no
-    policy continues it, or there is none.
+    """The current champion's version and digest as an override of params.yaml; empty if no policy
+    continues the champion, or there is none.
 
     Args:
         params: the project's params.yaml.
-        policies: those that take part in the run.
+        policies: the policies of the run.
     """
     described = params.get("policies") or {}
     if not any(
@@ -37,12 +37,12 @@ def champion_override(params: Mapping[str, Any], policies: Sequence[str]) -> dic
 
 
 def export_champion(run: Workspace) -> None:
-    """Put the champion that the run's params.yaml names into its workspace, under DVC's care; twice
-    changes nothing.
+    """Export the champion that the run's params.yaml names into its workspace and track it with
+    DVC; idempotent.
 
     Raises:
         InputError: the registry has no such version.
-        RefusedError: the version is not what was registered.
+        RefusedError: the version's files are not those that were registered.
     """
     params = yaml.safe_load((run.path / "params.yaml").read_text(encoding="utf-8"))
     champion, folder = (params.get("run") or {}).get("champion"), run.path / FOLDER

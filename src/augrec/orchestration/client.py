@@ -17,8 +17,8 @@ from augrec.orchestration.environment import USER, password
 
 DONE = {"success", "failed"}
 _PAUSES_S = (1.0, 3.0)
-"""Before a call that Airflow failed on is made again: on SQLite its API may wait for a lock that it
-holds itself."""
+"""Pauses before a call that failed in Airflow is repeated: on SQLite its API may wait for a lock
+that it holds itself."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Airflow:
     """A logged-in client of the platform's Airflow.
 
     Args:
-        settings: where it listens.
+        settings: the installation whose Airflow to call.
 
     Raises:
         TransientError: it does not answer.
@@ -56,11 +56,11 @@ class Airflow:
         """Start a run, unpausing the DAG; returns its run id.
 
         Raises:
-            ConfigError: the parameters are not valid; carries Airflow's explanation.
+            ConfigError: the parameters are not valid; contains Airflow's explanation.
         """
         self.wait_for_dag(dag)
         self._call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
-        # named here, so that a call made again cannot start a second run
+        # the id is chosen here, so that a repeated call cannot start a second run
         run_id = run_id or f"manual__{datetime.now(UTC).isoformat()}"
         body = {"logical_date": None, "conf": dict(conf or {}), "dag_run_id": run_id}
         return self._call("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"]
@@ -69,7 +69,7 @@ class Airflow:
         """Wait until the DAG processor has read a DAG.
 
         Raises:
-            PermanentError: it has not, within the time, or its file has an error; carries the
+            PermanentError: it has not within `timeout_s`, or a DAG file has an error; contains that
                 error.
         """
         deadline = time.monotonic() + timeout_s
@@ -86,8 +86,8 @@ class Airflow:
                 raise PermanentError(
                     f"Airflow has not found the DAG {dag} in {timeout_s:.0f} s",
                     where=str(self._settings.home / "dags"),
-                    fix="is there a file for it? `augrec status` shows whether the DAG processor "
-                    "is well",
+                    fix="check that there is a file for it; `augrec status` shows whether the DAG "
+                    "processor runs",
                 )
             time.sleep(0.5)
 
@@ -123,13 +123,13 @@ class Airflow:
                 return found
 
     def links(self, dag: str, run_id: str, task: str, map_index: int = -1) -> dict[str, str]:
-        """The links on a task's page: name and address."""
+        """The links on a task's page: name -> URL."""
         path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/links"
         found = self._call("GET", path, params={"map_index": map_index})["extra_links"]
         return {name: address for name, address in found.items() if address}
 
     def result(self, dag: str, run_id: str, task: str, map_index: int = -1) -> Any:
-        """What a task returned, or None."""
+        """The return value of a task, or None."""
         answer = self._http.get(
             f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/xcomEntries/return_value",
             params={"map_index": map_index, "deserialize": True},
@@ -137,7 +137,7 @@ class Airflow:
         return answer.json()["value"] if answer.status_code == 200 else None
 
     def why_failed(self, dag: str, run_id: str, state: TaskState) -> str:
-        """What a failed task says of its failure: the error it raised, else the end of its log."""
+        """Why a task failed: the error it raised, else the last lines of its log."""
         answer = self._http.get(
             f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{state.task}/logs/{state.try_number}",
             params={"map_index": state.map_index},
@@ -155,10 +155,10 @@ class Airflow:
         texts = [
             event if isinstance(event, str) else str(event.get("event", "")) for event in events
         ]
-        return "\n".join(texts[-10:]) or "it left no log; see var/logs/platform.log"
+        return "\n".join(texts[-10:]) or "there is no log of the task; see var/logs/platform.log"
 
     def clear(self, dag: str, run_id: str, tasks: list[str]) -> None:
-        """Clear tasks and all that follow, so that they run again."""
+        """Clear tasks and all those downstream, so that they run again."""
         self._call(
             "POST",
             f"/api/v2/dags/{dag}/clearTaskInstances",
@@ -173,7 +173,7 @@ class Airflow:
         )
 
     def question(self, dag: str, run_id: str, task: str) -> str:
-        """What a human-in-the-loop task asks: Markdown."""
+        """The question of a human-in-the-loop task, in Markdown."""
         path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/-1/hitlDetails"
         return str(self._call("GET", path)["body"])
 
@@ -189,14 +189,15 @@ class Airflow:
         self,
         dag: str,
         run_id: str,
-        seen: Callable[[list[TaskState]], None],
+        on_states: Callable[[list[TaskState]], None],
         *,
         every_s: float = 1.0,
     ) -> str:
-        """Report all task states again and again until the run ends; returns its final state."""
+        """Pass all task states to `on_states` every `every_s` seconds until the run ends; returns
+        the run's final state."""
         while True:
             state = self.run_state(dag, run_id)
-            seen(self.task_states(dag, run_id))
+            on_states(self.task_states(dag, run_id))
             if state in DONE:
                 return state
             time.sleep(every_s)
@@ -233,6 +234,6 @@ class Airflow:
 def _detail(answer: httpx.Response) -> str:
     try:
         detail = str(answer.json().get("detail", answer.text))
-        return detail.partition("\n\nFailed validating")[0]  # what follows is the schema
+        return detail.partition("\n\nFailed validating")[0]  # the rest is the JSON schema
     except ValueError:
         return answer.text[:500]

@@ -1,5 +1,5 @@
-"""The environment the platform's processes get: infra/embedded.env, and secrets made once on this
-machine."""
+"""The environment of the platform's processes: infra/embedded.env, and secrets that are generated
+once on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USER = "admin"
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Variables for Airflow and MLflow; what the caller's environment sets already wins."""
+    """Variables for Airflow and MLflow; those set in the caller's environment take precedence."""
     places = {
         "AUGREC_HOME": str(settings.home),
         "AUGREC_VAR": str(settings.var),
@@ -37,8 +37,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def password(settings: Settings) -> str:
-    """The password of Airflow's user "admin", made at the first call and kept in a file only its
-    owner can read."""
+    """The password of Airflow's user "admin", generated at the first call and kept in a file that
+    only its owner can read."""
     path = password_file(settings)
     if not path.exists():
         _write_private(path, {USER: secrets.token_urlsafe(12)})
@@ -46,7 +46,7 @@ def password(settings: Settings) -> str:
 
 
 def password_file(settings: Settings) -> Path:
-    """Where that password is."""
+    """The file with the password of `password`."""
     return settings.var / "airflow" / "passwords.json"
 
 
@@ -69,6 +69,6 @@ def _write_private(path: Path, value: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)  # private before there is anything to read
+    draft.touch(mode=0o600)  # private before it contains a secret
     draft.write_text(json.dumps(value), encoding="utf-8")
     draft.replace(path)

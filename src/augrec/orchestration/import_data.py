@@ -1,4 +1,4 @@
-"""Bringing a shop's tables to data/raw: for `augrec data import` and for the DAG `ingest`."""
+"""Import a shop's tables into data/raw: for `augrec data import` and the DAG `ingest`."""
 
 from __future__ import annotations
 
@@ -28,36 +28,45 @@ _SQL = "sql:"
 _DIALECTS = {
     "postgres": "postgresql",
     "mssql": "mssql+pymssql",
-}  # what Airflow calls some that SQLAlchemy names otherwise
+}
+"""Connection types of Airflow that SQLAlchemy calls by another name."""
 
 
 class SourceConfig(BaseConfig):
     """`data.source`: where the tables are."""
 
     layout: str | None = None
-    """A public dataset's layout, read from `folder`; the other keys are for your own tables."""
+    """Layout of a public dataset, read from `folder`; the other keys are for your own tables."""
     folder: str | None = None
+    """Folder with the files of `layout`."""
     interactions: str | None = None
     """A CSV or Parquet file, a folder of Parquet files, or sql:TABLE."""
     items: str | None = None
+    """As `interactions`; null: only ids are known."""
     users: str | None = None
+    """As `interactions`; null: only ids are known."""
     connection: str | None = None
-    """Id of an Airflow connection for sql:TABLE; or set the variable AUGREC_SOURCE_URL to an
-    SQLAlchemy URL."""
+    """Id of an Airflow connection for sql:TABLE; null: the environment variable AUGREC_SOURCE_URL
+    holds an SQLAlchemy URL."""
     served_events: bool = True
-    """Add the events that `augrec serve` was told; off where your own table holds them already."""
+    """Add the events that `augrec serve` received; false if your own table already contains
+    them."""
 
 
 def import_data(settings: Settings, given: dict[str, Any]) -> bool:
-    """Read the tables that params.yaml names, `given` options first, and write data/raw whole or
-    not at all.
+    """Read the tables that `data.source` names and write data/raw, completely or not at all.
+
+    Args:
+        settings: the installation.
+        given: keys of `data.source` to use instead of those in params.yaml; empty values do not
+            count.
 
     Returns:
-        Whether they differ from those of before.
+        Whether the tables differ from the previous ones.
 
     Raises:
-        ConfigError: nothing says where the tables are.
-        InputError: a table cannot be read; data/raw stays as it was.
+        ConfigError: no source of the tables is configured.
+        InputError: a table cannot be read; data/raw does not change.
     """
     params = yaml.safe_load((settings.home / "params.yaml").read_text(encoding="utf-8"))["data"]
     chosen = {key: value for key, value in given.items() if value}
@@ -83,15 +92,14 @@ def import_data(settings: Settings, given: dict[str, Any]) -> bool:
     elif (
         source.served_events and (settings.var / SERVED_EVENTS).exists() and _raw(settings).exists()
     ):
-        found = read_tables(
-            _raw(settings)
-        )  # brought in once by hand: only what users did since is new
+        # imported once by hand: only the served events are new
+        found = read_tables(_raw(settings))
         described = read_json(_raw(settings) / "source.json")
     else:
         raise ConfigError(
-            "nothing says where your tables are",
+            "no source of the tables is configured",
             where="params.yaml, data.source",
-            fix="set data.source.interactions, or call `augrec data import --interactions FILE`",
+            fix="set data.source.interactions, or run `augrec data import --interactions FILE`",
         )
     if source.served_events:
         found, described["served_events"] = _with_served_events(found, settings)
@@ -103,20 +111,21 @@ def import_data(settings: Settings, given: dict[str, Any]) -> bool:
 
 
 def _with_served_events(found: Tables, settings: Settings) -> tuple[Tables, int]:
-    """The tables with what the service was told since, and how many rows that is.
+    """The tables with the events that the service received and the tables lack, and the number of
+    those events.
 
-    Items and users that the tables do not list are added by their ids, so that nothing refers to
-    what is not there.
+    Items and users that are missing from the tables are added with their ids alone, so that every
+    interaction refers to existing rows.
     """
     events = read_served_events(settings.var / SERVED_EVENTS)
     events = events.join(found.interactions, on=[C.USER, C.ITEM, C.EVENT, C.TIMESTAMP], how="anti")
     if events.is_empty():
         return found, 0
-    told = canonical_tables(events)
+    served = canonical_tables(events)
     return Tables(
-        pl.concat([found.interactions, told.interactions]),
-        _with_new(found.items, told.items, C.ITEM),
-        _with_new(found.users, told.users, C.USER),
+        pl.concat([found.interactions, served.interactions]),
+        _with_new(found.items, served.items, C.ITEM),
+        _with_new(found.users, served.users, C.USER),
     ), len(events)
 
 
@@ -124,13 +133,13 @@ def _raw(settings: Settings) -> Path:
     return settings.home / "data" / "raw"
 
 
-def _with_new(table: pl.DataFrame, told: pl.DataFrame, key: str) -> pl.DataFrame:
-    new = told.join(table.select(key), on=key, how="anti").select(pl.col(key))
+def _with_new(table: pl.DataFrame, served: pl.DataFrame, key: str) -> pl.DataFrame:
+    new = served.join(table.select(key), on=key, how="anti").select(pl.col(key))
     return pl.concat([table, new], how="diagonal") if len(new) else table
 
 
 def _digests(raw: Path) -> dict[str, str]:
-    """What the tables hold, apart from when they were read."""
+    """Digests of the tables, without source.json, which holds the time of the import."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.glob("*.parquet")
     }
@@ -146,7 +155,7 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> own_tables.S
     )
     if not url:
         raise ConfigError(
-            "a table in a database needs its address",
+            "sql:TABLE needs the address of the database",
             where="data.source",
             fix=f"name an Airflow connection under data.source.connection, or set {URL_VARIABLE}",
         )
@@ -160,8 +169,8 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> own_tables.S
 
 
 def _connection_url(connection: str, settings: Settings) -> str:
-    """An Airflow connection as an SQLAlchemy URL; inside a task Airflow is asked, elsewhere its
-    database."""
+    """An Airflow connection as an SQLAlchemy URL. Inside a task it comes from Airflow's API server,
+    elsewhere from Airflow's database."""
     from airflow.exceptions import AirflowNotFoundException
 
     from augrec.orchestration.environment import environment
@@ -182,8 +191,7 @@ def _connection_url(connection: str, settings: Settings) -> str:
     kind = found.conn_type or ""
     dialect = _DIALECTS.get(kind, kind)
     if dialect == "sqlite":
-        return (
-            f"sqlite:///{found.host or found.schema}"  # as JSON it is the host, as a URI the schema
-        )
+        # the path is the host if the connection is given as JSON, the schema if it is a URI
+        return f"sqlite:///{found.host or found.schema}"
     address = URL.create(dialect, found.login, found.password, found.host, found.port, found.schema)
     return address.render_as_string(hide_password=False)

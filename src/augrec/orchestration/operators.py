@@ -1,4 +1,4 @@
-"""Airflow operators of augrec's DAGs."""
+"""What the DAGs of augrec are made of: the stage operator, and errors that Airflow understands."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def failing_clearly() -> Iterator[None]:
-    """Turn augrec's errors into Airflow's: a permanent one fails the task at once, a transient one
-    is retried."""
+    """Turn augrec's errors into Airflow's: a permanent error fails the task at once, a transient
+    one is retried."""
     try:
         yield
     except TransientError as error:
-        raise AirflowException(f"{error}\n  This may pass: Airflow tries again.") from error
+        raise AirflowException(f"{error}\n  This may be temporary: Airflow retries.") from error
     except AugrecError as error:
         raise AirflowFailException(
-            f"{error}\n  Trying again cannot help, so this task is not retried."
+            f"{error}\n  A retry cannot help, so this task is not retried."
         ) from error
 
 
@@ -39,7 +39,7 @@ class StageOperator(BaseOperator):
 
     Args:
         stage: the stage's name in dvc.yaml.
-        member: which member of a matrix, e.g. "ease-none"; empty for a stage that is no matrix.
+        member: the member of a matrix, e.g. "ease-none"; empty for a stage without a matrix.
 
     Returns "ran" or "restored".
     """
@@ -60,7 +60,7 @@ class StageOperator(BaseOperator):
         name = f"{self.stage}@{self.member}" if self.member else self.stage
         with failing_clearly():
             run = workspace.open_(settings_.load(), context["dag_run"].run_id)
-            # a dry run leaves nothing in MLflow
+            # a dry run writes nothing to MLflow
             curves = None if run.dry_run else LiveCurves(run.run_id, run.commit)
             restored = name in run.restored
             outcome = (

@@ -1,5 +1,5 @@
-"""Starting, stopping and asking after the embedded platform: Airflow, MLflow and the service under
-one process manager."""
+"""Start, stop and check the embedded platform: Airflow, MLflow and the service under one process
+manager."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 40.0
 POOLS = {
     "gpu": "generator training: one at a time on each accelerator",
-    "promotion": "moves of the champion: strictly one at a time",
+    "promotion": "changes of the champion: strictly one at a time",
 }
 
 
@@ -43,21 +43,21 @@ class Health:
 
 
 def up(settings: Settings, *, say: Callable[[str], None]) -> None:
-    """Start everything that is not running and wait until it answers.
+    """Start the platform unless it is running, and wait until every part responds.
 
     Raises:
-        ConfigError: a port is taken, or the address is open to others.
-        TransientError: something did not come up; the message names its log.
+        ConfigError: a port is in use, or the address is reachable from other machines.
+        TransientError: a part did not start; the message names the log.
     """
     if is_running(settings):
-        say("The platform is running already.")
+        say("The platform is already running.")
     else:
         _check_address(settings)
         (settings.var / "logs").mkdir(parents=True, exist_ok=True)
         for folder in ("mlflow/artifacts", "feast", "runs"):
             (settings.var / folder).mkdir(parents=True, exist_ok=True)
         password(settings)
-        from augrec.registry import connection  # brings MLflow
+        from augrec.registry import connection  # imports MLflow, which takes seconds
 
         say("Preparing Airflow's database …")
         _airflow(settings, "db", "migrate")
@@ -76,7 +76,7 @@ def down(settings: Settings) -> bool:
     if pid is None:
         return False
     manager = psutil.Process(pid)
-    # tasks under way, and the stages they run, would outlive the scheduler
+    # running tasks, and the stages they run, would outlive the scheduler
     family = [manager, *manager.children(recursive=True)]
     manager.terminate()
     psutil.wait_procs([manager], timeout=STOP_TIMEOUT_S)
@@ -90,12 +90,12 @@ def down(settings: Settings) -> bool:
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether the process manager lives."""
+    """Whether the process manager is alive."""
     return _pid(settings) is not None
 
 
 def health(settings: Settings) -> Health:
-    """Ask every part."""
+    """Check every part over HTTP."""
     parts = {
         "api-server": False,
         "scheduler": False,
@@ -121,25 +121,26 @@ def health(settings: Settings) -> Health:
 
 
 def log_file(settings: Settings) -> Path:
-    """Where all parts write what they say."""
+    """The log of all parts."""
     return settings.var / "logs" / "platform.log"
 
 
 def _wait(settings: Settings, say: Callable[[str], None]) -> None:
-    deadline, told = time.monotonic() + START_TIMEOUT_S, set[str]()
+    deadline, reported = time.monotonic() + START_TIMEOUT_S, set[str]()
     while True:
         state = health(settings)
-        for part in sorted(part for part, well in state.parts.items() if well and part not in told):
-            told.add(part)
-            say(f"  {part} answers")
+        for part in sorted(part for part, healthy in state.parts.items() if healthy):
+            if part not in reported:
+                reported.add(part)
+                say(f"  {part} is ready")
         if state.ready:
             return
-        missing = ", ".join(part for part, well in state.parts.items() if not well)
+        missing = ", ".join(part for part, healthy in state.parts.items() if not healthy)
         if not state.running or time.monotonic() > deadline:
             raise TransientError(
-                f"the platform did not come up: {missing}",
+                f"the platform did not start: {missing}",
                 where=str(log_file(settings)),
-                fix="the end of that log says why; `augrec down`, then `augrec up` starts afresh",
+                fix="the end of that log says why; then run `augrec down` and `augrec up`",
             )
         time.sleep(0.5)
 
@@ -147,9 +148,10 @@ def _wait(settings: Settings, say: Callable[[str], None]) -> None:
 def _check_address(settings: Settings) -> None:
     if settings.host not in LOOPBACK and "AUGREC_BEHIND_AUTHENTICATION" not in os.environ:
         raise ConfigError(
-            f"AUGREC_HOST={settings.host} would open Airflow and MLflow to others",
+            f"AUGREC_HOST={settings.host} would make Airflow and MLflow reachable from other "
+            "machines",
             where="environment",
-            fix="MLflow has no login of its own: put a proxy that authenticates in front and set "
+            fix="MLflow has no login: put an authenticating proxy in front of it and set "
             "AUGREC_BEHIND_AUTHENTICATION=1",
         )
     if (
@@ -157,9 +159,9 @@ def _check_address(settings: Settings) -> None:
         and not {"AUGREC_API_KEYS", "AUGREC_API_KEYS_FILE"} & os.environ.keys()
     ):
         raise ConfigError(
-            f"AUGREC_HOST={settings.host} would let anybody ask and tell the service",
+            f"AUGREC_HOST={settings.host} would let anyone call the service",
             where="environment",
-            fix="make a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash",
+            fix="create a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash",
         )
     for variable, port in (
         ("AUGREC_AIRFLOW_PORT", settings.airflow_port),
@@ -172,7 +174,7 @@ def _check_address(settings: Settings) -> None:
                 probe.bind((settings.host, port))
             except OSError as error:
                 raise ConfigError(
-                    f"port {port} is taken by another program",
+                    f"port {port} is in use by another program",
                     where=settings.host,
                     fix=f"stop it, or choose another port: {variable}={port + 10} augrec up",
                 ) from error
@@ -193,7 +195,7 @@ def _spawn(settings: Settings) -> None:
                 os.devnull,
                 "start",
             ],
-            env=_with_our_programs(environment(settings)),
+            env=_with_own_programs(environment(settings)),
             cwd=settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -215,7 +217,7 @@ def _spawn(settings: Settings) -> None:
 def _airflow(settings: Settings, *words: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "airflow", *words],
-        env=_with_our_programs(environment(settings)),
+        env=_with_own_programs(environment(settings)),
         cwd=settings.home,
         capture_output=True,
         text=True,
@@ -228,9 +230,9 @@ def _airflow(settings: Settings, *words: str) -> None:
         )
 
 
-def _with_our_programs(variables: dict[str, str]) -> dict[str, str]:
-    """`airflow` and `mlflow` mean those installed beside this Python, activated environment or
-    not."""
+def _with_own_programs(variables: dict[str, str]) -> dict[str, str]:
+    """Put the programs installed with this Python first on PATH, so that `airflow` and `mlflow` are
+    found even if the virtual environment is not activated."""
     return {
         **variables,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}",
@@ -238,7 +240,7 @@ def _with_our_programs(variables: dict[str, str]) -> dict[str, str]:
 
 
 def _record(settings: Settings) -> Path:
-    """The process manager's id, and where the servers listen: `augrec.core.settings` reads it for
+    """The file with the process manager's id, host and ports; `augrec.core.settings` reads it for
     later commands."""
     return settings.var / "platform.json"
 

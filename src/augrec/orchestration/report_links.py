@@ -1,4 +1,4 @@
-"""Links from Airflow's task pages to what a run wrote."""
+"""Links from Airflow's task pages to the reports of a run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 PREFIX = "/augrec"
-"""Where the API server serves the runs' reports, see `plugin`."""
+"""Path under which the API server serves the runs' reports, see `plugin`."""
 
 
 def report_url(run_id: str, page: str) -> str:
-    """The address of a page under a run's reports/, e.g. "report.html"."""
+    """The URL of a file in a run's reports/, e.g. "report.html"."""
     return f"{settings_.load().airflow_url}{PREFIX}/runs/{quote(folder_name(run_id))}/{page}"
 
 
 class DataDocsLink(BaseOperatorLink):
-    """To the Great Expectations Data Docs of this run."""
+    """Link to the Great Expectations Data Docs of this run."""
 
     name = "Data Docs"
 
@@ -33,7 +33,7 @@ class DataDocsLink(BaseOperatorLink):
 
 
 class ReportLink(BaseOperatorLink):
-    """To the report of this run."""
+    """Link to the report of this run."""
 
     name = "Report"
 

@@ -1,4 +1,4 @@
-"""`augrec reproduce`: rebuild a version from its commit and compare it with what was registered."""
+"""`augrec reproduce`: rebuild a version from its commit and compare it with the registered one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augrec.versioning import rebuild, workspace
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of it: `sentence` for a person, `differences` one a line."""
+    """The result: a `sentence` that summarises it, and one line for each of the `differences`."""
 
     identical: bool
     sentence: str
@@ -23,8 +23,7 @@ class Reproduction:
 def reproduce_version(
     settings: Settings, version: str | int, progress: Callable[[str, int, int], None]
 ) -> Reproduction:
-    """Rebuild a version; the workspace is kept when something differs, so that it can be looked
-    into."""
+    """Rebuild a version; the workspace is kept if anything differs, so that it can be inspected."""
     wanted = registered.expected(models.find(version))
     built = rebuild.rebuild(settings, wanted.commit, progress=progress)
     report = registered.compare_workspace(wanted, built.path)
@@ -33,15 +32,13 @@ def reproduce_version(
         for one in report.differences
     ]
     differences += [
-        f"{path}: not the bytes of the run" for path in sorted({*built.differing, *report.data})
+        f"{path}: not the same bytes" for path in sorted({*built.differing, *report.data})
     ]
     if report.identical and not built.differing:
         workspace.remove(settings, built.path)
         counted = f"{report.compared} metrics, the model and all {built.outputs} outputs"
         return Reproduction(
-            True, f"Version {version} is identical: {counted} came out the same, byte for byte.", []
+            True, f"Version {version} is identical: {counted} are the same, byte for byte.", []
         )
-    sentence = (
-        f"Version {version} did not come out the same; the rebuilt files are in {built.path}."
-    )
+    sentence = f"Version {version} is not identical; the rebuilt files are in {built.path}."
     return Reproduction(False, sentence, differences)

@@ -1,5 +1,4 @@
-"""What the side-effect tasks of `retrain` do; each is keyed by the run and changes nothing when
-done twice."""
+"""The tasks of `retrain` that have side effects. Each is keyed by the run and idempotent."""
 
 from __future__ import annotations
 
@@ -18,15 +17,15 @@ from augrec.versioning import workspace
 log = logging.getLogger(__name__)
 
 MATERIALIZED = "augrec_materialized"
-"""Airflow variable: up to which moment the online store holds features, and of which feature
-schema."""
+"""Airflow variable: the time up to which the online store holds features, and of which data source
+and feature schema."""
 
 
 def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     """Write features of the interval since the last materialization to the online store.
 
-    Airflow owns the interval: it is kept in a variable, moved only after a success, and begins anew
-    where the features themselves are others.
+    The end of the interval is kept in an Airflow variable, which is updated only after a success.
+    A new data source or feature schema starts again from the beginning of the data.
     """
     from airflow.sdk import Variable
 
@@ -50,7 +49,7 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
 
 
 def publish(settings: Settings, run_id: str) -> dict[str, Any]:
-    """Commit, tag and push what the run made."""
+    """Commit, tag and push the results of the run."""
     from augrec.versioning import publish as publishing
 
     return asdict(publishing.publish(settings, workspace.open_(settings, run_id)))
@@ -61,7 +60,8 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
 
     Returns:
         version; promotable: whether it may become champion; reason: why, in a sentence; champion:
-        the version it was compared with, or None; markdown: what a person who must approve reads.
+        the version it was compared with, or None; markdown: the comparison, for the person who
+        approves it.
     """
     from augrec.features import feature_service_name
     from augrec.registry import models, tracking
@@ -78,35 +78,33 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
 def promote(
     settings: Settings, run_id: str, registered: dict[str, Any], *, approved: bool
 ) -> dict[str, Any]:
-    """Make the registered version the champion, unless it is worse than the champion of now.
+    """Make the registered version the champion, unless it is worse than the current champion.
 
-    Where another run was faster, the champion is no longer the one this version was compared with:
-    it is compared again. But a person's approval holds for what they were shown, so then the
-    promotion is refused.
+    If another run has changed the champion since this version was compared with it, they are
+    compared again. An approval is valid only for the comparison that was shown, so a promotion
+    that a person approved is refused instead.
 
     Args:
         settings: where the project is.
         run_id: Airflow's run id.
         registered: what `register` returned.
-        approved: whether a person was asked.
+        approved: whether a person approved the promotion.
 
     Returns:
-        promoted: whether the version is champion now; reason: why; replaced: the champion before,
+        promoted: whether the version is champion now; reason: why; replaced: the previous champion,
             or None.
 
     Raises:
-        RefusedError: a person approved a comparison with another champion; or the version is not
-            sound.
+        RefusedError: a person approved a comparison with another champion; or the version failed
+            its verification.
     """
     from augrec.registry import models, promotion
 
     version, now, by = registered["version"], models.champion(), f"run {run_id}"
     done = next((move for move in promotion.log() if move.by == by), None)
-    if done is not None:  # a cleared task must not undo what came later, such as a rollback
+    if done is not None:  # a cleared task must not undo a later change, such as a rollback
         is_champion = now is not None and now.version == done.version
-        reason = (
-            f"This run moved the champion already, as number {done.number} of the promotion log."
-        )
+        reason = f"This run already changed the champion: entry {done.number} of the promotion log."
         return {
             "version": version,
             "promoted": is_champion,
@@ -153,7 +151,7 @@ def _judge(compared: dict[str, Any]) -> tuple[bool, str]:
     if compared["outcome"] == "first_champion":
         return True, "It is the first model: there is no champion to compare it with."
     if compared["outcome"] == "same_version":
-        return False, "It is the very model that is champion already."
+        return False, "It is the same model as the current champion."
     from augrec.reporting import approval
 
     found = compared["comparison"]
@@ -161,8 +159,7 @@ def _judge(compared: dict[str, Any]) -> tuple[bool, str]:
 
 
 def _feature_lineage(path: Path) -> str:
-    """Identifies what the online store would be filled with: another source or schema starts from
-    the beginning."""
+    """Identifies the data source and the feature schema; see `materialize`."""
     source = read_json(path / "data" / "raw" / "source.json").get("source", "")
     schema = (path / "data" / "features" / "schema.json").read_text(encoding="utf-8")
     return f"{source}:{hashlib.sha256(schema.encode()).hexdigest()[:16]}"

@@ -1,1 +1,1 @@
-"""DVC and git: run workspaces, stages, publishing."""
+"""DVC and git: workspaces of runs, running stages, publishing results."""

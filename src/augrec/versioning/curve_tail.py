@@ -1,4 +1,4 @@
-"""Following a stage while it runs: the rows of training curves that it appends to a file."""
+"""Forward training curves while a stage runs: the rows that it appends to a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class CurveSink(Protocol):
-    """Whoever wants to see training curves grow. Each call may fail or hang: the stage goes on."""
+    """Receives training curves as they grow. A call may fail or hang: the stage goes on."""
 
     def send(self, rows: list[dict[str, Any]]) -> None:
         """New rows, as `augrec.stages.runner.tell_curve` wrote them: role, name, row."""
@@ -29,10 +29,10 @@ class CurveSink(Protocol):
 
 @contextmanager
 def tail_curve(path: Path, sink: CurveSink) -> Iterator[None]:
-    """Hand on what is appended to a file while the block runs, in batches.
+    """Send the rows that are appended to a file while the block runs, in batches.
 
-    Where that fails (a server may be down), rows wait for the next try, after growing pauses. The
-    end of the block waits FINAL_WAIT_S for what is left, at most.
+    When sending fails, for example because a server is down, the rows are kept and sent later, with
+    growing pauses between attempts. The end of the block waits at most FINAL_WAIT_S for the rest.
     """
     tail, over, failed = _Tail(path, sink), threading.Event(), True
 
@@ -52,7 +52,8 @@ def tail_curve(path: Path, sink: CurveSink) -> Iterator[None]:
         thread.join(FINAL_WAIT_S)
         if tail.waiting or thread.is_alive():
             log.warning(
-                "the training curve was not followed to its end; it is logged whole when the run is"
+                "the training curve was not forwarded to its end; it is logged completely with the "
+                "run"
             )
 
 
@@ -60,8 +61,8 @@ class _Tail:
     """The rows of a growing file.
 
     Attributes:
-        pause: seconds until the next look.
-        waiting: rows not handed on yet.
+        pause: seconds until the file is read again.
+        waiting: rows not sent yet.
     """
 
     def __init__(self, path: Path, sink: CurveSink) -> None:
@@ -78,7 +79,7 @@ class _Tail:
             self._follower.send(list(self.waiting))
         except Exception as error:
             if self.pause == POLL_INTERVAL_S:
-                log.warning("training curves cannot be followed just now: %s", error)
+                log.warning("training curves cannot be forwarded at the moment: %s", error)
             self.pause = min(2 * self.pause, _LONGEST_PAUSE_S)
         else:
             self.pause, self.waiting = POLL_INTERVAL_S, []
@@ -87,13 +88,13 @@ class _Tail:
         try:
             self._follower.end(failed=failed)
         except Exception as error:
-            log.warning("whoever follows the training curve does not know how it ended: %s", error)
+            log.warning("the end of the training curve could not be forwarded: %s", error)
 
     def _new_rows(self) -> list[dict[str, Any]]:
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            whole, newline, _ = file.read().rpartition(b"\n")  # the last line may be half written
+            whole, newline, _ = file.read().rpartition(b"\n")  # the last line may be incomplete
         self._offset += len(whole) + len(newline)
         return [json.loads(line) for line in whole.splitlines()]

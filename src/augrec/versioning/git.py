@@ -1,4 +1,4 @@
-"""The few git commands augrec needs, through the git program itself."""
+"""The git commands that augrec needs, through the git program itself."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from augrec.core.errors import PermanentError
 
-# Results of `dvc repro` in the main tree: a record of outputs, not an input, so they do not make a
-# tree dirty.
+# Written by `dvc repro` in the main tree: records of outputs, not inputs, so they do not count as
+# uncommitted changes.
 RECORDS = ("dvc.lock", "data/raw.dvc", "models/champion.dvc")
 
 
@@ -17,7 +17,7 @@ def git(folder: Path, *words: str, check: bool = True, stdin: bytes | None = Non
     """Run `git words…` in `folder` and return its output without the final newline.
 
     Raises:
-        PermanentError: git is missing or failed; carries git's own message.
+        PermanentError: git is missing or failed; contains git's own message.
     """
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
@@ -32,13 +32,13 @@ def git(folder: Path, *words: str, check: bool = True, stdin: bytes | None = Non
         raise PermanentError(
             f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}",
             where=str(folder),
-            fix="run the same git command there to see more",
+            fix="run the same git command there for details",
         )
     return done.stdout.decode(errors="replace").rstrip("\n")
 
 
 def head(folder: Path) -> str:
-    """The commit a folder is at.
+    """The commit that is checked out in a folder.
 
     Raises:
         PermanentError: the folder is not a git repository with a commit.
@@ -54,14 +54,14 @@ def head(folder: Path) -> str:
 
 
 def changes(folder: Path) -> list[str]:
-    """Paths with uncommitted changes, untracked files included, `RECORDS` left out."""
+    """Paths with uncommitted changes, including untracked files, without `RECORDS`."""
     listing = git(folder, "status", "--porcelain", "--no-renames", "--untracked-files=all", "-z")
     paths = [entry[3:] for entry in listing.split("\0") if entry]
     return [path for path in paths if path not in RECORDS]
 
 
 def commit(folder: Path, paths: list[str], message: str) -> str:
-    """Commit exactly `paths` (ignored ones too); returns the commit, an old one when nothing
+    """Commit exactly `paths`, also ignored ones; returns the new commit, or HEAD if nothing
     changed."""
     git(folder, "add", "--force", "--", *paths)
     if git(folder, "status", "--porcelain", "--untracked-files=no", "--", *paths):

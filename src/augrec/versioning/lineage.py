@@ -1,5 +1,5 @@
-"""Which generator, data and run made each synthetic dataset, and which models used it: read from
-the runs' commits."""
+"""The lineage of synthetic datasets, read from the commits of the runs: which generator, data and
+run made each one, and which models used it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _SYNTHETIC = "data/synthetic/"
 
 @dataclass(frozen=True)
 class SyntheticDataset:
-    """One synthetic dataset, known by its content.
+    """One synthetic dataset, identified by its content.
 
     Attributes:
         digest: DVC's hash of the sample.
         generator: the generator's name.
         generator_digest: hash of the trained generator.
-        training_digest: hash of the training set it learned from.
-        raw_digest: hash of the raw snapshot behind that.
+        training_digest: hash of the generator's training set.
+        raw_digest: hash of the raw data from which the training set was made.
         first_run: the run that made it.
-        runs: every run it took part in.
-        models: "recommender-policy" trained on it.
+        runs: all runs that contain it.
+        models: "recommender-policy" of the models trained on it.
     """
 
     digest: str
@@ -64,10 +64,9 @@ def _add(
 ) -> None:
     digest = _hash(entry["outs"], f"{_SYNTHETIC}{generator}")
     models = _models_using(generator, lock, params)
-    known = found.get(digest)
-    if known:
-        known.runs.append(run)
-        known.models.extend(model for model in models if model not in known.models)
+    if earlier := found.get(digest):
+        earlier.runs.append(run)
+        earlier.models.extend(model for model in models if model not in earlier.models)
         return
     found[digest] = SyntheticDataset(
         digest=digest,
@@ -82,17 +81,18 @@ def _add(
 
 
 def _models_using(generator: str, lock: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
-    users = {
+    policies = {
         policy
         for policy, steps in params["policies"].items()
-        if any(_names(options, generator) for step in steps or [] for options in step.values())
+        if any(_uses(options, generator) for step in steps or [] for options in step.values())
     }
     trained = (stage.partition("@")[2] for stage in lock if stage.startswith("train@"))
-    return sorted(member for member in trained if member.partition("-")[2] in users)
+    return sorted(member for member in trained if member.partition("-")[2] in policies)
 
 
-def _names(options: Any, generator: str) -> bool:
-    """Whether an operation of a policy uses the generator's sample, or may have come to use it."""
+def _uses(options: Any, generator: str) -> bool:
+    """Whether an operation of a policy uses the generator's sample, or chooses among samples that
+    include it."""
     if not isinstance(options, dict):
         return False
     return options.get("sample") == generator or generator in (options.get("samples") or ())

@@ -1,5 +1,5 @@
-"""Disk space: the workspaces of published runs, whose data is in the DVC remote and whose files are
-in a commit."""
+"""Free disk space: remove the workspaces of published runs, whose data is in the DVC remote and
+whose files are in a commit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ _REPORTS = "reports"
 
 
 def prune(settings: Settings, keep: int) -> dict[str, int]:
-    """Remove the workspaces of all published runs but the latest; their reports stay where they
-    are.
+    """Remove the workspaces of old published runs; their reports are kept in place.
 
-    Whatever is not published stays whole: a run under way, a failed one that can be mended, a dry
-    run.
+    Runs that are not published are kept completely: those in progress, failed ones that can be
+    continued, dry runs.
 
     Args:
-        settings: where the project is.
-        keep: so many of the latest published runs stay as they are.
+        settings: the installation.
+        keep: the number of latest published runs whose workspaces are kept.
 
     Returns:
-        the bytes freed, by run, oldest first.
+        run -> bytes freed, oldest run first.
     """
     published = [tag.removeprefix(publish.TAG_PREFIX) for tag in publish.tags(settings)]
     paths = [settings.runs / name for name in published[: max(0, len(published) - keep)]]
@@ -35,7 +34,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _reduce(settings: Settings, path: Path) -> int:
-    """Remove all but the reports; the bytes freed."""
+    """Remove all but the reports; returns the bytes freed."""
     before, aside = _size(path), path.with_name(f"{path.name}.{_REPORTS}")
     if (path / _REPORTS).is_dir():
         (path / _REPORTS).rename(aside)
@@ -47,7 +46,7 @@ def _reduce(settings: Settings, path: Path) -> int:
 
 
 def _size(path: Path) -> int:
-    """Bytes that removing a folder, which may be missing, would free: files that other folders link
-    to do not count."""
+    """Bytes that removing a folder would free, 0 if it does not exist: files with links from other
+    folders do not count."""
     found = (file.lstat() for file in path.rglob("*") if file.is_file() and not file.is_symlink())
     return sum(facts.st_size for facts in found if facts.st_nlink == 1)

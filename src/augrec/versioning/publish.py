@@ -1,4 +1,4 @@
-"""The end of a run: its results get a commit and a tag, its data goes to the DVC remote."""
+"""Publish a run: commit and tag its results, push its data to the DVC remote."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from augrec.versioning.workspace import Workspace, folder_name
 
 TAG_PREFIX = "run/"
 INPUTS = ("data/raw.dvc", "models/champion.dvc")
-"""Pointers to what a run read; the second only where a policy continued the champion."""
+"""DVC pointers to the inputs of a run; the second only if a policy continues the champion."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What a published run left behind.
+    """A published run.
 
     Attributes:
-        commit: holds the run's dvc.lock, params.yaml and the pointers to what it read.
-        tag: names that commit.
-        pushed: files that were new to the DVC remote.
+        commit: contains the run's dvc.lock, params.yaml and `INPUTS`.
+        tag: the tag of that commit.
+        pushed: the number of files that were new to the DVC remote.
     """
 
     commit: str
@@ -31,10 +31,10 @@ class Publication:
 
 
 def publish(settings: Settings, workspace: Workspace) -> Publication:
-    """Commit, tag and push a finished run; doing it twice changes nothing the second time.
+    """Commit, tag and push a finished run; idempotent.
 
     Raises:
-        PermanentError: a stage's outputs do not belong to its inputs, so the run is not complete.
+        PermanentError: the outputs of a stage are not up to date, so the run is not complete.
     """
     missing = stages.unfinished(workspace.path)
     if missing:
@@ -54,7 +54,7 @@ def publish(settings: Settings, workspace: Workspace) -> Publication:
 
 
 def inputs(folder: Path) -> list[str]:
-    """Those of `INPUTS` that a workspace has."""
+    """Those `INPUTS` that a workspace contains."""
     return [name for name in INPUTS if (folder / name).exists()]
 
 

@@ -1,5 +1,5 @@
-"""Rebuild a run from its commit alone, every stage run again, and see whether it gives the same
-bytes."""
+"""Rebuild a run from its commit by running every stage again, and check that the outputs are the
+same, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from augrec.versioning import git, publish, stages, workspace
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A run that was built a second time.
+    """A rebuilt run.
 
     Attributes:
         path: the workspace, with all files of the run.
-        differing: outputs whose content is not what the commit recorded; empty when the rebuild is
-            exact.
-        outputs: how many outputs were compared.
+        differing: outputs whose content differs from the one recorded in the commit; empty if the
+            rebuild is exact.
+        outputs: the number of outputs compared.
     """
 
     path: Path
@@ -32,12 +32,12 @@ class Rebuilt:
 def rebuild(
     settings: Settings, commit: str, *, progress: Callable[[str, int, int], None]
 ) -> Rebuilt:
-    """Check out a run's commit, fetch what it read and run every stage again, restoring none.
+    """Check out a run's commit, fetch its inputs and run every stage again, restoring none.
 
     Args:
-        settings: where the project is.
-        commit: a run's commit, as a model version carries it.
-        progress: told (stage, number, total) before each stage.
+        settings: the installation.
+        commit: a run's commit, as recorded with each model version.
+        progress: called with (stage, number, total) before each stage.
     """
     path = workspace.checkout(settings, f"reproduce-{commit[:12]}", commit)
     recorded = _outputs(git.git(settings.home, "show", f"{commit}:dvc.lock"))

@@ -1,8 +1,8 @@
-"""A new run begins where the last one ended: whatever did not change since is there before its
-first task starts.
+"""Restore the outputs of the latest published run that are still up to date, before the first task
+of a new run starts.
 
-DVC restores single stages too, but each time it reads and writes all of dvc.lock under one lock. A
-whole run restored at once costs a second or two.
+DVC also restores single stages, but each time it reads and writes the complete dvc.lock under one
+lock. Restoring all stages at once takes a second or two.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from augrec.versioning.workspace import Workspace, record
 
 
 def restore_unchanged(settings: Settings, run: Workspace) -> Workspace:
-    """Bring this moment's raw data, and every output that is as it was in the latest published run.
+    """Copy the current raw data into the workspace and restore every output that is unchanged since
+    the latest published run; idempotent.
 
-    The other stages will be run, or restored one by one, by DVC.
+    DVC will run the other stages, or restore them one by one.
 
     Returns:
-        The workspace, `restored` naming the stages that need no work. Doing it twice changes
-        nothing.
+        The workspace; `restored` names the stages that need not run.
     """
     plan = stages.plan(run.path)
     raw = run.path / "data" / "raw"
     _remove(raw)
-    if _begin_with(run.path, _latest_lock(settings), {stage.name for stage in plan}):
+    if _write_lock(run.path, _latest_lock(settings), {stage.name for stage in plan}):
         stages.checkout(run.path)
     shutil.copytree(settings.home / "data" / "raw", raw)
     stages.snapshot(run.path, "data/raw")
-    touched = _touched(plan, set(stages.unfinished(run.path)))
-    for stage in touched:
+    outdated = _outdated(plan, set(stages.unfinished(run.path)))
+    for stage in outdated:
         for out in stage.outs:
-            _remove(run.path / out)  # what an earlier run left there is not this run's
-    names = {stage.name for stage in touched}
-    resumed = replace(run, restored=[stage.name for stage in plan if stage.name not in names])
-    record(resumed)
-    return resumed
+            _remove(run.path / out)  # outputs of an earlier run
+    names = {stage.name for stage in outdated}
+    restored = replace(run, restored=[stage.name for stage in plan if stage.name not in names])
+    record(restored)
+    return restored
 
 
 def _latest_lock(settings: Settings) -> str:
@@ -50,7 +50,9 @@ def _latest_lock(settings: Settings) -> str:
     return git.git(settings.home, "show", f"{tags[-1]}:dvc.lock") if tags else ""
 
 
-def _begin_with(workspace: Path, lock: str, names: set[str]) -> bool:
+def _write_lock(workspace: Path, lock: str, names: set[str]) -> bool:
+    """Write the entries of the stages `names` to the workspace's dvc.lock; False if there are
+    none."""
     entries = (yaml.safe_load(lock) or {}).get("stages", {})
     kept = {name: entry for name, entry in entries.items() if name in names}
     if kept:
@@ -61,16 +63,16 @@ def _begin_with(workspace: Path, lock: str, names: set[str]) -> bool:
     return bool(kept)
 
 
-def _touched(plan: list[stages.Stage], changed: set[str]) -> list[stages.Stage]:
-    """Stages that changed, and all that follow from them; `plan` lists dependencies first."""
-    touched: list[stages.Stage] = []
+def _outdated(plan: list[stages.Stage], changed: set[str]) -> list[stages.Stage]:
+    """Stages that changed, and all that depend on them; `plan` lists dependencies first."""
+    outdated: list[stages.Stage] = []
     for stage in plan:
-        follows = any(
-            _overlap(dep, out) for other in touched for out in other.outs for dep in stage.deps
+        depends = any(
+            _overlap(dep, out) for other in outdated for out in other.outs for dep in stage.deps
         )
-        if stage.name in changed or follows:
-            touched.append(stage)
-    return touched
+        if stage.name in changed or depends:
+            outdated.append(stage)
+    return outdated
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -79,6 +81,6 @@ def _overlap(one: str, other: str) -> bool:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)  # links into the cache, or copies: the cache itself is elsewhere
+        shutil.rmtree(path)  # removes links to the cache, or copies, never the cache itself
     else:
         path.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
-"""Running one stage of dvc.yaml through DVC, which restores it when its inputs were seen before."""
+"""Run a stage of dvc.yaml through DVC, which restores the outputs of an earlier run with the same
+inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _QUIET = {"DVC_NO_ANALYTICS": "1"}
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as DVC resolved it: matrix members and parameters filled in."""
+    """A stage with matrix members and parameters resolved by DVC."""
 
     name: str
     cmd: str
@@ -40,26 +41,26 @@ class Stage:
 
     @property
     def member(self) -> str:
-        """Which member of a matrix: "ease-none" for "train@ease-none", else empty."""
+        """The member of a matrix: "ease-none" for "train@ease-none", else empty."""
         return self.name.partition("@")[2]
 
 
 def preload() -> None:
-    """Import what running a stage needs, for a process that many tasks are forked from."""
+    """Import what running a stage needs, in a process from which tasks are forked."""
     os.environ.update(_QUIET)
     import networkx  # noqa: F401
 
 
 @contextmanager
 def opened(workspace: Path) -> Iterator[Repo]:
-    """DVC's view of a workspace; the working directory is the workspace meanwhile, as DVC
+    """Open a workspace with DVC; the workspace is the working directory inside the block, as DVC
     expects."""
     os.environ.update(_QUIET)
     from dvc.repo import Repo
 
     before = Path.cwd()
     os.chdir(workspace)
-    # DVC would give up on its lock after 3 s, and a stage that has run but could not say so would
+    # by default DVC waits 3 s for its lock; a stage that has run but could not be recorded would
     # have to run again
     repo = Repo(str(workspace), _wait_for_lock=True)
     try:
@@ -73,7 +74,7 @@ def plan(workspace: Path) -> list[Stage]:
     """All stages of a workspace, dependencies first.
 
     Raises:
-        PermanentError: dvc.yaml or params.yaml do not fit together; carries DVC's message.
+        PermanentError: dvc.yaml and params.yaml do not match; contains DVC's message.
     """
     from dvc.exceptions import DvcException
 
@@ -88,27 +89,27 @@ def plan(workspace: Path) -> list[Stage]:
         raise PermanentError(
             f"DVC cannot read the pipeline: {_message(error)}",
             where=str(workspace / "dvc.yaml"),
-            fix="run `dvc dag` there; often `run` in params.yaml names something that is not "
-            "defined",
+            fix="run `dvc dag` there; a likely cause is a name under `run` in params.yaml that is "
+            "not defined",
         ) from error
 
 
 def run_stage(
     workspace: Path, name: str, *, force: bool = False, curve_sink: CurveSink | None = None
 ) -> Outcome:
-    """Run one stage, or restore its outputs when the same inputs, parameters and code were seen
+    """Run one stage, or restore its outputs if it has run with the same inputs, parameters and code
     before.
 
     Args:
         workspace: the folder with dvc.yaml.
         name: e.g. "prepare" or "train@ease-none".
         force: run even if the outputs could be restored.
-        curve_sink: sees the rows of training curves while the stage runs; it may fail, the stage does
-            not.
+        curve_sink: receives the rows of training curves while the stage runs; if it fails, the
+            stage goes on.
 
     Raises:
-        PermanentError: the stage refused; the same error it raised.
-        TransientError: it was killed, or said itself that trying again may help.
+        PermanentError: the stage failed; the same error that it raised.
+        TransientError: the stage was killed, or raised a transient error.
     """
     from dvc.exceptions import ReproductionError
 
@@ -117,15 +118,13 @@ def run_stage(
         environment = {
             "AUGREC_CURVE": str(curve),
             "AUGREC_FAILURE": str(failure),
-            "PYTHONPATH": str(
-                workspace / "src"
-            ),  # the code of this run's commit, not whatever is installed
+            "PYTHONPATH": str(workspace / "src"),  # the code of the run's commit, not the installed
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PYTHONUNBUFFERED": "1",
             "AUGREC_STARTER": str(os.getpid()),
         }
-        following = tail_curve(curve, curve_sink) if curve_sink else nullcontext()
-        with _environment(environment), _watch() as messages, following:
+        forwarding = tail_curve(curve, curve_sink) if curve_sink else nullcontext()
+        with _environment(environment), _dvc_messages() as messages, forwarding:
             try:
                 _when_unlocked(
                     workspace,
@@ -137,38 +136,36 @@ def run_stage(
 
 
 def snapshot(workspace: Path, folder: str) -> None:
-    """Put a folder under DVC's care (`dvc add`)."""
+    """Track a folder with DVC (`dvc add`)."""
     _when_unlocked(workspace, lambda repo: repo.add(folder))
 
 
 def unfinished(workspace: Path) -> list[str]:
-    """Stages whose outputs do not belong to their inputs; empty after a complete run."""
+    """Stages whose outputs are not up to date; empty after a complete run."""
     return sorted(name for name in _when_unlocked(workspace, lambda repo: repo.status()))
 
 
 def checkout(workspace: Path) -> None:
-    """Put every output that dvc.lock names, and the cache holds, in its place.
+    """Check out every output that is recorded in dvc.lock and available in the cache.
 
-    To be called before data/raw is there: its pointer lies in a folder that git ignores, where DVC
-    does not look for one, so it would take data/raw for a left-over.
+    Call it before data/raw exists: its pointer is in a folder that git ignores, where DVC does not
+    look for pointers, so DVC would remove data/raw as an unknown folder.
     """
     _when_unlocked(workspace, lambda repo: repo.checkout(force=True, allow_missing=True))
 
 
 def push(workspace: Path, inputs: list[str]) -> int:
-    """Copy what the workspace refers to, and the run cache, to the DVC remote; returns how many
-    files were new there.
+    """Push all tracked data and the run cache to the DVC remote; returns the number of files that
+    were new there.
 
     Args:
         workspace: the folder with dvc.yaml.
-        inputs: pointers to what was read. They lie in folders that git ignores, where DVC does not
-            look for them.
+        inputs: pointers to the inputs of the run. They are in folders that git ignores, where DVC
+            does not look for pointers.
     """
 
     def action(repo: Repo) -> int:
-        repo.stage_cache.push(
-            None
-        )  # counts what it looked at, not what was new: not part of the answer
+        repo.stage_cache.push(None)  # returns the number of files checked, not of new ones
         return int(repo.push()) + (int(repo.push(targets=inputs)) if inputs else 0)
 
     return int(_when_unlocked(workspace, action))
@@ -180,8 +177,8 @@ def pull(workspace: Path, targets: list[str]) -> None:
 
 
 def _when_unlocked(workspace: Path, action: Any) -> Any:
-    """DVC locks its folder for moments while other stages finish; wait for it with patience instead
-    of failing."""
+    """Call `action(repo)`; wait while DVC's lock is held, as other stages lock the folder for short
+    times."""
     from dvc.exceptions import DvcException, ReproductionError
     from dvc.lock import LockError
     from dvc.rwlock import RWLockFileCorruptedError
@@ -199,13 +196,12 @@ def _when_unlocked(workspace: Path, action: Any) -> Any:
                 raise TransientError(
                     f"DVC stayed locked for {LOCK_WAIT_S:.0f} s: {_message(error)}",
                     where=str(workspace),
-                    fix="see which process holds it; this will be tried again",
+                    fix="check which process holds the lock; this will be retried",
                 ) from error
             time.sleep(0.2)
         except RWLockFileCorruptedError:
-            (workspace / ".dvc" / "tmp" / "rwlock").unlink(
-                missing_ok=True
-            )  # left half written by a killed process
+            # left incomplete by a killed process
+            (workspace / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
         except DvcException as error:
             raise PermanentError(
                 f"DVC failed: {_message(error)}",
@@ -223,7 +219,7 @@ def _explain(name: str, failure: Path, error: Exception) -> Exception:
         return TransientError(
             f"stage {name} was killed (exit status {code})",
             where=name,
-            fix="if it happens again: more memory, or smaller batches in params.yaml",
+            fix="if it happens again, add memory or set smaller batches in params.yaml",
         )
     return PermanentError(
         f"stage {name} failed: {_message(error)}",
@@ -275,8 +271,9 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _watch() -> Iterator[list[str]]:
-    """Collect what DVC logs: it is how DVC says whether a stage ran or was restored."""
+def _dvc_messages() -> Iterator[list[str]]:
+    """Collect DVC's log messages, from which alone one can see whether a stage ran or was
+    restored."""
     messages: list[str] = []
 
     class Collector(logging.Handler):

@@ -1,6 +1,7 @@
-"""A run has its own workspace: a git worktree at the commit it started from, sharing one DVC cache.
+"""The workspace of a run: a git worktree at the commit from which the run started. All workspaces
+share one DVC cache.
 
-Two runs at once never meet, and the tree people work in is never touched.
+Simultaneous runs do not affect each other, nor the project's working tree.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from augrec.versioning import git
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a run works.
+    """The workspace of a run.
 
     Attributes:
         path: the worktree.
         run_id: Airflow's run id.
-        commit: the commit the run started from.
-        changed: uncommitted paths that were carried over; a run with any is a dry run.
+        commit: the commit from which the run started.
+        changed: paths with uncommitted changes, which were copied; with any, the run is a dry run.
         dry_run: everything is computed and reported, nothing is registered.
-        restored: stages that `resume` found unchanged since the latest run.
+        restored: stages whose outputs `augrec.versioning.restore` restored.
     """
 
     path: Path
@@ -47,26 +48,25 @@ def folder_name(run_id: str) -> str:
 
 
 def path_of(settings: Settings, run_id: str) -> Path:
-    """Where the workspace of a run is, whether it exists or not."""
+    """The path of a run's workspace, whether it exists or not."""
     return settings.runs / folder_name(run_id)
 
 
 def create(
     settings: Settings, run_id: str, overrides: Mapping[str, Any], *, dry_run: bool = False
 ) -> Workspace:
-    """Make a run's workspace, or return the one it has: calling twice changes nothing the second
-    time.
+    """Create a run's workspace, or return the existing one; idempotent.
 
-    It holds code and parameters; `resume` brings the data.
+    It holds code and parameters; `augrec.versioning.restore` adds the data.
 
     Args:
-        settings: where the project is.
+        settings: the installation.
         run_id: Airflow's run id.
-        overrides: dotted keys of params.yaml and the values this run uses instead.
+        overrides: dotted key of params.yaml -> the value that this run uses instead.
         dry_run: compute and report only.
 
     Raises:
-        InputError: there is no raw data yet.
+        InputError: there is no raw data.
         ConfigError: an override names a key that params.yaml does not have.
     """
     path = path_of(settings, run_id)
@@ -93,29 +93,29 @@ def create(
 
 
 def record(workspace: Workspace) -> None:
-    """Keep what is known of a workspace beside it, for `open_`."""
+    """Write the attributes of a workspace to a file next to it, for `open_`."""
     write_json(_record(workspace.path), {**asdict(workspace), "path": str(workspace.path)})
 
 
 def open_(settings: Settings, run_id: str) -> Workspace:
-    """The workspace of a run that has one.
+    """The existing workspace of a run.
 
     Raises:
-        InputError: the run has none.
+        InputError: the run has no workspace.
     """
     kept = _record(path_of(settings, run_id))
     if not kept.exists():
         raise InputError(
             f"the run {run_id} has no workspace",
             where=str(kept),
-            fix="clear its snapshot task, so that it is made again",
+            fix="clear the run's task `snapshot` in Airflow, which creates it again",
         )
     fields = read_json(kept)
     return Workspace(**{**fields, "path": Path(fields["path"])})
 
 
 def checkout(settings: Settings, name: str, commit: str) -> Path:
-    """A fresh worktree at any commit, for rebuilding what was made there."""
+    """A new worktree at any commit, for rebuilding its results."""
     path = settings.runs / folder_name(name)
     _discard(settings, path)
     settings.runs.mkdir(parents=True, exist_ok=True)
@@ -125,13 +125,13 @@ def checkout(settings: Settings, name: str, commit: str) -> Path:
 
 
 def remove(settings: Settings, path: Path) -> None:
-    """Remove a worktree and its record; what DVC cached stays."""
+    """Remove a worktree and its record; the DVC cache is kept."""
     _discard(settings, path)
 
 
 def override_params(path: Path, overrides: Mapping[str, Any]) -> None:
-    """Write values under dotted keys into a params.yaml, keeping comments; without overrides no
-    byte changes.
+    """Set dotted keys of a params.yaml, keeping comments; without overrides the file does not
+    change.
 
     Raises:
         ConfigError: a key does not exist.
