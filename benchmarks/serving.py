@@ -165,10 +165,10 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
     (home / "dvc.yaml").write_text("stages: {}\n")
     write_raw(home / "data/raw", *shop, {"source": "benchmark"})
     os.environ["AUGREC_HOME"] = str(home)
-    from augrec.registry import bundle, connection, lookup
+    from augrec.registry import bundle, connection, mlflow_versions
 
     client, experiment = connection.client(), connection.experiment()
-    lookup.ensure_registered_model()
+    mlflow_versions.ensure_registered_model()
     bundles = []
     for version in (1, 2):
         rows = (

@@ -16,7 +16,7 @@ from augrec.core.errors import RefusedError
 from augrec.core.files import digest
 from augrec.core.settings import Settings
 from augrec.orchestration import champion_input
-from augrec.registry import lookup, models, promotion, tracking
+from augrec.registry import mlflow_versions, models, promotion, tracking
 from augrec.versioning import git, publish, rebuild, restore, stages, workspace
 
 PIPELINE = """
@@ -187,7 +187,7 @@ def test_a_run_is_rebuilt_with_its_own_champion_from_the_remote_alone(
 
 def test_a_champion_that_was_tampered_with_ends_the_run(project: Settings, tmp_path: Path) -> None:
     champion = crown(tmp_path, 1)
-    bundle = Path(str(lookup.by_number(champion.version).source))
+    bundle = Path(str(mlflow_versions.by_number(champion.version).source))
     next(bundle.rglob("arrays.safetensors")).write_bytes(b"other")
     with pytest.raises(RefusedError, match="changed after it was registered"):
         start(project, "run")

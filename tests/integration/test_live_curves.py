@@ -12,7 +12,7 @@ from registry_workspace import make_workspace
 from augrec.core.files import write_json
 from augrec.registry import tracking
 from augrec.registry.connection import client, experiment
-from augrec.registry.live import LiveCurves
+from augrec.registry.live_curves import LiveCurves
 
 pytestmark = pytest.mark.usefixtures("own_registry")
 START, END = "aa" * 20, "bb" * 20

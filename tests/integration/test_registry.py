@@ -16,8 +16,16 @@ from augrec.core.errors import InputError, RefusedError
 from augrec.core.files import read_json, write_json, write_parquet, write_text
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders import base
-from augrec.registry import bundle, lookup, models, promotion, reproduce, runs, tracking
-from augrec.registry.comparison import compare_with_champion
+from augrec.registry import (
+    bundle,
+    logged_runs,
+    mlflow_versions,
+    models,
+    promotion,
+    rebuild_check,
+    tracking,
+)
+from augrec.registry.champion_comparison import compare_with_champion
 from augrec.registry.connection import MODEL, client, experiment
 from augrec.registry.models import CHAMPION, PREVIOUS, Version
 
@@ -58,7 +66,7 @@ def all_runs() -> list:
 
 
 def bundle_folder(version: Version) -> Path:
-    return Path(str(lookup.by_number(version.version).source))
+    return Path(str(mlflow_versions.by_number(version.version).source))
 
 
 def test_a_run_is_logged_with_a_child_for_each_model(workspaces: dict[str, Path]) -> None:
@@ -90,14 +98,14 @@ def test_a_run_is_logged_with_a_child_for_each_model(workspaces: dict[str, Path]
 
 
 def test_the_last_run_that_decided_can_be_read_by_others(workspaces: dict[str, Path]) -> None:
-    assert runs.last() is None
+    assert logged_runs.last() is None
     tracking.log_run(workspaces["first"], "a", commit=COMMIT)
     tracking.log_run(workspaces["second"], "b", commit=COMMIT)
-    found = runs.last()
+    found = logged_runs.last()
     assert found is not None and (found.run_id, found.commit) == ("b", COMMIT)
-    assert runs.decision(found) == decision_of(workspaces["second"])
-    assert runs.report(found) == "<h1>report</h1>"
-    assert runs.audits(found) == {}
+    assert logged_runs.decision(found) == decision_of(workspaces["second"])
+    assert logged_runs.report(found) == "<h1>report</h1>"
+    assert logged_runs.audits(found) == {}
 
 
 def test_nothing_secret_is_logged(workspaces: dict[str, Path], own_registry: Path) -> None:
@@ -493,16 +501,21 @@ def test_a_version_is_tried_out_until_it_is_champion_or_withdrawn(
     first, second = register(workspaces, "first"), register(workspaces, "second")
     promote(first, None)
     assert promotion.challenge(second.version) is None
-    assert lookup.aliases()["challenger"] == second.version
+    assert mlflow_versions.aliases()["challenger"] == second.version
     with pytest.raises(RefusedError, match="is the champion itself"):
         promotion.challenge(first.version)
     with pytest.raises(InputError, match="no version 99"):
         promotion.challenge(99)
-    assert promotion.challenge(None) == second.version and "challenger" not in lookup.aliases()
-    assert promotion.challenge(None) is None and lookup.aliases()["champion"] == first.version
+    assert (
+        promotion.challenge(None) == second.version
+        and "challenger" not in mlflow_versions.aliases()
+    )
+    assert (
+        promotion.challenge(None) is None and mlflow_versions.aliases()["champion"] == first.version
+    )
     promotion.challenge(second.version)
     promote(second, first)
-    assert lookup.aliases() == {CHAMPION: second.version, PREVIOUS: first.version}
+    assert mlflow_versions.aliases() == {CHAMPION: second.version, PREVIOUS: first.version}
 
 
 def test_two_processes_promoting_at_once_leave_one_valid_history(
@@ -577,11 +590,11 @@ def test_where_only_new_items_are_wanted_the_champion_is_asked_for_those_too(
 def test_a_rebuilt_workspace_is_identical_or_says_what_differs(
     workspaces: dict[str, Path], tmp_path: Path
 ) -> None:
-    wanted = reproduce.expected(register(workspaces, "first"))
+    wanted = rebuild_check.expected(register(workspaces, "first"))
     assert wanted.commit == COMMIT
-    report = reproduce.compare_workspace(wanted, workspaces["first"])
+    report = rebuild_check.compare_workspace(wanted, workspaces["first"])
     assert report.identical and report.compared > 20
-    other = reproduce.compare_workspace(wanted, workspaces["second"])
+    other = rebuild_check.compare_workspace(wanted, workspaces["second"])
     assert not other.identical and other.same_model is False and "data/raw" in other.data
     assert all(difference.expected != difference.rebuilt for difference in other.differences)
 

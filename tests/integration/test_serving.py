@@ -24,7 +24,7 @@ from registry_workspace import decision_of, interactions, make_workspace
 from augrec.core import settings as settings_
 from augrec.core.files import read_json, write_json
 from augrec.data.canonical import canonical_tables, write_raw
-from augrec.registry import bundle, lookup, models, promotion, tracking
+from augrec.registry import bundle, mlflow_versions, models, promotion, tracking
 from augrec.registry.connection import MODEL, client, experiment
 from augrec.serving.app import create_app
 
@@ -79,7 +79,7 @@ def home(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AUGREC_HOME", str(registered))
     shutil.rmtree(registered / "var/serving", ignore_errors=True)
     set_alias("champion", "1")
-    if "challenger" in lookup.aliases():
+    if "challenger" in mlflow_versions.aliases():
         client().delete_registered_model_alias(MODEL, "challenger")
     return registered
 
@@ -170,7 +170,7 @@ async def test_a_swap_under_load_loses_no_request_and_mixes_no_versions(home: Pa
 
 
 async def test_a_damaged_bundle_is_kept_out_and_comes_in_when_mended(home: Path) -> None:
-    arrays = Path(str(lookup.by_number("2").source)) / "artifacts/model/arrays.safetensors"
+    arrays = Path(str(mlflow_versions.by_number("2").source)) / "artifacts/model/arrays.safetensors"
     whole = arrays.read_bytes()
     async with running() as asking:
         await version_serving(asking, "1")
@@ -191,7 +191,7 @@ async def test_a_damaged_bundle_is_kept_out_and_comes_in_when_mended(home: Path)
 
 
 async def test_a_bundle_that_answers_otherwise_than_recorded_is_kept_out(home: Path) -> None:
-    path = Path(str(lookup.by_number("3").source)) / "artifacts/bundle.json"
+    path = Path(str(mlflow_versions.by_number("3").source)) / "artifacts/bundle.json"
     facts = read_json(path)
     async with running() as asking:
         await version_serving(asking, "1")

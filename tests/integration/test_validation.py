@@ -20,9 +20,10 @@ from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.stages import validate
-from augrec.validation import expectations, limits
+from augrec.validation import expectations
+from augrec.validation.config import read_config
+from augrec.validation.snapshot import Snapshot, check_snapshot
 from augrec.validation.suites import rules_of, snapshot_suites
-from augrec.validation.tables import Snapshot, judge_snapshot
 
 PROJECT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
@@ -189,12 +190,12 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
     users = pl.concat(
         [tables.users, tables.users.head(1), pl.DataFrame({"user_id": [None, None, "null"]})]
     )
-    allowed, window = limits.read(
+    allowed, window = read_config(
         PARAMS | {"validation": PARAMS["validation"] | {"value": {"min": 0.1, "max": 1e6}}}
     )
-    judged = judge_snapshot(Snapshot(rows, items, users, TAKEN_AT), allowed, window)
+    checked = check_snapshot(Snapshot(rows, items, users, TAKEN_AT), allowed, window)
     rules = rules_of(allowed, TAKEN_AT)
-    outcomes, _ = expectations.run(snapshot_suites(judged.verdicts, rules, allowed), TAKEN_AT)
+    outcomes, _ = expectations.run(snapshot_suites(checked.tables, rules, allowed), TAKEN_AT)
     observed = {(o.suite, o.check.claim): o.observed for o in outcomes}
     for name, table in {"interactions": rows, "items": items, "users": users}.items():
         for rule in rules[name]:
@@ -320,7 +321,7 @@ def spoil(place: Path, how: str) -> None:
     [
         ("missing file", "is missing"),
         ("empty file", "is empty"),
-        ("truncated", "cut off"),
+        ("truncated", "truncated"),
         ("columns", "missing columns: user_id, timestamp"),
     ],
 )

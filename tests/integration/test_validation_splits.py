@@ -86,7 +86,7 @@ def test_a_training_row_from_the_future_is_refused(prepared: Path) -> None:
         json.loads((prepared / "split.json").read_text())["valid_from"]
     )
     rewrite(prepared, "train", lambda t: changed(t, [0], timestamp=valid_from))
-    assert "no row from the future" in split_refusal(prepared)
+    assert "every row is before" in split_refusal(prepared)
 
 
 def test_a_held_out_user_in_training_is_refused(prepared: Path) -> None:
@@ -105,7 +105,9 @@ def test_items_a_user_never_met_are_refused_in_histories(prepared: Path) -> None
         return cases.with_columns(pl.col("history").list.concat(pl.lit(["nowhere"])))
 
     rewrite(prepared, "cases_valid", plant)
-    assert "cases_valid: histories hold only items that the user met" in split_refusal(prepared)
+    assert "cases_valid: every item of a history is in an interaction of the user" in split_refusal(
+        prepared
+    )
 
 
 def test_a_history_that_knows_the_future_is_refused(prepared: Path) -> None:
@@ -117,7 +119,7 @@ def test_a_history_that_knows_the_future_is_refused(prepared: Path) -> None:
         )
 
     rewrite(prepared, "cases_test", plant)
-    assert "cases_test: histories hold nothing from after the moment" in split_refusal(prepared)
+    assert "cases_test: no item of a history is after the moment" in split_refusal(prepared)
 
 
 def test_targets_that_are_in_the_history_are_refused(prepared: Path) -> None:
@@ -126,7 +128,7 @@ def test_targets_that_are_in_the_history_are_refused(prepared: Path) -> None:
     )
     message = split_refusal(prepared)
     assert "cases_test: no target is in the history" in message
-    assert "cases_test: targets were met after the moment" in message
+    assert "cases_test: targets are after the moment" in message
 
 
 def test_validation_moments_in_the_test_period_are_refused(prepared: Path) -> None:
@@ -146,7 +148,7 @@ def test_validation_targets_from_the_test_period_are_refused(prepared: Path) -> 
         pl.lit(start, dtype=TIME).alias("moment"), pl.lit([], pl.List(pl.String)).alias("history")
     )
     rewrite(prepared, "cases_valid", lambda t: pl.concat([t, moved]).unique(["user_id", "slice"]))
-    assert "cases_valid: targets were met after the moment and inside the period" in split_refusal(
+    assert "cases_valid: targets are after the moment and inside the period" in split_refusal(
         prepared
     )
 

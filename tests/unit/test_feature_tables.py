@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from augrec.core.config import parse
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
 from augrec.features.build import Prepared, item_features, top_categories, user_features
@@ -206,4 +207,4 @@ def test_no_interactions_are_an_error_that_says_so():
 )
 def test_a_wrong_parameter_is_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        FeaturesConfig.from_params(wrong)
+        parse(FeaturesConfig, wrong, "features")

@@ -10,7 +10,7 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.core.files import write_json, write_text
-from augrec.registry import mlflow_values, reproduce, run_files
+from augrec.registry import mlflow_values, rebuild_check, run_files
 
 
 def test_nested_parameters_become_flat_text() -> None:
@@ -141,8 +141,8 @@ def test_the_fingerprint_changes_with_the_commit_and_every_file(tmp_path: Path) 
 
 def test_rebuilt_metrics_are_identical_only_to_the_last_bit() -> None:
     wanted = {"test": {"overall": {"ndcg@10": 0.1 + 0.2, "n_users": 40, "recall@10": None}}}
-    assert reproduce.compare_metrics(wanted, wanted).identical
-    [found] = reproduce.compare_metrics(
+    assert rebuild_check.compare_metrics(wanted, wanted).identical
+    [found] = rebuild_check.compare_metrics(
         wanted, {"test": {"overall": {**wanted["test"]["overall"], "ndcg@10": 0.3}}}
     ).differences
     assert (found.metric, found.expected, found.rebuilt) == ("test/overall/ndcg@10", 0.1 + 0.2, 0.3)
@@ -150,7 +150,7 @@ def test_rebuilt_metrics_are_identical_only_to_the_last_bit() -> None:
 
 
 def test_a_metric_that_is_missing_or_new_is_a_difference() -> None:
-    report = reproduce.compare_metrics({"a": None, "b": 1}, {"b": 1, "c": 2.0})
+    report = rebuild_check.compare_metrics({"a": None, "b": 1}, {"b": 1, "c": 2.0})
     assert [(found.metric, found.amount) for found in report.differences] == [
         ("a", None),
         ("c", None),

@@ -15,7 +15,7 @@ from augrec.data.canonical import read_tables
 from augrec.data.columns import INTERACTIONS
 from augrec.data.served_events import FILE, read_served_events
 from augrec.orchestration.import_data import import_data
-from augrec.serving.events import EventLog, StoredEvent
+from augrec.serving.event_log import EventLog, StoredEvent
 
 ROWS = "user_id,item_id,timestamp\nann,1,2026-01-01T10:00:00\nbob,2,2026-01-02T10:00:00\n"
 DAY_US = 86_400_000_000

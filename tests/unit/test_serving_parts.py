@@ -18,15 +18,15 @@ from serving_project import fitted, interactions
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.core.seeds import rng
 from augrec.data.ranking import top_k
-from augrec.features.live import advance
+from augrec.features.live_features import advance
 from augrec.features.schema import FeaturesConfig, schema_of
-from augrec.serving.ab import compare
-from augrec.serving.answers import AnswerLog
+from augrec.serving.ab_report import compare
+from augrec.serving.answer_log import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import AnswerLogConfig, RolloutConfig
-from augrec.serving.events import EventLog, StoredEvent
-from augrec.serving.features import OnlineFeatures
+from augrec.serving.event_log import EventLog, StoredEvent
 from augrec.serving.model import Model, check
+from augrec.serving.online_features import OnlineFeatures
 from augrec.serving.ranking import Query, cut, known_table, rank
 from augrec.serving.rollout import side
 from augrec.serving.security import new_key, read_keys

@@ -8,14 +8,13 @@ import polars as pl
 import yaml
 
 from augrec.data.columns import INTERACTIONS, ITEMS
-from augrec.validation import limits
-from augrec.validation.limits import Window
-from augrec.validation.quarantine import judge
+from augrec.validation.config import WindowConfig, read_config
+from augrec.validation.quarantine import apply_rules
 from augrec.validation.rules import interaction_rules, item_rules, user_rules
-from augrec.validation.tables import inside
+from augrec.validation.snapshot import inside
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
-LIMITS, _ = limits.read(PARAMS)
+LIMITS, _ = read_config(PARAMS)
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 LATEST = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -34,7 +33,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 def reasons(*rows: dict[str, Any]) -> list[str | None]:
     table = pl.DataFrame(rows, schema=dict(INTERACTIONS))
-    return judge(table, interaction_rules(LIMITS, LATEST)).judged["reason"].to_list()
+    return apply_rules(table, interaction_rules(LIMITS, LATEST)).rows["reason"].to_list()
 
 
 def test_a_good_row_has_no_reason() -> None:
@@ -66,10 +65,10 @@ def test_bounds_themselves_are_good() -> None:
 
 def test_several_faults_are_all_named_and_the_row_is_counted_once_for_each() -> None:
     table = pl.DataFrame([row(user_id=None, event=None), row()], schema=dict(INTERACTIONS))
-    verdict = judge(table, interaction_rules(LIMITS, LATEST))
-    assert verdict.bad["reason"].to_list() == ["user_id is missing; event is missing"]
-    assert verdict.counts == {"user_id is missing": 1, "event is missing": 1}
-    assert verdict.good.equals(table.tail(1))
+    checked = apply_rules(table, interaction_rules(LIMITS, LATEST))
+    assert checked.bad["reason"].to_list() == ["user_id is missing; event is missing"]
+    assert checked.counts == {"user_id is missing": 1, "event is missing": 1}
+    assert checked.good.equals(table.tail(1))
 
 
 def test_of_exact_copies_the_first_stays() -> None:
@@ -86,28 +85,28 @@ def test_of_items_with_one_id_the_first_good_one_stays() -> None:
         },
         schema=dict(ITEMS),
     )
-    verdict = judge(items, item_rules(LIMITS))
-    assert verdict.good["price"].to_list() == [2.0]
-    assert len(verdict.bad) == 2
+    checked = apply_rules(items, item_rules(LIMITS))
+    assert checked.good["price"].to_list() == [2.0]
+    assert len(checked.bad) == 2
 
 
 def test_every_row_is_either_good_or_quarantined() -> None:
     users = pl.DataFrame({"user_id": ["a", None, "b", "a", "", "none"], "age": [1, 2, 3, 4, 5, 6]})
-    verdict = judge(users, user_rules())
-    assert verdict.good["age"].to_list() == [1, 3]
-    assert verdict.bad["age"].to_list() == [2, 4, 5, 6]
+    checked = apply_rules(users, user_rules())
+    assert checked.good["age"].to_list() == [1, 3]
+    assert checked.bad["age"].to_list() == [2, 4, 5, 6]
 
 
 def test_a_table_without_rows_stays_as_it_is() -> None:
     empty = pl.DataFrame(schema=dict(INTERACTIONS))
-    verdict = judge(empty, interaction_rules(LIMITS, LATEST))
-    assert verdict.good.equals(empty)
-    assert verdict.bad.is_empty()
+    checked = apply_rules(empty, interaction_rules(LIMITS, LATEST))
+    assert checked.good.equals(empty)
+    assert checked.bad.is_empty()
 
 
 def test_the_window_holds_its_start_but_not_its_end() -> None:
     days = [NOW + timedelta(days=n) for n in range(4)]
     table = pl.DataFrame([row(timestamp=day) for day in days], schema=dict(INTERACTIONS))
-    kept = inside(table, Window(start=days[1], end=days[3]))
+    kept = inside(table, WindowConfig(start=days[1], end=days[3]))
     assert kept["timestamp"].to_list() == days[1:3]
-    assert inside(table, Window()).equals(table)
+    assert inside(table, WindowConfig()).equals(table)

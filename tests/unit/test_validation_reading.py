@@ -74,7 +74,7 @@ def test_every_missing_column_is_named(tmp_path: Path) -> None:
         read(tmp_path, pl.DataFrame({"user_id": ["u"]}), SCHEMA)
 
 
-def test_a_missing_an_empty_and_a_cut_off_file_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_an_empty_and_a_truncated_file_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     with pytest.raises(InputError, match="missing"):
         reading.read(path, SCHEMA)
@@ -83,10 +83,10 @@ def test_a_missing_an_empty_and_a_cut_off_file_are_told_apart(tmp_path: Path) ->
         reading.read(path, SCHEMA)
     pl.DataFrame({"user_id": ["u"] * 1000}).write_parquet(path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match="truncated"):
         reading.read(path, SCHEMA)
     path.write_text("user_id,value\nu,1\n")
-    with pytest.raises(InputError, match="not be Parquet"):
+    with pytest.raises(InputError, match="not Parquet"):
         reading.read(path, SCHEMA)
 
 

@@ -80,14 +80,14 @@ def _measure(
     from augrec.evaluation.cross_validation import cross_validate as over_folds
     from augrec.evaluation.cross_validation import summarise_folds
     from augrec.recommenders.base import find
-    from augrec.validation import limits
-    from augrec.validation.tables import judge_snapshot, read_snapshot
+    from augrec.validation.config import read_config
+    from augrec.validation.snapshot import check_snapshot, read_snapshot
 
     prepare = parse(PrepareConfig, params["prepare"], "prepare")
     split = prepare.split if folds is None else prepare.split.model_copy(update={"folds": folds})
     cutoffs = parse(EvaluationConfig, params["evaluation"], "evaluation").cutoffs
-    judged = judge_snapshot(read_snapshot(here.home / "data" / "raw"), *limits.read(params))
-    kept, refused = judged.kept, judged.counts()["interactions"]["quarantined"]
+    checked = check_snapshot(read_snapshot(here.home / "data" / "raw"), *read_config(params))
+    kept, refused = checked.kept, checked.counts()["interactions"]["quarantined"]
     if refused:
         console.print(
             f"{refused:,} interactions fail validation and are left out; the quarantine of a run "

@@ -12,7 +12,7 @@ from augrec.cli.terminal import console
 from augrec.core import settings as settings_
 
 if TYPE_CHECKING:
-    from augrec.serving.ab import Rate
+    from augrec.serving.ab_report import Rate
 
 
 def serve(
@@ -49,8 +49,8 @@ def serve(
 def show_comparison(conversions: str, since: str) -> None:
     """`augrec report ab`: print how users responded to the answers of champion and challenger."""
     from augrec.data.served_events import FILE
-    from augrec.serving.ab import SIDES, compare
-    from augrec.serving.answers import FOLDER
+    from augrec.serving.ab_report import SIDES, compare
+    from augrec.serving.answer_log import FOLDER
 
     here = settings_.load()
     counted = tuple(name.strip() for name in conversions.split(",") if name.strip())

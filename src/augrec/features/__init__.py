@@ -1,13 +1,12 @@
-"""Feature tables as they were at any moment, and Feast, which joins and serves them.
+"""Point-in-time feature tables, and Feast, which joins and serves them.
 
-`build` makes the tables, `store` is the only module that imports Feast (seconds), `schema` says
-what features there are.
+`schema` defines the features, `build` computes the tables, `store` is the only module that imports
+Feast (which takes seconds), `live_features` updates user features between two materializations.
 """
 
 from augrec.features.schema import SERVICE
 
 
 def feature_service_name() -> str:
-    """The Feast service whose features models are trained on now; a model version is tagged with
-    it."""
+    """The Feast feature service that models are trained on; a model version is tagged with it."""
     return SERVICE

@@ -1,11 +1,11 @@
-"""Feature tables of users and items, as they were at every snapshot.
+"""Feature tables of users and items, as of every snapshot.
 
-A row at `event_timestamp` t is made of interactions strictly before t. An entity has a row at each
-snapshot while it was active within the longest window, one more when it falls silent (its counts
-are 0 and its recency is the longest window from then on, which stays true), and one just after the
-end of the data, for the online store. Items also have one just before the data begins, so that
-price and categories are known from the first interaction on. The cost is linear in interactions and
-rows, times windows and categories.
+A row with `event_timestamp` t is computed from interactions strictly before t. An entity has a row
+at each snapshot while it was active within the longest window, one more at the first snapshot after
+that (where all counts are 0 and the recency is capped at the longest window, so the row stays
+valid), and one just after the end of the data, for the online store. Items also have a row just
+before the data begins, so that price and categories are available from the first interaction on.
+The cost is linear in interactions and rows, times windows and categories.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ CATEGORY = "category"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What features are built from.
+    """Input of the feature tables.
 
     Attributes:
         interactions: all clean interactions: user_id, item_id, timestamp, value.
-        items: the catalogue: item_id, categories, price.
+        items: the items table: item_id, categories, price.
         users: user_id.
         held_out: user_id of validation and test users.
         categories: the names of the category slots, at most max_categories.
@@ -51,8 +51,7 @@ class Prepared:
 
 
 def top_categories(train: pl.DataFrame, items: pl.DataFrame, n: int) -> list[str]:
-    """The n categories most frequent among training interactions, the most frequent first, ties by
-    name."""
+    """The n categories with the most training interactions, most frequent first, ties by name."""
     counts = train.group_by(C.ITEM).len().join(item_categories(items), on=C.ITEM)
     return (
         counts.group_by(CATEGORY)
@@ -74,11 +73,13 @@ def item_categories(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def user_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
-    """Features of every user, held-out ones too, from their own history; columns as in `schema_of`,
-    sorted by key and time.
+    """Features of every user, held-out users included, from their own history.
 
-    `category_shares` are shares of all earlier interactions; an item of two categories counts in
+    `category_shares` are shares of all earlier interactions; an item with two categories counts in
     both.
+
+    Returns:
+        Columns as in `schema_of`, sorted by user_id and event_timestamp.
     """
     grid = _grid(data.interactions, config)
     ids = _ids(data.users, data.interactions, C.USER)
@@ -100,8 +101,11 @@ def user_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
 
 
 def item_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
-    """Features of every item, from interactions of users who are not held out; columns as in
-    `schema_of`, sorted."""
+    """Features of every item, from interactions of users who are not held out.
+
+    Returns:
+        Columns as in `schema_of`, sorted by item_id and event_timestamp.
+    """
     grid = _grid(data.interactions, config)
     ids = _ids(data.items, data.interactions, C.ITEM)
     held_out = pl.col(C.USER).is_in(data.held_out[C.USER].implode())
@@ -152,9 +156,9 @@ def _rows(
     events: Timeline, grid: Grid, n: int, begin_us: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     entities, moments = grid.snapshots(events)
-    everyone = np.arange(n, dtype=np.int64)
+    all_entities = np.arange(n, dtype=np.int64)
     fixed = [grid.final_us] if begin_us is None else [begin_us, grid.final_us]
-    entities = np.concatenate([entities, *[everyone] * len(fixed)])
+    entities = np.concatenate([entities, *[all_entities] * len(fixed)])
     moments = np.concatenate([moments, *[np.full(n, moment, np.int64) for moment in fixed]])
     order = np.lexsort((moments, entities))
     return entities[order], moments[order]
@@ -167,8 +171,7 @@ def _activity(
         window_name(days): events.count(entities, moments, days * DAY_US)
         for days in config.windows_days
     }
-    # Recency is capped: an entity without later rows stays silent, and "at least so long" stays
-    # true.
+    # capped, because a row stays valid for as long as the entity has no later one
     recency = np.minimum(events.days_since_last(entities, moments), config.windows_days[-1])
     return {
         **counts,

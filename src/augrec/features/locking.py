@@ -1,4 +1,4 @@
-"""One writer at a time, over processes."""
+"""File locks between processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def locked(*files: Path) -> Iterator[None]:
-    """Hold the locks beside `files`, waiting for their holders; a process that dies lets go of
-    them."""
+    """Hold an exclusive lock for each of `files`; blocks while another process holds one. The
+    system releases the locks of a process that dies."""
     with ExitStack() as held:
-        # Everyone takes them in the same order, so that nobody waits in a circle.
+        # the same order in every process, so that two cannot deadlock
         for file in sorted(set(files)):
             file.parent.mkdir(parents=True, exist_ok=True)
             handle = held.enter_context(file.with_name(f"{file.name}.lock").open("w"))

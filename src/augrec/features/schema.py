@@ -1,7 +1,7 @@
-"""Which features there are, their types, and the value that stands in where an entity has none yet.
+"""The features, their types, and the defaults of entities that have no features yet.
 
-The features stage writes this down as data/features/schema.json; Feast's views, the training set
-and the service all read it from there, so that they cannot disagree.
+The features stage writes them to data/features/schema.json. Feast's views, the training set and the
+service all read that file, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -9,24 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Final, TypedDict
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from augrec.core.errors import ConfigError, InputError
+from augrec.core.config import BaseConfig
+from augrec.core.errors import InputError
 from augrec.core.files import read_json
 from augrec.data.columns import Columns as C
 
 SERVICE: Final = "recommendation_v1"
-"""Feast's name for the set of features a model is trained on and served with; another set gets
-another name."""
+"""Feast's name for the set of features that models are trained on and served with; a changed set
+gets a new name."""
 
 EVENT_TIMESTAMP: Final = "event_timestamp"
-"""A row's features are those of every interaction strictly before this moment."""
+"""A row's features are computed from interactions strictly before this time."""
 
 ENTITIES: Final = {"user": C.USER, "item": C.ITEM}
-"""Each kind of entity and the column that holds its id; its table is `<kind>_features`."""
+"""{kind of entity: its id column}; the table of a kind is `<kind>_features`."""
 
 TYPES: Final[Mapping[str, pl.DataType]] = {
     "Int64": pl.Int64(),
@@ -38,49 +39,28 @@ Days = Annotated[int, Field(gt=0)]
 
 
 class Feature(TypedDict):
-    """A feature's type, a key of `TYPES`, and what stands in where there is no value; None: nothing
-    does."""
+    """A feature's type (a key of `TYPES`) and its default where there is no value; None: stays
+    null."""
 
     type: str
     fill: int | float | list[float] | None
 
 
-class FeaturesConfig(BaseModel):
-    """The section `features` of params.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class FeaturesConfig(BaseConfig):
+    """`features`: how feature tables are computed."""
 
     every_days: Days = 7
-    """Time between two snapshots, days."""
+    """Days between two snapshots."""
     windows_days: Annotated[tuple[Days, ...], Field(min_length=1)] = (7, 30, 90)
-    """Activity is counted over so many days; an entity gets snapshots while it is active within the
-    longest."""
+    """Lengths of the windows over which activity is counted, days; an entity gets snapshots while
+    it is active within the longest."""
     max_categories: Annotated[int, Field(gt=0)] = 20
-    """Shares of so many of the most frequent categories."""
+    """Number of the most frequent categories that get a feature."""
 
     @field_validator("windows_days")
     @classmethod
     def _sorted(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(windows)))
-
-    @classmethod
-    def from_params(cls, values: Mapping[str, Any]) -> FeaturesConfig:
-        """Read the section.
-
-        Raises:
-            ConfigError: naming each key that is unknown or wrong.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
-            )
-            raise ConfigError(
-                problems,
-                where="params.yaml, features",
-                fix=f"known keys: {', '.join(cls.model_fields)}",
-            ) from error
 
 
 def schema_of(config: FeaturesConfig) -> dict[str, dict[str, Feature]]:
@@ -129,9 +109,9 @@ def read_schema(features: Path) -> dict[str, dict[str, Feature]]:
 
 
 def fill(table: pl.DataFrame, schema: Mapping[str, Mapping[str, Feature]]) -> pl.DataFrame:
-    """Give columns `<kind>__<feature>` their type, and nulls the feature's stand-in.
+    """Cast columns `<kind>__<feature>` to their type and replace nulls by the feature's default.
 
-    `mean_value` and `price` stay null where they are unknown: no number would be true.
+    `mean_value` and `price` have no default: no number would be right.
     """
     return table.with_columns(
         _filled(f"{kind}__{name}", feature)
@@ -150,10 +130,10 @@ def _filled(column: str, feature: Feature) -> pl.Expr:
 
 
 def data_period(workspace: Path) -> tuple[datetime, datetime]:
-    """The first and the last snapshot of a workspace's features; no materialization ends later.
+    """The times of the first and the last snapshot of a workspace's features.
 
     Raises:
-        InputError: there are no features.
+        InputError: the features have not been built.
     """
     tables = [table_path(workspace, kind) for kind in ENTITIES]
     if missing := [str(path) for path in tables if not path.exists()]:
@@ -171,5 +151,5 @@ def data_period(workspace: Path) -> tuple[datetime, datetime]:
 
 
 def table_path(workspace: Path, kind: str) -> Path:
-    """Where a workspace keeps the features of "user" or "item"."""
+    """The file with the features of `kind`, "user" or "item"."""
     return workspace / "data" / "features" / f"{kind}_features.parquet"

@@ -1,8 +1,9 @@
-"""Feast: point-in-time training data, materialization and online reads. Nothing else imports it.
+"""Feast: point-in-time training data, materialization and online reads. The only module that
+imports it.
 
-Every call takes a workspace, the folder of one run, and uses that folder's feature_repo and
-data/features. Registry and online store are named by the caller, so that many workspaces can serve
-one online store.
+Every function takes a workspace, the folder of one run, and uses its feature_repo and
+data/features. The caller names registry and online store, so that many workspaces can share one
+online store.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import polars as pl
 import yaml
 
 from augrec.core.errors import ConfigError, PermanentError
 from augrec.data.columns import Columns as C
+from augrec.features.addresses import local_files, online_config, registry_url
 from augrec.features.locking import locked
 from augrec.features.schema import (
     ENTITIES,
@@ -41,35 +42,30 @@ from augrec.features.schema import (
 os.environ.setdefault("FEAST_USAGE", "False")
 from feast import Entity, FeatureService, FeatureStore, FeatureView, RepoConfig
 
-one_writer = locked
-"""Local stores take one writer at a time: hold the locks of `local_files` while writing."""
-
 log = logging.getLogger(__name__)
 logging.getLogger("feast").setLevel(logging.WARNING)
 
 JOIN_ROWS = 50_000
-"""Rows of one point-in-time join. Feast pairs each with all earlier snapshots of its user and item:
-this bounds memory."""
+"""Rows of one point-in-time join. Feast pairs each with all earlier snapshots of its user and item,
+so this limits memory."""
 READ_IDS = 10_000
-"""Ids of one online read; SQLite limits the variables of a statement."""
+"""Ids of one online read; SQLite limits the number of variables in a statement."""
 
 _ROW = "__row"
-_SQLITE_URL = "sqlite:///"
 _importing = Lock()
 
 
 def open_store(workspace: Path, *, online_store: str, registry: str | None = None) -> FeatureStore:
-    """Open the feature store that a workspace's feature_repo describes, with its definitions
-    unapplied.
+    """Open the feature store of a workspace's feature_repo without applying its definitions.
 
     Args:
         workspace: the folder that holds feature_repo and data/features.
         online_store: path of a SQLite file, or redis://[user:password@]host:port[/db] (rediss://
             for TLS).
-        registry: SQLAlchemy URL; null: registry.db beside the SQLite online store.
+        registry: SQLAlchemy URL; None: registry.db next to the SQLite online store.
 
     Raises:
-        ConfigError: the workspace has no feature_repo, or an address makes no sense.
+        ConfigError: the workspace has no feature_repo, or an address is invalid.
     """
     repo = workspace.resolve() / "feature_repo"
     path = repo / "feature_store.yaml"
@@ -78,15 +74,15 @@ def open_store(workspace: Path, *, online_store: str, registry: str | None = Non
             "there is no feature repository", where=str(path), fix="restore feature_repo from git"
         )
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config["online_store"] = _online_config(online_store)
-    config["registry"]["path"] = _registry_url(online_store, registry)
-    for file in _local_files(online_store, config["registry"]["path"]):
+    config["online_store"] = online_config(online_store)
+    config["registry"]["path"] = registry_url(online_store, registry)
+    for file in local_files(online_store, registry):
         file.parent.mkdir(parents=True, exist_ok=True)
     return FeatureStore(config=RepoConfig(**config, repo_path=repo))
 
 
 def apply(store: FeatureStore) -> None:
-    """Enter the definitions of the store's workspace into its registry, and make its online
+    """Apply the definitions of the store's workspace: write its registry and create its online
     tables."""
     store.apply(_definitions(_repo(store)))
 
@@ -101,22 +97,22 @@ def materialize(
 ) -> dict[str, int]:
     """Write each user's and item's newest features of an interval to the online store.
 
-    Again, or again after being killed, it ends in the same state. Local stores take one writer at a
-    time; others wait. Readers go on reading. Where workspaces overlap, SQLite keeps what came last,
-    Redis what is newest.
+    Idempotent, also after being killed. Local stores have one writer at a time, others wait;
+    readers are not blocked. If several workspaces write the same ids, SQLite keeps the last write,
+    Redis the newest features.
 
     Args:
-        workspace: whose features.
-        start: the interval's first moment; null: that of the features. Naive times are UTC.
-        end: its last; null: that of the features.
+        workspace: of the features.
+        start: begin of the interval; None: that of the features. Naive times are UTC.
+        end: end of the interval, inclusive; None: that of the features.
         online_store: see `open_store`.
         registry: see `open_store`.
 
     Returns:
-        Entities written, for each kind ("user", "item").
+        {"user", "item": number of entities written}.
 
     Raises:
-        ConfigError: `end` lies beyond the features, or before `start`.
+        ConfigError: `end` is after the end of the features, or before `start`.
     """
     first, last = data_period(workspace)
     start, end = _utc(start or first), _utc(end or last)
@@ -125,10 +121,9 @@ def materialize(
             f"cannot materialize {start.isoformat()} … {end.isoformat()}: the features end at "
             f"{last.isoformat()}",
             where=str(table_path(workspace, "user")),
-            fix="end no later than the features do; an end in the future would hide later features "
-            "for good",
+            fix="choose an earlier end; after it, Feast would skip features older than that end",
         )
-    with locked(*_local_files(online_store, _registry_url(online_store, registry))):
+    with locked(*local_files(online_store, registry)):
         store = open_store(workspace, online_store=online_store, registry=registry)
         if store.config.online_store.type == "sqlite":
             _allow_readers(Path(online_store))
@@ -149,20 +144,20 @@ def materialize(
 def point_in_time(
     workspace: Path, entity_rows: pl.DataFrame, *, batch_rows: int = JOIN_ROWS
 ) -> pl.DataFrame:
-    """Join features to rows as they were at each row's moment. Writes nothing.
+    """Join features to rows, as of each row's timestamp. Writes nothing.
 
     Args:
-        workspace: whose features.
+        workspace: of the features.
         entity_rows: timestamp, user_id, item_id and any other columns; without item_id only user
             features are joined, without user_id only item features.
-        batch_rows: rows joined at a time; no effect on the result.
+        batch_rows: rows joined at a time; does not change the result.
 
     Returns:
-        The same rows in the same order with columns user__<feature>, item__<feature>; where a user
-        or item has no snapshot yet, the stand-ins of schema.json.
+        The same rows in the same order with columns user__<feature>, item__<feature>; the defaults
+        of schema.json for users and items without an earlier snapshot.
 
     Raises:
-        PermanentError: Feast returned other rows than it was given.
+        PermanentError: Feast returned other rows.
     """
     kinds = {kind: key for kind, key in ENTITIES.items() if key in entity_rows.columns}
     keys = entity_rows.select(
@@ -191,16 +186,16 @@ def point_in_time(
 def online(
     store: FeatureStore, *, users: Sequence[str] | None = None, items: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """Read the newest features of users, of items, or of pairs of both, in the order given.
+    """Read the newest features of users, of items, or of pairs, in the order given.
 
     Args:
         store: an open store whose definitions are applied.
         users: user ids (n,).
-        items: item ids (n,), as many as users where both are given.
+        items: item ids (n,), as many as users if both are given.
 
     Returns:
         user_id and / or item_id, user__<feature>, item__<feature>, named and typed as in the
-        training set; unknown ids have the same stand-ins.
+        training set; unknown ids have the same defaults.
     """
     given = {kind: list(ids) for kind, ids in (("user", users), ("item", items)) if ids is not None}
     schema = {
@@ -235,8 +230,8 @@ def _offline_store(workspace: Path) -> Iterator[FeatureStore]:
 
 @contextmanager
 def _duckdb() -> Iterator[None]:
-    """Close the connection that the offline store opens: left to the interpreter's end it is
-    reported as leaked."""
+    """Close the connection that the offline store opens; left open, it is reported as leaked when
+    the interpreter ends."""
     import ibis
 
     with warnings.catch_warnings():
@@ -277,8 +272,7 @@ def _repo(store: FeatureStore) -> Path:
 def _definitions(repo: Path) -> list[Any]:
     names = sorted(path.stem for path in repo.glob("*.py"))
     with _importing:
-        # Each workspace has modules of these names, so they are imported afresh and not left
-        # behind.
+        # every workspace has modules of these names: import them anew and remove them afterwards
         before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
         sys.path.insert(0, str(repo))
         writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -295,53 +289,6 @@ def _definitions(repo: Path) -> list[Any]:
         value for module in modules for value in vars(module).values() if isinstance(value, kinds)
     ]
     return list({(type(value), value.name): value for value in found}.values())
-
-
-def _online_config(online_store: str) -> dict[str, Any]:
-    if "://" not in online_store:
-        return {"type": "sqlite", "path": str(Path(online_store).resolve())}
-    url = urlparse(online_store)
-    if url.scheme not in ("redis", "rediss") or not url.hostname:
-        raise ConfigError(
-            f"{url.scheme}:// is no online store augrec knows",
-            where="AUGREC_ONLINE_STORE",
-            fix="give the path of a SQLite file, or redis://host:port",
-        )
-    options = {
-        "db": url.path.strip("/"),
-        "username": unquote(url.username or ""),
-        "password": unquote(url.password or ""),
-        "ssl": "true" if url.scheme == "rediss" else "",
-    }
-    parts = [
-        f"{url.hostname}:{url.port or 6379}",
-        *[f"{key}={value}" for key, value in options.items() if value],
-    ]
-    return {"type": "redis", "connection_string": ",".join(parts)}
-
-
-def _registry_url(online_store: str, registry: str | None) -> str:
-    if registry is not None:
-        return registry
-    if "://" in online_store:
-        raise ConfigError(
-            "an online store on a server needs a registry of its own",
-            where="registry",
-            fix="give an SQLAlchemy URL, for example postgresql+psycopg://host/feast",
-        )
-    return f"{_SQLITE_URL}{Path(online_store).resolve().parent / 'registry.db'}"
-
-
-def local_files(online_store: str, registry: str | None = None) -> list[Path]:
-    """The files that a store consists of; none where it is on a server."""
-    return _local_files(online_store, _registry_url(online_store, registry))
-
-
-def _local_files(online_store: str, registry: str) -> list[Path]:
-    files = [] if "://" in online_store else [Path(online_store).resolve()]
-    if registry.startswith(_SQLITE_URL):
-        files.append(Path(registry.removeprefix(_SQLITE_URL)).resolve())
-    return files
 
 
 def _allow_readers(database: Path) -> None:

@@ -1,4 +1,4 @@
-"""Counting what happened to an entity before a moment, for many entities and moments at once."""
+"""Counts of an entity's events before a moment, for many entities and moments at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ DAY_US = 86_400_000_000
 
 
 class Timeline:
-    """Events of entities 0 … n-1, sorted by entity, then time; every question is a binary search.
+    """Events of entities 0 … n-1, sorted by entity and time; every query is a binary search.
 
     Args:
         entities: entity of each event, int64 (n_events,).
-        times: its moment in µs, int64 (n_events,).
-        values: its value, float64 (n_events,), NaN where it has none; null: no event has.
+        times: time of each event in µs, int64 (n_events,).
+        values: value of each event, float64 (n_events,), NaN without one; None: no event has one.
     """
 
     def __init__(
@@ -32,24 +32,23 @@ class Timeline:
         self._sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
 
     def _key(self, entities: np.ndarray, moments: np.ndarray) -> np.ndarray:
-        # Ranks instead of times: entity and time then fit one integer, in an order that sorts by
-        # both.
+        # ranks instead of times, so that (entity, time) fits into one integer that sorts by both
         return entities * (len(self._moments) + 1) + np.searchsorted(
             self._moments, moments, side="left"
         )
 
     def position(self, entities: np.ndarray, moments: np.ndarray) -> np.ndarray:
-        """Where each entity's events at or after its moment begin, int64 (n,)."""
+        """Index of each entity's first event at or after its moment, int64 (n,)."""
         return np.searchsorted(self._keys, self._key(entities, moments), side="left")
 
     def start(self, entities: np.ndarray) -> np.ndarray:
-        """Where each entity's events begin, int64 (n,)."""
+        """Index of each entity's first event, int64 (n,)."""
         return np.searchsorted(self.entities, entities, side="left")
 
     def count(
         self, entities: np.ndarray, moments: np.ndarray, window_us: int | None = None
     ) -> np.ndarray:
-        """Events in [moment - window, moment), or in all the time before; int64 (n,)."""
+        """Number of events in [moment - window, moment), or before the moment; int64 (n,)."""
         begin = (
             self.start(entities)
             if window_us is None
@@ -70,8 +69,7 @@ class Timeline:
         return _days(moments, self.times, start, known, otherwise=0.0)
 
     def mean_value(self, entities: np.ndarray, moments: np.ndarray) -> np.ndarray:
-        """Mean of the values of all events before the moment, float64 (n,); NaN where none has
-        one."""
+        """Mean value of the events before the moment, float64 (n,); NaN if none has a value."""
         start, end = self.start(entities), self.position(entities, moments)
         known = self._known[end] - self._known[start]
         total = self._sums[end] - self._sums[start]
@@ -80,8 +78,8 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Grid:
-    """Moments at which snapshots are taken: multiples of a step since 1970, so that later data
-    moves none of them.
+    """Times of the snapshots: multiples of a step since 1970, so that later data does not move
+    them.
 
     Attributes:
         step_us: time between two snapshots, µs.
@@ -105,10 +103,10 @@ class Grid:
         return moment_us // self.step_us * self.step_us
 
     def snapshots(self, events: Timeline) -> tuple[np.ndarray, np.ndarray]:
-        """Entities and moments (int64, int64) of the snapshots at which an entity is active, or
-        just fell silent."""
+        """Entities and times (int64, int64) of the snapshots of active entities, and of the first
+        snapshot after the active time."""
         first = events.times // self.step_us + 1
-        # One step beyond the active time: the row that says that nothing happened in any window.
+        # one step beyond the active time: the row whose windows are all empty
         last = np.minimum(
             (events.times + self.active_us) // self.step_us + 1, self.end_us // self.step_us
         )

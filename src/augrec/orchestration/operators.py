@@ -54,7 +54,7 @@ class StageOperator(BaseOperator):
         self.member = member
 
     def execute(self, context: Context) -> str:
-        from augrec.registry.live import LiveCurves
+        from augrec.registry.live_curves import LiveCurves
         from augrec.versioning import stages, workspace
 
         name = f"{self.stage}@{self.member}" if self.member else self.stage

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from augrec.core.settings import Settings
-from augrec.registry import models
-from augrec.registry import reproduce as registered
+from augrec.registry import models, rebuild_check
 from augrec.versioning import rebuild, workspace
 
 
@@ -24,9 +23,9 @@ def reproduce_version(
     settings: Settings, version: str | int, progress: Callable[[str, int, int], None]
 ) -> Reproduction:
     """Rebuild a version; the workspace is kept if anything differs, so that it can be inspected."""
-    wanted = registered.expected(models.find(version))
+    wanted = rebuild_check.expected(models.find(version))
     built = rebuild.rebuild(settings, wanted.commit, progress=progress)
-    report = registered.compare_workspace(wanted, built.path)
+    report = rebuild_check.compare_workspace(wanted, built.path)
     differences = [
         f"{one.metric}: registered {one.expected}, rebuilt {one.rebuilt}"
         for one in report.differences

@@ -134,10 +134,10 @@ def promote(
 
 
 def _compare(path: Path, version: str) -> dict[str, Any]:
-    from augrec.registry import comparison
+    from augrec.registry.champion_comparison import compare_with_champion
     from augrec.reporting import approval
 
-    compared = comparison.compare_with_champion(path, version)
+    compared = compare_with_champion(path, version)
     promotable, reason = _judge(compared)
     return {
         "promotable": promotable,

@@ -1,12 +1,11 @@
-"""MLflow: log, register, promote, roll back, reproduce. The only room that imports it."""
+"""MLflow: log, register, promote, roll back, reproduce. The only package that imports it."""
 
 from __future__ import annotations
 
 import logging
 import os
 
-# Read by MLflow when it is imported, so they stand where every module of this room comes past
-# first.
+# MLflow reads these when it is imported, so they are set before any module of this package is.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a bundle states its requirements itself

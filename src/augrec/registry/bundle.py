@@ -1,10 +1,9 @@
-"""A recommender as a pickle-free MLflow bundle, and its way back.
+"""Saves a recommender as an MLflow bundle without pickle, and loads it again.
 
 A bundle is a pyfunc model "from code": a script, the model's directory (JSON, safetensors,
 Parquet), items.parquet with the items' titles, categories and prices, bundle.json, and the part of
-augrec it runs on. Whoever loads it with `mlflow.pyfunc.load_model` runs the script; augrec itself
-never does: `load` and `fetch` read model and items alone, after checking them against the digests
-they were registered under.
+augrec that it runs on. `mlflow.pyfunc.load_model` runs the script. augrec itself never does: `load`
+and `fetch` only read model and items, after checking them against their registered digests.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from augrec.data.columns import ITEMS
 from augrec.data.columns import Columns as C
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
-from augrec.registry import lookup
+from augrec.registry import mlflow_versions
 from augrec.registry.connection import mlflow_errors
 
 FOLDER: Final = "bundle"
@@ -43,17 +42,18 @@ _MODEL, _ITEMS, _FACTS = "artifacts/model", "artifacts/items.parquet", "artifact
 _SHOWN = (C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE)
 _STATE_KINDS = {".json", ".safetensors", ".parquet", ".csv"}
 _BUNDLE_KINDS = _STATE_KINDS | {".yaml", ".yml", ".txt", ".py", ".typed"}
-_CORE = (
-    "__init__.py",
-    "py.typed",
-    "errors.py",
-    "files.py",
-    "seeds.py",
-    "component.py",
-    "data",
-    "recommenders",
+_CORE = ("__init__.py", "py.typed", "core", "data", "nn", "recommenders")
+_REQUIRED = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "polars",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "scipy",
+    "torch",
 )
-_REQUIRED = ("mlflow", "numpy", "pandas", "polars", "scipy", "torch", "safetensors", "pydantic")
 
 SIGNATURE: Final = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.string), "history")]),
@@ -74,17 +74,17 @@ def build(
 
     Args:
         model: the recommender's directory.
-        target: the bundle's directory, not there yet.
-        facts: what bundle.json shall say besides the digests.
-        items: the items table of the run (see `augrec.data.columns.ITEMS`); its titles, categories
-            and prices go along.
+        target: the bundle's directory, which must not exist.
+        facts: entries of bundle.json in addition to the digests.
+        items: the items table of the run (see `augrec.data.columns.ITEMS`), for titles, categories
+            and prices.
 
     Returns:
         The digest of the bundle's items.parquet.
 
     Raises:
         InputError: the directory holds no recommender.
-        RefusedError: it holds files of a kind that a model does not consist of.
+        RefusedError: it holds files of a type that no model has.
     """
     _refuse_foreign(model, _STATE_KINDS)
     recommender = base.load(model)
@@ -120,10 +120,12 @@ _ARTIFACTS = {"model": "model", "items": "items.parquet", "bundle": "bundle.json
 
 
 def golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
-    """What a recommender answers to a newcomer and to histories of its most popular items; it must
-    always answer so.
+    """Recommendations for an empty history and for histories of the most popular items.
 
-    Whoever loads the bundle to serve asks the same again: what was shipped is what serves.
+    The service asks for them again before the model may serve, and they must be the same.
+
+    Returns:
+        [{"history": item ids, "items": item ids, "scores": floats}, …].
     """
     popular = recommender.items.decode(
         np.argsort(-recommender.popularity, kind="stable")[:5]
@@ -141,8 +143,7 @@ def golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
 
 
 def requirements() -> list[str]:
-    """What a bundle needs to run, at the versions installed here ("2.13.0", without a local
-    "+cpu")."""
+    """Requirements of a bundle, at the installed versions, without a local part such as "+cpu"."""
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in _REQUIRED]
 
 
@@ -155,37 +156,36 @@ def load(version: str | int) -> Recommender:
 
     Raises:
         InputError: there is no such version.
-        RefusedError: its bundle is not what was registered: changed, incomplete, or with foreign
-            files.
+        RefusedError: its bundle differs from the registered one: changed, incomplete, or with
+            additional files.
     """
-    with _verified(lookup.named(version)) as copy:
+    with _verified(mlflow_versions.named(version)) as copy:
         return base.load(copy / _MODEL)
 
 
 @mlflow_errors("read the model's items")
 def items(version: str | int) -> pl.DataFrame:
-    """What the items of a registered version are called: item_id, title, categories, price; sorted
-    by item_id.
+    """Metadata of a registered version's items: item_id, title, categories, price; sorted by
+    item_id.
 
-    Every item of the model's catalogue has a row, as has every item the run knew; null where
-    nothing was known.
+    Every item of the model's catalogue or of the run's items table has a row; null where the value
+    is unknown.
 
     Raises:
         InputError, RefusedError: as `load`.
     """
-    with _verified(lookup.named(version)) as copy:
+    with _verified(mlflow_versions.named(version)) as copy:
         return _read_items(copy)
 
 
 @mlflow_errors("fetch the model")
 def fetch(version: str | int, folder: Path) -> None:
-    """Put a checked copy of a registered version in `folder`, whole or not at all: what `open_copy`
-    reads.
+    """Write a verified copy of a registered version to `folder`, atomically, for `open_copy`.
 
     Raises:
         InputError, RefusedError: as `load`.
     """
-    with _verified(lookup.named(version)) as copy, whole_directory(folder) as draft:
+    with _verified(mlflow_versions.named(version)) as copy, whole_directory(folder) as draft:
         shutil.copytree(copy / _MODEL, draft / _MODEL)
         write_parquet(draft / _ITEMS, _read_items(copy))
         digests = {"digest": digest(draft / _MODEL), "items_digest": _hash(draft / _ITEMS)}
@@ -193,12 +193,12 @@ def fetch(version: str | int, folder: Path) -> None:
 
 
 def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
-    """The recommender, the items (as `items`) and the facts of a copy that `fetch` made; the
-    registry is not asked.
+    """The recommender, the items (as `items`) and bundle.json of a copy that `fetch` made, without
+    the registry.
 
     Raises:
         InputError: there is no copy.
-        RefusedError: it was changed since.
+        RefusedError: the copy was changed.
     """
     if not (folder / _FACTS).is_file():
         raise InputError(
@@ -218,21 +218,21 @@ def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
 
 @mlflow_errors("export the model")
 def export(version: str | int, target: Path) -> None:
-    """Write the model's directory of a registered version, as `augrec.recommenders.base.load` reads
-    it, whole or not at all.
+    """Write the model's directory of a registered version, atomically, for
+    `augrec.recommenders.base.load`.
 
     Raises:
         InputError: there is no such version.
-        RefusedError: its bundle is not what was registered.
+        RefusedError: its bundle differs from the registered one.
     """
-    with _verified(lookup.named(version)) as copy, whole_directory(target) as draft:
+    with _verified(mlflow_versions.named(version)) as copy, whole_directory(target) as draft:
         shutil.copytree(copy / _MODEL, draft, dirs_exist_ok=True)
 
 
 def sound(version: str | int) -> bool:
-    """Whether a version's bundle still is what was registered."""
+    """Whether a version's bundle is the same as when it was registered."""
     try:
-        with _verified(lookup.named(version)):
+        with _verified(mlflow_versions.named(version)):
             return True
     except RefusedError:
         return False
@@ -240,7 +240,7 @@ def sound(version: str | int) -> bool:
 
 @contextmanager
 def _verified(version: ModelVersion) -> Iterator[Path]:
-    """A private copy of the bundle, so that what was checked is what is loaded."""
+    """A private copy of the bundle: nothing can change it between check and load."""
     where, fix = (
         f"version {version.version}, {version.source}",
         "register the model again from its run",
@@ -251,17 +251,17 @@ def _verified(version: ModelVersion) -> Iterator[Path]:
         try:
             get_artifact_repository(str(version.source), uri, uri).download_artifacts("", str(copy))
         except OSError as error:
-            raise RefusedError("the bundle is not there", where=where, fix=fix) from error
+            raise RefusedError("the bundle is missing", where=where, fix=fix) from error
         if not (copy / _MODEL).is_dir() or not (copy / _FACTS).is_file():
-            raise RefusedError("the bundle is not complete", where=where, fix=fix)
+            raise RefusedError("the bundle is incomplete", where=where, fix=fix)
         _refuse_foreign(copy, _BUNDLE_KINDS)
         _refuse_foreign(copy / _MODEL, _STATE_KINDS)
         found, stated = _digests(copy), _stated(copy / _FACTS)
         names = ("digest", "items_digest")
         if not all(found.get(name) == version.tags.get(name) == stated.get(name) for name in names):
             raise RefusedError(
-                "the bundle was changed after it was registered (its digest is now "
-                f"{found['digest'][:12]}…)",
+                "the bundle was changed after it was registered "
+                f"(its digest is now {found['digest'][:12]}…)",
                 where=where,
                 fix=fix,
             )
@@ -269,7 +269,7 @@ def _verified(version: ModelVersion) -> Iterator[Path]:
 
 
 def _digests(bundle: Path) -> dict[str, str]:
-    """Of what is there: a bundle of before items travelled along has none."""
+    """The digests of a bundle; bundles of early versions have no items."""
     found = {"digest": digest(bundle / _MODEL)}
     return found | ({"items_digest": _hash(bundle / _ITEMS)} if (bundle / _ITEMS).is_file() else {})
 
@@ -286,7 +286,7 @@ def _stated(facts: Path) -> Mapping[str, Any]:
 
 
 def _described(catalogue: list[str], items: pl.DataFrame | None) -> pl.DataFrame:
-    """Titles, categories and prices of every item that the model or the run knows."""
+    """Titles, categories and prices of the items of the model and of the items table."""
     kinds = {name: ITEMS[name] for name in _SHOWN}
     known = (
         pl.DataFrame(schema=kinds)
@@ -314,9 +314,9 @@ def _refuse_foreign(folder: Path, kinds: set[str]) -> None:
     ]
     if foreign:
         raise RefusedError(
-            f"files of a kind that no model of augrec consists of: {', '.join(sorted(foreign))}",
+            f"the model has files of unexpected types: {', '.join(sorted(foreign))}",
             where=str(folder),
-            fix="somebody put them there: find out who, then register the model again from its run",
+            fix="find out who added them, then register the model again from its run",
         )
 
 

@@ -1,4 +1,4 @@
-"""The way to MLflow: one client, one experiment, a lock for whoever changes what is there."""
+"""Access to MLflow: one client, one experiment, and locks for writers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 def client() -> MlflowClient:
-    """A client of the tracking store and registry that the settings name; the first call creates
-    the tables."""
+    """A client of the tracking store and registry in the settings; the first call creates the
+    tables."""
     return _client(settings.load().mlflow_uri)
 
 
@@ -36,16 +36,16 @@ def _client(uri: str) -> MlflowClient:
 
 
 def prepare() -> None:
-    """Create the tables of a bare database, before several processes begin that would each do so; a
-    server has its own."""
+    """Create the tables of a database, before several processes start that would each do so. A
+    tracking server creates its own."""
     if not _is_served(settings.load().mlflow_uri):
         experiment()
 
 
 def experiment() -> str:
-    """The id of the experiment all runs are logged to; made when it is not there yet.
+    """The id of the experiment that all runs are logged to; created if it does not exist.
 
-    A tracking server keeps artifacts where it was told to; beside a bare database they go to
+    A tracking server stores artifacts where it is configured to; with a plain database they are in
     var/mlflow/artifacts.
     """
     here = settings.load()
@@ -68,14 +68,14 @@ def _is_served(uri: str) -> bool:
 
 
 def absent(error: MlflowException) -> bool:
-    """Whether MLflow says that a model, version or alias is not there: it has two codes for
-    that."""
+    """Whether the error means that a model, version or alias does not exist: MLflow has two codes
+    for that."""
     return error.error_code in _ABSENT and "not found" in str(error)
 
 
 @contextmanager
 def mlflow_errors(doing: str) -> Iterator[None]:
-    """Turn MLflow's errors into ours; usable as a decorator.
+    """Convert MLflow's errors to errors of augrec; usable as a decorator.
 
     Raises:
         TransientError: the store could not be reached, was locked or overloaded.
@@ -89,22 +89,22 @@ def mlflow_errors(doing: str) -> Iterator[None]:
             raise TransientError(
                 f"MLflow could not {doing}: {error.message}",
                 where=where,
-                fix="this will be tried again; is MLflow up?",
+                fix="it is tried again; is MLflow running?",
             ) from error
         raise PermanentError(
             f"MLflow refused to {doing}: {error.message}",
             where=where,
-            fix="see the MLflow UI for what is there",
+            fix="look it up in the MLflow UI",
         ) from error
 
 
 @contextmanager
 def exclusive(name: Literal["tracking", "registry"], timeout_s: float = 300.0) -> Iterator[None]:
-    """One process at a time changes the tracking store, or the registry. The lock ends with the
-    process that holds it, even a killed one.
+    """An exclusive lock between processes for changes of the tracking store or of the registry. It
+    is released when its process ends, even if killed.
 
     Raises:
-        TransientError: another process kept the lock for `timeout_s`.
+        TransientError: another process held the lock for `timeout_s`.
     """
     path = settings.load().var / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def exclusive(name: Literal["tracking", "registry"], timeout_s: float = 300.0) -
                 raise TransientError(
                     f"another process has been changing the {name} for {timeout_s:.0f} s",
                     where=str(path),
-                    fix="this will be tried again; if it stays so, see which process holds the "
+                    fix="it is tried again; if that does not help, find the process that holds the "
                     "file",
                 )
             time.sleep(0.05)

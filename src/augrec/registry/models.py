@@ -14,12 +14,12 @@ from mlflow.entities.model_registry import ModelVersion
 
 from augrec.core.errors import InputError
 from augrec.recommenders.base import Recommender
-from augrec.registry import bundle, lookup, run_files, tracking
+from augrec.registry import bundle, mlflow_versions, run_files, tracking
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
-"""The version that `augrec serve` tries out beside the champion; see
+"""The version that `augrec serve` tests against the champion; see
 `augrec.registry.promotion.challenge`."""
 PREVIOUS: Final = "previous_champion"
 
@@ -30,16 +30,16 @@ class Version:
 
     Attributes:
         version: its number, as text: "7".
-        aliases: "champion", "previous_champion" or nothing.
-        recommender, policy: what was trained, and on which training set.
-        verdict: the gate's.
-        digest: identity of the model's files.
-        commit, run_id: where it came from; Airflow's run id.
-        feature_service: the features it goes with.
-        dvc: {path: DVC hash} of the data it was made from.
+        aliases: "champion", "challenger", "previous_champion" or none.
+        recommender, policy: the recommender and the policy of its training set.
+        verdict: of the gate.
+        digest: of the model's files.
+        commit, run_id: the run that trained it; Airflow's run id.
+        feature_service: the Feast feature service of its training data.
+        dvc: {path: DVC hash} of the data it was trained on.
         metrics: metrics.json of the model: {"valid": …, "test": …}.
         created: UTC.
-        tags: everything else that was said about it.
+        tags: all other tags.
     """
 
     version: str
@@ -66,28 +66,30 @@ def register(
     *,
     feature_service: str = "",
 ) -> Version:
-    """Register the decision's winner, once: the same model files give the same version, whichever
-    run made them.
+    """Register the winner of a decision. Idempotent: the same model files give the same version,
+    also from another run.
 
     Args:
         workspace: where the run's files are.
-        run_id: Airflow's run id; the run must be logged.
-        commit: of the run; `augrec reproduce` rebuilds the version from it.
+        run_id: Airflow's run id; the run must have been logged.
+        commit: of the run, from which `augrec reproduce` rebuilds the version.
         decision: decision.json.
-        feature_service: the Feast feature service the model goes with.
+        feature_service: the Feast feature service of its training data.
 
     Raises:
-        InputError: the run is not logged, or the winner's model is not in the workspace.
+        InputError: the run was not logged, or the winner's model is not in the workspace.
     """
     winner = decision["winner"]
     model = workspace / winner["model"]
     if not model.is_dir():
         raise InputError(
-            "the winner's model is not there", where=str(model), fix="run the train stage again"
+            "the winner's model is missing", where=str(model), fix="run the train stage again"
         )
     digest = bundle.digest(model)
     with exclusive("registry"):
-        same = [known for known in lookup.all_versions() if known.tags.get("digest") == digest]
+        same = [
+            known for known in mlflow_versions.all_versions() if known.tags.get("digest") == digest
+        ]
         for known in same:
             if bundle.sound(known.version):
                 return find(known.version)
@@ -97,22 +99,22 @@ def register(
         tags = _tags(workspace, run_id, commit, decision, feature_service) | {"digest": digest}
         with tempfile.TemporaryDirectory(prefix="augrec-register-") as temporary:
             folder = Path(temporary) / bundle.FOLDER
-            told = {
+            facts = {
                 key: tags[key]
                 for key in ("recommender", "policy", "run_id", "commit", "feature_service")
             }
             tags["items_digest"] = bundle.build(
-                model, folder, told, run_files.read_items(workspace)
+                model, folder, facts, run_files.read_items(workspace)
             )
             client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
         source = f"{child.info.artifact_uri}/{bundle.FOLDER}"
         for known in same:
-            if known.source == source:  # its broken bundle was just replaced by a whole one
+            if known.source == source:  # its damaged bundle has just been replaced
                 client().set_model_version_tag(
                     MODEL, known.version, "items_digest", tags["items_digest"]
                 )
                 return find(known.version)
-        lookup.ensure_registered_model()
+        mlflow_versions.ensure_registered_model()
         words = " ".join(decision.get("sentences", []))[:5000]
         made = client().create_model_version(
             MODEL, source, child.info.run_id, tags=tags, description=words
@@ -123,34 +125,34 @@ def register(
 @mlflow_errors("list the versions")
 def versions() -> list[Version]:
     """All registered versions, newest first."""
-    named = lookup.aliases()  # a search does not tell them
+    named = mlflow_versions.aliases()  # a search does not return them
     return [
         replace(
             _version(found),
             aliases=tuple(sorted(n for n, v in named.items() if v == str(found.version))),
         )
-        for found in lookup.all_versions()
+        for found in mlflow_versions.all_versions()
     ]
 
 
 @mlflow_errors("look up the champion")
 def champion() -> Version | None:
-    """The version that serves, or nothing before the first promotion."""
-    found = lookup.by_alias(CHAMPION)
+    """The champion; None before the first promotion."""
+    found = mlflow_versions.by_alias(CHAMPION)
     return None if found is None else _version(found)
 
 
 @mlflow_errors("look up the previous champion")
 def previous_champion() -> Version | None:
-    """The version that `rollback` returns to, or nothing."""
-    found = lookup.by_alias(PREVIOUS)
+    """The version that `rollback` returns to, or None."""
+    found = mlflow_versions.by_alias(PREVIOUS)
     return None if found is None else _version(found)
 
 
 @mlflow_errors("look up a version by its alias")
 def named(alias: str) -> Version | None:
-    """The version an alias names, or nothing."""
-    found = lookup.by_alias(alias)
+    """The version with an alias, or None."""
+    found = mlflow_versions.by_alias(alias)
     return None if found is None else _version(found)
 
 
@@ -161,16 +163,15 @@ def find(version: str | int) -> Version:
     Raises:
         InputError: there is no such version.
     """
-    return _version(lookup.by_number(version))
+    return _version(mlflow_versions.by_number(version))
 
 
 def load(version: str | int = CHAMPION) -> Recommender:
-    """The recommender of a version, by number or alias, its bundle checked; the champion unless
-    another is named.
+    """The recommender of a version, by number or alias, after verifying its bundle.
 
     Raises:
         InputError: there is no such version.
-        RefusedError: the bundle is not what was registered.
+        RefusedError: the bundle differs from the registered one.
     """
     return bundle.load(version)
 

@@ -1,10 +1,10 @@
-"""Which version is the champion: moved by one serialized, verified step, with a way back and a log.
+"""Changes the champion in one serialized, verified step, with rollback and a log.
 
-A move is four writes to the registry: what is intended, `previous_champion`, `champion`, the log
-entry. A process killed between them leaves its intention behind; whoever moves next first finishes
-that move if the champion had changed already, and undoes it if it had not. The log lives with the
-registry, as tags of the registered model; promotions.jsonl in var/ is a copy for people, which
-outlives the registry.
+A move is four writes to the registry: the pending move, `previous_champion`, `champion`, the log
+entry. A process killed between them leaves the pending move behind; the next move first completes
+it if the champion had been changed already, and otherwise undoes it. The log is stored in the
+registry, as tags of the registered model; promotions.jsonl in var/ is a readable copy that outlives
+the registry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import polars as pl
 from augrec.core import settings
 from augrec.core.errors import InputError, RefusedError, TransientError
 from augrec.core.files import write_text
-from augrec.registry import bundle, lookup
+from augrec.registry import bundle, mlflow_versions
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 from augrec.registry.models import CHALLENGER, CHAMPION, PREVIOUS
 
@@ -38,7 +38,7 @@ class Promotion:
         version: the champion since then.
         replaced: the champion before; None for the first.
         previous_before: what `previous_champion` was before the move.
-        reason, by: who moved it and why.
+        reason, by: why, and by whom.
         at: ISO time, UTC.
     """
 
@@ -65,28 +65,28 @@ def promote(
         expected_champion: the champion that the version was compared with; None if there was none.
 
     Returns:
-        The move; None where the version already is the champion and nothing was done.
+        The move; None if the version is the champion already and nothing was done.
 
     Raises:
         InputError: there is no such version.
-        RefusedError: the champion is another than the comparison saw, or the version's bundle is
-            not sound.
-        TransientError: another process is at it, or the registry did not keep what was written.
+        RefusedError: the champion is not `expected_champion`, or the version's bundle differs from
+            the registered one.
+        TransientError: another process holds the lock, or the registry lost a write.
     """
     with exclusive("registry"):
         _settle()
-        champion, target = _alias(CHAMPION), lookup.by_number(version).version
+        champion, target = _alias(CHAMPION), mlflow_versions.by_number(version).version
         if champion == str(target):
             return None
         expected = None if expected_champion is None else str(expected_champion)
         if champion != expected:
             raise RefusedError(
-                f"the champion is {_words(champion)}, but version {target} was compared with "
-                f"{_words(expected)}",
+                f"the champion is {_name(champion)}, but version {target} was compared with "
+                f"{_name(expected)}",
                 where=f"registry, {MODEL}",
-                fix="compare again with the champion of today, then promote",
+                fix="compare again with the current champion, then promote",
             )
-        _try_out(str(target))
+        _check_loads(str(target))
         if _alias(CHALLENGER) == str(target):
             _set(CHALLENGER, None)
         return _move("promote", str(target), reason=reason, by=by)
@@ -94,10 +94,11 @@ def promote(
 
 @mlflow_errors("roll back")
 def rollback(*, reason: str, by: str) -> Promotion:
-    """Make the previous champion the champion again; rolling back twice ends where it began.
+    """Make the previous champion the champion again; a second rollback undoes the first.
 
     Raises:
-        RefusedError: there is no previous champion, or its bundle is not sound; the champion stays.
+        RefusedError: there is no previous champion, or its bundle differs from the registered one;
+            the champion stays.
         TransientError: as `promote`.
     """
     with exclusive("registry"):
@@ -109,28 +110,28 @@ def rollback(*, reason: str, by: str) -> Promotion:
                 where=f"registry, {MODEL}",
                 fix="`augrec models` lists the versions; promote one of them",
             )
-        _try_out(previous)
+        _check_loads(previous)
         return _move("rollback", previous, reason=reason, by=by)
 
 
 @mlflow_errors("name the challenger")
 def challenge(version: str | int | None) -> str | None:
-    """Name the version that `augrec serve` tries out beside the champion, or none any longer.
+    """Set or remove the challenger, the version that `augrec serve` tests against the champion.
 
     Args:
-        version: its number; None takes the name away.
+        version: its number; None removes the challenger.
 
     Returns:
-        The challenger before.
+        The previous challenger.
 
     Raises:
         InputError: there is no such version.
-        RefusedError: it is the champion, or its bundle is not sound.
+        RefusedError: it is the champion, or its bundle differs from the registered one.
     """
     with exclusive("registry"):
         before, target = (
             _alias(CHALLENGER),
-            None if version is None else lookup.by_number(version).version,
+            None if version is None else mlflow_versions.by_number(version).version,
         )
         if target is not None:
             if str(target) == _alias(CHAMPION):
@@ -139,7 +140,7 @@ def challenge(version: str | int | None) -> str | None:
                     where=f"registry, {MODEL}",
                     fix="name another version; `augrec models` lists them",
                 )
-            _try_out(str(target))
+            _check_loads(str(target))
         _set(CHALLENGER, None if target is None else str(target))
     return before
 
@@ -170,16 +171,16 @@ def _move(kind: Literal["promote", "rollback"], target: str, *, reason: str, by:
     _set(CHAMPION, move.version)
     if (_alias(CHAMPION), _alias(PREVIOUS)) != (move.version, move.replaced):
         raise TransientError(
-            "the registry did not keep what was written",
+            "the registry lost a write",
             where=f"registry, {MODEL}",
-            fix="somebody moves aliases by hand; this will be tried again",
+            fix="it is tried again; do not change aliases by hand meanwhile",
         )
     _record(move)
     return move
 
 
 def _settle() -> None:
-    """Finish or undo the move that a killed process left half done."""
+    """Complete or undo the move of a killed process."""
     pending = _tags().get(_PENDING)
     if pending is not None:
         move = Promotion(**json.loads(pending))
@@ -206,8 +207,8 @@ def _line(move: Promotion) -> str:
     return json.dumps(asdict(move), ensure_ascii=False)
 
 
-def _try_out(version: str) -> None:
-    """A version must load and answer a user nobody knows before it may serve."""
+def _check_loads(version: str) -> None:
+    """A version must load, and recommend items to a user without a history, before it may serve."""
     try:
         items, _ = bundle.load(version).recommend(pl.Series([[]], dtype=pl.List(pl.String)), 1)
     except InputError as error:
@@ -216,18 +217,18 @@ def _try_out(version: str) -> None:
         ) from error
     if items.size == 0 or items[0, 0] == "":
         raise RefusedError(
-            f"version {version} recommends nothing to a new user",
+            f"version {version} recommends nothing to a user without a history",
             where=f"registry, {MODEL}",
-            fix="look at how it was trained; the champion stays",
+            fix="check how it was trained; the champion stays",
         )
 
 
 def _alias(name: str) -> str | None:
-    return lookup.aliases().get(name)
+    return mlflow_versions.aliases().get(name)
 
 
 def _tags() -> dict[str, str]:
-    found = lookup.registered_model()
+    found = mlflow_versions.registered_model()
     return {} if found is None else dict(found.tags)
 
 
@@ -238,5 +239,5 @@ def _set(alias: str, version: str | None) -> None:
         client().delete_registered_model_alias(MODEL, alias)
 
 
-def _words(version: str | None) -> str:
+def _name(version: str | None) -> str:
     return "none" if version is None else f"version {version}"

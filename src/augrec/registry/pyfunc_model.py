@@ -1,9 +1,7 @@
-"""The script of a model bundle, which MLflow runs when anybody loads the bundle with
-`mlflow.pyfunc.load_model`.
+"""The script of a model bundle, which `mlflow.pyfunc.load_model` runs.
 
-It is copied into each bundle, so it may import nothing of augrec before it has made sure that there
-is one: an installed augrec is used where there is one, and the copy of the core that the bundle
-carries everywhere else.
+It is copied into each bundle. It uses the installed augrec, or else the copy of the core in the
+bundle, so it must not import augrec at the top.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ class BundledRecommender(PythonModel):
     `scores`, best first."""
 
     def load_context(self, context: Any) -> None:
-        """Load the recommender the bundle holds; nothing is unpickled."""
+        """Load the bundle's recommender, without pickle."""
         if importlib.util.find_spec("augrec") is None:
             sys.path.append(context.artifacts["core"])
         from augrec.recommenders.base import load
@@ -34,14 +32,14 @@ class BundledRecommender(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Recommend `k` items (default 10) for each history; `exclude_seen` leaves out items of the
-        history."""
-        told = {"k": 10, "exclude_seen": True} | (params or {})
+        """Recommend `k` items (default 10) for each history; `exclude_seen` (default true) leaves
+        out items of the history."""
+        options = {"k": 10, "exclude_seen": True} | (params or {})
         histories = pl.Series(
             "history", [list(row) for row in model_input["history"]], dtype=pl.List(pl.String)
         )
         items, scores = self.recommender.recommend(
-            histories, int(told["k"]), exclude_seen=bool(told["exclude_seen"])
+            histories, int(options["k"]), exclude_seen=bool(options["exclude_seen"])
         )
         filled = items != ""
         return pd.DataFrame(

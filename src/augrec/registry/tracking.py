@@ -1,5 +1,5 @@
-"""A run's results in MLflow: one parent run, a child for each generator and each recommender under
-each policy, and below a recommender one for each trial of its search."""
+"""A run's results in MLflow: one parent run, a child run for each generator and for each
+recommender under each policy, and below a recommender a run for each trial of its search."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EVIDENCE: Final = "augrec.evidence"
 ROLE: Final = "augrec.role"
 NAME: Final = "augrec.name"
 LIVE: Final = "augrec.live"
-"""On a part whose curve is being followed, until the run is logged."""
+"""Tag of a part whose curve is being logged live, until `log_run`."""
 _PARENT: Final = "mlflow.parentRunId"
 _SHOWN_FILES = ("reports/report.html", "reports/decision.json", "dvc.lock")
 _SHOWN_FOLDERS = {"reports/validation": "validation", "reports/splits": "splits"}
 _STATUS = {"pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
-"""Of MLflow's words the closest to a trial's state."""
+"""{state of a trial: MLflow status}."""
 
 T = TypeVar("T")
 
@@ -35,23 +35,23 @@ T = TypeVar("T")
 def log_run(
     workspace: Path, run_id: str, *, commit: str, tags: Mapping[str, str] | None = None
 ) -> str:
-    """Log everything a finished run found out.
+    """Log all results of a finished run.
 
-    Keyed by the run's id: the second call changes nothing, a run that a killed task left half
-    logged is completed, and a run that was computed again with other results takes the place of the
-    first, which stays under `REPLACED`.
+    Idempotent by run id: a second call changes nothing, a run that a killed task logged in part is
+    completed, and a run that was computed again with other results replaces the first, which stays
+    in MLflow with the tag `REPLACED`.
 
     Args:
         workspace: where the run's files are.
         run_id: Airflow's run id.
         commit: the run's commit.
-        tags: more to say about the run, e.g. who triggered it.
+        tags: further tags, e.g. who triggered the run.
 
     Returns:
         The id of the parent run in MLflow.
 
     Raises:
-        InputError: the workspace holds no params.yaml or dvc.lock.
+        InputError: the workspace has no params.yaml or dvc.lock.
         TransientError: the store is busy or cannot be reached.
     """
     mark = run_files.fingerprint(workspace, commit)
@@ -61,13 +61,11 @@ def log_run(
         if parent is not None and parent.data.tags.get(EVIDENCE, mark) != mark:
             _set_aside(parent, run_id)
             parent = None
-        told = _parent_tags(run_id, commit, tags or {}) | {EVIDENCE: mark}
+        run_tags = _parent_tags(run_id, commit, tags or {}) | {EVIDENCE: mark}
         if parent is None:
-            parent = _start_parent(run_id, told)
-        elif (
-            EVIDENCE not in parent.data.tags
-        ):  # begun by `open_part`, when the run's commit was not made yet
-            client().log_batch(parent.info.run_id, tags=[RunTag(*tag) for tag in told.items()])
+            parent = _start_parent(run_id, run_tags)
+        elif EVIDENCE not in parent.data.tags:  # started by `open_part`, before the run's commit
+            client().log_batch(parent.info.run_id, tags=[RunTag(*tag) for tag in run_tags.items()])
         if parent.info.status != "FINISHED":
             for part in run_files.parts(workspace):
                 _log_part(parent, part, hashes, commit)
@@ -77,7 +75,7 @@ def log_run(
 
 
 def open_part(run_id: str, commit: str, role: str, name: str) -> tuple[Run, Run | None]:
-    """The parent run and the child of one part, begun before the run has come to its end.
+    """Start or resume the parent run and the child run of one part, while the run is in progress.
 
     Args:
         run_id: Airflow's run id.
@@ -85,7 +83,7 @@ def open_part(run_id: str, commit: str, role: str, name: str) -> tuple[Run, Run 
         role, name: see `run_files.Part`.
 
     Returns:
-        Parent and child; no child where the run was logged already.
+        Parent and child; no child if the run has been logged.
     """
     with exclusive("tracking"):
         parent = find_parent(run_id)
@@ -103,7 +101,7 @@ def open_part(run_id: str, commit: str, role: str, name: str) -> tuple[Run, Run 
 
 
 def find_parent(run_id: str) -> Run | None:
-    """The parent run logged for a run id."""
+    """The parent run of a run id, or None."""
     return _one(f"tags.`{RUN_ID}` = '{_plain(run_id)}' and tags.`{ROLE}` = 'run'")
 
 
@@ -117,9 +115,9 @@ def find_child(run_id: str, role: str, name: str) -> Run:
     child = None if parent is None else _find_part(parent, role, name)
     if child is None or child.info.status != "FINISHED":
         raise InputError(
-            f"MLflow has no {role} {name!r} of this run",
+            f"MLflow has no finished {role} {name!r} of this run",
             where=f"run {run_id}",
-            fix="log the run before you register its winner",
+            fix="log the run before its winner is registered",
         )
     return child
 
@@ -139,9 +137,9 @@ def _one(query: str) -> Run | None:
 
 
 def _parent_tags(run_id: str, commit: str, tags: Mapping[str, str]) -> dict[str, str]:
-    told = {key: mlflow_values.redact(key, value) for key, value in tags.items()}
+    given = {key: mlflow_values.redact(key, value) for key, value in tags.items()}
     own = {RUN_ID: run_id, ROLE: "run", "augrec.commit": commit, "mlflow.source.git.commit": commit}
-    return told | own
+    return given | own
 
 
 def _start_parent(run_id: str, tags: Mapping[str, str]) -> Run:
@@ -154,7 +152,7 @@ def _start_part(parent: Run, role: str, name: str, commit: str, tags: Mapping[st
 
 
 def _set_aside(parent: Run, run_id: str) -> None:
-    """Kept, since a registered version may point at it, but no longer the run of this id."""
+    """Remove the run id from a run but keep it: a registered version may refer to it."""
     client().set_tag(parent.info.run_id, REPLACED, run_id)
     client().delete_tag(parent.info.run_id, RUN_ID)
 
@@ -165,9 +163,8 @@ def _log_part(parent: Run, part: run_files.Part, hashes: Mapping[str, str], comm
         child = _start_part(parent, part.role, part.name, commit, {})
     if child.info.status == "FINISHED" and LIVE not in child.data.tags:
         return
-    # MLflow keeps one copy of points that are equal in name, value, step and time: the parent's
-    # start is the time of all of them, so that points a killed task has already sent are not
-    # doubled.
+    # MLflow stores points with equal name, value, step and time once. All have the parent's start
+    # as their time, so that points which a killed task has sent already are not duplicated.
     time_ms = parent.info.start_time
     points = [Metric(name, value, time_ms, 0) for name, value in part.metrics.items()]
     points += [
@@ -188,8 +185,7 @@ def _log_part(parent: Run, part: run_files.Part, hashes: Mapping[str, str], comm
 
 
 def _log_trials(child: Run, part: run_files.Part, time_ms: int) -> None:
-    """The trials of a search as runs below the model's; those that are there already stay as they
-    are."""
+    """Log the trials of a search as child runs of the model's run; existing ones stay unchanged."""
     if not part.trials:
         return
     below = f"tags.`{_PARENT}` = '{child.info.run_id}' and tags.`{ROLE}` = 'trial'"
@@ -253,7 +249,7 @@ def _winner_metrics(decision: Mapping[str, object]) -> dict[str, float]:
 
 
 def winning_arm(decision: Mapping) -> Mapping:
-    """The entry of decision.json's arms that won."""
+    """The winner's entry in the arms of decision.json."""
     winner = decision["winner"]
     for arm in decision["arms"]:
         if (arm["recommender"], arm["policy"]) == (winner["recommender"], winner["policy"]):
@@ -266,7 +262,7 @@ def winning_arm(decision: Mapping) -> Mapping:
 
 
 def log_batches(run: str, points: Sequence[Metric], parameters: Mapping[str, str]) -> None:
-    """Log any number of points and parameters, in as few requests as MLflow allows."""
+    """Log points and parameters in batches of the size that MLflow allows."""
     for batch in _batches([Param(key, value) for key, value in parameters.items()], 100):
         client().log_batch(run, params=batch)
     for chunk in _batches(points, 1000):
@@ -290,7 +286,7 @@ def _batches(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _plain(text: str) -> str:
-    """MLflow's query language has no way to write a quote within a text."""
+    """The text unchanged: MLflow's query language cannot escape quotes."""
     if any(mark in text for mark in "'\"`\\"):
         raise ConfigError(
             f"{text!r} cannot be looked up in MLflow",

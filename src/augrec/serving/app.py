@@ -23,25 +23,25 @@ import augrec
 from augrec.core.errors import AugrecError, InputError, TransientError
 from augrec.core.settings import LOOPBACK, Settings
 from augrec.data.served_events import FILE as EVENTS_FILE
-from augrec.features.live import LiveFeatures, copy_definitions, find_definitions
+from augrec.features.live_features import LiveFeatures, copy_definitions, find_definitions
 from augrec.features.schema import TYPES
 from augrec.serving import page, schemas
-from augrec.serving.answers import FOLDER as ANSWERS_FOLDER
-from augrec.serving.answers import AnswerLog
+from augrec.serving.answer_log import FOLDER as ANSWERS_FOLDER
+from augrec.serving.answer_log import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig, read_config
 from augrec.serving.deployer import Deployer
-from augrec.serving.direct import Direct
-from augrec.serving.events import EventLog
-from augrec.serving.features import OnlineFeatures
-from augrec.serving.follow import Follower
-from augrec.serving.known import KnownUsers
-from augrec.serving.limits import Gate
+from augrec.serving.event_log import EventLog
+from augrec.serving.fast_path import FastPath
 from augrec.serving.metrics import Metrics
+from augrec.serving.online_features import OnlineFeatures
+from augrec.serving.poller import Poller
+from augrec.serving.request_limiter import RequestLimiter
 from augrec.serving.routes import Invalid, posts, router
 from augrec.serving.security import ApiKeys
-from augrec.serving.service import NotReady, Service, Unknown
-from augrec.serving.users import UserStates
+from augrec.serving.service import NothingToServe, Service, UnknownModel
+from augrec.serving.user_states import UserStates
+from augrec.serving.user_store import UserStore
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ class Parts:
     config: ServingConfig
     service: Service
     metrics: Metrics
-    follower: Follower
+    poller: Poller
 
     @property
     def ready(self) -> bool:
         """Whether there is something to answer from."""
-        return self.follower.ready and self.service.deployer.deployment.base is not None
+        return self.poller.ready and self.service.deployer.deployment.base is not None
 
 
 def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
@@ -105,10 +105,10 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
     calls: Any = {
         route.path: route.endpoint for route in posts.routes if isinstance(route, APIRoute)
     }
-    app.add_middleware(Direct, calls=calls, problem=_answer_to)
+    app.add_middleware(FastPath, calls=calls, problem=_answer_to)
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     app.add_middleware(
-        Gate,
+        RequestLimiter,
         keys=keys or ApiKeys([]),
         metrics=parts.metrics,
         max_in_flight=parts.config.max_in_flight,
@@ -139,7 +139,7 @@ def _open(settings: Settings) -> Parts:
     ranker = Ranker(config.max_batch, config.max_scores, metrics.batch.observe)
     max_history = prepare.split.max_history
     users = UserStates(
-        KnownUsers(None),
+        UserStore(None),
         events,
         prepare.positive,
         max_users=config.max_users,
@@ -166,14 +166,14 @@ def _open(settings: Settings) -> Parts:
         metrics=metrics,
         event_names=event_names,
     )
-    follower = Follower(
+    poller = Poller(
         service,
         home=settings.home,
         var=settings.var,
         positive=prepare.positive,
         max_history=max_history,
     )
-    return Parts(config, service, metrics, follower)
+    return Parts(config, service, metrics, poller)
 
 
 def _open_features(settings: Settings, deployer: Deployer, ranker: Ranker) -> LiveFeatures:
@@ -196,11 +196,11 @@ def _open_features(settings: Settings, deployer: Deployer, ranker: Ranker) -> Li
 @contextlib.asynccontextmanager
 async def _running(parts: Parts) -> AsyncIterator[None]:
     service = parts.service
-    parts.follower.start()
+    parts.poller.start()
     try:
         yield
     finally:
-        parts.follower.stop()
+        parts.poller.stop()
         for part in (
             service.features,
             service.ranker,
@@ -242,7 +242,14 @@ def _add_problems(app: FastAPI) -> None:
             raise error
         return told
 
-    for kind in (Invalid, RequestValidationError, HTTPException, Unknown, NotReady, AugrecError):
+    for kind in (
+        Invalid,
+        RequestValidationError,
+        HTTPException,
+        UnknownModel,
+        NothingToServe,
+        AugrecError,
+    ):
         app.add_exception_handler(kind, answer)
 
 
@@ -264,9 +271,9 @@ def _answer_to(error: Exception) -> Response | None:
             return _problem(
                 error.status_code, str(error.detail).lower(), headers=dict(error.headers or {})
             )
-        case Unknown():
+        case UnknownModel():
             return _problem(404, str(error), fix="GET /v1/model says what serves")
-        case NotReady():
+        case NothingToServe():
             fix = "promote a model, or bring in data"
             return _problem(
                 503, "there is nothing to answer from yet", fix=fix, headers={"retry-after": "5"}

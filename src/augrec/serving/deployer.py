@@ -26,13 +26,13 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
-from augrec.serving.catalogue import Catalogue
 from augrec.serving.config import ServingConfig
 from augrec.serving.index import build
-from augrec.serving.known import positive_rows
+from augrec.serving.item_metadata import ItemMetadata
 from augrec.serving.model import Model, check
-from augrec.serving.reports import Refusal
 from augrec.serving.rollout import Deployment
+from augrec.serving.status_schemas import Refusal
+from augrec.serving.user_store import positive_rows
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _SOME_ROWS, _SOME_USERS = 100_000, 256
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AliasTarget:
     """A version that an alias names."""
 
     version: str
@@ -61,7 +61,7 @@ class Deployer:
         raw: data/raw of the project, for titles and for popular items.
         folder: var/serving.
         config: see `ServingConfig`.
-        positive: which events count; see `augrec.serving.known.positive_rows`.
+        positive: which events count; see `augrec.serving.user_store.positive_rows`.
         told: called with "swap", "refused" or "registry_error" and the alias, for metrics.
 
     Attributes:
@@ -101,7 +101,7 @@ class Deployer:
             kept = read_json(self._state) if self._state.exists() else {}
             for alias in ALIASES:
                 if alias in kept:
-                    self._try(alias, Wanted(**kept[alias]), "local copy")
+                    self._try(alias, AliasTarget(**kept[alias]), "local copy")
             if self.deployment.champion is None:
                 self.deployment = replace(self.deployment, fallback=self._popular())
 
@@ -138,7 +138,7 @@ class Deployer:
         now = datetime.now(UTC).isoformat()
         self.registry = {"reachable": False, "checked_at": now, "problem": _first_line(error)}
 
-    def _follow(self, alias: Alias, wanted: Wanted) -> None:
+    def _follow(self, alias: Alias, wanted: AliasTarget) -> None:
         current: Model | None = getattr(self.deployment, alias)
         if current is not None and (current.version, current.digest) == (
             wanted.version,
@@ -150,7 +150,9 @@ class Deployer:
             return
         self._try(alias, wanted, "registry")
 
-    def _try(self, alias: Alias, wanted: Wanted, origin: Literal["registry", "local copy"]) -> None:
+    def _try(
+        self, alias: Alias, wanted: AliasTarget, origin: Literal["registry", "local copy"]
+    ) -> None:
         key = (wanted.version, wanted.digest)
         try:
             model = self._load(wanted, origin)
@@ -178,7 +180,7 @@ class Deployer:
         log.info("version %s serves as %s", wanted.version, alias)
         self._remember(alias, wanted)
 
-    def _load(self, wanted: Wanted, origin: Literal["registry", "local copy"]) -> Model:
+    def _load(self, wanted: AliasTarget, origin: Literal["registry", "local copy"]) -> Model:
         from augrec.registry import bundle  # MLflow takes seconds to import
 
         copy = self._models / f"{wanted.version}-{wanted.digest}"
@@ -197,7 +199,7 @@ class Deployer:
                 "the version was registered anew while it was fetched",
                 where=f"version {wanted.version}",
             )
-        catalogue = Catalogue(self._described(items))
+        catalogue = ItemMetadata(self._described(items))
         named = {
             "version": wanted.version,
             "digest": wanted.digest,
@@ -251,13 +253,13 @@ class Deployer:
         )
         return Model.of(
             recommender,
-            Catalogue(self._described(named)),
+            ItemMetadata(self._described(named)),
             version="0",
             policy="none",
             origin="data",
         )
 
-    def _remember(self, alias: Alias, wanted: Wanted | None) -> None:
+    def _remember(self, alias: Alias, wanted: AliasTarget | None) -> None:
         """What to load at the next start; copies that nothing needs are deleted, the oldest
         first."""
         kept = read_json(self._state) if self._state.exists() else {}
@@ -272,13 +274,13 @@ class Deployer:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _ask(alias: Alias) -> Wanted | None:
+def _ask(alias: Alias) -> AliasTarget | None:
     from augrec.registry import models
 
     found = models.named(alias)
     if found is None:
         return None
-    return Wanted(found.version, found.digest, found.policy, found.run_id, found.commit)
+    return AliasTarget(found.version, found.digest, found.policy, found.run_id, found.commit)
 
 
 def _first_line(error: Exception) -> str:

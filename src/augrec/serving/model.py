@@ -11,8 +11,8 @@ import polars as pl
 
 from augrec.core.errors import RefusedError
 from augrec.recommenders.base import Recommender
-from augrec.serving.catalogue import EMPTY, Catalogue
 from augrec.serving.index import Index
+from augrec.serving.item_metadata import NO_METADATA, ItemMetadata
 from augrec.serving.ranking import Query, positions, rank
 
 Role = Literal["champion", "challenger", "fallback"]
@@ -38,7 +38,7 @@ class Model:
     """
 
     recommender: Recommender
-    catalogue: Catalogue = EMPTY
+    catalogue: ItemMetadata = NO_METADATA
     version: str = ""
     digest: str = ""
     run_id: str = ""
@@ -53,7 +53,9 @@ class Model:
     index: Index | None = None
 
     @classmethod
-    def of(cls, recommender: Recommender, catalogue: Catalogue = EMPTY, **facts: Any) -> Model:
+    def of(
+        cls, recommender: Recommender, catalogue: ItemMetadata = NO_METADATA, **facts: Any
+    ) -> Model:
         """Prepare a fitted recommender."""
         places = {str(item): place for place, item in enumerate(recommender.items.ids.tolist())}
         popular = np.argsort(-recommender.popularity, kind="stable")[:_FALLBACK]

@@ -9,11 +9,11 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
-from augrec.serving import reports
 from augrec.serving import schemas as s
-from augrec.serving.catalogue import EMPTY
+from augrec.serving import status_schemas as status
+from augrec.serving.item_metadata import NO_METADATA
 from augrec.serving.rollout import side
-from augrec.serving.service import Asked, Service, new_answer_id
+from augrec.serving.service import ResolvedRequest, Service, new_answer_id
 
 B = TypeVar("B", bound=BaseModel)
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -78,7 +78,7 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _headers(service: Service, asked: Asked) -> dict[str, str]:
+def _headers(service: Service, asked: ResolvedRequest) -> dict[str, str]:
     told = {"x-augrec-model": asked.model.version}
     if asked.degraded:
         told["x-augrec-degraded"] = ", ".join(dict.fromkeys(asked.degraded))
@@ -88,7 +88,10 @@ def _headers(service: Service, asked: Asked) -> dict[str, str]:
 
 
 def _shown(
-    asked: Asked, items: list[str], scores: list[float], reasons: dict[str, list[s.Why]] | None
+    asked: ResolvedRequest,
+    items: list[str],
+    scores: list[float],
+    reasons: dict[str, list[s.Why]] | None,
 ) -> list[dict[str, Any]]:
     catalogue = asked.model.catalogue
     shown = []
@@ -106,7 +109,7 @@ def _shown(
     return shown
 
 
-def _reasons(asked: Asked, reasons: list[s.Why]) -> list[dict[str, Any]]:
+def _reasons(asked: ResolvedRequest, reasons: list[s.Why]) -> list[dict[str, Any]]:
     title = asked.model.catalogue.title
     return [
         {
@@ -129,7 +132,7 @@ def _reasons(asked: Asked, reasons: list[s.Why]) -> list[dict[str, Any]]:
 async def recommendations(request: Request) -> Response:
     """What to show a user, an anonymous visitor with a history, or a newcomer."""
     service, told = _service(request), await _read(request, s.RecommendationRequest)
-    asked = await service.look_into(told.user_id, told.history, told.context, told.model)
+    asked = await service.resolve(told.user_id, told.history, told.context, told.model)
     items, scores = await service.recommend(asked, told.filters, told.k)
     reasons = await service.explain(asked, items, 3) if told.reasons else None
     answer_id = new_answer_id()
@@ -157,7 +160,7 @@ async def recommendations(request: Request) -> Response:
 async def similar_items(request: Request) -> Response:
     """Items like one item: what somebody would be shown who met only this one."""
     service, told = _service(request), await _read(request, s.SimilarItemsRequest)
-    asked = await service.look_into(None, [told.item_id], {}, told.model)
+    asked = await service.resolve(None, [told.item_id], {}, told.model)
     filters = told.filters.model_copy(
         update={"exclude_items": [*told.filters.exclude_items, told.item_id]}
     )
@@ -184,7 +187,7 @@ async def explanations(request: Request) -> Response:
     """Why these items would be recommended: items of the history, what is known of the user,
     popularity."""
     service, told = _service(request), await _read(request, s.ExplanationRequest)
-    asked = await service.look_into(told.user_id, told.history, told.context, told.model)
+    asked = await service.resolve(told.user_id, told.history, told.context, told.model)
     reasons = await service.explain(asked, told.items, told.top)
     items = [
         {
@@ -214,7 +217,7 @@ async def events(request: Request) -> Response:
     return _json({"accepted": accepted, "duplicates": duplicates})
 
 
-@router.get("/model", response_model=reports.ModelReport, tags=["about"])
+@router.get("/model", response_model=status.ModelReport, tags=["about"])
 async def model(request: Request) -> Response:
     """What serves, what was refused and why, and whether registry and online store answer."""
     service = _service(request)
@@ -230,7 +233,7 @@ async def model(request: Request) -> Response:
             if role is None
             else _served(role, "fallback" if role is deployment.fallback else alias)
         )
-    report = reports.ModelReport(
+    report = status.ModelReport(
         champion=shown["champion"],
         challenger=shown["challenger"],
         rollout={"mode": rollout.mode, "challenger_percent": rollout.challenger_percent},
@@ -246,9 +249,9 @@ async def model(request: Request) -> Response:
     return Response(report.model_dump_json(), media_type="application/json")
 
 
-def _served(model: Any, role: Any) -> reports.ServedModel:
+def _served(model: Any, role: Any) -> status.ServedModel:
     size = model.recommender.describe()
-    return reports.ServedModel(
+    return status.ServedModel(
         version=model.version,
         recommender=model.recommender.name(),
         policy=model.policy,
@@ -265,7 +268,7 @@ def _served(model: Any, role: Any) -> reports.ServedModel:
     )
 
 
-@router.get("/items", response_model=reports.ItemList, tags=["about"])
+@router.get("/items", response_model=status.ItemList, tags=["about"])
 async def items(
     request: Request, query: str = Query("", max_length=200), limit: int = Query(20, ge=1, le=100)
 ) -> Response:
@@ -278,7 +281,7 @@ async def items(
     return _json({"items": [catalogue.card(item).model_dump() for item in found]})
 
 
-@router.get("/categories", response_model=reports.CategoryList, tags=["about"])
+@router.get("/categories", response_model=status.CategoryList, tags=["about"])
 async def categories(request: Request) -> Response:
     """All categories, the largest first."""
     deployment = _service(request).deployer.deployment
@@ -286,14 +289,14 @@ async def categories(request: Request) -> Response:
     return _json({"categories": [{"name": name, "items": n} for name, n in sizes[:1000]]})
 
 
-@router.get("/users", response_model=reports.UserList, tags=["about"])
+@router.get("/users", response_model=status.UserList, tags=["about"])
 async def users(request: Request, limit: int = Query(20, ge=1, le=200)) -> Response:
     """Some users of the data with a history, to try the service with."""
     found = _service(request).users.some(limit)
     return _json({"users": [{"user_id": user, "history_length": length} for user, length in found]})
 
 
-@router.get("/users/{user_id}", response_model=reports.UserReport, tags=["about"])
+@router.get("/users/{user_id}", response_model=status.UserReport, tags=["about"])
 async def user(request: Request, user_id: str) -> Response:
     """What the service knows of a user."""
     if not 0 < len(user_id) <= 256:
@@ -302,7 +305,7 @@ async def user(request: Request, user_id: str) -> Response:
     deployment, state = service.deployer.deployment, await service.users.get(user_id)
     features = await service.features.get(user_id) if service.features.state == "open" else None
     history = list(state.items)
-    catalogue = EMPTY if deployment.base is None else deployment.base.catalogue
+    catalogue = NO_METADATA if deployment.base is None else deployment.base.catalogue
     cards = [catalogue.card(item).model_dump() for item in history[::-1][:_HISTORY_SHOWN]]
     return _json(
         {

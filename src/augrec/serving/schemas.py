@@ -13,7 +13,7 @@ example.
 | GET /v1/users/{user_id} | | UserReport: what is known of one |
 | GET /v1/categories | | CategoryList |
 
-The answers of the GET calls are in `augrec.serving.reports`. Whatever goes wrong is answered with a
+The answers of the GET calls are in `augrec.serving.status_schemas`. Whatever goes wrong is answered with a
 `Problem`.
 """
 
@@ -78,7 +78,7 @@ class RecommendationRequest(Body):
     model_config = _example(user_id="42", k=5, filters={"categories": ["Comedy"]}, reasons=True)
 
     user_id: Id | None = None
-    """What the service knows of this user is used: events so far and features. Unknown ids are
+    """What the service knows of this user is used: events so far and features. UnknownModel ids are
     newcomers."""
     history: list[Id] | None = Field(default=None, max_length=MAX_HISTORY)
     """Items met, oldest first. With a user_id it comes after what is known of them."""

@@ -14,19 +14,19 @@ import numpy as np
 import polars as pl
 
 from augrec.core.errors import InputError
-from augrec.features.live import advance
-from augrec.serving.answers import AnswerLog
+from augrec.features.live_features import advance
+from augrec.serving.answer_log import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig
 from augrec.serving.deployer import Deployer
-from augrec.serving.events import EventLog, StoredEvent
-from augrec.serving.features import OnlineFeatures
+from augrec.serving.event_log import EventLog, StoredEvent
 from augrec.serving.metrics import Metrics
 from augrec.serving.model import Model, Role
+from augrec.serving.online_features import OnlineFeatures
 from augrec.serving.ranking import NONE, Found, Query, known_table, positions
 from augrec.serving.rollout import Deployment, side
 from augrec.serving.schemas import Event, Filters, Why
-from augrec.serving.users import UserState, UserStates
+from augrec.serving.user_states import UserState, UserStates
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +34,16 @@ _AHEAD_US = 5 * 60 * 1_000_000
 _NOBODY = UserState()
 
 
-class NotReady(Exception):
+class NothingToServe(Exception):
     """There is neither a model nor data to answer from."""
 
 
-class Unknown(Exception):
+class UnknownModel(Exception):
     """What was asked for by name is not there."""
 
 
 @dataclass(slots=True)
-class Asked:
+class ResolvedRequest:
     """A request for recommendations as far as it has been looked into.
 
     Attributes:
@@ -86,18 +86,18 @@ class Service:
 
     # who answers, and from what
 
-    async def look_into(
+    async def resolve(
         self,
         user_id: str | None,
         history: list[str] | None,
         context: dict[str, Any],
         named: str | None,
-    ) -> Asked:
+    ) -> ResolvedRequest:
         """Choose the model and collect what is known of the user.
 
         Raises:
-            NotReady: there is nothing to answer from.
-            Unknown: the model asked for by name is not there.
+            NothingToServe: there is nothing to answer from.
+            UnknownModel: the model asked for by name is not there.
         """
         deployment = self.deployer.deployment
         model, role = self._choose(deployment, user_id, named)
@@ -109,7 +109,7 @@ class Service:
                 features = await self.features.get(user_id)
                 kind = "online" if features is not None else "unavailable"
         past = [*state.items, *(history or ())]
-        asked = Asked(
+        asked = ResolvedRequest(
             model, role, user_id, past, {**state.attributes, **(features or {}), **context}, kind
         )
         if kind == "unavailable":
@@ -127,19 +127,19 @@ class Service:
             if deployment.challenger is not None:
                 return deployment.challenger, "challenger"
             if named is not None:
-                raise Unknown("there is no challenger")
+                raise UnknownModel("there is no challenger")
         if deployment.champion is not None:
             return deployment.champion, "champion"
         if named is not None:
-            raise Unknown(f"there is no {named}")
+            raise UnknownModel(f"there is no {named}")
         if deployment.fallback is not None:
             return deployment.fallback, "fallback"
-        raise NotReady
+        raise NothingToServe
 
     # recommendations
 
     async def recommend(
-        self, asked: Asked, filters: Filters, k: int
+        self, asked: ResolvedRequest, filters: Filters, k: int
     ) -> tuple[list[str], list[float]]:
         """The best items, never fewer than there are; popular ones where the model does not answer
         in time."""
@@ -158,7 +158,7 @@ class Service:
             scores = [0.0] * len(items)
         return items, scores
 
-    def shadow(self, asked: Asked, filters: Filters, k: int, answer_id: str) -> None:
+    def shadow(self, asked: ResolvedRequest, filters: Filters, k: int, answer_id: str) -> None:
         """Ask the challenger too, if that is wanted and there is time for it; its answer is only
         logged."""
         challenger = self.deployer.deployment.challenger
@@ -176,9 +176,9 @@ class Service:
         task.add_done_callback(self._shadows.discard)
 
     async def _shadow(
-        self, challenger: Model, asked: Asked, filters: Filters, k: int, answer_id: str
+        self, challenger: Model, asked: ResolvedRequest, filters: Filters, k: int, answer_id: str
     ) -> None:
-        other = Asked(
+        other = ResolvedRequest(
             challenger, "challenger", asked.user_id, asked.history, asked.known, asked.features
         )
         items, scores = await self.recommend(other, filters, k)
@@ -186,7 +186,7 @@ class Service:
 
     def log_answer(
         self,
-        asked: Asked,
+        asked: ResolvedRequest,
         answer_id: str,
         items: list[str],
         scores: list[float],
@@ -216,7 +216,9 @@ class Service:
             }
         )
 
-    async def explain(self, asked: Asked, items: list[str], top: int) -> dict[str, list[Why]]:
+    async def explain(
+        self, asked: ResolvedRequest, items: list[str], top: int
+    ) -> dict[str, list[Why]]:
         """{item: reasons}, the strongest first, see `Recommender.explain`; nothing where it takes
         too long."""
         model = asked.model
@@ -276,7 +278,7 @@ class Service:
         places = np.array(found, np.int64)
         return places, model.recommender.popularity[places]
 
-    def _unranked(self, asked: Asked, filters: Filters, k: int) -> list[str]:
+    def _unranked(self, asked: ResolvedRequest, filters: Filters, k: int) -> list[str]:
         """Items that the model does not know, where it has none left: new ones must not leave a
         shop's page empty."""
         seen = set(asked.history) if filters.exclude_seen else set()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from augrec.core.config import parse
 from augrec.core.files import read_json, whole_directory, write_json, write_parquet
 from augrec.data.columns import Columns as C
 from augrec.features.build import Prepared, item_features, top_categories, user_features
@@ -24,20 +25,20 @@ ROWS = [C.USER, C.ITEM, C.TIMESTAMP, C.VALUE]
 def main() -> None:
     """Write user_features.parquet, item_features.parquet, their schema.json and the names of the
     category slots."""
-    config = FeaturesConfig.from_params(read_params()["features"])
+    config = parse(FeaturesConfig, read_params()["features"], "features")
     items = pl.read_parquet(PREPARED / "items.parquet", columns=[C.ITEM, C.CATEGORIES, C.PRICE])
     train = pl.read_parquet(PREPARED / "train.parquet", columns=ROWS)
     everything = pl.read_parquet(PREPARED / "interactions.parquet", columns=ROWS)
     order = read_json(PREPARED / "split.json")["rules"]["order"]
     data = Prepared(
-        # where a user's targets may lie before their history, earlier rows are no past
+        # without an order, rows before a target may be other targets: only training rows count
         interactions=train if order == "none" else everything,
         items=items,
         users=pl.read_parquet(PREPARED / "users.parquet", columns=[C.USER]),
         held_out=pl.read_parquet(PREPARED / "held_out.parquet", columns=[C.USER]),
         categories=top_categories(train, items, config.max_categories),
     )
-    # without one cut in time for all, a training row may be later than somebody's target
+    # without a cut in time common to all users, a training row may be later than a user's target
     of_items = data if order == "global" else replace(data, interactions=train)
     with whole_directory(FEATURES) as folder:
         for kind, table in (

@@ -1,5 +1,4 @@
-"""Hold the raw tables against the limits: data/raw -> data/validated, data/quarantine and
-reports/validation."""
+"""Validate the raw tables: data/raw → data/validated, data/quarantine and reports/validation."""
 
 from __future__ import annotations
 
@@ -8,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from augrec.stages.runner import read_params, run
-from augrec.validation import limits
-from augrec.validation.tables import judge_snapshot, read_snapshot, write_kept, write_quarantine
+from augrec.validation.config import read_config
+from augrec.validation.snapshot import check_snapshot, read_snapshot, write_kept, write_quarantine
 
 log = logging.getLogger(__name__)
 
@@ -20,29 +19,28 @@ QUARANTINE, REPORT = Path("data/quarantine"), Path("reports/validation")
 def main() -> None:
     """Validate the snapshot of the working directory.
 
-    Where a critical limit is missed, the quarantine and the report are there to look at, and
-    data/validated is not.
+    If a critical limit is violated, the quarantine and the report are written, data/validated is
+    not.
     """
-    allowed, window = limits.read(read_params())
-    judged = judge_snapshot(read_snapshot(RAW), allowed, window)
-    write_quarantine(QUARANTINE, judged.verdicts)
+    config, window = read_config(read_params())
+    checked = check_snapshot(read_snapshot(RAW), config, window)
+    write_quarantine(QUARANTINE, checked.tables)
     from augrec.validation import report  # Great Expectations takes seconds to import
 
     outcomes = report.write(
         REPORT,
         "Validation of the raw data",
-        judged.suites,
-        judged.counts(),
+        checked.suites,
+        checked.counts(),
         {"interactions_kept": "interactions"},
-        judged.moment,
+        checked.moment,
     )
-    for name, counts in judged.counts().items():
+    for name, counts in checked.counts().items():
         log.info("%s: %s", name, ", ".join(f"{n:,} {word}" for word, n in counts.items()))
-    shutil.rmtree(
-        VALIDATED, ignore_errors=True
-    )  # nothing of an earlier run may stand in for refused data
+    # the output of an earlier run must not be used in place of refused data
+    shutil.rmtree(VALIDATED, ignore_errors=True)
     report.refuse_failures(outcomes, "the data was refused", f"{REPORT}/index.html, {QUARANTINE}")
-    write_kept(VALIDATED, judged.kept)
+    write_kept(VALIDATED, checked.kept)
 
 
 if __name__ == "__main__":

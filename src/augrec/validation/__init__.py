@@ -1,6 +1,6 @@
-"""Great Expectations: what a table must be before anything is computed from it.
+"""Validation of raw tables and of prepared splits with Great Expectations.
 
-`rules` says what makes a row bad, `quarantine` sets bad rows aside, `suites` and `splits` write
-expectations from the limits, `expectations` runs them (the only module that imports Great
-Expectations), `report` and `pages` write them down.
+`rules` defines what makes a row invalid, `quarantine` separates invalid rows, `suites` and `splits`
+derive expectations from params.yaml, `expectations` runs them (the only module that imports Great
+Expectations), `report` and `pages` write the report.
 """

@@ -1,7 +1,7 @@
-"""Running suites with Great Expectations; the only module that imports it.
+"""Runs suites with Great Expectations; the only module that imports it.
 
-Contexts are ephemeral and built in code, so that runs never share state, and nothing leaves the
-machine.
+Contexts are ephemeral and built in code, so that runs share no state and send nothing over the
+network.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from augrec.core.errors import PermanentError
 from augrec.validation.suites import Check, Suite
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when Great Expectations is imported
-logging.getLogger("great_expectations").setLevel(
-    logging.WARNING
-)  # its import alone logs hundreds of lines
+# importing Great Expectations logs hundreds of lines
+logging.getLogger("great_expectations").setLevel(logging.WARNING)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import great_expectations as gx
@@ -45,21 +44,21 @@ if TYPE_CHECKING:
 
 _SITE: Final = "site"
 _RUN: Final = "snapshot"
-# Python's own times end with the year 9999; a wrong unit of time easily goes beyond
+# datetime ends with the year 9999; timestamps read in a wrong unit can lie beyond
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one check.
+    """The result of one check.
 
     Attributes:
         suite: its suite's name.
         check: the check.
         success: whether it holds.
-        observed: what was found: a value, or for checks on rows the number of unexpected ones.
-        rows: rows looked at, where the check looks at rows.
-        column: the column it is about; None: the table.
+        observed: the observed value; for checks on rows the number of unexpected rows.
+        rows: number of rows checked; None for checks on the whole table.
+        column: the checked column; None for checks on the whole table.
     """
 
     suite: str
@@ -71,19 +70,18 @@ class Outcome:
 
 
 def run(suites: Sequence[Suite], moment: datetime) -> tuple[list[Outcome], dict[str, str]]:
-    """Hold every suite against its table.
+    """Run every suite on its table.
 
     Args:
         suites: with distinct names.
-        moment: stands for the time of the run; not the clock, so that the same data gives the same
-            pages.
+        moment: used as the time of the run instead of the clock, so that the same data gives the
+            same pages.
 
     Returns:
-        the outcomes in the order of suites and checks, and the Data Docs page (HTML) of each suite
-        by its name.
+        The outcomes in the order of suites and checks, and {suite name: Data Docs page (HTML)}.
 
     Raises:
-        PermanentError: an expectation could not be computed at all.
+        PermanentError: an expectation could not be computed.
     """
     with tempfile.TemporaryDirectory() as site, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,7 +101,7 @@ def _context(site: Path) -> EphemeralDataContext:
     store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)}
     index = {"class_name": "DefaultSiteIndexBuilder"}
     pages = {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index}
-    # without the defaults' own site, whose temporary directory nobody would remove
+    # the default site would leave its temporary directory behind
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
         progress_bars=ProgressBarsConfig(globally=False),
@@ -132,7 +130,7 @@ def _run_suite(context: EphemeralDataContext, suite: Suite, moment: datetime) ->
         r.expectation_config.meta["position"]: r for r in result.results if r.expectation_config
     }
     outcomes = [_outcome(suite, check, found[n]) for n, check in enumerate(suite.checks)]
-    _keep_lasting(context, suite.name, run_id, result)
+    _store_reproducible(context, suite.name, run_id, result)
     return outcomes
 
 
@@ -164,7 +162,7 @@ def _outcome(suite: Suite, check: Check, result: Any) -> Outcome:
 
 
 def _require_computed(suite: Suite, check: Check, info: Mapping[str, Any] | None) -> None:
-    # one record, or one for each metric
+    # a single record, or one for each metric
     records = [
         info or {},
         *(record for record in (info or {}).values() if isinstance(record, Mapping)),
@@ -178,14 +176,14 @@ def _require_computed(suite: Suite, check: Check, info: Mapping[str, Any] | None
         )
 
 
-def _keep_lasting(
+def _store_reproducible(
     context: EphemeralDataContext,
     name: str,
     run_id: gx.RunIdentifier,
     result: ExpectationSuiteValidationResult,
 ) -> None:
-    """Store the result again without what changes from run to run: load times, fingerprints,
-    identifiers."""
+    """Store the result again without load times, fingerprints and identifiers, which differ between
+    runs."""
     store = context.validation_results_store
     for key in store.list_keys():
         if (
@@ -196,9 +194,9 @@ def _keep_lasting(
     meta = cast(dict[str, Any], result.meta)
     for volatile in ("batch_markers", "batch_spec", "batch_parameters", "active_batch_definition"):
         meta.pop(volatile, None)
-    lasting = ValidationResultIdentifier(
+    stored = ValidationResultIdentifier(
         expectation_suite_identifier=ExpectationSuiteIdentifier(name),
         run_id=run_id,
         batch_identifier=name,
     )
-    store.set(lasting, result)
+    store.set(stored, result)

@@ -1,9 +1,8 @@
-"""What a person reads: an index and the Data Docs pages, opening offline and the same for the same
-data.
+"""HTML pages of a validation report: an index and one Data Docs page for each suite.
 
-Great Expectations' own pages fetch their styles, icons and scripts from the network and carry
-identifiers and times that change with every run. Here they keep their content and get a small style
-sheet of ours; the index is written by us, since theirs is empty without the scripts.
+Great Expectations' own pages load styles, icons and scripts from the network and contain
+identifiers and times that change with every run. These keep their content, work offline and are the
+same for the same data. The index is written here, because the original is empty without scripts.
 """
 
 from __future__ import annotations
@@ -11,32 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
-_STYLE: Final = """
-:root { color-scheme: light dark; --line: #8884; --bad: #c62828; --good: #2e7d32; --warn: #b26a00; }
-@media (prefers-color-scheme: dark) { :root { --bad: #ef7a7a; --good: #7cc77f; --warn: #e0a64a; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2, h5 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; }
-h6, .h6 { font-size: 1rem; font-weight: 600; margin: .6rem 0 .2rem; }
-table { border-collapse: collapse; width: 100%; } td table { width: auto; margin-top: .4rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); }
-td table th, td table td { font-size: .9em; padding: .1rem .8rem .1rem 0; }
-td:first-child { white-space: nowrap; } .n { text-align: right; font-variant-numeric: tabular-nums; }
-.text-danger, .failed { color: var(--bad); } .text-success, .passed { color: var(--good); }
-.warning { color: var(--warn); } .badge { font-family: ui-monospace, monospace; font-size: .92em; }
-.fas { font-style: normal; } .fa-check-circle::before { content: "\\2713"; } .fa-times::before { content: "\\2717"; }
-.fa-exclamation-triangle::before { content: "\\26A0"; } strong br { display: none; }
-.table > thead th:first-child { width: 4rem; } .table > thead th:nth-child(3) { width: 30%; }
-td > div > strong { display: block; font-weight: 400; }
-"""
-_PAGE: Final = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{style}</style></head>
-<body>
-{body}
-</body></html>
-"""
+_PAGE: Final = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+_STYLE: Final = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _CONTENT: Final = re.compile(
     r'(<div id="section-1" class="ge-section.*)</div>\s*</div>\s*</div>\s*<footer>', re.S
 )
@@ -49,19 +27,21 @@ _SCRIPT: Final = re.compile(r"<script\b.*?</script>", re.S)
 
 
 def data_docs(name: str, about: str, page: str) -> str:
-    """A Data Docs page of Great Expectations, made to last: no network, no run-dependent
-    identifiers.
+    """A Data Docs page of Great Expectations without network access and without identifiers that
+    depend on the run.
 
     Args:
-        name: the suite.
-        about: the table in words.
+        name: of the suite.
+        about: description of the table.
         page: the HTML that Great Expectations rendered.
+
+    Raises:
+        ValueError: the HTML has another structure than expected.
     """
     found = _CONTENT.search(page)
     if found is None:
         raise ValueError(
-            f"the Data Docs page of {name} is not built as expected; was Great Expectations "
-            "updated?"
+            f"unexpected structure of the Data Docs page of {name}; was Great Expectations updated?"
         )
     content = _RUN_DETAILS.sub("</div></div>\n", found[1])
     content = _SCRIPT.sub("", _SUITE_LINK.sub(r"\1", content)).replace("Data asset: None<br>", "")
@@ -77,20 +57,20 @@ def data_docs(name: str, about: str, page: str) -> str:
 def index(
     title: str, results: Mapping[str, Any], suites: Sequence[tuple[str, str, int, int]]
 ) -> str:
-    """The first page.
+    """The index page.
 
     Args:
-        title: its heading.
-        results: what results.json holds.
-        suites: name, table in words, checks passed and checks of each suite.
+        title: heading of the page.
+        results: contents of results.json.
+        suites: (name, description of the table, checks passed, number of checks) of each suite.
     """
     if results["success"]:
         verdict = '<p class="passed">Every critical expectation holds.</p>'
     else:
         failures = "".join(f"<li>{escape(text)}</li>" for text in results["critical_failures"])
         verdict = (
-            '<p class="failed">Refused, because of critical expectations:</p><ul '
-            f'class="failed">{failures}</ul>'
+            '<p class="failed">Refused because of critical expectations:</p>'
+            f'<ul class="failed">{failures}</ul>'
         )
     parts = [f"<h1>{escape(title)}</h1>", verdict, _tables(results["tables"]), _suites(suites)]
     warnings = [
@@ -100,14 +80,12 @@ def index(
         if not e["success"] and not e["critical"]
     ]
     if warnings:
-        parts.append(
-            f"<h2>Does not hold, but stops nothing</h2><ul class='warning'>{''.join(warnings)}</ul>"
-        )
+        parts.append(f"<h2>Not met, reported only</h2><ul class='warning'>{''.join(warnings)}</ul>")
     return _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts))
 
 
 def observed(expectation: Mapping[str, Any]) -> str:
-    """What a check found, in words."""
+    """The observed value of a check as text."""
     found = expectation["observed"]
     if expectation["rows"] is not None:
         share = found / expectation["rows"] if expectation["rows"] else 0.0
@@ -130,7 +108,8 @@ def _tables(tables: Mapping[str, Mapping[str, Any]]) -> str:
         + "</tr>"
         for name, table in tables.items()
     )
-    return f"<h2>Rows</h2><table><thead><tr><th>table</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    head = f"<thead><tr><th>table</th>{head}</tr></thead>"
+    return f"<h2>Rows</h2><table>{head}<tbody>{rows}</tbody></table>"
 
 
 def _suites(suites: Sequence[tuple[str, str, int, int]]) -> str:

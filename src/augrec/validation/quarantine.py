@@ -1,4 +1,4 @@
-"""Good rows and bad rows: nothing is dropped in silence."""
+"""Separates valid from invalid rows; each invalid row keeps the reasons."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ import polars as pl
 from augrec.validation.rules import Rule
 
 REASON: Final = "reason"
-"""Column of a judged table: why the row is bad, several reasons joined by "; "; null where it is
-good."""
+"""Column of a checked table: why the row is invalid, several reasons joined by "; "; null for valid
+rows."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckedTable:
     """A table after its rules were applied.
 
     Attributes:
-        judged: all rows, in their order, with `reason`.
-        counts: reason -> bad rows that have it; those of no row are left out.
+        rows: all rows, in their order, with `reason`.
+        counts: {reason: number of invalid rows}; reasons without rows are left out.
     """
 
-    judged: pl.DataFrame
+    rows: pl.DataFrame
     counts: dict[str, int]
 
     @property
     def good(self) -> pl.DataFrame:
-        """The rows without a reason, as they came."""
-        return self.judged.filter(pl.col(REASON).is_null()).drop(REASON)
+        """The valid rows, without the column `reason`."""
+        return self.rows.filter(pl.col(REASON).is_null()).drop(REASON)
 
     @property
     def bad(self) -> pl.DataFrame:
-        """The rows with a reason."""
-        return self.judged.filter(pl.col(REASON).is_not_null())
+        """The invalid rows, with their reasons."""
+        return self.rows.filter(pl.col(REASON).is_not_null())
 
 
-def judge(table: pl.DataFrame, rules: Sequence[Rule]) -> Verdict:
-    """Apply every rule to every row. Linear in the rows; a row can have several reasons.
+def apply_rules(table: pl.DataFrame, rules: Sequence[Rule]) -> CheckedTable:
+    """Apply every rule to every row, in linear time; a row can have several reasons.
 
-    Of rows that must differ but do not, the first that is good otherwise stays.
+    Of rows that must differ but do not, the first one that no other rule flags is kept.
     """
     names = [f"rule {n}" for n in range(len(rules))]
     masks = table.select(rule.flagged.alias(name) for name, rule in zip(names, rules, strict=True))
     own = [name for name, rule in zip(names, rules, strict=True) if not rule.repeats]
-    spoiled = masks.select(
-        pl.any_horizontal(own) if own else pl.lit(False).alias("spoiled")
+    invalid = masks.select(
+        pl.any_horizontal(own) if own else pl.lit(False).alias("invalid")
     ).to_series()
     for name, rule in zip(names, rules, strict=True):
         if rule.repeats:
-            groups = table.select(*rule.repeats, spoiled.alias("spoiled"))
+            groups = table.select(*rule.repeats, invalid.alias("invalid"))
             first = groups.select(pl.struct(pl.all()).is_first_distinct()).to_series()
-            masks = masks.with_columns((pl.col(name) & ~(first & ~spoiled)).alias(name))
-    words = [
+            masks = masks.with_columns((pl.col(name) & ~(first & ~invalid)).alias(name))
+    reasons = [
         pl.when(pl.col(name)).then(pl.lit(rule.reason))
         for name, rule in zip(names, rules, strict=True)
     ]
     reason = masks.select(
-        pl.concat_str(words, separator="; ", ignore_nulls=True).alias(REASON)
+        pl.concat_str(reasons, separator="; ", ignore_nulls=True).alias(REASON)
     ).to_series()
     totals = masks.sum().row(0)
-    return Verdict(
-        judged=table.with_columns(reason.replace("", None).alias(REASON)),
+    return CheckedTable(
+        rows=table.with_columns(reason.replace("", None).alias(REASON)),
         counts={rule.reason: total for rule, total in zip(rules, totals, strict=True) if total},
     )

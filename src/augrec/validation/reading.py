@@ -1,5 +1,4 @@
-"""Reading tables that may be anything: clear words for what is missing, cut off or of the wrong
-type."""
+"""Reads files of unknown quality: says clearly what is missing, truncated or of the wrong type."""
 
 from __future__ import annotations
 
@@ -13,17 +12,17 @@ import polars as pl
 
 from augrec.core.errors import InputError
 from augrec.data.columns import TIME, require
-from augrec.validation.limits import moment
+from augrec.validation.config import parse_time
 
 
 def read(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
-    """Read a table and bring its columns to the types of `schema` where that loses nothing.
+    """Read a Parquet table and convert its columns to the types of `schema` where that is lossless.
 
-    Integer and whole floating-point ids become texts, times without a zone are UTC, NaN becomes
-    null. Further columns stay as they are, after those of the schema.
+    Integer ids and floating-point ids without a fraction become text, times without a time zone
+    are UTC, NaN becomes null. Columns that are not in the schema follow unchanged.
 
     Raises:
-        InputError: the file is missing, empty, cut off or no Parquet; columns are missing or of
+        InputError: the file is missing, empty, truncated or not Parquet; a column is missing or of
             another type.
     """
     table = _read_parquet(path)
@@ -38,7 +37,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: it is missing or cannot be parsed.
+        InputError: the file is missing or cannot be parsed.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -52,7 +51,7 @@ def read_json(path: Path) -> Any:
 
 
 def taken_at(source: Path) -> datetime | None:
-    """When the snapshot was taken: `taken_at` of source.json, in UTC; None where it does not say.
+    """When the snapshot was taken: `taken_at` of source.json, in UTC; None if it is not recorded.
 
     Raises:
         InputError: source.json cannot be read, or `taken_at` is not an ISO time.
@@ -64,7 +63,7 @@ def taken_at(source: Path) -> datetime | None:
     if value is None:
         return None
     try:
-        return moment(value)
+        return parse_time(value)
     except ValueError as error:
         raise InputError(
             f"taken_at is not a time: {error}",
@@ -83,15 +82,15 @@ def _read_parquet(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(
-            f"the file cannot be read; it may be cut off or not be Parquet ({_first_line(error)})",
+            f"the file cannot be read; it may be truncated or not Parquet ({_first_line(error)})",
             where=str(path),
             fix=fix,
         ) from error
 
 
 def _lossless(column: pl.Series, kind: Any) -> pl.Series:
-    """The column as `kind`, or as it came where that would lose something: then `require` names
-    it."""
+    """The column as `kind`, or unchanged where the conversion would lose something; `require` then
+    reports it."""
     if column.dtype.is_float():
         column = column.fill_nan(None)
     if column.dtype == kind:

@@ -1,4 +1,4 @@
-"""results.json and the pages beside it; the refusal that a critical failure ends in."""
+"""Writes results.json and the HTML pages; raises if a critical check failed."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def write(
     """Run the suites and write the report directory, whole or not at all.
 
     Args:
-        out: gets index.html, a Data Docs page for each suite, and results.json.
+        out: directory for index.html, a Data Docs page for each suite, and results.json.
         title: heading of the index.
-        suites: what to run.
-        tables: for each table of results.json its counts, e.g. rows, good and quarantined.
-        belongs: suite -> the table it is listed under, where that is not its own name.
+        suites: the suites to run.
+        tables: {table of results.json: its counts}, e.g. rows, good and quarantined.
+        belongs: {suite: table it is listed under}, for suites not named like their table.
         moment: see `expectations.run`.
 
     Returns:
-        the outcomes of all checks.
+        The outcomes of all checks.
     """
     outcomes, docs = expectations.run(suites, moment)
     results = _results(outcomes, tables, belongs)
@@ -58,10 +58,10 @@ def write(
 
 
 def refuse_failures(outcomes: Sequence[Outcome], what: str, where: str) -> None:
-    """Stop if a critical check failed.
+    """Raise if a critical check failed.
 
     Raises:
-        RefusedError: naming every failed critical check, what was observed, and what to do.
+        RefusedError: with every failed critical check, its observed value, and what to do.
     """
     failed = [outcome for outcome in outcomes if outcome.check.critical and not outcome.success]
     if failed:

@@ -1,9 +1,7 @@
-"""What makes a row bad, said once for both who judge it: a polars mask that quarantines, and the
-expectation that reports.
+"""Rules that make a row invalid: a polars mask for the quarantine, an expectation for the report.
 
-The mask of a rule marks the very rows that its Great Expectations expectation calls unexpected; a
-test holds them together. Masks are computed in polars because Great Expectations does not say
-cheaply *which* rows fail.
+The mask of a rule marks exactly the rows that its expectation counts as unexpected; a test compares
+the two. Masks are computed in polars because asking Great Expectations *which* rows fail is slow.
 """
 
 from __future__ import annotations
@@ -17,25 +15,25 @@ import polars as pl
 
 from augrec.data.columns import INTERACTIONS, REAL, TIME
 from augrec.data.columns import Columns as C
-from augrec.validation.limits import Limits, Range
+from augrec.validation.config import Range, ValidationConfig
 
 NO_ID: Final = r"^\s*(?:(?i:nan|none|null|nat|<na>))?\s*$"
-"""Texts that a missing id turns into on its way through other programs."""
+"""How other programs write a missing id as text."""
 
 MAX_WEIGHT: Final = 1e6
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way in which a row can be bad.
+    """One way in which a row can be invalid.
 
     Attributes:
-        reason: the words written to the quarantine.
+        reason: text written to the quarantine.
         expectation: class name in `great_expectations.expectations`.
         arguments: its keyword arguments.
-        flagged: Boolean, never null: rows that the expectation calls unexpected.
+        flagged: Boolean expression, never null: rows that the expectation counts as unexpected.
         repeats: for uniqueness: the columns in which rows must differ. All rows of a group are
-            flagged, but the first of them that is good otherwise stays.
+            flagged, but the first one that no other rule flags is kept.
     """
 
     reason: str
@@ -45,20 +43,20 @@ class Rule:
     repeats: Sequence[str] = field(default=())
 
 
-def interaction_rules(limits: Limits, latest: datetime) -> list[Rule]:
-    """Rules for interactions, given the last moment that is not in the future."""
+def interaction_rules(config: ValidationConfig, latest: datetime) -> list[Rule]:
+    """Rules for interactions; timestamps after `latest` are in the future."""
     return [
         *_id(C.USER),
         *_id(C.ITEM),
         _missing(C.EVENT),
-        _one_of(C.EVENT, limits.events, "event is not one of validation.events"),
-        _within(C.VALUE, limits.value),
+        _one_of(C.EVENT, config.events, "event is not one of validation.events"),
+        _within(C.VALUE, config.value),
         _missing(C.TIMESTAMP),
         Rule(
-            f"timestamp is before {limits.earliest:%Y-%m-%d}",
+            f"timestamp is before {config.earliest:%Y-%m-%d}",
             "ExpectColumnValuesToBeBetween",
-            {"column": C.TIMESTAMP, "min_value": limits.earliest},
-            _true(pl.col(C.TIMESTAMP) < pl.lit(limits.earliest, dtype=TIME)),
+            {"column": C.TIMESTAMP, "min_value": config.earliest},
+            _true(pl.col(C.TIMESTAMP) < pl.lit(config.earliest, dtype=TIME)),
         ),
         Rule(
             "timestamp is in the future",
@@ -68,7 +66,7 @@ def interaction_rules(limits: Limits, latest: datetime) -> list[Rule]:
         ),
         _missing(C.ORIGIN),
         _one_of(
-            C.ORIGIN, [REAL], "origin is not real: generated rows do not belong into the raw data"
+            C.ORIGIN, [REAL], "origin is not real: generated rows do not belong in the raw data"
         ),
         _missing(C.WEIGHT),
         Rule(
@@ -87,9 +85,9 @@ def interaction_rules(limits: Limits, latest: datetime) -> list[Rule]:
     ]
 
 
-def item_rules(limits: Limits) -> list[Rule]:
+def item_rules(config: ValidationConfig) -> list[Rule]:
     """Rules for items."""
-    return [*_id(C.ITEM), _unique(C.ITEM), _within(C.PRICE, limits.price)]
+    return [*_id(C.ITEM), _unique(C.ITEM), _within(C.PRICE, config.price)]
 
 
 def user_rules() -> list[Rule]:
@@ -145,5 +143,5 @@ def _within(column: str, limits: Range) -> Rule:
 
 
 def _true(condition: pl.Expr) -> pl.Expr:
-    """Missing values are for the rule that asks for presence, no other counts them."""
+    """Null as False: only the rule for missing values flags nulls."""
     return condition.fill_null(False)

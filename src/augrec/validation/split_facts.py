@@ -1,4 +1,4 @@
-"""What can be counted of each case: numbers that must be 0 where nothing leaks."""
+"""Counts for each case of a split that must be 0 unless something leaks."""
 
 from __future__ import annotations
 
@@ -13,67 +13,71 @@ _PAIR = [C.USER, C.ITEM]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What cases are held against.
+class SplitTables:
+    """The other tables of the split, which cases are compared with.
 
     Attributes:
-        known: user_id, item_id, timestamp: when each user met each item first.
+        first_seen: user_id, item_id, timestamp of the user's first interaction with the item.
         train: training interactions.
         held_out: user_id, role.
-        validation: for test cases the validation cases, otherwise None.
+        validation: the validation cases, if test cases are checked; otherwise None.
     """
 
-    known: pl.DataFrame
+    first_seen: pl.DataFrame
     train: pl.DataFrame
     held_out: pl.DataFrame
     validation: pl.DataFrame | None
 
 
 def case_facts(
-    cases: pl.DataFrame, seen: Seen, begin: datetime | None, end: datetime | None
+    cases: pl.DataFrame, split: SplitTables, begin: datetime | None, end: datetime | None
 ) -> pl.DataFrame:
-    """For each case what can be expected of it, one scalar a column.
+    """One row of checkable numbers for each case.
 
     Args:
         cases: schema `CASES`.
-        seen: everything else.
-        begin: start of the period; None: there is none.
-        end: its end, outside; None: open.
+        split: the other tables.
+        begin: start of the period, inclusive; None: the protocol has no periods.
+        end: end of the period, exclusive; None: unbounded.
 
     Returns:
         user_id, slice, moment, n_history, n_targets, role of the user (null: not held out), and
-        counts: unknown_history, unknown_targets: items the user never met;
-        late_history: items met after the moment; at the begin of the period, also those met in that
-            very instant;
-        misplaced_targets: items met before the moment, or at or after the end;
+        these counts:
+        unknown_history, unknown_targets: items without an interaction of the user;
+        late_history: items first seen after the moment; at the begin of the period, also those
+            first seen at the moment itself;
+        misplaced_targets: items first seen before the moment, or at or after `end`;
         repeated_targets: targets that are in the history;
-        trained_targets: targets in the user's training rows; known_targets: in anybody's;
+        trained_targets: targets in the user's training rows;
+        known_targets: targets in the training rows of any user;
         late_training: training rows of the user after the moment;
         validated_targets: targets that are in a validation case of the user.
     """
     numbered = cases.with_row_index("case")
-    history, targets = (_met(numbered, name, seen.known) for name in ("history", "targets"))
-    met, moment = pl.col(C.TIMESTAMP), pl.col("moment")
-    at_begin = (moment <= begin) & (met >= begin) if begin is not None else pl.lit(False)
-    wrong_end = (met >= end) if end is not None else pl.lit(False)
+    history, targets = (
+        _with_first_seen(numbered, name, split.first_seen) for name in ("history", "targets")
+    )
+    seen_at, moment = pl.col(C.TIMESTAMP), pl.col("moment")
+    at_begin = (moment <= begin) & (seen_at >= begin) if begin is not None else pl.lit(False)
+    wrong_end = (seen_at >= end) if end is not None else pl.lit(False)
     rows = numbered.select("case", C.USER, "moment").join(
-        seen.train.select(C.USER, C.TIMESTAMP), on=C.USER
+        split.train.select(C.USER, C.TIMESTAMP), on=C.USER
     )
     counted = [
-        _count(history, met.is_null(), "unknown_history"),
-        _count(targets, met.is_null(), "unknown_targets"),
-        _count(history, (met > moment) | at_begin, "late_history"),
-        _count(targets, (met < moment) | wrong_end, "misplaced_targets"),
+        _count(history, seen_at.is_null(), "unknown_history"),
+        _count(targets, seen_at.is_null(), "unknown_targets"),
+        _count(history, (seen_at > moment) | at_begin, "late_history"),
+        _count(targets, (seen_at < moment) | wrong_end, "misplaced_targets"),
         _count(
             targets.join(history, on=["case", C.ITEM], how="semi"), pl.lit(True), "repeated_targets"
         ),
-        _count(targets.join(seen.train, on=_PAIR, how="semi"), pl.lit(True), "trained_targets"),
-        _count(targets.join(seen.train, on=C.ITEM, how="semi"), pl.lit(True), "known_targets"),
-        _count(rows, met > moment, "late_training"),
+        _count(targets.join(split.train, on=_PAIR, how="semi"), pl.lit(True), "trained_targets"),
+        _count(targets.join(split.train, on=C.ITEM, how="semi"), pl.lit(True), "known_targets"),
+        _count(rows, seen_at > moment, "late_training"),
     ]
-    if seen.validation is not None:
+    if split.validation is not None:
         shown = pl.concat(
-            seen.validation.select(C.USER, pl.col(name).alias(C.ITEM)).explode(C.ITEM)
+            split.validation.select(C.USER, pl.col(name).alias(C.ITEM)).explode(C.ITEM)
             for name in ("history", "targets")
         )
         counted.append(
@@ -86,7 +90,9 @@ def case_facts(
         "moment",
         n_history=pl.col("history").list.len().cast(pl.Int64),
         n_targets=pl.col("targets").list.len().cast(pl.Int64),
-    ).join(seen.held_out.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left")
+    ).join(
+        split.held_out.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left"
+    )
     for table in counted:
         facts = facts.join(table, on="case", how="left", maintain_order="left")
     return facts.drop("case").with_columns(
@@ -94,13 +100,13 @@ def case_facts(
     )
 
 
-def _met(numbered: pl.DataFrame, name: str, known: pl.DataFrame) -> pl.DataFrame:
-    """One row for each case and item of a list, with the time the user met it."""
+def _with_first_seen(numbered: pl.DataFrame, name: str, first_seen: pl.DataFrame) -> pl.DataFrame:
+    """One row for each case and item of a list, with the user's first interaction with it."""
     return (
         numbered.select("case", C.USER, "moment", pl.col(name).alias(C.ITEM))
         .explode(C.ITEM)
         .drop_nulls(C.ITEM)
-        .join(known, on=_PAIR, how="left")
+        .join(first_seen, on=_PAIR, how="left")
     )
 
 

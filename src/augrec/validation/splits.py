@@ -1,21 +1,19 @@
 """Expectations for the prepared splits: nothing leaks that the protocol does not allow.
 
-What is expected follows from the protocol's rules (`augrec.data.protocols.base.Rules`), not from
-what the split says of itself:
+They follow from the protocol's rules (`augrec.data.protocols.base.Rules`), not from what the split
+records about itself:
 
-| | expected |
-|---|---|
-| always | training rows are real and among the prepared ones; histories and targets are what the
-user met; no target is in the history, in the user's training rows, or (of test) in a validation
-case; a user is judged once in a slice |
-| order global | training rows lie before valid_from; moments lie in their period; histories lie
-before the moment, targets from then on and inside the period |
-| order user | histories lie before the moment, targets from then on; no training row of the user is
-later |
-| order none | nothing of time |
-| strangers | users of cases are held out for that role, and no training row is theirs; otherwise
-nobody is held out |
-| new_items | no target is in any training row |
+* always: training rows are real and among the prepared ones; histories and targets are items the
+  user interacted with; no target is in the history, in the user's training rows, or (for test) in a
+  validation case of the user; a user has one case in a slice.
+* order "global": training rows lie before valid_from, moments in their period, histories before the
+  moment, targets from the moment on and inside the period.
+* order "user": histories lie before the moment, targets from the moment on; no training row of the
+  user is later.
+* order "none": no expectation on time.
+* strangers: users of cases are held out for that role and have no training rows; without it no user
+  is held out.
+* new_items: no target is in any training row.
 """
 
 from __future__ import annotations
@@ -37,8 +35,8 @@ from augrec.data.config import SplitConfig
 from augrec.data.protocols.base import Rules, protocol_of
 from augrec.data.slices import SLICES
 from augrec.validation import reading
-from augrec.validation.limits import moment
-from augrec.validation.split_facts import Seen, case_facts
+from augrec.validation.config import parse_time
+from augrec.validation.split_facts import SplitTables, case_facts
 from augrec.validation.suites import Check, Suite, has_columns, row_count
 
 ROLES: Final = ("valid", "test")
@@ -48,27 +46,28 @@ _FIX: Final = "run the prepare stage again; if it fails again, the split itself 
 
 @dataclass(frozen=True)
 class _Period:
-    """When a role's cases may lie; None: open. `limited`: the protocol cuts time for all alike."""
+    """The period of a role's cases; None: unbounded."""
 
     begin: datetime | None
     end: datetime | None
 
     @property
     def limited(self) -> bool:
+        """Whether the protocol cuts time at the same moment for all users."""
         return self.begin is not None
 
 
 def check(prepared: Path, params: Mapping[str, Any], out: Path) -> None:
-    """Hold data/prepared against its suites and write the report to `out`, then refuse what leaks.
+    """Run the suites on data/prepared, write the report to `out`, and raise if something leaks.
 
     Args:
         prepared: the directory that the prepare stage wrote.
-        params: the whole of params.yaml; `prepare.split` is read.
-        out: gets the same layout as reports/validation.
+        params: params.yaml; `prepare.split` is read.
+        out: directory of the report, with the layout of reports/validation.
 
     Raises:
-        InputError: a file is missing or not what it must be.
-        RefusedError: an expectation does not hold; the report is on disk then.
+        InputError: a file is missing or invalid.
+        RefusedError: an expectation failed; the report has been written.
     """
     from augrec.validation import report  # Great Expectations takes seconds to import
 
@@ -81,7 +80,7 @@ def check(prepared: Path, params: Mapping[str, Any], out: Path) -> None:
 
 
 def split_suites(prepared: Path, params: Mapping[str, Any]) -> tuple[list[Suite], datetime]:
-    """The suites for train, held_out, cases_valid and cases_test, and the moment of the last
+    """The suites for train, held_out, cases_valid and cases_test, and the time of the last
     interaction."""
     config = parse(SplitConfig, (params.get("prepare") or {}).get("split") or {}, "prepare.split")
     rules = protocol_of(config, 0).rules
@@ -89,27 +88,30 @@ def split_suites(prepared: Path, params: Mapping[str, Any]) -> tuple[list[Suite]
     interactions = reading.read(prepared / "interactions.parquet", INTERACTIONS)
     train = reading.read(prepared / "train.parquet", INTERACTIONS)
     held_out = reading.read(prepared / "held_out.parquet", _HELD_OUT)
-    known = interactions.group_by(C.USER, C.ITEM).agg(pl.col(C.TIMESTAMP).min())
+    first_seen = interactions.group_by(C.USER, C.ITEM).agg(pl.col(C.TIMESTAMP).min())
     cases = {role: reading.read(prepared / f"cases_{role}.parquet", CASES) for role in ROLES}
     suites = [
-        _train_suite(train, held_out, known, periods["valid"].begin),
-        _held_out_suite(held_out, known, rules),
+        _train_suite(train, held_out, first_seen, periods["valid"].begin),
+        _held_out_suite(held_out, first_seen, rules),
     ]
     for role in ROLES:
-        seen = Seen(known, train, held_out, cases["valid"] if role == "test" else None)
-        facts = case_facts(cases[role], seen, periods[role].begin, periods[role].end)
+        split = SplitTables(first_seen, train, held_out, cases["valid"] if role == "test" else None)
+        facts = case_facts(cases[role], split, periods[role].begin, periods[role].end)
         suites.append(_cases_suite(role, facts, periods[role], rules, config))
     return suites, interactions[C.TIMESTAMP].max() or datetime.fromtimestamp(0, UTC)  # type: ignore[return-value]
 
 
 def _train_suite(
-    train: pl.DataFrame, held_out: pl.DataFrame, known: pl.DataFrame, valid_from: datetime | None
+    train: pl.DataFrame,
+    held_out: pl.DataFrame,
+    first_seen: pl.DataFrame,
+    valid_from: datetime | None,
 ) -> Suite:
     users = held_out.select(C.USER).unique().with_columns(pl.lit(True).alias("held_out"))
-    meetings = known.select(C.USER, C.ITEM, pl.lit(True).alias("known"))
+    pairs = first_seen.select(C.USER, C.ITEM, pl.lit(True).alias("known"))
     table = (
         train.join(users, on=C.USER, how="left", maintain_order="left")
-        .join(meetings, on=[C.USER, C.ITEM], how="left", maintain_order="left")
+        .join(pairs, on=[C.USER, C.ITEM], how="left", maintain_order="left")
         .with_columns(pl.col("held_out", "known").fill_null(False))
     )
     checks = [
@@ -123,8 +125,7 @@ def _train_suite(
     if valid_from is not None:
         checks.append(
             _critical(
-                f"no row from the future: all lie before {valid_from:%Y-%m-%d %H:%M:%S} UTC, where "
-                "validation begins",
+                f"every row is before {valid_from:%Y-%m-%d %H:%M:%S} UTC, the start of validation",
                 "ExpectColumnValuesToBeBetween",
                 column=C.TIMESTAMP,
                 max_value=valid_from,
@@ -134,16 +135,16 @@ def _train_suite(
     return Suite("train", "training interactions", table, checks)
 
 
-def _held_out_suite(held_out: pl.DataFrame, known: pl.DataFrame, rules: Rules) -> Suite:
-    users = known.select(C.USER).unique().with_columns(pl.lit(True).alias("known"))
+def _held_out_suite(held_out: pl.DataFrame, first_seen: pl.DataFrame, rules: Rules) -> Suite:
+    users = first_seen.select(C.USER).unique().with_columns(pl.lit(True).alias("known"))
     table = held_out.join(users, on=C.USER, how="left", maintain_order="left").with_columns(
         pl.col("known").fill_null(False)
     )
     if not rules.strangers:
-        nobody = _critical(
-            "nobody is held out", "ExpectTableRowCountToBeBetween", min_value=0, max_value=0
+        no_rows = _critical(
+            "no user is held out", "ExpectTableRowCountToBeBetween", min_value=0, max_value=0
         )
-        return Suite("held_out", "held-out users and their roles", table, [nobody])
+        return Suite("held_out", "held-out users and their roles", table, [no_rows])
     checks = [
         _count_of_rows("held-out users"),
         _present(C.USER),
@@ -163,15 +164,15 @@ def _cases_suite(
         _count_of_rows(f"{role} cases"),
         _in_set("slice", list(SLICES), f"slices are {', '.join(SLICES)}"),
         _critical(
-            "a user is judged once in a slice",
+            "a user has one case in a slice",
             "ExpectCompoundColumnsToBeUnique",
             column_list=[C.USER, "slice"],
         ),
         _present("moment"),
         _between("n_targets", f"at least {least} targets", min_value=least),
         _between("n_history", f"at most {most} items in a history", max_value=most),
-        _zero("unknown_history", "histories hold only items that the user met"),
-        _zero("unknown_targets", "targets are items that the user met"),
+        _zero("unknown_history", "every item of a history is in an interaction of the user"),
+        _zero("unknown_targets", "every target is in an interaction of the user"),
         _zero("repeated_targets", "no target is in the history"),
         _zero("trained_targets", "no target is in the user's training rows"),
     ]
@@ -180,11 +181,11 @@ def _cases_suite(
     if rules.strangers:
         checks += [_present("role"), _in_set("role", [role], f"every user is held out for {role}")]
     if rules.order != "none":
-        targets = "targets were met after the moment" + " and inside the period" * period.limited
+        targets = "targets are after the moment" + " and inside the period" * period.limited
         checks += [
-            _zero("late_history", "histories hold nothing from after the moment"),
+            _zero("late_history", "no item of a history is after the moment"),
             _zero("misplaced_targets", targets),
-            _zero("late_training", "no training row of the user is from after the moment"),
+            _zero("late_training", "no training row of the user is after the moment"),
         ]
     if period.limited:
         end = {} if period.end is None else {"max_value": period.end, "strict_max": True}
@@ -192,7 +193,7 @@ def _cases_suite(
             _between("moment", f"moments lie in the {role} period", min_value=period.begin, **end)
         )
     if rules.new_items:
-        checks.append(_zero("known_targets", "targets are items that no training row holds"))
+        checks.append(_zero("known_targets", "no target is in a training row"))
     return Suite(f"cases_{role}", f"cases of {role} users", facts, checks)
 
 
@@ -200,12 +201,12 @@ def _critical(claim: str, expectation: str, **arguments: Any) -> Check:
     return Check(claim, expectation, arguments, critical=True, fix=_FIX)
 
 
-def _count_of_rows(words: str) -> Check:
-    return row_count(1, f"there are {words}", fix=_FIX)
+def _count_of_rows(rows: str) -> Check:
+    return row_count(1, f"there are {rows}", fix=_FIX)
 
 
 def _present(column: str) -> Check:
-    return _critical(f"{column} is known", "ExpectColumnValuesToNotBeNull", column=column)
+    return _critical(f"{column} is not missing", "ExpectColumnValuesToNotBeNull", column=column)
 
 
 def _in_set(column: str, values: list[Any], claim: str) -> Check:
@@ -221,12 +222,12 @@ def _zero(column: str, claim: str) -> Check:
 
 
 def _periods(path: Path, rules: Rules) -> dict[str, _Period]:
-    """Each role's period, from split.json where the protocol cuts time for all alike."""
+    """{role: its period}, read from split.json if the protocol has periods."""
     split = reading.read_json(path)
     if rules.order != "global":
         return dict.fromkeys(ROLES, _Period(None, None))
     try:
-        valid_from, test_from = moment(split["valid_from"]), moment(split["test_from"])
+        valid_from, test_from = parse_time(split["valid_from"]), parse_time(split["test_from"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"valid_from or test_from is missing or not a time ({error})",

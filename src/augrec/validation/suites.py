@@ -1,5 +1,4 @@
-"""Suites: the expectations held against a table, written from the limits. What runs them is in
-`expectations`."""
+"""Expectations for the raw tables, derived from `ValidationConfig`; `expectations` runs them."""
 
 from __future__ import annotations
 
@@ -12,12 +11,12 @@ import polars as pl
 
 from augrec.data.columns import INTERACTIONS, ITEMS, TIME, USERS
 from augrec.data.columns import Columns as C
-from augrec.validation.limits import Limits
-from augrec.validation.quarantine import REASON, Verdict
+from augrec.validation.config import ValidationConfig
+from augrec.validation.quarantine import REASON, CheckedTable
 from augrec.validation.rules import Rule, interaction_rules, item_rules, user_rules
 
 KNOWN: Final = "item_known"
-"""Column for the expectation on items without metadata: whether the items table has the item."""
+"""Boolean column: whether the items table has the item of the row."""
 
 _TYPES: Final = {pl.String: "str", pl.Float32: "float32", pl.Float64: "float64", TIME: "Timestamp"}
 
@@ -27,7 +26,7 @@ class Check:
     """One expectation.
 
     Attributes:
-        claim: what it says, in a few words; shown in Data Docs and messages.
+        claim: short description, shown in Data Docs and messages.
         expectation: class name in `great_expectations.expectations`.
         arguments: its keyword arguments.
         critical: its failure stops the run.
@@ -46,10 +45,10 @@ class Suite:
     """Expectations for one table.
 
     Attributes:
-        name: of the suite, and of its page in Data Docs.
-        about: the table in words.
-        table: scalar columns only.
-        checks: at least a row count, for most expectations pass where there are no rows.
+        name: of the suite and of its Data Docs page.
+        about: description of the table.
+        table: the rows to check, scalar columns only.
+        checks: at least a row count, because most expectations hold for an empty table.
     """
 
     name: str
@@ -58,25 +57,27 @@ class Suite:
     checks: Sequence[Check] = field(default=())
 
 
-def rules_of(limits: Limits, latest: datetime) -> dict[str, list[Rule]]:
+def rules_of(config: ValidationConfig, latest: datetime) -> dict[str, list[Rule]]:
     """The rules of each raw table."""
     return {
-        "interactions": interaction_rules(limits, latest),
-        "items": item_rules(limits),
+        "interactions": interaction_rules(config, latest),
+        "items": item_rules(config),
         "users": user_rules(),
     }
 
 
 def snapshot_suites(
-    verdicts: Mapping[str, Verdict], rules: Mapping[str, Sequence[Rule]], limits: Limits
+    tables: Mapping[str, CheckedTable],
+    rules: Mapping[str, Sequence[Rule]],
+    config: ValidationConfig,
 ) -> list[Suite]:
-    """Suites for the raw tables as they came: types, every rule, the share of quarantined rows."""
+    """Suites for the unfiltered raw tables: types, every rule, the share of quarantined rows."""
     suites = []
     for name, schema in {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS}.items():
-        verdict = verdicts[name]
+        table = tables[name]
         scalars = [column for column, kind in schema.items() if not isinstance(kind, pl.List)]
         raw = name == "interactions"
-        least = 1 if raw else min(1, len(verdict.judged))  # items and users are optional
+        least = 1 if raw else min(1, len(table.rows))  # items and users are optional
         checks = [
             row_count(
                 least, f"at least {least} row", critical=raw, fix="check the source of data/raw"
@@ -84,40 +85,40 @@ def snapshot_suites(
             has_columns(scalars),
             *_types({column: schema[column] for column in scalars}),
             *(_check_of(rule) for rule in rules[name]),
-            _share(name, limits),
+            _share(name, config),
         ]
         if not raw and least:
             checks.append(
                 Check(
-                    f"some rows of {name} are good",
+                    f"some rows of {name} are valid",
                     "ExpectColumnUniqueValueCountToBeBetween",
                     {"column": scalars[0], "min_value": 1},
                 )
             )
         suites.append(
-            Suite(name, f"{name} as they came", verdict.judged.select(*scalars, REASON), checks)
+            Suite(name, f"{name}, unfiltered", table.rows.select(*scalars, REASON), checks)
         )
     return suites
 
 
-def kept_suite(interactions: pl.DataFrame, items: pl.DataFrame, limits: Limits) -> Suite:
-    """The suite for interactions that are good and inside the window: is enough left?
+def kept_suite(interactions: pl.DataFrame, items: pl.DataFrame, config: ValidationConfig) -> Suite:
+    """The suite for the interactions that are kept: are enough left?
 
     Args:
-        interactions: the rows to be kept.
-        items: the good rows of the items table; where it is empty, nothing is said about items
-            without metadata.
-        limits: how much is enough.
+        interactions: the valid rows inside the window.
+        items: the valid rows of the items table; if it is empty, items without metadata are not
+            checked.
+        config: the minimum numbers.
     """
     more = "bring more data, widen data.window, or lower validation.{} in params.yaml"
     checks = [
         row_count(
-            limits.min_interactions,
-            f"at least {limits.min_interactions:,} interactions are left",
+            config.min_interactions,
+            f"at least {config.min_interactions:,} interactions are left",
             fix=more.format("min_interactions"),
         ),
-        _distinct(C.USER, limits.min_users, "users", more.format("min_users")),
-        _distinct(C.ITEM, limits.min_items, "items", more.format("min_items")),
+        _distinct(C.USER, config.min_users, "users", more.format("min_users")),
+        _distinct(C.ITEM, config.min_items, "items", more.format("min_items")),
     ]
     table = interactions.select(C.USER, C.ITEM)
     if len(items):
@@ -127,28 +128,26 @@ def kept_suite(interactions: pl.DataFrame, items: pl.DataFrame, limits: Limits) 
         )
         checks.append(
             Check(
-                f"at most {limits.max_unknown_item_share:.0%} of the rows have an item without a "
+                f"at most {config.max_unknown_item_share:.0%} of the rows have an item without a "
                 "row in items",
                 "ExpectColumnValuesToBeInSet",
                 {
                     "column": KNOWN,
                     "value_set": [True],
-                    "mostly": round(1 - limits.max_unknown_item_share, 9),
+                    "mostly": round(1 - config.max_unknown_item_share, 9),
                 },
             )
         )
-    return Suite(
-        "interactions_kept", "interactions that are good and inside the window", table, checks
-    )
+    return Suite("interactions_kept", "valid interactions inside the window", table, checks)
 
 
 def row_count(least: int, claim: str, *, critical: bool = True, fix: str = "") -> Check:
-    """At least so many rows."""
+    """At least `least` rows."""
     return Check(claim, "ExpectTableRowCountToBeBetween", {"min_value": least}, critical, fix)
 
 
 def has_columns(names: Sequence[str]) -> Check:
-    """All of these columns are there."""
+    """The table has all of these columns."""
     return Check(
         f"has the columns {', '.join(names)}",
         "ExpectTableColumnsToMatchSet",
@@ -176,13 +175,13 @@ def _check_of(rule: Rule) -> Check:
     return Check(f"never: {rule.reason}", rule.expectation, rule.arguments)
 
 
-def _share(name: str, limits: Limits) -> Check:
+def _share(name: str, config: ValidationConfig) -> Check:
     return Check(
-        f"at most {limits.max_quarantined_share:.1%} of the rows are quarantined",
+        f"at most {config.max_quarantined_share:.1%} of the rows are quarantined",
         "ExpectColumnValuesToBeNull",
-        {"column": REASON, "mostly": round(1 - limits.max_quarantined_share, 9)},
+        {"column": REASON, "mostly": round(1 - config.max_quarantined_share, 9)},
         critical=name == "interactions",
-        fix=f"look at data/quarantine/{name}.parquet and mend the source, "
+        fix=f"look at data/quarantine/{name}.parquet and correct the source, "
         "or raise validation.max_quarantined_share in params.yaml",
     )
 

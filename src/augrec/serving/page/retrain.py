@@ -74,9 +74,9 @@ class LastRetrain:
         return self._audits.get(generator, "")
 
     def _read(self) -> dict[str, Any]:
-        from augrec.registry import promotion, runs  # brings MLflow
+        from augrec.registry import logged_runs, promotion  # brings MLflow
 
-        run = runs.last()
+        run = logged_runs.last()
         if run is None:
             return {"state": "none"}
         known = self._told.get("run") or {}
@@ -84,8 +84,8 @@ class LastRetrain:
             told = self._told
         else:
             with contextlib.suppress(AugrecError):
-                self._report = runs.report(run)
-                self._audits = runs.audit_pages(run)
+                self._report = logged_runs.report(run)
+                self._audits = logged_runs.audit_pages(run)
             about = {
                 "run_id": run.run_id,
                 "mlflow_id": run.mlflow_id,
@@ -95,7 +95,7 @@ class LastRetrain:
             told = {
                 "state": "decided",
                 "run": about,
-                **content(runs.decision(run), runs.audits(run)),
+                **content(logged_runs.decision(run), logged_runs.audits(run)),
             }
             told["figures"] = of_report(self._report)
         moves = [

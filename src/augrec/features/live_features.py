@@ -1,4 +1,4 @@
-"""User features between two materializations: read for serving, moved on by every event, written
+"""User features between two materializations: read for serving, updated by every event, and written
 back to the online store."""
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import polars as pl
 
 from augrec.core.files import read_json, whole_directory
 from augrec.data.columns import Columns as C
+from augrec.features.addresses import local_files
+from augrec.features.locking import locked
 from augrec.features.schema import EVENT_TIMESTAMP, TYPES, Feature, read_schema
 
 PREFIX: Final = "user__"
@@ -20,36 +22,36 @@ _VIEW = "user_features"
 
 
 class LiveFeatures:
-    """The online store as the service uses it. One thread at a time; opening takes seconds, since
-    Feast is imported.
+    """The online store, as the service uses it. Not thread-safe; opening imports Feast and takes
+    seconds.
 
     Args:
         workspace: a folder with feature_repo and data/features, as `copy_definitions` makes it.
         online_store: see `augrec.features.store.open_store`.
-        registry: the same.
+        registry: see `augrec.features.store.open_store`.
 
     Raises:
         ConfigError: the workspace has no feature repository.
-        Exception: whatever Feast says where the store is not there.
+        Exception: of Feast or the store, if the store cannot be opened.
     """
 
     def __init__(self, workspace: Path, *, online_store: str, registry: str | None = None) -> None:
         from augrec.features import store
 
-        self._read, self._locked = store.online, store.one_writer
+        self._read = store.online
         self._store = store.open_store(workspace, online_store=online_store, registry=registry)
-        self._files = store.local_files(online_store, registry)
+        self._files = local_files(online_store, registry)
         self.schema = read_schema(workspace / "data" / "features")["user"]
         categories = workspace / "data" / "features" / "categories.json"
         self.slots: list[str] = read_json(categories) if categories.exists() else []
 
     def read(self, users: Sequence[str]) -> list[dict[str, Any]]:
-        """The newest features of each user, named user__<feature>; stand-ins where there are
-        none."""
+        """The newest features of each user, named user__<feature>; defaults for users without
+        any."""
         return self._read(self._store, users=users).drop(C.USER).to_dicts()
 
     def write(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write users' features, {user: {user__<feature>: value}}, as those of this moment."""
+        """Write {user: {user__<feature>: value}} with the current time."""
         now = datetime.now(UTC)
         table = pl.DataFrame(
             {
@@ -64,7 +66,7 @@ class LiveFeatures:
                 },
             }
         )
-        with self._locked(*self._files):
+        with locked(*self._files):
             self._store.write_to_online_store(_VIEW, table.to_pandas())
 
 
@@ -77,17 +79,18 @@ def advance(
     slots: Sequence[str],
     value: float | None,
 ) -> dict[str, Any]:
-    """A user's features after one more item of interest, as the features stage would count it now.
+    """A user's features after one more positive interaction, as the features stage would count it.
 
-    Counts and shares are exact but for interactions that leave a window meanwhile: the next
-    materialization drops them. The mean value counts items without a value as if they had the mean.
+    Counts and shares are exact except for interactions that leave a window in the meantime, which
+    the next materialization removes. The mean treats interactions without a value as if they had
+    the mean value.
 
     Args:
         row: the features before, named user__<feature>.
-        schema: of users.
+        schema: of the user features.
         categories: of the item.
-        new_categories: how many of them the user had not met.
-        slots: the names of the category slots.
+        new_categories: number of them that are new to the user.
+        slots: names of the category slots.
         value: of the event.
     """
     after = dict(row)
@@ -115,8 +118,8 @@ def advance(
 
 
 def find_definitions(home: Path, runs: Path, run_id: str) -> Path | None:
-    """The workspace whose features the online store holds: that of a run, the newest of all, or the
-    project."""
+    """The workspace whose features are in the online store: that of the run `run_id`, else the
+    newest, else the project."""
     folders = [runs / run_id] if run_id else []
     newest = sorted(
         runs.glob("*/data/features/schema.json"), key=lambda path: -path.stat().st_mtime
@@ -131,8 +134,8 @@ def find_definitions(home: Path, runs: Path, run_id: str) -> Path | None:
 
 
 def copy_definitions(workspace: Path, target: Path) -> Path:
-    """Keep what reading the online store takes, so that it outlives the workspace: definitions,
-    schema, slot names."""
+    """Copy what reading the online store needs, in case the workspace is deleted: definitions,
+    schema and slot names."""
     with whole_directory(target) as draft:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(workspace / "feature_repo", draft / "feature_repo", ignore=ignored)

@@ -45,7 +45,7 @@ create table facts (name text primary key, value text not null);
 """
 
 
-class KnownUsers:
+class UserStore:
     """Histories and attributes by user id; every call is safe from any thread.
 
     Attributes:
@@ -119,17 +119,17 @@ def fingerprint(raw: Path, positive: Mapping[str, float | None], max_history: in
     return hasher.hexdigest()
 
 
-def open_known(
+def open_user_store(
     raw: Path, path: Path, positive: Mapping[str, float | None], max_history: int
-) -> KnownUsers:
+) -> UserStore:
     """What data/raw knows of users; the file at `path` is made where it is missing or of other
     data."""
     wanted = fingerprint(raw, positive, max_history)
     if not wanted:
-        return KnownUsers(None)
+        return UserStore(None)
     if _made_of(path) != wanted:
         _build(raw, path, positive, max_history, wanted)
-    return KnownUsers(path)
+    return UserStore(path)
 
 
 def positive_rows(positive: Mapping[str, float | None]) -> pl.Expr:

@@ -1,4 +1,4 @@
-"""A new version against the champion of today, on the same held-out users."""
+"""Compares a new version with the current champion on the same test users."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from augrec.registry.models import Version
 
 @mlflow_errors("compare with the champion")
 def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]:
-    """Evaluate the champion on this run's test cases and compare it with a version of this run.
+    """Evaluate the champion on a run's test cases and compare it with the run's version.
 
-    The champion may be any recommender with any catalogue: items it does not know count as misses,
-    as they do for every model.
+    The champion may have any catalogue: items that it does not know count as misses, as for every
+    model.
 
     Args:
-        workspace: of the run that made the version.
+        workspace: of the run that trained the version.
         version: its number.
 
     Returns:
         {"outcome": "first_champion" | "same_version" | "compared", "challenger": {"version",
-        "recommender", "policy"}, "champion": the same or None, "comparison": what
-        `augrec.evaluation.compare` found, or None}. `champion["version"]` is what `promote` wants
-        as `expected_champion`.
+        "recommender", "policy"}, "champion": the same or None, "comparison": the result of
+        `augrec.evaluation.compare` or None}. `champion["version"]` is the `expected_champion` of
+        `promote`.
 
     Raises:
-        InputError: the workspace has no test cases, or did not evaluate the version.
-        RefusedError: the champion's bundle is not sound.
+        InputError: the workspace has no test cases, or no evaluation of the version.
+        RefusedError: the champion's bundle differs from the registered one.
     """
     challenger, champion = models.find(version), models.champion()
     result: dict[str, Any] = {
         "outcome": "compared",
-        "challenger": _words(challenger),
-        "champion": None if champion is None else _words(champion),
+        "challenger": _summary(challenger),
+        "champion": None if champion is None else _summary(champion),
         "comparison": None,
     }
     if champion is None:
@@ -51,8 +51,7 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     params = run_files.read_params(workspace)
     cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
-    # where only new items are wanted the champion may recommend no others either, as this run's
-    # models were judged
+    # with the protocol for new items, models are evaluated on lists of new items only
     judging = Judging(familiar=familiar_items(_present(workspace / "data/prepared")))
     theirs = evaluate(
         recommender, cases, params["evaluation"]["cutoffs"], among=judging.among(recommender.items)
@@ -81,7 +80,7 @@ def _present(path: Path) -> Path:
     return path
 
 
-def _words(version: Version) -> dict[str, str]:
+def _summary(version: Version) -> dict[str, str]:
     return {
         "version": version.version,
         "recommender": version.recommender,

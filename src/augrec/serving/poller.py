@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from augrec.serving.deployer import Deployer
-from augrec.serving.known import KnownUsers, fingerprint, open_known
 from augrec.serving.metrics import Metrics
 from augrec.serving.service import Service
+from augrec.serving.user_store import UserStore, fingerprint, open_user_store
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX
 unseen."""
 
 
-class Follower:
+class Poller:
     """Loads what is on disk, then asks again and again. A thread of its own: nobody waits for a
     registry that hangs.
 
@@ -30,7 +30,7 @@ class Follower:
         service: what is kept up to date.
         home: the project.
         var: its folder of state.
-        positive, max_history: see `augrec.serving.known.open_known`.
+        positive, max_history: see `augrec.serving.user_store.open_user_store`.
 
     Attributes:
         ready: whether what is on disk has been loaded.
@@ -95,7 +95,7 @@ class Follower:
         if mark == self._mark or self._loop is None:
             return
         try:
-            known = open_known(self._raw, self._path, self._positive, self._max_history)
+            known = open_user_store(self._raw, self._path, self._positive, self._max_history)
         except (
             Exception
         ) as error:  # half an import, a broken file: the users known so far stay known
@@ -109,7 +109,7 @@ class Follower:
         self._loop.call_soon_threadsafe(self._renew, known, taken)
         taken.wait(timeout=30)
 
-    def _renew(self, known: KnownUsers, taken: threading.Event) -> None:
+    def _renew(self, known: UserStore, taken: threading.Event) -> None:
         self._service.ranker.kinds = {**self._service.ranker.kinds, **known.attributes}
         self._service.users.renew(known)
         taken.set()

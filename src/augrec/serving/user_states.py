@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from augrec.serving.events import EventLog, StoredEvent
-from augrec.serving.known import KnownUsers
+from augrec.serving.event_log import EventLog, StoredEvent
+from augrec.serving.user_store import UserStore
 
 _MEAN_HISTORY = 50
 
@@ -47,7 +47,7 @@ class UserStates:
 
     def __init__(
         self,
-        known: KnownUsers,
+        known: UserStore,
         events: EventLog,
         positive: Mapping[str, float | None],
         *,
@@ -114,7 +114,7 @@ class UserStates:
         """(user, length of history) of some users of the data."""
         return self._known.some(limit)
 
-    def renew(self, known: KnownUsers) -> None:
+    def renew(self, known: UserStore) -> None:
         """Forget what is in memory: the data is another."""
         self._known = known
         self._states.clear()
@@ -144,7 +144,7 @@ class UserStates:
             self._stale.discard(user_id)
             self._loading.pop(user_id, None)
 
-    def _rebuild(self, user_id: str, known: KnownUsers) -> UserState:
+    def _rebuild(self, user_id: str, known: UserStore) -> UserState:
         state = UserState(dict.fromkeys(known.history(user_id)), known.attributes_of(user_id))
         for item, event, value in self._events.of_user(user_id, 4 * self._max_history):
             self._add(state, item, event, value)

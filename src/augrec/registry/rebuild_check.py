@@ -1,5 +1,5 @@
-"""What a version must give when it is rebuilt from its commit, and whether it did. Nothing here
-touches MLflow's store."""
+"""Checks whether a version rebuilt from its commit is identical to the registered one; does not
+access MLflow."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a version was registered with.
+    """What the rebuilt version must be identical to.
 
     Attributes:
-        commit: to rebuild from.
-        model, report: where its model and its metrics lie in a workspace.
+        commit: the commit to rebuild from.
+        model, report: paths of its model and its metrics.json in a workspace.
         digest: of the model's files.
         metrics: {"valid": …, "test": …} as in metrics.json.
         dvc: {path: DVC hash}.
@@ -38,7 +38,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Difference:
-    """One number that came out differently; None where one side does not have it."""
+    """One metric that differs; None where one side lacks it."""
 
     metric: str
     expected: Any
@@ -46,21 +46,21 @@ class Difference:
 
     @property
     def amount(self) -> float | None:
-        """rebuilt - expected, where both are numbers."""
+        """rebuilt - expected, if both are numbers."""
         numbers = isinstance(self.expected, int | float) and isinstance(self.rebuilt, int | float)
         return self.rebuilt - self.expected if numbers else None
 
 
 @dataclass(frozen=True)
-class Report:
-    """Whether a rebuilt version is the same.
+class RebuildReport:
+    """Whether a rebuilt version is identical.
 
     Attributes:
-        compared: how many metrics.
-        differences: those that are not equal to the last bit.
-        same_model: whether the model's files have the registered digest; None where only metrics
-            were compared.
-        data: paths whose DVC hash is another.
+        compared: number of metrics.
+        differences: metrics that are not equal to the last bit.
+        same_model: whether the model's files have the registered digest; None if only metrics were
+            compared.
+        data: paths whose DVC hash differs.
     """
 
     compared: int
@@ -75,7 +75,7 @@ class Report:
 
 
 def expected(version: Version) -> Expected:
-    """What rebuilding `version` must give."""
+    """What a rebuilt `version` must be identical to."""
     member = f"{version.recommender}/{version.policy}"
     return Expected(
         commit=version.commit,
@@ -87,32 +87,32 @@ def expected(version: Version) -> Expected:
     )
 
 
-def compare_metrics(wanted: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> Report:
+def compare_metrics(wanted: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> RebuildReport:
     """Compare two metrics.json number by number; equal means equal to the last bit.
 
     Args:
-        wanted: what was registered.
-        rebuilt: what came out now.
+        wanted: the registered metrics.
+        rebuilt: the metrics of the rebuilt version.
     """
     old, new = (
         mlflow_values.flatten(wanted, separator="/"),
         mlflow_values.flatten(rebuilt, separator="/"),
     )
     names = sorted(old.keys() | new.keys())
-    # names one side lacks differ even where the other holds null
+    # a name that one side lacks differs even if its value is null on the other
     differing = [
         name for name in names if name not in old or name not in new or old[name] != new[name]
     ]
     differences = [Difference(name, old.get(name), new.get(name)) for name in differing]
-    return Report(compared=len(names), differences=differences, same_model=None, data=[])
+    return RebuildReport(compared=len(names), differences=differences, same_model=None, data=[])
 
 
-def compare_workspace(wanted: Expected, workspace: Path) -> Report:
-    """Compare a rebuilt workspace with what was registered: metrics, the model's files, hashes of
-    the data.
+def compare_workspace(wanted: Expected, workspace: Path) -> RebuildReport:
+    """Compare metrics, the model's files and data hashes of a rebuilt workspace with the registered
+    ones.
 
     Raises:
-        InputError: the workspace is not complete.
+        InputError: the workspace is incomplete.
     """
     from augrec.registry import bundle
 
@@ -120,7 +120,7 @@ def compare_workspace(wanted: Expected, workspace: Path) -> Report:
     for path in (report, model):
         if not path.exists():
             raise InputError(
-                "the rebuilt workspace is not complete",
+                "the rebuilt workspace is incomplete",
                 where=str(path),
                 fix="run its stages to the end",
             )
@@ -128,6 +128,6 @@ def compare_workspace(wanted: Expected, workspace: Path) -> Report:
     numbers = compare_metrics(wanted.metrics, {name: rebuilt.get(name) for name in wanted.metrics})
     hashes = run_files.dvc_hashes(workspace)
     changed = sorted(path for path, value in wanted.dvc.items() if hashes.get(path) != value)
-    return Report(
+    return RebuildReport(
         numbers.compared, numbers.differences, bundle.digest(model) == wanted.digest, changed
     )

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from augrec.data.columns import Columns as C
-from augrec.serving.reports import ItemCard
 from augrec.serving.schemas import Filters
+from augrec.serving.status_schemas import ItemCard
 
 
-class Catalogue:
+class ItemMetadata:
     """The items table by id, by category and by words.
 
     Args:
@@ -98,7 +98,7 @@ class Catalogue:
         return sorted(items, key=lambda item: (-popularity(item), item))[:limit]
 
 
-EMPTY = Catalogue(
+NO_METADATA = ItemMetadata(
     pl.DataFrame(schema={C.ITEM: pl.String, C.TITLE: pl.String, C.CATEGORIES: pl.List(pl.String)})
 )
 """Of a shop that has told nothing about its items."""

@@ -1,4 +1,4 @@
-"""Validating a raw snapshot: rules, quarantine, window, expectations."""
+"""Validates a raw snapshot: rules, quarantine, window, expectations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.columns import INTERACTIONS, ITEMS, USERS
 from augrec.data.columns import Columns as C
 from augrec.validation import reading
-from augrec.validation.limits import Limits, Window, latest_of
-from augrec.validation.quarantine import Verdict, judge
+from augrec.validation.config import ValidationConfig, WindowConfig, latest_timestamp
+from augrec.validation.quarantine import CheckedTable, apply_rules
 from augrec.validation.suites import Suite, kept_suite, rules_of, snapshot_suites
 
 log = logging.getLogger(__name__)
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The raw tables, read and typed.
+    """The raw tables in the canonical types.
 
     Attributes:
-        interactions, items, users: canonical tables; rows not yet judged.
-        taken_at: when the snapshot was taken; None where it does not say.
+        interactions, items, users: the tables, before any rule is applied.
+        taken_at: when the snapshot was taken; None if it is not recorded.
     """
 
     interactions: pl.DataFrame
@@ -36,27 +36,26 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Judged:
+class CheckedSnapshot:
     """A snapshot after rules and window.
 
     Attributes:
-        verdicts: table -> its good and bad rows.
-        kept: table -> the rows that may be used: good, and for interactions inside the window.
-        suites: what is to be held against them.
-        moment: a time for the report that depends on the data alone.
+        tables: {table: its rows with the reasons}.
+        kept: {table: the rows that may be used}: valid, and for interactions inside the window.
+        suites: the expectations to run on it.
+        moment: time for the report, which depends on the data alone.
     """
 
-    verdicts: dict[str, Verdict]
+    tables: dict[str, CheckedTable]
     kept: dict[str, pl.DataFrame]
     suites: list[Suite]
     moment: datetime
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """For each table how many rows there were, are good, are quarantined, and lie outside the
-        window."""
+        """{table: {"rows", "good", "quarantined"}}, for interactions also "out_of_window"."""
         found = {}
-        for name, verdict in self.verdicts.items():
-            rows, good, kept = len(verdict.judged), len(verdict.good), len(self.kept[name])
+        for name, table in self.tables.items():
+            rows, good, kept = len(table.rows), len(table.good), len(self.kept[name])
             found[name] = {"rows": rows, "good": kept, "quarantined": rows - good}
             if name == "interactions":
                 found[name]["out_of_window"] = good - kept
@@ -67,12 +66,12 @@ def read_snapshot(folder: Path) -> Snapshot:
     """Read data/raw.
 
     Raises:
-        InputError: a file is missing, empty, cut off, or lacks columns; see `reading.read`.
+        InputError: a file is missing, empty, truncated, or lacks columns; see `reading.read`.
     """
     interactions = reading.read(folder / "interactions.parquet", INTERACTIONS)
     further = [name for name in interactions.columns if name not in INTERACTIONS]
     if further:
-        log.info("interactions have columns that nothing reads, left out: %s", ", ".join(further))
+        log.info("unused columns of interactions are dropped: %s", ", ".join(further))
     return Snapshot(
         interactions.select(list(INTERACTIONS)),
         reading.read(folder / "items.parquet", ITEMS),
@@ -81,27 +80,28 @@ def read_snapshot(folder: Path) -> Snapshot:
     )
 
 
-def judge_snapshot(snapshot: Snapshot, limits: Limits, window: Window) -> Judged:
-    """Apply the rules to every table, then the window to the good interactions. Linear in the
-    rows."""
-    latest = latest_of(limits, snapshot.taken_at)
-    rules = rules_of(limits, latest)
+def check_snapshot(
+    snapshot: Snapshot, config: ValidationConfig, window: WindowConfig
+) -> CheckedSnapshot:
+    """Apply the rules to every table, then the window to the valid interactions, in linear time."""
+    latest = latest_timestamp(config, snapshot.taken_at)
+    rules = rules_of(config, latest)
     tables = {
         "interactions": snapshot.interactions,
         "items": snapshot.items,
         "users": snapshot.users,
     }
-    verdicts = {name: judge(table, rules[name]) for name, table in tables.items()}
-    kept = {name: verdict.good for name, verdict in verdicts.items()}
+    checked = {name: apply_rules(table, rules[name]) for name, table in tables.items()}
+    kept = {name: table.good for name, table in checked.items()}
     kept["interactions"] = inside(kept["interactions"], window)
     suites = [
-        *snapshot_suites(verdicts, rules, limits),
-        kept_suite(kept["interactions"], kept["items"], limits),
+        *snapshot_suites(checked, rules, config),
+        kept_suite(kept["interactions"], kept["items"], config),
     ]
-    return Judged(verdicts, kept, suites, latest)
+    return CheckedSnapshot(checked, kept, suites, latest)
 
 
-def inside(interactions: pl.DataFrame, window: Window) -> pl.DataFrame:
+def inside(interactions: pl.DataFrame, window: WindowConfig) -> pl.DataFrame:
     """The rows in [start, end)."""
     if window.start is not None:
         interactions = interactions.filter(pl.col(C.TIMESTAMP) >= window.start)
@@ -110,18 +110,16 @@ def inside(interactions: pl.DataFrame, window: Window) -> pl.DataFrame:
     return interactions
 
 
-def write_quarantine(folder: Path, verdicts: dict[str, Verdict]) -> None:
-    """Write data/quarantine: the bad rows of each table with their reasons, and counts.json."""
+def write_quarantine(folder: Path, tables: dict[str, CheckedTable]) -> None:
+    """Write data/quarantine: the invalid rows of each table with their reasons, and counts.json."""
     with whole_directory(folder) as draft:
-        for name, verdict in verdicts.items():
-            write_parquet(draft / f"{name}.parquet", verdict.bad)
-        write_json(
-            draft / "counts.json", {name: verdict.counts for name, verdict in verdicts.items()}
-        )
+        for name, table in tables.items():
+            write_parquet(draft / f"{name}.parquet", table.bad)
+        write_json(draft / "counts.json", {name: table.counts for name, table in tables.items()})
 
 
 def write_kept(folder: Path, kept: dict[str, pl.DataFrame]) -> None:
-    """Write data/validated."""
+    """Write data/validated: the tables that the next stage reads."""
     with whole_directory(folder) as draft:
         for name, table in kept.items():
             write_parquet(draft / f"{name}.parquet", table)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from augrec.core.errors import ConfigError
-from augrec.validation import limits
+from augrec.validation.config import latest_timestamp, read_config
 
 PROJECT = Path(__file__).parents[2]
 
@@ -24,14 +24,14 @@ def window(start: Any, end: Any) -> dict[str, Any]:
 
 
 def test_the_projects_own_params_are_valid() -> None:
-    allowed, open_window = limits.read(params())
+    allowed, open_window = read_config(params())
     assert allowed.earliest.tzinfo == UTC
     assert (open_window.start, open_window.end) == (None, None)
 
 
 def test_an_unknown_limit_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"validation\.min_intractions"):
-        limits.read(params(min_intractions=5))
+        read_config(params(min_intractions=5))
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_an_unknown_limit_is_refused_by_name() -> None:
 )
 def test_impossible_limits_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="validation"):
-        limits.read(params(**changes))
+        read_config(params(**changes))
 
 
 def test_a_missing_section_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no section validation"):
-        limits.read({"data": {"window": None}})
+    with pytest.raises(ConfigError, match="section validation is missing"):
+        read_config({"data": {"window": None}})
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,18 @@ def test_a_missing_section_is_refused() -> None:
 )
 def test_a_bad_window_is_refused(start: Any, end: Any) -> None:
     with pytest.raises(ConfigError, match=r"data\.window"):
-        limits.read(window(start, end))
+        read_config(window(start, end))
 
 
 def test_times_mean_utc_unless_they_say_otherwise() -> None:
-    _, found = limits.read(window("2024-01-31", "2024-01-31T12:00:00+02:00"))
+    _, found = read_config(window("2024-01-31", "2024-01-31T12:00:00+02:00"))
     assert found.start == datetime(2024, 1, 31, tzinfo=UTC)
     assert found.end == datetime(2024, 1, 31, 10, tzinfo=UTC)
 
 
 def test_the_future_begins_when_the_snapshot_was_taken_or_else_at_the_fixed_bound() -> None:
-    allowed, _ = limits.read(params())
+    allowed, _ = read_config(params())
     taken = datetime(2024, 5, 1, tzinfo=UTC)
-    assert limits.latest_of(allowed, taken) == taken
-    assert limits.latest_of(allowed, None) == allowed.latest
-    assert limits.latest_of(allowed, datetime(2500, 1, 1, tzinfo=UTC)) == allowed.latest
+    assert latest_timestamp(allowed, taken) == taken
+    assert latest_timestamp(allowed, None) == allowed.latest
+    assert latest_timestamp(allowed, datetime(2500, 1, 1, tzinfo=UTC)) == allowed.latest

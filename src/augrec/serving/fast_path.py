@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 Call = Callable[[Request], Awaitable[Response]]
 
 
-class Direct:
+class FastPath:
     """Answers some POST calls itself: finding a route and three layers of middleware cost more than
     a recommendation.
 

@@ -1,4 +1,4 @@
-"""What logged runs decided, as others may read it: the last decision and its report."""
+"""Decision, report and audits of the last logged run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DECISION, REPORT = "decision.json", "report.html"
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """A finished run.
+    """A finished run in MLflow.
 
     Attributes:
         run_id: Airflow's run id.
         commit: the run's commit.
         finished: UTC.
-        mlflow_id: its parent run in MLflow.
+        mlflow_id: id of its parent run in MLflow.
     """
 
     run_id: str
@@ -38,7 +38,7 @@ class LoggedRun:
 
 @mlflow_errors("look up the last run")
 def last() -> LoggedRun | None:
-    """The run that came to a decision last; None before the first."""
+    """The last run with a decision; None before the first."""
     query = f"tags.`{tracking.ROLE}` = 'run' and attributes.status = 'FINISHED'"
     found = client().search_runs(
         [experiment()], query, max_results=20, order_by=["attributes.start_time DESC"]
@@ -52,7 +52,7 @@ def decision(run: LoggedRun) -> dict[str, Any]:
     """The run's decision.json.
 
     Raises:
-        InputError: the run's files are gone.
+        InputError: the file is missing.
     """
     return json.loads(_file(run.mlflow_id, DECISION))
 
@@ -62,21 +62,20 @@ def report(run: LoggedRun) -> str:
     """The run's report.html.
 
     Raises:
-        InputError: the run's files are gone.
+        InputError: the file is missing.
     """
     return _file(run.mlflow_id, REPORT)
 
 
 @mlflow_errors("read the audits")
 def audits(run: LoggedRun) -> dict[str, dict[str, Any]]:
-    """{generator: its audit.json}, of the generators the run audited."""
+    """{generator: its audit.json} of the generators that the run audited."""
     return {name: json.loads(text) for name, text in _of_generators(run, "audit.json").items()}
 
 
 @mlflow_errors("read the audits")
 def audit_pages(run: LoggedRun) -> dict[str, str]:
-    """{generator: the page of its audit}, of the generators the run audited; one without a page is
-    left out."""
+    """{generator: the HTML page of its audit}; generators without a page are left out."""
     return _of_generators(run, "index.html")
 
 
@@ -101,7 +100,7 @@ def _file(mlflow_id: str, name: str) -> str:
             )
         except OSError as error:
             raise InputError(
-                f"the run's {name} is not there",
+                f"the run has no {name}",
                 where=f"MLflow run {mlflow_id}",
                 fix="run it again",
             ) from error

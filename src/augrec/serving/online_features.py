@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from augrec.features.live import LiveFeatures
+from augrec.features.live_features import LiveFeatures
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ _OPEN = ("/health/", "/metrics")
 """Answered under any load."""
 
 
-class Gate:
+class RequestLimiter:
     """Counts, authenticates, bounds and sheds, around the whole application.
 
     Args:

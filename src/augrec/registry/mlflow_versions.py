@@ -1,4 +1,4 @@
-"""MLflow's own records of the registered model and its versions; nothing where there is nothing."""
+"""MLflow's records of the registered model and its versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def aliases() -> dict[str, str]:
 
 
 def by_alias(alias: str) -> ModelVersion | None:
-    """The version an alias names."""
+    """The version with an alias, or None."""
     try:
         return client().get_model_version_by_alias(MODEL, alias)
     except MlflowException as error:
@@ -49,7 +49,7 @@ def by_number(version: str | int) -> ModelVersion:
         raise InputError(
             f"there is no version {version}",
             where=f"registry, {MODEL}",
-            fix="`augrec models` lists those there are",
+            fix="`augrec models` lists the versions",
         ) from error
 
 
@@ -57,20 +57,22 @@ def named(name: str | int) -> ModelVersion:
     """A version by its number or alias.
 
     Raises:
-        InputError: nothing is called so.
+        InputError: there is no such version or alias.
     """
     if str(name).isdigit():
         return by_number(name)
     found = by_alias(str(name))
     if found is None:
         raise InputError(
-            f"no version is called {name!r}", where=f"registry, {MODEL}", fix="promote one first"
+            f"no version has the alias {name!r}",
+            where=f"registry, {MODEL}",
+            fix="promote one first",
         )
     return found
 
 
 def all_versions() -> list[ModelVersion]:
-    """Every version, newest first; their `aliases` are empty, MLflow's search does not tell
+    """Every version, newest first; `aliases` are empty, because MLflow's search does not return
     them."""
     found: list[ModelVersion] = []
     token = None
@@ -83,7 +85,7 @@ def all_versions() -> list[ModelVersion]:
 
 
 def ensure_registered_model() -> None:
-    """Create the registered model unless it is there."""
+    """Create the registered model unless it exists."""
     try:
         client().create_registered_model(
             MODEL, description="Recommenders that won their run, and the champion."

@@ -1,5 +1,4 @@
-"""Training curves in MLflow while a run is still going on; `tracking.log_run` completes what this
-begins."""
+"""Training curves in MLflow while a run is in progress; `tracking.log_run` completes them."""
 
 from __future__ import annotations
 
@@ -12,11 +11,10 @@ if TYPE_CHECKING:  # MLflow takes seconds to import, and most stages train nothi
 
 
 class LiveCurves:
-    """The curves of what one task of a run trains.
+    """The training curves of one task of a run.
 
-    Points are the same, in name, value, step and time, as those that `log_run` sends of the
-    finished curve, and MLflow keeps one of equal points: nothing is there twice, however often a
-    row is sent.
+    Points have the same name, value, step and time as those that `log_run` sends for the finished
+    curve, and MLflow stores equal points once, so a row can be sent any number of times.
 
     Args:
         run_id: Airflow's run id.
@@ -28,10 +26,10 @@ class LiveCurves:
         self._opened: dict[tuple[str, str], tuple[Run, Run | None]] = {}
 
     def send(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Log rows of curves; a part that the run has logged already stays as it is.
+        """Log rows of curves; parts that `log_run` has logged stay unchanged.
 
         Args:
-            rows: role, name and row ("step" and what was measured) of each.
+            rows: mappings with "role", "name" and "row" ("step" and the measured values).
 
         Raises:
             TransientError: the store is busy or cannot be reached.
@@ -40,8 +38,8 @@ class LiveCurves:
         from augrec.registry.connection import mlflow_errors
 
         curves: dict[tuple[str, str], list[Mapping[str, float]]] = {}
-        for told in rows:
-            curves.setdefault((told["role"], told["name"]), []).append(told["row"])
+        for one in rows:
+            curves.setdefault((one["role"], one["name"]), []).append(one["row"])
         with mlflow_errors("show a training curve"):
             for (role, name), curve in curves.items():
                 if (role, name) not in self._opened:
@@ -55,7 +53,7 @@ class LiveCurves:
                     )
 
     def end(self, *, failed: bool) -> None:
-        """Say how the task ended.
+        """Set the status of the runs at the end of the task.
 
         Raises:
             TransientError: the store is busy or cannot be reached.
