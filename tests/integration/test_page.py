@@ -78,19 +78,19 @@ def like(page: Page, words: str) -> None:
     page.locator("#search-options[aria-busy=false] [id]").first.click()
 
 
-def test_a_newcomer_sees_popular_titles_and_which_model_chose_them(open_page: Open) -> None:
+def test_a_new_user_sees_popular_titles_and_which_model_chose_them(open_page: Open) -> None:
     page = open_page()
-    expect(page.locator("#status")).to_contain_text("For a newcomer: what is popular")
+    expect(page.locator("#status")).to_contain_text("For a new user: popular titles")
     expect(page.locator("#serving")).to_have_text("Champion: version 1ease, trained on real data")
     expect(page.locator("#liked-empty")).to_be_visible()
-    expect(page.locator("#compare")).to_contain_text("No challenger is being tried")
+    expect(page.locator("#compare")).to_contain_text("There is no challenger")
 
 
 def test_each_like_changes_the_list_at_once_and_is_its_reason(open_page: Open) -> None:
     page = open_page()
     before = ranked(page)
     like(page, "lamp")
-    expect(page.locator("#status")).to_contain_text("with 1 known title")
+    expect(page.locator("#status")).to_contain_text("with 1 title")
     liked = page.locator("#liked li span").first.inner_text()
     assert "lamp" in liked.lower()
     assert ranked(page) != before
@@ -99,7 +99,7 @@ def test_each_like_changes_the_list_at_once_and_is_its_reason(open_page: Open) -
     second = page.locator(ROWS).nth(2).get_attribute("data-item")
     page.locator(ROWS).nth(2).get_by_role("button").click()
     expect(page.locator("#liked li")).to_have_count(2)
-    expect(page.locator("#status")).to_contain_text("with 2 known titles")
+    expect(page.locator("#status")).to_contain_text("with 2 titles")
     assert second not in ranked(page)
 
 
@@ -107,32 +107,32 @@ def test_a_like_taken_back_gives_the_first_list_again(open_page: Open) -> None:
     page = open_page()
     before = ranked(page)
     page.locator(ROWS).first.get_by_role("button").click()
-    expect(page.locator("#status")).to_contain_text("with 1 known title")
-    page.get_by_role("button", name="Take back").click()
-    expect(page.locator("#status")).to_contain_text("For a newcomer: what is popular")
+    expect(page.locator("#status")).to_contain_text("with 1 title")
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator("#status")).to_contain_text("For a new user: popular titles")
     assert ranked(page) == before
 
 
 def test_a_real_user_is_recommended_from_what_they_did(open_page: Open, service: str) -> None:
     page = open_page()
     before = ranked(page)
-    page.get_by_role("radio", name="A real user").check()
+    page.get_by_role("radio", name="Existing user").check()
     chosen = page.locator("#user-options [id]").first
     user = chosen.locator("span").inner_text()
     chosen.click()
     known = httpx.get(f"{service}/v1/users/{user}").json()["history_length"]
-    expect(page.locator("#status")).to_contain_text(f"For user {user} with {known} known")
+    expect(page.locator("#status")).to_contain_text(f"For user {user} with {known} title")
     assert page.locator("#before-list li").count() == min(6, known) > 0
     assert ranked(page) != before
-    page.get_by_role("radio", name="A newcomer").check()
-    expect(page.locator("#status")).to_contain_text("For a newcomer")
+    page.get_by_role("radio", name="New user").check()
+    expect(page.locator("#status")).to_contain_text("For a new user")
     assert ranked(page) == before
 
 
 def test_clicks_are_stored_only_when_they_shall_be(open_page: Open, service: str) -> None:
     user = httpx.get(f"{service}/v1/users?limit=3").json()["users"][2]["user_id"]
     page = open_page()
-    page.get_by_role("radio", name="A real user").check()
+    page.get_by_role("radio", name="Existing user").check()
     page.get_by_label("User id").fill(user)
     page.get_by_label("User id").press("Enter")
     expect(page.locator("#status")).to_contain_text(f"For user {user}")
@@ -140,10 +140,10 @@ def test_clicks_are_stored_only_when_they_shall_be(open_page: Open, service: str
     page.locator(ROWS).first.get_by_role("button").click()
     expect(page.locator("#liked li")).to_have_count(1)
     assert httpx.get(f"{service}/v1/users/{user}").json()["history_length"] == kept
-    page.get_by_role("switch", name="Keep my clicks").check()
+    page.get_by_role("switch", name="Store my likes").check()
     item = page.locator(ROWS).first.get_attribute("data-item")
     page.locator(ROWS).first.get_by_role("button").click()
-    expect(page.locator("#liked .mark")).to_have_text("kept")
+    expect(page.locator("#liked .mark")).to_have_text("stored")
     assert httpx.get(f"{service}/v1/users/{user}").json()["history"][0]["item_id"] == item
     expect(page.locator(f'{ROWS}[data-item="{item}"]')).to_have_count(0)
 
@@ -167,7 +167,7 @@ def test_a_category_narrows_the_list(open_page: Open, service: str) -> None:
     )
 
 
-def test_a_challenger_is_shown_beside_the_champion(
+def test_a_challenger_is_shown_next_to_the_champion(
     open_page: Open, home: Path, service: str
 ) -> None:
     challenge(home, "2")
@@ -228,7 +228,7 @@ def test_everything_can_be_done_with_the_keyboard(open_page: Open) -> None:
             break
     page.keyboard.press("Enter")
     expect(page.locator("#liked li")).to_have_count(2)
-    expect(page.locator("#status")).to_contain_text("with 2 known titles")
+    expect(page.locator("#status")).to_contain_text("with 2 titles")
     assert page.evaluate(
         "document.activeElement.matches('.like')"
     )  # the next one, the focus is not lost
@@ -243,7 +243,7 @@ def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) 
     page = open_page("#last-retrain")
     expect(page.locator("#retrain h1")).to_have_text("No generated data this time")
     expect(page.locator("#retrain")).to_contain_text("Serve ease trained on real data")
-    scores = page.get_by_role("region", name="How each model did")
+    scores = page.get_by_role("region", name="Results of each model")
     expect(scores.locator("tbody tr")).to_have_count(3)
     expect(scores.locator("tr.won")).to_contain_text("ease")
     expect(scores.locator("tr.won")).to_contain_text("0.120")
@@ -258,7 +258,7 @@ def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) 
     )
     assert len(widths) == 2 and min(widths) > 200
     report = httpx.get(
-        page.get_by_role("link", name="The whole report").evaluate("link => link.href")
+        page.get_by_role("link", name="Full report").evaluate("link => link.href")
     )
     assert report.text.startswith("<!doctype html>")
     assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
@@ -275,7 +275,7 @@ def test_it_fits_a_phone_can_be_read_and_makes_sense_to_a_screen_reader(
 ) -> None:
     page = open_page(viewport=PHONE, color_scheme=scheme)
     like(page, "uncommonly")
-    expect(page.locator("#status")).to_contain_text("with 1 known title")
+    expect(page.locator("#status")).to_contain_text("with 1 title")
     for tab in ("Try it", "Last retrain"):
         page.get_by_role("tab", name=tab).click()
         expect(page.locator("h1:visible")).to_have_count(1)
@@ -301,7 +301,7 @@ def test_a_service_that_cannot_be_reached_is_said_and_tried_again(
     expect(page.get_by_role("alert")).to_contain_text("The service cannot be reached")
     expect(page.locator(ROWS)).to_have_count(12)  # what was there stays
     context.set_offline(False)
-    expect(page.locator("#status")).to_contain_text("with 1 known title")
+    expect(page.locator("#status")).to_contain_text("with 1 title")
     expect(page.locator("#problem")).to_be_empty()
     context.close()
 

@@ -602,5 +602,5 @@ def test_a_rebuilt_workspace_is_identical_or_says_what_differs(
 def test_no_champion_is_an_answer_and_an_unknown_alias_an_error() -> None:
     assert models.champion() is None
     assert models.versions() == [] and promotion.log() == []
-    with pytest.raises(InputError, match="no version is called"):
+    with pytest.raises(InputError, match="no version has the alias"):
         models.load()

@@ -102,7 +102,7 @@ async def running() -> AsyncIterator[httpx.AsyncClient]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as asking,
     ):
-        while not app.state.parts.follower.ready:
+        while not app.state.parts.poller.ready:
             await asyncio.sleep(0.01)
         yield asking
 

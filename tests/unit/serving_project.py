@@ -138,7 +138,7 @@ async def running(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1"
         ) as client,
     ):
-        while not app.state.parts.follower.ready:
+        while not app.state.parts.poller.ready:
             await asyncio.sleep(0.01)
         client.app = app  # type: ignore[attr-defined]
         yield client

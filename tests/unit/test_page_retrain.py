@@ -97,7 +97,7 @@ def test_a_registry_that_cannot_be_read_is_told_calmly(
     monkeypatch.setenv("AUGREC_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     last = LastRetrain()
-    while (told := last.tell())["state"] == "asking":  # MLflow is being imported
+    while (told := last.read())["state"] == "asking":  # MLflow is being imported
         pass
     assert told == {"state": "unreachable", "stale": True}
     assert last.report() == ""

@@ -15,7 +15,14 @@ from serving_project import make_project
 
 from augrec.serving.app import create_app
 
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+CHECKS = ",".join(
+    (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    )
+)
 
 
 @pytest.fixture(scope="module")

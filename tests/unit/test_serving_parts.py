@@ -27,7 +27,7 @@ from augrec.serving.config import AnswerLogConfig, RolloutConfig
 from augrec.serving.event_log import EventLog, StoredEvent
 from augrec.serving.model import Model, check
 from augrec.serving.online_features import OnlineFeatures
-from augrec.serving.ranking import Query, cut, known_table, rank
+from augrec.serving.ranking import Query, attribute_table, rank, top_k_of_row
 from augrec.serving.rollout import side
 from augrec.serving.security import new_key, read_keys
 
@@ -37,7 +37,7 @@ def test_the_best_are_cut_out_as_everywhere_else_ties_included() -> None:
     for n, k in ((1, 1), (30, 7), (30, 30), (500, 20)):
         scores = draw.integers(0, 9, n).astype(np.float32)
         expected, values = top_k(scores[None], k)
-        found, known = cut(scores, k)
+        found, known = top_k_of_row(scores, k)
         assert found.tolist() == expected[0].tolist() and known.tolist() == values[0].tolist()
 
 
@@ -81,7 +81,7 @@ def test_what_a_client_says_of_a_user_becomes_the_column_s_type_or_null() -> Non
         {"age": 10**30, "weight": "2.5", "member": "no"},
         {"age": "41"},
     ]
-    table = known_table(told, kinds)
+    table = attribute_table(told, kinds)
     assert table is not None and dict(table.schema) == kinds
     assert table["age"].to_list() == [None, None, 41] and table["city"].to_list() == [
         "7",
@@ -91,13 +91,13 @@ def test_what_a_client_says_of_a_user_becomes_the_column_s_type_or_null() -> Non
     assert (
         table["weight"].to_list() == [None, 2.5, None] and table["member"].to_list() == [None] * 3
     )
-    assert known_table([{}, {"other": 1}], kinds) is None
+    assert attribute_table([{}, {"other": 1}], kinds) is None
 
 
 def test_a_model_that_answers_nonsense_is_refused() -> None:
     recommender = fitted("popularity")
     recommender.popularity = np.full_like(recommender.popularity, np.nan)
-    with pytest.raises(RefusedError, match="does not answer as it must"):
+    with pytest.raises(RefusedError, match="failed a check"):
         check(Model.of(recommender), [], 2**20)
 
 

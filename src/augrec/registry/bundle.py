@@ -130,15 +130,15 @@ def golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
     popular = recommender.items.decode(
         np.argsort(-recommender.popularity, kind="stable")[:5]
     ).tolist()
-    asked = [[], popular[:1], popular]
-    items, scores = recommender.recommend(pl.Series(asked, dtype=pl.List(pl.String)), 10)
+    histories = [[], popular[:1], popular]
+    items, scores = recommender.recommend(pl.Series(histories, dtype=pl.List(pl.String)), 10)
     return [
         {
             "history": history,
             "items": row[row != ""].tolist(),
-            "scores": known[row != ""].astype(float).tolist(),
+            "scores": score[row != ""].astype(float).tolist(),
         }
-        for history, row, known in zip(asked, items, scores, strict=True)
+        for history, row, score in zip(histories, items, scores, strict=True)
     ]
 
 

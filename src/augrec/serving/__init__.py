@@ -1,1 +1,1 @@
-"""The HTTP service: recommendations from the registry, in real time."""
+"""The HTTP service: recommendations in real time, from the models in the registry."""

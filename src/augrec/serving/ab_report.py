@@ -1,9 +1,9 @@
-"""Champion against challenger, judged by what users did: `augrec report ab`.
+"""`augrec report ab`: click-through and conversion rates of champion and challenger.
 
-An answer counts where the user was assigned to the side that gave it; it was clicked if an event
-names it and an item of it, and converted if such an event is a conversion. Users are the unit that
-was assigned, so intervals are over users: the rate is a ratio of two means over users, its variance
-by the delta method (Deng, Knoblich and Lu 2018, arXiv 1803.06336).
+Only answers to users who were assigned to the side count. An answer was clicked if an event has its
+id and one of its items, and converted if such an event is a conversion. Users are the unit of
+assignment, so intervals are over users: a rate is a ratio of two means over users, with its
+variance by the delta method (Deng, Knoblich and Lu 2018, arXiv 1803.06336).
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ABReport:
     """Both sides, and challenger minus champion."""
 
     sides: dict[str, Side]
     click_through: Rate | None
     conversion: Rate | None
     shadowed: int
-    """Answers of a challenger that nobody saw."""
+    """Number of challenger answers in shadow mode, which were logged but not shown."""
 
 
 def compare(
@@ -70,56 +70,55 @@ def compare(
     conversions: tuple[str, ...] = ("purchase",),
     since: str = "",
     confidence: float = 0.95,
-) -> Comparison:
-    """Judge the two sides.
+) -> ABReport:
+    """Compare the two sides.
 
     Args:
-        answers: the folder of the answer log.
-        events: the log of events.
+        answers: directory of the answer log.
+        events: file of the event log.
         conversions: events that count as a conversion.
-        since: only answers at or after this ISO time.
-        confidence: of the intervals.
+        since: ISO time; earlier answers are ignored.
+        confidence: level of the intervals.
 
     Raises:
-        InputError: no answer was logged.
+        InputError: no answer to an assigned user was logged.
     """
-    shown = read_answers(answers)
+    logged = read_answers(answers)
     if since:
-        shown = shown.filter(pl.col("at") >= since)
-    assigned = shown.filter((pl.col("kind") == "assigned") & pl.col("user_id").is_not_null())
+        logged = logged.filter(pl.col("at") >= since)
+    assigned = logged.filter((pl.col("kind") == "assigned") & pl.col("user_id").is_not_null())
     assigned = assigned.filter(pl.col("role").is_in(SIDES))
     if assigned.is_empty():
         raise InputError(
             "no answer to a user has been logged",
             where=str(answers),
-            fix="`augrec serve` logs them; a split is set under serving.rollout in params.yaml",
+            fix="`augrec serve` logs answers; set serving.rollout in params.yaml to split users",
         )
     users = _by_user(assigned, _events(events), conversions)
-    found = {name: users.filter(pl.col("role") == name) for name in SIDES}
+    by_side = {name: users.filter(pl.col("role") == name) for name in SIDES}
     versions = dict(assigned.group_by("role").agg(pl.col("version").unique().sort()).iter_rows())
     sides = {
         name: Side(
             versions=tuple(versions[name]),
             users=len(table),
             answers=int(table["answers"].sum()),
-            click_through=_rate(*_moments(table, "clicked"), confidence),
-            conversion=_rate(*_moments(table, "converted"), confidence),
+            click_through=_rate(*_rate_and_variance(table, "clicked"), confidence),
+            conversion=_rate(*_rate_and_variance(table, "converted"), confidence),
         )
-        for name, table in found.items()
+        for name, table in by_side.items()
         if len(table)
     }
     both = len(sides) == len(SIDES)
-    return Comparison(
+    return ABReport(
         sides,
-        _difference(found, "clicked", confidence) if both else None,
-        _difference(found, "converted", confidence) if both else None,
-        shown.filter(pl.col("kind") == "shadow").height,
+        _difference(by_side, "clicked", confidence) if both else None,
+        _difference(by_side, "converted", confidence) if both else None,
+        logged.filter(pl.col("kind") == "shadow").height,
     )
 
 
 def read_answers(folder: Path) -> pl.DataFrame:
-    """The answer log: who was shown what, and by whom. A line that a crash cut off is passed
-    over."""
+    """The answers in a log directory. Lines that a crash truncated are skipped."""
     parts = [
         pl.read_ndjson(path, schema=_ANSWERS, ignore_errors=True)
         for path in sorted(folder.glob("*.jsonl"))
@@ -147,23 +146,23 @@ def _events(path: Path) -> pl.DataFrame:
 def _by_user(
     assigned: pl.DataFrame, events: pl.DataFrame, conversions: tuple[str, ...]
 ) -> pl.DataFrame:
-    """role, user_id, and how many answers they got, clicked, and converted on."""
-    followed = (
+    """role, user_id, and the numbers of answers, clicked answers and converted answers."""
+    outcomes = (
         events.join(assigned.select("answer_id", "items"), on="answer_id")
         .filter(pl.col("item_id").is_in(pl.col("items")))
         .group_by("answer_id")
         .agg(converted=pl.col("event").is_in(conversions).any())
         .with_columns(clicked=pl.lit(True))
     )
-    told = assigned.unique("answer_id").join(followed, on="answer_id", how="left")
-    return told.group_by("role", "user_id").agg(
+    table = assigned.unique("answer_id").join(outcomes, on="answer_id", how="left")
+    return table.group_by("role", "user_id").agg(
         answers=pl.len(),
         clicked=pl.col("clicked").fill_null(False).sum(),
         converted=pl.col("converted").fill_null(False).sum(),
     )
 
 
-def _moments(users: pl.DataFrame, what: str) -> tuple[float, float]:
+def _rate_and_variance(users: pl.DataFrame, what: str) -> tuple[float, float]:
     """The rate and its variance."""
     answers, hits = users["answers"].cast(pl.Float64), users[what].cast(pl.Float64)
     rate = float(hits.sum()) / float(answers.sum())
@@ -179,9 +178,11 @@ def _rate(value: float, variance: float, confidence: float) -> Rate:
     return Rate(value, max(0.0, value - margin), min(1.0, value + margin))
 
 
-def _difference(found: dict[str, pl.DataFrame], what: str, confidence: float) -> Rate:
-    (ours, ours_variance), (theirs, theirs_variance) = (
-        _moments(found[name], what) for name in reversed(SIDES)
+def _difference(by_side: dict[str, pl.DataFrame], what: str, confidence: float) -> Rate:
+    champion, champion_variance = _rate_and_variance(by_side["champion"], what)
+    challenger, challenger_variance = _rate_and_variance(by_side["challenger"], what)
+    difference = challenger - champion
+    margin = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(
+        champion_variance + challenger_variance
     )
-    margin = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(ours_variance + theirs_variance)
-    return Rate(ours - theirs, ours - theirs - margin, ours - theirs + margin)
+    return Rate(difference, difference - margin, difference + margin)

@@ -1,8 +1,8 @@
-"""The log of answers: what was shown to whom, by which model, from which features.
+"""The log of answers: what was shown to which user, by which model, from which features.
 
-JSON lines in files that are closed at a size and never written again; a thread writes them, and
-where it cannot keep up answers are left out and counted rather than delayed. It holds personal
-data: only its owner can read it.
+JSON lines in segment files, which are closed at a maximum size. A thread writes them; if it cannot
+keep up, answers are dropped and counted instead of delayed. The log contains personal data, so only
+the owner of the process can read the files.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from augrec.serving.config import AnswerLogConfig
 log = logging.getLogger(__name__)
 
 FOLDER: Final = "serving/answers"
-"""Below the folder var."""
+"""Path below var/."""
 
-_LOOK_S = 0.05  # small portions: a long one would hold the interpreter while requests wait
+_FLUSH_S = 0.05  # often: a large batch would hold the interpreter lock while requests wait
 _DAY_S = 86_400
 
 
@@ -34,10 +34,10 @@ class AnswerLog:
     """Appends answers to files in a folder.
 
     Args:
-        folder: made where there is none.
+        folder: created if it does not exist.
         config: how much is kept.
-        max_waiting: answers that may wait for the disk.
-        lost: called for each answer that was left out.
+        max_waiting: maximum number of answers in the queue.
+        lost: called for each dropped answer.
     """
 
     def __init__(
@@ -52,36 +52,36 @@ class AnswerLog:
         folder.chmod(0o700)
         self._folder, self._config, self._lost = folder, config, lost
         self._waiting: deque[dict[str, Any]] = deque()
-        self._max_waiting, self._ending = max_waiting, threading.Event()
+        self._max_waiting, self._stop = max_waiting, threading.Event()
         self._file: BinaryIO | None = None
         self._thread = threading.Thread(target=self._write_all, name="answers", daemon=True)
         self._thread.start()
 
     def sampled(self, answer_id: str) -> bool:
-        """Whether this answer is kept; the same id always says the same."""
+        """Whether this answer is logged; depends only on the id."""
         return int(answer_id[-8:], 16) < self._config.share * 2**32
 
     def add(self, answer: dict[str, Any]) -> None:
-        """Keep an answer: a JSON object; arrays of NumPy are fine."""
+        """Queue an answer, a JSON object that may contain NumPy arrays."""
         if len(self._waiting) < self._max_waiting:
-            self._waiting.append(answer)  # nobody is woken: the thread looks by itself
+            self._waiting.append(answer)  # without waking the thread, which polls
         else:
             self._lost()
 
     def close(self) -> None:
-        """Write what waits, then stop."""
-        self._ending.set()
+        """Write the queued answers, then stop."""
+        self._stop.set()
         self._thread.join(timeout=30)
 
     def _write_all(self) -> None:
-        ending = False
-        while not ending:
-            ending = self._ending.wait(_LOOK_S)
+        stopping = False
+        while not stopping:
+            stopping = self._stop.wait(_FLUSH_S)
             while self._waiting:
                 try:
                     self._write(self._waiting.popleft())
                 except (OSError, TypeError) as error:
-                    log.error("an answer could not be logged: %s", error)
+                    log.error("cannot log an answer: %s", error)
                     self._lost()
             if self._file is not None:
                 self._file.flush()

@@ -1,4 +1,4 @@
-"""The HTTP application: parts opened, calls mounted, mistakes answered."""
+"""The HTTP application: opens its parts, adds endpoints and middleware, and answers errors."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ from augrec.serving.answer_log import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig, read_config
 from augrec.serving.deployer import Deployer
+from augrec.serving.event_intake import EventIntake
 from augrec.serving.event_log import EventLog
 from augrec.serving.fast_path import FastPath
 from augrec.serving.metrics import Metrics
 from augrec.serving.online_features import OnlineFeatures
 from augrec.serving.poller import Poller
 from augrec.serving.request_limiter import RequestLimiter
-from augrec.serving.routes import Invalid, posts, router
+from augrec.serving.routes import InvalidRequest, posts, router
 from augrec.serving.security import ApiKeys
 from augrec.serving.service import NothingToServe, Service, UnknownModel
 from augrec.serving.user_states import UserStates
@@ -47,24 +48,28 @@ log = logging.getLogger(__name__)
 
 _copying = threading.Lock()
 _WITH_ID = re.compile(r"^/v1/users/.+")
-DESCRIPTION = """Recommendations from the model that the registry calls *champion*; what users do counts at once.
+_INVALID, _INVALID_FIX = "the request is not valid", "see /docs for the format"
+_NOT_READY, _NOT_READY_FIX = "there is no model and no data yet", "import data or promote a model"
+DESCRIPTION = """\
+Recommendations from the registry's *champion*. Events count immediately.
 
-Every answer names the model version it comes from (`x-augrec-model`) and says what was missing, if anything was
-(`x-augrec-degraded`). Where API keys are switched on, calls below /v1 need the header `x-api-key`."""
+The header `x-augrec-model` is the model version of an answer, `x-augrec-degraded` lists what is
+missing in it. If API keys are enabled, calls below /v1 need the header `x-api-key`."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What is opened at the start and closed at the end."""
+    """The parts that are opened at the start and closed at the end."""
 
     config: ServingConfig
     service: Service
+    intake: EventIntake
     metrics: Metrics
     poller: Poller
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to answer from."""
+        """Whether local copies are loaded and there is a model or a fallback."""
         return self.poller.ready and self.service.deployer.deployment.base is not None
 
 
@@ -72,11 +77,11 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
     """The application of one project.
 
     Args:
-        settings: where the project is.
-        keys: who may call; None: everybody.
+        settings: of the project.
+        keys: valid API keys; None: no authentication.
 
     Raises:
-        ConfigError: params.yaml says something impossible.
+        ConfigError: params.yaml is invalid.
     """
     parts = _open(settings)
     app = FastAPI(
@@ -87,12 +92,12 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.service, app.state.parts = parts.service, parts
+    app.state.service, app.state.intake, app.state.parts = parts.service, parts.intake, parts
     app.include_router(posts)
     app.include_router(router)
     _add_health(app, parts)
-    _add_problems(app)
-    app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
+    _add_error_handlers(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     page.attach(app)
     if parts.config.allow_origins:
         app.add_middleware(
@@ -105,7 +110,7 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
     calls: Any = {
         route.path: route.endpoint for route in posts.routes if isinstance(route, APIRoute)
     }
-    app.add_middleware(FastPath, calls=calls, problem=_answer_to)
+    app.add_middleware(FastPath, calls=calls, problem=_error_response)
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     app.add_middleware(
         RequestLimiter,
@@ -114,17 +119,16 @@ def create_app(settings: Settings, keys: ApiKeys | None = None) -> FastAPI:
         max_in_flight=parts.config.max_in_flight,
         max_body=parts.config.max_body_kb * 1024,
         body_timeout_s=parts.config.body_timeout_s,
-        hosts=_hosts(settings, parts.config, keys),
-        path_of=lambda path: _counted_as(path, paths),
+        hosts=_valid_hosts(settings, parts.config, keys),
+        path_of=lambda path: _metric_path(path, paths),
     )
     return app
 
 
-def _hosts(
+def _valid_hosts(
     settings: Settings, config: ServingConfig, keys: ApiKeys | None
 ) -> frozenset[str] | None:
-    """The names the service may be asked under; None: any, for keys keep out whom nobody
-    invited."""
+    """Host names that requests may use; None: any, because API keys protect the service."""
     if keys is not None and len(keys):
         return None
     return LOOPBACK | {settings.host.lower()} | {name.lower() for name in config.allow_hosts}
@@ -146,7 +150,7 @@ def _open(settings: Settings) -> Parts:
         max_history=max_history,
     )
     deployer = Deployer(
-        settings.home / "data" / "raw", folder, config, prepare.positive, metrics.deployed
+        settings.home / "data" / "raw", folder, config, prepare.positive, metrics.count_deployment
     )
     features = OnlineFeatures(
         (lambda: _open_features(settings, deployer, ranker)) if config.features else None,
@@ -164,6 +168,13 @@ def _open(settings: Settings) -> Parts:
         features=features,
         answers=answers,
         metrics=metrics,
+    )
+    intake = EventIntake(
+        deployer=deployer,
+        users=users,
+        events=events,
+        features=features,
+        metrics=metrics,
         event_names=event_names,
     )
     poller = Poller(
@@ -173,21 +184,21 @@ def _open(settings: Settings) -> Parts:
         positive=prepare.positive,
         max_history=max_history,
     )
-    return Parts(config, service, metrics, poller)
+    return Parts(config, service, intake, metrics, poller)
 
 
 def _open_features(settings: Settings, deployer: Deployer, ranker: Ranker) -> LiveFeatures:
-    """Open the online store by the definitions of the champion's run, or by a copy of them kept
-    from before."""
+    """Open the online store with the definitions of the champion's run, or with the copy of the
+    last ones."""
     champion = deployer.deployment.champion
     found = find_definitions(settings.home, settings.runs, champion.run_id if champion else "")
     copy = settings.var / "serving" / "features"
-    with _copying:  # the thread that reads and the one that writes open the store at the same time
+    with _copying:  # the reading and the writing thread open the store at the same time
         if found is not None:
             copy_definitions(found, copy)
     live = LiveFeatures(copy, online_store=settings.online_store)
-    ranker.kinds = {
-        **ranker.kinds,
+    ranker.attribute_types = {
+        **ranker.attribute_types,
         **{f"user__{name}": TYPES[one["type"]] for name, one in live.schema.items()},
     }
     return live
@@ -201,49 +212,42 @@ async def _running(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         parts.poller.stop()
-        for part in (
-            service.features,
-            service.ranker,
-            service.users,
-            service.events,
-            service.answers,
-        ):
+        opened = (service.features, service.ranker, service.users, service.events, service.answers)
+        for part in opened:
             await asyncio.to_thread(part.close)
 
 
 def _add_health(app: FastAPI, parts: Parts) -> None:
     @app.get("/health/live", tags=["health"])
     async def live() -> dict[str, str]:
-        """The process answers."""
+        """The process is running."""
         return {"status": "live"}
 
     @app.get("/health/ready", tags=["health"], responses={503: {"model": schemas.Problem}})
     async def ready() -> Response:
-        """There is something to answer from."""
+        """The service can answer requests."""
         deployment = parts.service.deployer.deployment
         if not parts.ready or deployment.base is None:
-            return _problem(
-                503, "there is nothing to answer from yet", fix="promote a model, or bring in data"
-            )
+            return _problem(503, _NOT_READY, fix=_NOT_READY_FIX)
         return JSONResponse({"status": "ready", "version": deployment.base.version})
 
     @app.get("/metrics", tags=["health"], response_class=Response)
     async def metrics() -> Response:
-        """Counters in Prometheus' text format."""
+        """Metrics in Prometheus' text format."""
         return Response(
             parts.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
 
-def _add_problems(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
-        told = _answer_to(error)
-        if told is None:
+        response = _error_response(error)
+        if response is None:
             raise error
-        return told
+        return response
 
     for kind in (
-        Invalid,
+        InvalidRequest,
         RequestValidationError,
         HTTPException,
         UnknownModel,
@@ -253,31 +257,24 @@ def _add_problems(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _answer_to(error: Exception) -> Response | None:
-    """What is answered to an error; None: it is unforeseen."""
+def _error_response(error: Exception) -> Response | None:
+    """The response to an error; None for an unexpected one."""
     match error:
-        case Invalid():
-            return _problem(
-                422, "the request is not valid", error.problems, "/docs shows what is asked for"
-            )
+        case InvalidRequest():
+            return _problem(422, _INVALID, error.problems, _INVALID_FIX)
         case RequestValidationError():
             problems = "; ".join(
                 f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]
             )
-            return _problem(
-                422, "the request is not valid", problems, "/docs shows what is asked for"
-            )
+            return _problem(422, _INVALID, problems, _INVALID_FIX)
         case HTTPException():
             return _problem(
                 error.status_code, str(error.detail).lower(), headers=dict(error.headers or {})
             )
         case UnknownModel():
-            return _problem(404, str(error), fix="GET /v1/model says what serves")
+            return _problem(404, str(error), fix="GET /v1/model lists the served models")
         case NothingToServe():
-            fix = "promote a model, or bring in data"
-            return _problem(
-                503, "there is nothing to answer from yet", fix=fix, headers={"retry-after": "5"}
-            )
+            return _problem(503, _NOT_READY, fix=_NOT_READY_FIX, headers={"retry-after": "5"})
         case InputError():
             return _problem(422, error.what, error.where, error.fix)
         case AugrecError():
@@ -294,15 +291,16 @@ def _problem(
     )
 
 
-def _counted_as(path: str, paths: set[str]) -> str:
-    """Under what a request is counted: as many names as there are calls, whatever is asked for."""
+def _metric_path(path: str, paths: set[str]) -> str:
+    """The path under which a request is counted: one for each endpoint, so that metrics stay
+    small."""
     if path in paths:
         return path
     return "/v1/users/{user_id}" if _WITH_ID.match(path) else "other"
 
 
-def _documented(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the bodies that the calls read themselves."""
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the bodies that the endpoints parse themselves."""
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
         known = document.setdefault("components", {}).setdefault("schemas", {})

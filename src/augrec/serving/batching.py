@@ -1,7 +1,7 @@
-"""One thread ranks; what waits while it works is ranked together next.
+"""One thread ranks requests in batches: the requests that arrive while it works are the next batch.
 
-No request is held back to fill a batch: alone it is ranked at once, under load batches form by
-themselves. The event loop never computes, and a slow model delays nobody's time-out.
+No request waits for a batch to fill: a single request is ranked at once, and batches form under
+load. The event loop never computes, so a slow model does not delay time-outs.
 """
 
 from __future__ import annotations
@@ -34,29 +34,32 @@ class _Job:
 
 
 class Ranker:
-    """The thread that asks models. Belongs to one event loop.
+    """The thread that runs models. Belongs to one event loop.
 
     Args:
-        max_batch: at most so many queries are ranked together.
-        max_scores: so many scores, queries times items, are held at once.
-        told: receives the size of each batch, from the thread.
+        max_batch: maximum number of queries in a batch.
+        max_scores: maximum number of scores, queries times items, in memory.
+        on_batch: called by the thread with the size of each batch.
+
+    Attributes:
+        attribute_types: {attribute of users: its type}; others are ignored.
     """
 
     def __init__(
-        self, max_batch: int, max_scores: int, told: Callable[[int], None] = lambda size: None
+        self, max_batch: int, max_scores: int, on_batch: Callable[[int], None] = lambda size: None
     ) -> None:
-        self._max_batch, self._max_scores, self._told = max_batch, max_scores, told
+        self._max_batch, self._max_scores, self._on_batch = max_batch, max_scores, on_batch
         self._waiting: deque[_Job] = deque()
         self._busy = False
         self._batches: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, list[_Job]] | None] = (
             queue.SimpleQueue()
         )
-        self.kinds: dict[str, pl.DataType] = {}
+        self.attribute_types: dict[str, pl.DataType] = {}
         self._thread = threading.Thread(target=self._work, name="ranker", daemon=True)
         self._thread.start()
 
     def waiting(self) -> int:
-        """How many jobs wait."""
+        """Number of waiting jobs."""
         return len(self._waiting)
 
     async def rank(self, model: Model, query: Query) -> Found:
@@ -64,11 +67,11 @@ class Ranker:
         return await self._ask(model, query, None)
 
     async def call(self, model: Model, function: Callable[[], Any]) -> Any:
-        """Anything else that a model is asked, in the same thread."""
+        """Run any other function of a model in the same thread."""
         return await self._ask(model, None, function)
 
     def close(self) -> None:
-        """Stop after what the thread is doing."""
+        """Stop after the current batch."""
         self._batches.put(None)
         self._thread.join(timeout=10)
 
@@ -77,17 +80,16 @@ class Ranker:
         job = _Job(model, query, call, loop.create_future())
         self._waiting.append(job)
         if len(self._waiting) == 1 and not self._busy:
-            loop.call_soon(
-                self._hand_over, loop
-            )  # after the other requests that have just been read
+            # not at once: other requests that have just been read join the batch
+            loop.call_soon(self._hand_over, loop)
         return await job.answer
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give the thread what waits, if it is free."""
+        """Give the thread the waiting jobs, if it is idle."""
         batch: list[_Job] = []
         while not self._busy and self._waiting and len(batch) < self._max_batch:
             job = self._waiting.popleft()
-            if not job.answer.cancelled():  # else nobody waits for it any longer
+            if not job.answer.cancelled():  # cancelled: the request timed out
                 batch.append(job)
         if batch:
             self._busy = True
@@ -113,19 +115,17 @@ class Ranker:
             for job in batch:
                 if job.call is not None:
                     _do(job, job.call)
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(self._take_back, loop, batch)
 
     def _rank(self, jobs: Sequence[_Job]) -> None:
         if not jobs:
             return
-        self._told(len(jobs))
+        self._on_batch(len(jobs))
         try:
             found = self._found(jobs[0].model, [job.query for job in jobs if job.query is not None])
         except Exception:
-            for job in (
-                jobs
-            ):  # one by one: a query that a model stumbles over must not take the others along
+            for job in jobs:  # one by one, so that only the query that caused the error fails
                 _do(job, partial(self._alone, job))
             return
         for job, one in zip(jobs, found, strict=True):
@@ -137,7 +137,12 @@ class Ranker:
 
     def _found(self, model: Model, queries: list[Query]) -> list[Found]:
         return rank(
-            model.recommender, model.places, queries, self.kinds, self._max_scores, model.index
+            model.recommender,
+            model.places,
+            queries,
+            self.attribute_types,
+            self._max_scores,
+            model.index,
         )
 
 

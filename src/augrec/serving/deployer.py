@@ -1,9 +1,9 @@
-"""Brings models from the registry into service, and keeps out those that fail.
+"""Loads models from the registry into the service, and refuses those that fail a check.
 
-The registry is asked every few seconds which version is champion and which is challenger. Another
-one is copied, checked against its digest, loaded beside the one that serves, asked what it must be
-able to answer, and only then takes over, by one assignment. Checked copies stay on disk, so that
-the service starts and goes on without the registry.
+The registry is polled for the versions of champion and challenger. A new version is copied,
+verified against its digest, loaded next to the current model and checked; then one assignment makes
+it the served model. Verified copies stay on disk, so that the service starts and runs without the
+registry.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ Alias = Literal["champion", "challenger"]
 ALIASES: Final[tuple[Alias, ...]] = ("champion", "challenger")
 _CURRENT = "current.json"
 _KEPT_COPIES = 4
-_SOME_ROWS, _SOME_USERS = 100_000, 256
+_INDEX_ROWS, _INDEX_USERS = 100_000, 256
+"""Rows and users of data/raw that an index is measured with."""
 
 
 @dataclass(frozen=True)
 class AliasTarget:
-    """A version that an alias names."""
+    """The version that an alias refers to."""
 
     version: str
     digest: str
@@ -55,20 +56,20 @@ class AliasTarget:
 
 
 class Deployer:
-    """Holds the deployment and moves it.
+    """Holds the current deployment and updates it.
 
     Args:
-        raw: data/raw of the project, for titles and for popular items.
+        raw: data/raw of the project, for titles and the fallback.
         folder: var/serving.
         config: see `ServingConfig`.
-        positive: which events count; see `augrec.serving.user_store.positive_rows`.
-        told: called with "swap", "refused" or "registry_error" and the alias, for metrics.
+        positive: positive events; see `augrec.serving.user_store.positive_rows`.
+        notify: called with "swap", "refused" or "registry_error" and the alias, for metrics.
 
     Attributes:
-        deployment: who answers now; take it once for each request.
-        refused: versions that are kept out.
-        registry: whether the registry answered, when, and what was wrong.
-        swaps: how often an alias got another model since the start.
+        deployment: the served models; read it once for each request.
+        refused: {(version, digest): why it was refused}.
+        registry: result of the last poll.
+        swaps: number of model changes since the start.
     """
 
     def __init__(
@@ -77,15 +78,10 @@ class Deployer:
         folder: Path,
         config: ServingConfig,
         positive: dict[str, float | None],
-        told: Callable[[str, str], None] = lambda what, alias: None,
+        notify: Callable[[str, str], None] = lambda what, alias: None,
     ) -> None:
-        self._raw, self._models, self._config, self._positive, self._told = (
-            raw,
-            folder / "models",
-            config,
-            positive,
-            told,
-        )
+        self._raw, self._models, self._config = raw, folder / "models", config
+        self._positive, self._notify = positive, notify
         self._state = folder / _CURRENT
         self.deployment = Deployment()
         self.refused: dict[tuple[str, str], Refusal] = {}
@@ -95,22 +91,22 @@ class Deployer:
         self._busy = threading.Lock()
 
     def start(self) -> None:
-        """Load the local copies, and popular items where there is no champion. Call it once, from
-        any thread."""
+        """Load the local copies, and the fallback if there is no champion. Call it once, from any
+        thread."""
         with self._busy:
             kept = read_json(self._state) if self._state.exists() else {}
             for alias in ALIASES:
                 if alias in kept:
                     self._try(alias, AliasTarget(**kept[alias]), "local copy")
             if self.deployment.champion is None:
-                self.deployment = replace(self.deployment, fallback=self._popular())
+                self.deployment = replace(self.deployment, fallback=self._fallback())
 
     def poll(self) -> None:
-        """Ask the registry once and follow it. Never raises: what is wrong is kept in `registry`
-        and `refused`."""
+        """Poll the registry once and load new versions. Never raises; errors are reported in
+        `registry` and `refused`."""
         with self._busy:
             try:
-                wanted = {alias: _ask(alias) for alias in ALIASES}
+                wanted = {alias: _target(alias) for alias in ALIASES}
             except Exception as error:
                 self._unreachable(error)
                 return
@@ -121,24 +117,23 @@ class Deployer:
             }
             for alias, version in wanted.items():
                 if version is not None:
-                    self._follow(alias, version)
-            # a champion that vanished from the registry goes on serving; a challenger is only there
-            # while it is named
+                    self._update(alias, version)
+            # a champion that was removed from the registry goes on serving, a challenger does not
             if wanted["challenger"] is None and self.deployment.challenger is not None:
                 self.deployment = replace(self.deployment, challenger=None)
                 self._remember("challenger", None)
 
     def _unreachable(self, error: Exception) -> None:
-        self._told("registry_error", "")
+        self._notify("registry_error", "")
         if self.registry["reachable"] is not False:
             log.warning(
-                "the registry does not answer; what is loaded goes on serving: %s",
+                "cannot reach the registry, loaded models go on serving: %s",
                 _first_line(error),
             )
         now = datetime.now(UTC).isoformat()
         self.registry = {"reachable": False, "checked_at": now, "problem": _first_line(error)}
 
-    def _follow(self, alias: Alias, wanted: AliasTarget) -> None:
+    def _update(self, alias: Alias, wanted: AliasTarget) -> None:
         current: Model | None = getattr(self.deployment, alias)
         if current is not None and (current.version, current.digest) == (
             wanted.version,
@@ -159,25 +154,25 @@ class Deployer:
         except TransientError as error:
             self._unreachable(error)
             return
-        except Exception as error:  # whatever a bundle does, the service goes on with what it has
+        except Exception as error:  # a bad bundle must not affect the current model
             why = (
                 error.what
                 if isinstance(error, AugrecError)
                 else f"{type(error).__name__}: {_first_line(error)}"
             )
-            log.error("version %s is kept out as %s: %s", wanted.version, alias, why)
+            log.error("refused version %s as %s: %s", wanted.version, alias, why)
             self.refused[key] = Refusal(
                 version=wanted.version, digest=wanted.digest, why=why, at=datetime.now(UTC)
             )
             self._refused_at[key] = time.monotonic()
-            self._told("refused", alias)
+            self._notify("refused", alias)
             return
         self.refused.pop(key, None)
         self._refused_at.pop(key, None)
         self.deployment = replace(self.deployment, **{alias: model})
         self.swaps += 1
-        self._told("swap", alias)
-        log.info("version %s serves as %s", wanted.version, alias)
+        self._notify("swap", alias)
+        log.info("version %s now serves as %s", wanted.version, alias)
         self._remember(alias, wanted)
 
     def _load(self, wanted: AliasTarget, origin: Literal["registry", "local copy"]) -> Model:
@@ -187,7 +182,7 @@ class Deployer:
         if origin == "registry":
             try:
                 recommender, items, facts = bundle.open_copy(copy)
-            except AugrecError:  # none yet, or no longer what was fetched
+            except AugrecError:  # no copy yet, or a damaged one
                 shutil.rmtree(copy, ignore_errors=True)
                 bundle.fetch(wanted.version, copy)
                 recommender, items, facts = bundle.open_copy(copy)
@@ -196,49 +191,45 @@ class Deployer:
         if facts["digest"] != wanted.digest:
             shutil.rmtree(copy, ignore_errors=True)
             raise TransientError(
-                "the version was registered anew while it was fetched",
+                "the version was registered again while it was copied",
                 where=f"version {wanted.version}",
             )
-        catalogue = ItemMetadata(self._described(items))
-        named = {
+        metadata = ItemMetadata(self._with_current_metadata(items))
+        facts_of_version = {
             "version": wanted.version,
             "digest": wanted.digest,
             "policy": wanted.policy,
             "run_id": wanted.run_id,
             "commit": wanted.commit,
         }
-        index = build(recommender, self._some_histories(recommender), self._config.index)
-        model = Model.of(recommender, catalogue, origin=origin, index=index, **named)
+        index = build(recommender, self._sample_histories(recommender), self._config.index)
+        model = Model.of(recommender, metadata, origin=origin, index=index, **facts_of_version)
         checks = check(model, facts.get("golden", []), self._config.max_scores)
         return replace(model, checks=checks)
 
-    def _some_histories(self, recommender: Recommender) -> Histories:
-        """Of some users of the data, for an index to be measured by."""
+    def _sample_histories(self, recommender: Recommender) -> Histories:
+        """Histories of some users in data/raw, to measure the recall of an index."""
         rows = pl.DataFrame(schema={C.USER: pl.String, C.ITEM: pl.String})
         path = self._raw / "interactions.parquet"
         if self._config.index.kind == "approximate" and path.exists():
-            told = (
-                pl.scan_parquet(path).filter(positive_rows(self._positive)).select(C.USER, C.ITEM)
-            )
-            rows = told.head(_SOME_ROWS).collect().drop_nulls()
+            scan = pl.scan_parquet(path).filter(positive_rows(self._positive))
+            rows = scan.select(C.USER, C.ITEM).head(_INDEX_ROWS).collect().drop_nulls()
         lists = rows.group_by(C.USER, maintain_order=True).agg(
             pl.col(C.ITEM).unique(maintain_order=True)
         )
-        return Histories.from_lists(lists[C.ITEM].head(_SOME_USERS), recommender.items)
+        return Histories.from_lists(lists[C.ITEM].head(_INDEX_USERS), recommender.items)
 
-    def _described(self, items: pl.DataFrame) -> pl.DataFrame:
-        """The items as the shop describes them now, and as the model's run knew them."""
+    def _with_current_metadata(self, items: pl.DataFrame) -> pl.DataFrame:
+        """The items of data/raw, then those of the bundle that are not in data/raw."""
         path = self._raw / "items.parquet"
         if not path.exists():
             return items
-        told = pl.read_parquet(path, columns=[C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE]).drop_nulls(
-            C.ITEM
-        )
-        return pl.concat([told, items], how="diagonal").unique(
-            C.ITEM, keep="first", maintain_order=True
-        )
+        current = pl.read_parquet(path, columns=[C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE])
+        both = pl.concat([current.drop_nulls(C.ITEM), items], how="diagonal")
+        return both.unique(C.ITEM, keep="first", maintain_order=True)
 
-    def _popular(self) -> Model | None:
+    def _fallback(self) -> Model | None:
+        """The recommender `popularity` on data/raw; None if there is no data."""
         path = self._raw / "interactions.parquet"
         if not path.exists():
             return None
@@ -247,21 +238,20 @@ class Deployer:
         if rows.is_empty():
             return None
         recommender = base.find("popularity")().fit(rows)
-        named = pl.DataFrame({C.ITEM: recommender.items.ids.tolist()}).with_columns(
+        items = pl.DataFrame({C.ITEM: recommender.items.ids.tolist()}).with_columns(
             pl.lit(None, pl.String).alias(C.TITLE),
             pl.lit(None, pl.List(pl.String)).alias(C.CATEGORIES),
         )
         return Model.of(
             recommender,
-            ItemMetadata(self._described(named)),
+            ItemMetadata(self._with_current_metadata(items)),
             version="0",
             policy="none",
             origin="data",
         )
 
     def _remember(self, alias: Alias, wanted: AliasTarget | None) -> None:
-        """What to load at the next start; copies that nothing needs are deleted, the oldest
-        first."""
+        """Store what to load at the next start, and delete old copies."""
         kept = read_json(self._state) if self._state.exists() else {}
         kept.pop(alias, None)
         if wanted is not None:
@@ -274,7 +264,7 @@ class Deployer:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _ask(alias: Alias) -> AliasTarget | None:
+def _target(alias: Alias) -> AliasTarget | None:
     from augrec.registry import models
 
     found = models.named(alias)

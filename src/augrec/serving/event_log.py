@@ -1,7 +1,7 @@
-"""Events, on disk before they are acknowledged.
+"""The log of events, which are on disk before they are acknowledged.
 
-One thread owns the file. It takes all batches that wait, writes them in one transaction and answers
-them together, so that the cost of reaching the disk is shared under load.
+One thread owns the file. It writes all queued batches in one transaction and acknowledges them
+together, so that they share the cost of the commit under load.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 _INSERT = """insert or ignore into events
 (event_id, user_id, item_id, event, value, timestamp_us, received_us, answer_id, position)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_MOST_TOGETHER = 2_000
+_MAX_EVENTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it is kept; times are µs since 1970, UTC."""
+    """A row of the log; times are µs since 1970, UTC."""
 
     event_id: str
     user_id: str
@@ -52,8 +52,8 @@ class EventLog:
     """The durable log of events.
 
     Args:
-        path: the SQLite file, made where there is none.
-        max_waiting: batches that may wait for the disk; more are turned away.
+        path: the SQLite file, created if it does not exist.
+        max_waiting: maximum number of batches in the queue.
     """
 
     def __init__(self, path: Path, max_waiting: int = 256) -> None:
@@ -62,7 +62,7 @@ class EventLog:
         with _open(path) as connection:
             connection.executescript(SCHEMA)
         connection.close()
-        path.chmod(0o600)  # who did what is nobody else's business
+        path.chmod(0o600)  # personal data
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(max_waiting)
         self._thread = threading.Thread(target=self._write_all, name="events", daemon=True)
         self._thread.start()
@@ -70,10 +70,13 @@ class EventLog:
         self._reading = threading.Lock()
 
     async def append(self, events: Sequence[StoredEvent]) -> list[bool]:
-        """Keep events; when this returns they are on disk. For each: whether it is new.
+        """Store events; when this returns, they are on disk.
+
+        Returns:
+            For each event whether its id is new.
 
         Raises:
-            TransientError: the disk does not keep up, or refuses.
+            TransientError: the queue is full, or the write failed.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(events, loop.create_future(), loop)
@@ -81,12 +84,12 @@ class EventLog:
             self._waiting.put_nowait(waiting)
         except queue.Full as error:
             raise TransientError(
-                "too many events wait for the disk", fix="send them again in a second"
+                "too many events are waiting to be written", fix="send them again in a second"
             ) from error
         return await waiting.answer
 
     def of_user(self, user_id: str, limit: int) -> list[tuple[str, str, float | None]]:
-        """(item, event, value) of a user's latest events, oldest first."""
+        """(item, event, value) of a user's latest `limit` events, oldest first."""
         with self._reading:
             rows = self._reader.execute(
                 "select item_id, event, value from events where user_id = ? "
@@ -96,12 +99,12 @@ class EventLog:
         return rows[::-1]
 
     def count(self) -> int:
-        """How many events are kept."""
+        """Number of stored events."""
         with self._reading:
             return int(self._reader.execute("select count(*) from events").fetchone()[0])
 
     def close(self) -> None:
-        """Write what waits, then stop."""
+        """Write the queued events, then stop."""
         self._waiting.put(None)
         self._thread.join(timeout=30)
         self._reader.close()
@@ -111,10 +114,10 @@ class EventLog:
         try:
             while True:
                 first = self._waiting.get()
-                batch, ending = _with_those_behind(first, self._waiting)
+                batch, stopping = _drain(first, self._waiting)
                 if batch:
                     self._write(connection, batch)
-                if ending:
+                if stopping:
                     return
         finally:
             connection.close()
@@ -122,7 +125,7 @@ class EventLog:
     def _write(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> None:
         try:
             news: list[list[bool]] = []
-            with connection:  # one transaction: the commit is where the disk is reached
+            with connection:  # one transaction
                 for waiting in batch:
                     news.append(
                         [
@@ -131,7 +134,7 @@ class EventLog:
                         ]
                     )
         except sqlite3.Error as error:
-            log.error("events could not be written: %s", error)
+            log.error("cannot write events: %s", error)
             problem = TransientError(
                 "the events could not be written", fix="send them again in a second"
             )
@@ -156,16 +159,16 @@ def _row(one: StoredEvent) -> tuple[object, ...]:
     )
 
 
-def _with_those_behind(
+def _drain(
     first: _Waiting | None, waiting: queue.Queue[_Waiting | None]
 ) -> tuple[list[_Waiting], bool]:
-    """Everything that waits now, up to a bound, and whether the end was asked for."""
+    """`first` and the queued batches, up to `_MAX_EVENTS` events, and whether to stop."""
     batch: list[_Waiting] = []
     size = 0
     while first is not None:
         batch.append(first)
         size += len(first.events)
-        if size >= _MOST_TOGETHER or waiting.empty():
+        if size >= _MAX_EVENTS or waiting.empty():
             return batch, False
         first = waiting.get()
     return batch, True

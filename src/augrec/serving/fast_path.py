@@ -1,4 +1,4 @@
-"""The short way in for the calls that carry the load."""
+"""A shortcut around routing and middleware for the most frequent calls."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Call = Callable[[Request], Awaitable[Response]]
 
 
 class FastPath:
-    """Answers some POST calls itself: finding a route and three layers of middleware cost more than
-    a recommendation.
+    """Calls some POST endpoints directly: routing and three layers of middleware cost more than a
+    recommendation.
 
     Args:
-        app: answers everything else, and documents these calls too.
-        calls: path -> the call.
-        problem: the answer to what a call raised; None where the error is unforeseen, which is
+        app: the application, for all other requests.
+        calls: {path: endpoint}.
+        problem: the response to an exception of an endpoint; None for an unexpected one, which is
             raised again.
     """
 
@@ -32,7 +32,7 @@ class FastPath:
         self._app, self._calls, self._problem = app, calls, problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Answer the request, or pass it on."""
         call = self._calls.get(scope["path"]) if scope["type"] == "http" else None
         if call is None or scope["method"] != "POST":
             await self._app(scope, receive, send)
@@ -40,8 +40,8 @@ class FastPath:
         try:
             response = await call(Request(scope, receive))
         except Exception as error:
-            told = self._problem(error)
-            if told is None:
+            answer = self._problem(error)
+            if answer is None:
                 raise
-            response = told
+            response = answer
         await response(scope, receive, send)

@@ -1,11 +1,10 @@
-"""An approximate index of a large catalogue: the items that come near the best, without scoring
-all.
+"""An approximate nearest-neighbour index of a large catalogue.
 
-For recommenders whose scores are products of two vectors. A further coordinate makes all items'
-vectors equally long, so that the largest product is the nearest vector (Bachrach et al. 2014);
-items are put into cells by k-means, and only the cells nearest to the user's vector are looked into
-(an inverted file, Jégou et al. 2011, by faiss). How much of the exact lists is found is measured
-when it is built, and so many cells are looked into that enough is.
+For recommenders whose scores are dot products. An additional coordinate gives all item vectors the
+same length, so that the largest product is the nearest vector (Bachrach et al. 2014). Items are
+grouped into cells by k-means, and only the cells nearest to the user's vector are searched (an
+inverted file, Jégou et al. 2011, in faiss). The number of cells searched is chosen when the index
+is built, such that its recall against exact lists is high enough.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """The items of one model, by nearness.
+    """The index of one model.
 
     Attributes:
-        recommender: whose.
-        report: for people: kind, cells, probes, recall@10 against exact lists, and how many users
-            it was measured on.
+        recommender: of the model.
+        report: kind, cells, probes, recall@10 against exact lists, and the number of users it was
+            measured on.
     """
 
     recommender: Recommender
@@ -46,15 +45,14 @@ class Index:
     _vectors: np.ndarray
 
     def nearest(self, histories: Histories, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Items that score high, in no order.
+        """Items with high scores, unordered.
 
         Args:
             histories: of B users.
-            n: how many items for each.
+            n: number of items per user.
 
         Returns:
-            Positions int64 (B, n), -1 where no more were found, and scores float32 (B, n), -inf
-            there.
+            Positions int64 (B, n), -1 for missing ones, and scores float32 (B, n), -inf there.
         """
         users = self.recommender.user_factors(histories)
         return _search(self._cells, self._vectors, users, n, self.report["probes"])
@@ -63,17 +61,17 @@ class Index:
 def build(
     recommender: Recommender, histories: Histories, config: IndexConfig, seed: int = 0
 ) -> Index | None:
-    """The index of a fitted recommender.
+    """Build the index of a fitted recommender.
 
     Args:
-        recommender: scores.
-        histories: of some users, by whom the recall is measured.
-        config: from how many items on, and how exact.
+        recommender: fitted.
+        histories: of some users, for measuring the recall.
+        config: minimum number of items and minimum recall.
         seed: of the k-means.
 
     Returns:
-        None where the catalogue is small, scores are no products, nobody is there to measure by, or
-        the recall wanted is not reached: then lists are exact.
+        None, and lists are exact, if the catalogue is small, scores are not dot products, there are
+        no histories, or the recall is not reached.
     """
     if config.kind == "exact" or len(recommender.items) < config.min_items or not len(histories):
         return None
@@ -81,21 +79,17 @@ def build(
     if vectors is None:
         log.info("%s has no item vectors to index: its lists are exact", recommender.name())
         return None
-    cells = _filled(_lengthened(vectors), seed)
+    cells = _build_cells(_equal_lengths(vectors), seed)
     users = recommender.user_factors(histories)
-    least = _tenth_best(vectors, users)
+    threshold = _tenth_best(vectors, users)
     probes = 1
     while True:
         _, scores = _search(cells, vectors, users, _CUTOFF, probes)
-        recall = float(
-            (scores >= least).mean()
-        )  # by score: of equals it does not matter which are found
+        recall = float((scores >= threshold).mean())  # by score: ties are interchangeable
         if recall >= config.min_recall:
             break
         if probes >= cells.nlist // 2:
-            log.warning(
-                "an index would find %.3f of the best items at most: lists are exact", recall
-            )
+            log.warning("an index would reach a recall of %.3f at most: lists are exact", recall)
             return None
         probes *= 2
     report = {
@@ -109,14 +103,14 @@ def build(
     return Index(recommender, report, cells, vectors)
 
 
-def _lengthened(vectors: np.ndarray) -> np.ndarray:
-    """The vectors with a further coordinate that makes them all as long as the longest, float32
+def _equal_lengths(vectors: np.ndarray) -> np.ndarray:
+    """The vectors with an additional coordinate that makes all as long as the longest, float32
     (n_items, d + 1)."""
     squares = np.einsum("ij,ij->i", vectors, vectors)
     return np.column_stack([vectors, np.sqrt(squares.max() - squares)]).astype(np.float32)
 
 
-def _filled(vectors: np.ndarray, seed: int) -> Any:
+def _build_cells(vectors: np.ndarray, seed: int) -> Any:
     import faiss
 
     n_cells = max(
@@ -127,9 +121,7 @@ def _filled(vectors: np.ndarray, seed: int) -> Any:
         _POINTS_PER_CELL,
         derive(seed, "cells") % 2**31,
     )
-    faiss.omp_set_num_threads(
-        1
-    )  # of this thread: those who are being served meanwhile need the other cores
+    faiss.omp_set_num_threads(1)  # of this thread: requests in progress need the other cores
     cells.train(vectors)
     cells.add(vectors)
     return cells
@@ -141,16 +133,17 @@ def _search(
     import faiss
 
     faiss.omp_set_num_threads(1)
-    wanted = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]  # faiss makes its signatures at run time
-    asked = np.column_stack([users, np.zeros(len(users))]).astype(np.float32)
-    _, positions = cells.search(asked, n, params=wanted)
+    # faiss generates its signatures at run time
+    parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
+    queries = np.column_stack([users, np.zeros(len(users))]).astype(np.float32)
+    _, positions = cells.search(queries, n, params=parameters)
     scores = np.einsum("bd,bnd->bn", users, vectors[positions])
     return positions, np.where(positions < 0, np.float32(-np.inf), scores)
 
 
 def _tenth_best(vectors: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """What an item of the ten best scores at least, but for rounding: float32 (n, 1), a few users
-    at a time."""
+    """The tenth best score of each user, minus a tolerance for rounding, float32 (n, 1); computed
+    in chunks of users."""
     step = max(1, _AT_ONCE // len(vectors))
     parts = [
         -np.partition(-(users[start : start + step] @ vectors.T), _CUTOFF - 1, axis=1)[
@@ -158,5 +151,5 @@ def _tenth_best(vectors: np.ndarray, users: np.ndarray) -> np.ndarray:
         ]
         for start in range(0, len(users), step)
     ]
-    least = np.concatenate(parts)
-    return (least - _ROUNDING * np.abs(least))[:, None]
+    tenth = np.concatenate(parts)
+    return (tenth - _ROUNDING * np.abs(tenth))[:, None]

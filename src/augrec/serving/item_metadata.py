@@ -1,4 +1,4 @@
-"""What the items are called and which categories they have; filters and search."""
+"""Titles, categories and prices of items; filters and search."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from augrec.serving.status_schemas import ItemCard
 
 
 class ItemMetadata:
-    """The items table by id, by category and by words.
+    """The items table, by id, by category and by words of the title.
 
     Args:
-        items: item_id, title, categories, and price where it is known.
+        items: item_id, title, categories and optionally price; the first row of an item counts.
     """
 
     def __init__(self, items: pl.DataFrame) -> None:
@@ -41,7 +41,7 @@ class ItemMetadata:
         return item in self._places
 
     def details(self, item: str) -> dict[str, Any]:
-        """title, categories, price of an item; None and empty where nothing is known."""
+        """title, categories, price of an item; None or empty where unknown."""
         place = self._places.get(item)
         if place is None:
             return {"title": None, "categories": [], "price": None}
@@ -52,7 +52,7 @@ class ItemMetadata:
         }
 
     def title(self, item: str) -> str | None:
-        """What an item is called."""
+        """The title of an item."""
         place = self._places.get(item)
         return None if place is None else self._titles[place]
 
@@ -80,8 +80,7 @@ class ItemMetadata:
         return sorted(sizes, key=lambda one: (-one[1], one[0]))
 
     def allowed(self, filters: Filters) -> Iterator[str]:
-        """Items that the filters allow, in the order of the table; what was seen is not looked
-        at."""
+        """Items that the filters allow, in the order of the table; ignores `exclude_seen`."""
         wanted = None if filters.categories is None else self.members(filters.categories)
         without = self.members(filters.exclude_categories).union(filters.exclude_items)
         return (
@@ -89,8 +88,8 @@ class ItemMetadata:
         )
 
     def search(self, query: str, limit: int, popularity: Callable[[str], float]) -> list[str]:
-        """Items whose title holds every word of the query, popular ones first; without a query the
-        most popular."""
+        """At most `limit` items whose title contains every word of the query, most popular
+        first."""
         found = np.ones(len(self._ids), np.bool_)
         for word in query.lower().split()[:10]:
             found &= self._words.str.contains(word, literal=True).to_numpy()
@@ -101,4 +100,4 @@ class ItemMetadata:
 NO_METADATA = ItemMetadata(
     pl.DataFrame(schema={C.ITEM: pl.String, C.TITLE: pl.String, C.CATEGORIES: pl.List(pl.String)})
 )
-"""Of a shop that has told nothing about its items."""
+"""For data without an items table."""

@@ -1,4 +1,4 @@
-"""What the service counts, in Prometheus' format."""
+"""The service's Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -21,21 +21,19 @@ class Metrics:
         )
         self.seconds = Histogram(
             "augrec_request_seconds",
-            "Time from the request's head to the answer's.",
+            "Seconds from the request to the head of the response.",
             ["path"],
             buckets=_SECONDS,
             registry=own,
         )
-        self.in_flight = Gauge(
-            "augrec_requests_in_flight", "Requests being answered.", registry=own
-        )
+        self.in_flight = Gauge("augrec_requests_in_flight", "Requests in progress.", registry=own)
         self.shed = Counter(
             "augrec_requests_shed",
-            "Requests turned away because too many were in flight.",
+            "Requests refused because too many were in flight.",
             registry=own,
         )
         self.degraded = Counter(
-            "augrec_degraded", "Answers that lacked something.", ["what"], registry=own
+            "augrec_degraded", "Answers with something missing.", ["what"], registry=own
         )
         self.batch = Histogram(
             "augrec_batch_size",
@@ -45,16 +43,14 @@ class Metrics:
         )
         self.events = Counter("augrec_events", "Events received.", ["kind"], registry=own)
         self.swaps = Counter(
-            "augrec_model_swaps", "Models that took over.", ["alias"], registry=own
+            "augrec_model_swaps", "Models put into service.", ["alias"], registry=own
         )
-        self.refused = Counter(
-            "augrec_model_refused", "Models that were kept out.", ["alias"], registry=own
-        )
+        self.refused = Counter("augrec_model_refused", "Models refused.", ["alias"], registry=own)
         self.registry_errors = Counter(
-            "augrec_registry_errors", "Polls that the registry did not answer.", registry=own
+            "augrec_registry_errors", "Failed polls of the registry.", registry=own
         )
         self.unlogged = Counter(
-            "augrec_answers_unlogged", "Answers that the log could not take.", registry=own
+            "augrec_answers_unlogged", "Answers dropped from the answer log.", registry=own
         )
         self.model = Gauge(
             "augrec_model",
@@ -62,15 +58,19 @@ class Metrics:
             ["alias", "version", "recommender"],
             registry=own,
         )
-        self.refusals = Gauge("augrec_model_refusals", "Versions kept out now.", registry=own)
+        self.refusals = Gauge(
+            "augrec_model_refusals", "Versions refused at the moment.", registry=own
+        )
         self.users = Gauge(
             "augrec_users_in_memory", "Users whose history is in memory.", registry=own
         )
         self.feature_writes = Gauge(
-            "augrec_feature_writes_waiting", "Users to write to the online store.", registry=own
+            "augrec_feature_writes_waiting",
+            "Users whose features are waiting to be written to the online store.",
+            registry=own,
         )
 
-    def answered(self, path: str, status: int, seconds: float) -> None:
+    def count_request(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""
         kept = self._children.get((path, status))
         if kept is None:
@@ -81,8 +81,8 @@ class Metrics:
         kept[0].inc()
         kept[1].observe(seconds)
 
-    def deployed(self, what: str, alias: str) -> None:
-        """Count what the deployer tells."""
+    def count_deployment(self, what: str, alias: str) -> None:
+        """Count an event of the deployer: "swap", "refused" or "registry_error"."""
         if what == "swap":
             self.swaps.labels(alias).inc()
         elif what == "refused":
@@ -90,8 +90,8 @@ class Metrics:
         else:
             self.registry_errors.inc()
 
-    def serving(self, models: Mapping[str, tuple[str, str]]) -> None:
-        """Say which (version, recommender) serves under each alias."""
+    def set_serving(self, models: Mapping[str, tuple[str, str]]) -> None:
+        """Set the (version, recommender) that serves under each alias."""
         now = {(alias, *named) for alias, named in models.items()}
         for labels in self._served - now:
             self.model.labels(*labels).set(0)
@@ -100,5 +100,5 @@ class Metrics:
         self._served |= now
 
     def render(self) -> bytes:
-        """All of them as text."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

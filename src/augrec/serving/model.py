@@ -1,4 +1,4 @@
-"""A model in memory, ready to serve, and what it must show before it may."""
+"""A model in memory, ready to serve, and the checks it must pass before."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from augrec.serving.item_metadata import NO_METADATA, ItemMetadata
 from augrec.serving.ranking import Query, positions, rank
 
 Role = Literal["champion", "challenger", "fallback"]
-_FALLBACK = 2_000
-_RELATIVE, _ABSOLUTE = 1e-3, 1e-5
+_N_POPULAR = 2_000
+_RTOL, _ATOL = 1e-3, 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A recommender with all that answering needs; nothing of it changes.
+    """A recommender with everything needed to answer requests. Immutable.
 
     Attributes:
-        recommender: who scores.
-        catalogue: what its items are called.
-        version, digest, run_id, commit, policy: where it came from.
-        origin: "registry", "local copy", or "data" for the popular items that serve where there is
-            no model.
-        checks: what it was asked before it took over.
-        places: item id -> position.
+        recommender: scores items.
+        metadata: of its items.
+        version, digest, run_id, commit, policy: of the registered version.
+        origin: "registry", "local copy", or "data" for the fallback while there is no model.
+        checks: number of checks passed before it took over.
+        places: {item id: position in the catalogue}.
         popular: positions of the most popular items, best first.
-        members: category -> positions of its items.
-        index: finds the best items of a large catalogue; None: all are scored.
+        members: {category: positions of its items}.
+        index: approximate index of a large catalogue; None: all items are scored.
     """
 
     recommender: Recommender
-    catalogue: ItemMetadata = NO_METADATA
+    metadata: ItemMetadata = NO_METADATA
     version: str = ""
     digest: str = ""
     run_id: str = ""
@@ -54,21 +53,21 @@ class Model:
 
     @classmethod
     def of(
-        cls, recommender: Recommender, catalogue: ItemMetadata = NO_METADATA, **facts: Any
+        cls, recommender: Recommender, metadata: ItemMetadata = NO_METADATA, **facts: Any
     ) -> Model:
-        """Prepare a fitted recommender."""
+        """Prepare a fitted recommender for serving."""
         places = {str(item): place for place, item in enumerate(recommender.items.ids.tolist())}
-        popular = np.argsort(-recommender.popularity, kind="stable")[:_FALLBACK]
-        members = {name: positions(places, items) for name, items in catalogue.by_category.items()}
-        return cls(recommender, catalogue, places=places, popular=popular, members=members, **facts)
+        popular = np.argsort(-recommender.popularity, kind="stable")[:_N_POPULAR]
+        members = {name: positions(places, items) for name, items in metadata.by_category.items()}
+        return cls(recommender, metadata, places=places, popular=popular, members=members, **facts)
 
     @property
     def ids(self) -> np.ndarray:
         """Item ids by position."""
         return self.recommender.items.ids
 
-    def named_as(self, role: Role) -> dict[str, str]:
-        """The model as answers name it; see `augrec.serving.schemas.ServedBy`."""
+    def served_by(self, role: Role) -> dict[str, str]:
+        """The model as part of an answer; see `augrec.serving.schemas.ServedBy`."""
         return {
             "version": self.version,
             "recommender": self.recommender.name(),
@@ -78,81 +77,80 @@ class Model:
         }
 
     def popularity_of(self, item: str) -> float:
-        """The item's share of all interactions; 0 where the model does not know it."""
+        """The item's share of all interactions; 0 for an unknown item."""
         place = self.places.get(item)
         return 0.0 if place is None else float(self.recommender.popularity[place])
 
 
 def check(model: Model, golden: list[dict[str, Any]], max_scores: int) -> dict[str, Any]:
-    """Ask a model what it must be able to answer, before anybody else does.
+    """Check a model before it serves.
 
-    A bundle carries golden answers, recorded when it was made: the same questions must be answered
-    the same. Besides, a newcomer, a user of one item and one of unknown items must get a full,
-    finite, ordered list without what they saw.
+    It must reproduce the golden answers of its bundle. And an empty history, histories of known
+    items and one of an unknown item must give a full, finite, ordered list without seen items.
 
     Args:
-        model: who is asked.
-        golden: [{"history": …, "items": …, "scores": …}]; bundles of before have none.
-        max_scores: so many scores are held at once.
+        model: the model to check.
+        golden: [{"history": …, "items": …, "scores": …}]; early bundles have none.
+        max_scores: maximum number of scores in memory.
 
     Returns:
-        What was asked, for people.
+        Number of checks: {"golden": …, "sanity": …}.
 
     Raises:
-        RefusedError: an answer is wrong.
+        RefusedError: a check failed.
     """
-    for told in golden:
-        _compare(model, told, max_scores)
+    for expected in golden:
+        _compare(model, expected, max_scores)
     seen = [str(item) for item in model.ids[model.popular[:3]]]
-    asked = [[], seen[:1], seen, ["no such item, ever"]]
+    histories = [[], seen[:1], seen, ["no such item, ever"]]
     answers = rank(
-        model.recommender, model.places, [Query(one, 10) for one in asked], {}, max_scores
+        model.recommender, model.places, [Query(one, 10) for one in histories], {}, max_scores
     )
-    for history, (items, scores) in zip(asked, answers, strict=True):
+    for history, (items, scores) in zip(histories, answers, strict=True):
         left = len(model.places) - sum(item in model.places for item in history)
         problem = _problem(model, history, items, scores, min(10, left))
         if problem:
-            raise _refused(model, f"asked with {len(history)} items it {problem}")
-    return {"golden": len(golden), "sanity": len(asked)}
+            raise _refused(model, f"for a history of {len(history)} items it {problem}")
+    return {"golden": len(golden), "sanity": len(histories)}
 
 
-def _compare(model: Model, told: dict[str, Any], max_scores: int) -> None:
-    histories = pl.Series([told["history"]], dtype=pl.List(pl.String))
-    k = max(1, len(told["items"]))
+def _compare(model: Model, expected: dict[str, Any], max_scores: int) -> None:
+    histories = pl.Series([expected["history"]], dtype=pl.List(pl.String))
+    k = max(1, len(expected["items"]))
     items, scores = model.recommender.recommend(histories, k)
-    same_scores = len(scores[0]) == len(told["scores"]) and np.allclose(
-        scores[0], told["scores"], _RELATIVE, _ABSOLUTE
+    same_scores = len(scores[0]) == len(expected["scores"]) and np.allclose(
+        scores[0], expected["scores"], _RTOL, _ATOL
     )
-    # items whose scores are equal but for rounding may change places
-    overlap = len(set(items[0]) & set(told["items"])) / max(1, len(told["items"]))
+    # items with equal scores up to rounding may swap places
+    overlap = len(set(items[0]) & set(expected["items"])) / max(1, len(expected["items"]))
     if not same_scores or overlap < 0.8:
         raise _refused(
-            model, f"it answers {items[0][:3].tolist()} where {told['items'][:3]} was recorded"
+            model, f"it recommends {items[0][:3].tolist()}, recorded are {expected['items'][:3]}"
         )
     [(served, _)] = rank(
-        model.recommender, model.places, [Query(told["history"], k)], {}, max_scores
+        model.recommender, model.places, [Query(expected["history"], k)], {}, max_scores
     )
     if model.ids[served].tolist() != items[0][items[0] != ""].tolist():
-        raise _refused(model, "the service would answer another list than the recommender itself")
+        raise _refused(model, "the service would return another list than the recommender")
 
 
 def _problem(
     model: Model, history: list[str], items: np.ndarray, scores: np.ndarray, least: int
 ) -> str:
     if len(items) < least:
-        return f"recommends {len(items)} items where {least} are left"
+        return f"recommends {len(items)} of {least} available items"
     if not np.isfinite(scores).all():
-        return "gives scores that are not numbers"
+        return "returns scores that are not finite"
     if (np.diff(scores) > 0).any():
-        return "does not put the best items first"
+        return "does not sort items by score"
     if set(model.ids[items].tolist()) & set(history):
-        return "recommends what was seen"
+        return "recommends seen items"
     return ""
 
 
 def _refused(model: Model, why: str) -> RefusedError:
     return RefusedError(
-        f"version {model.version} does not answer as it must: {why}",
+        f"version {model.version} failed a check: {why}",
         where=f"digest {model.digest[:12]}",
-        fix="look at how it was trained; the old model stays",
+        fix="check how it was trained; the current model stays",
     )

@@ -1,4 +1,4 @@
-"""The thread that follows what changes outside: data/raw, and the registry."""
+"""The thread that polls data/raw and the registry for changes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from augrec.serving.user_store import UserStore, fingerprint, open_user_store
 
 log = logging.getLogger(__name__)
 
-_PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""MLflow's own is two minutes and seven tries, through which an alias that moved would go
-unseen."""
+_MLFLOW_LIMITS: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+"""Limits of MLflow requests; the defaults, two minutes and seven retries, would delay a swap."""
 
 
 class Poller:
-    """Loads what is on disk, then asks again and again. A thread of its own: nobody waits for a
-    registry that hangs.
+    """Loads local copies, then polls the registry and data/raw. A thread of its own, so that a
+    registry that hangs delays no request.
 
     Args:
-        service: what is kept up to date.
-        home: the project.
-        var: its folder of state.
+        service: the service to update.
+        home: the project's folder.
+        var: its folder for state.
         positive, max_history: see `augrec.serving.user_store.open_user_store`.
 
     Attributes:
-        ready: whether what is on disk has been loaded.
+        ready: whether the local copies have been loaded.
     """
 
     def __init__(
@@ -51,77 +50,74 @@ class Poller:
             positive,
             max_history,
         )
-        self._path = var / "serving" / "known.db"
-        self._mark = ""
-        self._ending = threading.Event()
+        self._path = var / "serving" / "users.db"
+        self._fingerprint = ""
+        self._stop = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.ready = False
 
     def start(self) -> None:
-        """Begin; call it on the event loop."""
-        for name, value in _PATIENCE.items():
+        """Start the thread; call it on the event loop."""
+        for name, value in _MLFLOW_LIMITS.items():
             os.environ.setdefault(name, value)
         self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._follow, name="follow", daemon=True).start()
+        threading.Thread(target=self._run, name="poller", daemon=True).start()
 
     def stop(self) -> None:
-        """End after what is being done."""
-        self._ending.set()
+        """Stop after the current poll."""
+        self._stop.set()
 
-    def _follow(self) -> None:
+    def _run(self) -> None:
         deployer: Deployer = self._service.deployer
-        self._know()
+        self._refresh_users()
         try:
             deployer.start()
         except Exception:
-            log.exception("what is on disk could not be loaded")
+            log.exception("cannot load local copies of models")
         self.ready = True
         self._service.features.start()
         swaps = -1
-        while not self._ending.is_set():
+        while not self._stop.is_set():
             deployer.poll()
-            self._know()
+            self._refresh_users()
             if deployer.swaps != swaps:
                 swaps = deployer.swaps
-                # libraries and models stay: going through them again and again would stop all
-                # requests
+                # libraries and models are permanent: scanning them would pause all requests
                 gc.freeze()
-            _measure(self._service, self._service.metrics)
-            self._ending.wait(self._service.config.poll_s)
+            _update_metrics(self._service, self._service.metrics)
+            self._stop.wait(self._service.config.poll_s)
 
-    def _know(self) -> None:
-        """Read data/raw where it is another than before."""
-        mark = fingerprint(self._raw, self._positive, self._max_history)
-        if mark == self._mark or self._loop is None:
+    def _refresh_users(self) -> None:
+        """Read data/raw if it has changed."""
+        current = fingerprint(self._raw, self._positive, self._max_history)
+        if current == self._fingerprint or self._loop is None:
             return
         try:
-            known = open_user_store(self._raw, self._path, self._positive, self._max_history)
-        except (
-            Exception
-        ) as error:  # half an import, a broken file: the users known so far stay known
-            log.error(
-                "data/raw could not be read: %s",
-                (str(error) or type(error).__name__).splitlines()[0],
-            )
+            store = open_user_store(self._raw, self._path, self._positive, self._max_history)
+        # an import in progress, a damaged file: keep the users as they are
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            log.error("cannot read data/raw: %s", reason)
             return
-        self._mark = mark
-        taken = threading.Event()
-        self._loop.call_soon_threadsafe(self._renew, known, taken)
-        taken.wait(timeout=30)
+        self._fingerprint = current
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(self._use, store, done)
+        done.wait(timeout=30)
 
-    def _renew(self, known: UserStore, taken: threading.Event) -> None:
-        self._service.ranker.kinds = {**self._service.ranker.kinds, **known.attributes}
-        self._service.users.renew(known)
-        taken.set()
+    def _use(self, store: UserStore, done: threading.Event) -> None:
+        ranker = self._service.ranker
+        ranker.attribute_types = {**ranker.attribute_types, **store.attributes}
+        self._service.users.reset(store)
+        done.set()
 
 
-def _measure(service: Service, metrics: Metrics) -> None:
+def _update_metrics(service: Service, metrics: Metrics) -> None:
     metrics.users.set(len(service.users))
     metrics.refusals.set(len(service.deployer.refused))
     metrics.feature_writes.set(service.features.waiting_writes())
     deployment = service.deployer.deployment
     models = {"champion": deployment.champion, "challenger": deployment.challenger}
-    metrics.serving(
+    metrics.set_serving(
         {
             alias: (one.version, one.recommender.name())
             for alias, one in models.items()

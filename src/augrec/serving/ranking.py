@@ -1,8 +1,7 @@
-"""The best items for many requests at once, each with its own filters, in bounded memory.
+"""The best items for a batch of requests, each with its own filters, in bounded memory.
 
-The same scores and the same order as `Recommender.recommend` gives; only the way in and out is
-shorter: histories are encoded through a dictionary, each row is masked by itself, and the k best
-are cut out row by row.
+Scores and order are the same as of `Recommender.recommend`, with less overhead: histories are
+encoded with a dictionary, and filters and top k are applied row by row.
 """
 
 from __future__ import annotations
@@ -18,53 +17,53 @@ from augrec.data.histories import Histories
 from augrec.recommenders.base import Recommender
 from augrec.serving.index import Index
 
-NONE = np.zeros(0, np.int32)
+NO_POSITIONS = np.zeros(0, np.int32)
 Found = tuple[np.ndarray, np.ndarray]
 """Positions and scores, best first."""
-_NEAR = 2_000
-"""An index is asked for so many items at most; beyond, scoring all is as fast."""
+_MAX_FROM_INDEX = 2_000
+"""Maximum number of items to request from an index; for more, scoring all is as fast."""
 
 
 @dataclass(slots=True)
 class Query:
-    """One request as the model sees it.
+    """One request, as input of a model.
 
     Attributes:
-        history: item ids, oldest first; unknown ones are passed over.
-        k: how many items.
-        exclude: positions of items left out besides the history.
-        among: positions of the only items allowed; None: all.
-        exclude_seen: leave out the items of the history.
-        known: what is known of the user at this moment.
+        history: item ids, oldest first; unknown ids are ignored.
+        k: number of items.
+        exclude: positions of excluded items.
+        among: positions of the allowed items; None: all.
+        exclude_seen: exclude the items of the history.
+        attributes: attributes, features and context of the user.
     """
 
     history: Sequence[str]
     k: int
-    exclude: np.ndarray = field(default_factory=lambda: NONE)
+    exclude: np.ndarray = field(default_factory=lambda: NO_POSITIONS)
     among: np.ndarray | None = None
     exclude_seen: bool = True
-    known: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def positions(places: dict[str, int], items: Sequence[str]) -> np.ndarray:
-    """Where items are in the catalogue, int32 (n,); unknown ones are left out."""
+    """Positions of items in the catalogue, int32 (n,); unknown items are left out."""
     return np.array([places[item] for item in items if item in places], np.int32)
 
 
 def encode(
-    queries: Sequence[Query], places: dict[str, int], kinds: dict[str, pl.DataType]
+    queries: Sequence[Query], places: dict[str, int], attribute_types: dict[str, pl.DataType]
 ) -> Histories:
     """The queries' histories for a model whose items are at `places`.
 
     Args:
-        queries: n of them.
-        places: item id -> position.
-        kinds: name and type of what may be known of users.
+        queries: (n,).
+        places: {item id: position}.
+        attribute_types: {attribute of users: its type}.
     """
     encoded = [positions(places, query.history) for query in queries]
     indptr = np.zeros(len(queries) + 1, np.int64)
     np.cumsum([len(one) for one in encoded], out=indptr[1:])
-    items = np.concatenate(encoded) if encoded else NONE
+    items = np.concatenate(encoded) if encoded else NO_POSITIONS
     return Histories(
         users=np.arange(len(queries)).astype(str),
         indptr=indptr,
@@ -72,7 +71,7 @@ def encode(
         weights=np.ones(len(items), np.float32),
         observed=np.ones(len(items), np.bool_),
         n_items=len(places),
-        known=known_table([query.known for query in queries], kinds),
+        known=attribute_table([query.attributes for query in queries], attribute_types),
     )
 
 
@@ -80,51 +79,53 @@ def rank(
     model: Recommender,
     places: dict[str, int],
     queries: Sequence[Query],
-    kinds: dict[str, pl.DataType],
+    attribute_types: dict[str, pl.DataType],
     max_scores: int,
     index: Index | None = None,
 ) -> list[Found]:
     """The k best items of each query.
 
     Args:
-        model: who scores.
-        places: item id -> position in its catalogue.
-        queries: n of them.
-        kinds: name and type of what may be known of users.
-        max_scores: so many scores are held at once; at least one user's.
-        index: asked first; None, and where it cannot tell: all items are scored.
+        model: scores items.
+        places: {item id: position in its catalogue}.
+        queries: (n,).
+        attribute_types: {attribute of users: its type}.
+        max_scores: maximum number of scores in memory, at least those of one user.
+        index: used for the queries that it can answer; None: all items are scored.
 
     Returns:
-        For each query positions int (k',) and scores float32 (k',), best first; k' < k where fewer
-        items are left.
+        For each query positions int (k',) and scores float32 (k',), best first; k' < k if fewer
+        items are allowed.
     """
-    found: dict[int, Found] = {} if index is None else _near(index, places, queries, kinds)
-    left = [place for place in range(len(queries)) if place not in found]
-    together = max(1, max_scores // max(1, len(places)))
-    for start in range(0, len(left), together):
-        part = left[start : start + together]
-        histories = encode([queries[place] for place in part], places, kinds)
+    found: dict[int, Found] = (
+        {} if index is None else _from_index(index, places, queries, attribute_types)
+    )
+    remaining = [place for place in range(len(queries)) if place not in found]
+    chunk = max(1, max_scores // max(1, len(places)))
+    for start in range(0, len(remaining), chunk):
+        part = remaining[start : start + chunk]
+        histories = encode([queries[place] for place in part], places, attribute_types)
         table = model.score(histories)
         for row, place in enumerate(part):
-            query, seen = (
-                queries[place],
-                histories.items[histories.indptr[row] : histories.indptr[row + 1]],
-            )
-            found[place] = cut(_masked(table[row], query, seen), query.k)
+            query = queries[place]
+            seen = histories.items[histories.indptr[row] : histories.indptr[row + 1]]
+            found[place] = top_k_of_row(_masked(table[row], query, seen), query.k)
     return [found[place] for place in range(len(queries))]
 
 
-def _near(
-    index: Index, places: dict[str, int], queries: Sequence[Query], kinds: dict[str, pl.DataType]
+def _from_index(
+    index: Index,
+    places: dict[str, int],
+    queries: Sequence[Query],
+    attribute_types: dict[str, pl.DataType],
 ) -> dict[int, Found]:
-    """What the index finds, by the query's place: not for filters by category and not where too
-    little is left."""
-    asked = [place for place, one in enumerate(queries) if one.among is None]
-    histories = encode([queries[place] for place in asked], places, kinds)
-    rows = np.flatnonzero(
-        histories.lengths > 0
-    )  # of the others the recommender may know more than the vectors tell
-    wanted = [queries[asked[row]] for row in rows]
+    """{place of a query: items found by the index}, without queries that filter by category or for
+    which too few items were found."""
+    eligible = [place for place, one in enumerate(queries) if one.among is None]
+    histories = encode([queries[place] for place in eligible], places, attribute_types)
+    # without a history the recommender may use more than the vectors, e.g. attributes
+    rows = np.flatnonzero(histories.lengths > 0)
+    wanted = [queries[eligible[row]] for row in rows]
     left_out = [
         np.concatenate(
             [histories.items[histories.indptr[row] : histories.indptr[row + 1]], one.exclude]
@@ -136,7 +137,7 @@ def _near(
     n = max(
         (one.k + len(without) for one, without in zip(wanted, left_out, strict=True)), default=0
     )
-    if not 0 < n <= _NEAR:
+    if not 0 < n <= _MAX_FROM_INDEX:
         return {}
     positions, scores = index.nearest(histories.take(rows), n)
     found = {}
@@ -147,17 +148,16 @@ def _near(
         near, near_scores = near[kept], near_scores[kept]
         if len(near) >= one.k:
             order = np.lexsort((near, -near_scores))[: one.k]
-            found[asked[row]] = near[order], near_scores[order]
+            found[eligible[row]] = near[order], near_scores[order]
     return found
 
 
-def cut(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and values of the k largest, largest first, ties to the smaller position; -inf is
-    left out.
+def top_k_of_row(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and values of the k largest scores, largest first, ties by position; without -inf.
 
     Args:
         scores: float32 (n,), without NaN.
-        k: how many.
+        k: number of items.
     """
     if k < len(scores):
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
@@ -185,28 +185,27 @@ def _masked(scores: np.ndarray, query: Query, seen: np.ndarray) -> np.ndarray:
     return scores
 
 
-def known_table(
-    told: Sequence[dict[str, Any]], kinds: dict[str, pl.DataType]
+def attribute_table(
+    attributes: Sequence[dict[str, Any]], attribute_types: dict[str, pl.DataType]
 ) -> pl.DataFrame | None:
-    """What is known of n users as recommenders want it, a row for each; None where nothing is known
-    of any.
+    """The attributes of n users as a table, the `known` of recommenders; None if no user has any.
 
     Args:
-        told: for each user {name: value}; names that `kinds` lacks are left out, values that do not
-            fit become null.
-        kinds: name and type of what may be known.
+        attributes: {name: value} of each user; names that are not in `attribute_types` are ignored,
+            values of another type become null.
+        attribute_types: {name: type}.
     """
-    if not any(name in kinds for one in told for name in one):
+    if not any(name in attribute_types for one in attributes for name in one):
         return None
     columns = [
-        pl.Series(name, [_typed(one.get(name), kind) for one in told], kind, strict=False)
-        for name, kind in kinds.items()
+        pl.Series(name, [_typed(one.get(name), kind) for one in attributes], kind, strict=False)
+        for name, kind in attribute_types.items()
     ]
     return pl.DataFrame(columns)
 
 
 def _typed(value: Any, kind: pl.DataType) -> Any:
-    """A value that fits the column, or null: what a client sends must never stop a model."""
+    """The value as the column's type, or None: no value of a client may make a model fail."""
     if value is None:
         return None
     try:

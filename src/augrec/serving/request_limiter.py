@@ -1,5 +1,4 @@
-"""What every request meets first: is it counted, may it come in, is it small enough, is there room
-for it."""
+"""Admission of requests: counting, authentication, limits on size, time and concurrency."""
 
 from __future__ import annotations
 
@@ -18,25 +17,25 @@ from augrec.serving.security import ApiKeys
 log = logging.getLogger(__name__)
 
 Answer = tuple[Message, Message]
-"""The head and the body of an answer as ASGI sends them."""
+"""The ASGI messages of a response."""
 
-_OPEN = ("/health/", "/metrics")
-"""Answered under any load."""
+_ALWAYS = ("/health/", "/metrics")
+"""Paths that are answered under any load."""
 
 
 class RequestLimiter:
-    """Counts, authenticates, bounds and sheds, around the whole application.
+    """Middleware around the whole application that counts, authenticates and limits requests.
 
     Args:
-        app: what it stands before.
-        keys: who may call /v1 and /metrics.
-        metrics: where requests are counted.
-        max_in_flight: more requests at once are turned away with 429.
-        max_body: larger bodies are refused with 413, bytes.
-        body_timeout_s: a body that does not arrive for so long is answered with 408: slow clients
-            must not fill the house.
-        hosts: names this service may be asked under, lower case; others get 421. None: any.
-        path_of: the path to count a request under: never one with an id in it.
+        app: the application.
+        keys: keys for /v1 and /metrics.
+        metrics: counts requests.
+        max_in_flight: maximum number of concurrent requests; further ones get 429.
+        max_body: maximum size of a body, bytes; larger ones get 413.
+        path_of: the path under which a request is counted, without ids.
+        body_timeout_s: time limit for the next part of a body; after it, the client gets 408, so
+            that slow clients cannot use up `max_in_flight`.
+        hosts: valid host names in lower case; others get 421. None: any.
     """
 
     def __init__(
@@ -55,16 +54,16 @@ class RequestLimiter:
         self._max_in_flight, self._max_body, self._path_of = max_in_flight, max_body, path_of
         self._body_timeout_s, self._hosts = body_timeout_s, hosts
         self._in_flight = 0
-        self._too_large = _made(
+        self._too_large = _response(
             413,
             Problem(
-                what=f"the body is larger than {max_body // 1024} KiB", fix="send less at once"
+                what=f"the body is larger than {max_body // 1024} KiB", fix="send a smaller body"
             ),
             connection="close",
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -84,11 +83,11 @@ class RequestLimiter:
             if refusal is not None:
                 await _answer(counted, refusal)
             else:
-                await self._bounded(scope, receive, counted)
+                await self._with_body_limits(scope, receive, counted)
         finally:
             self._in_flight -= 1
             self._metrics.in_flight.set(self._in_flight)
-            self._metrics.answered(path, status, time.perf_counter() - started)
+            self._metrics.count_request(path, status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> Answer | None:
         path = scope["path"]
@@ -99,18 +98,18 @@ class RequestLimiter:
             and not self._keys.admits(_key(headers))
         ):
             return _NO_KEY
-        if self._in_flight >= self._max_in_flight and not path.startswith(_OPEN):
+        if self._in_flight >= self._max_in_flight and not path.startswith(_ALWAYS):
             self._metrics.shed.inc()
             return _TOO_MANY
         if self._hosts is not None and _host(headers) not in self._hosts:
-            return _NOT_HERE
+            return _WRONG_HOST
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body:
             return self._too_large
         return None
 
-    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, reading no more of its body than is allowed."""
+    async def _with_body_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and limit the size of its body and the time it takes to arrive."""
         read, answered = 0, False
 
         async def limited() -> Message:
@@ -139,9 +138,9 @@ class RequestLimiter:
             if not answered:
                 await _answer(send, _TOO_SLOW)
         except Exception:
-            log.exception("a request could not be answered")
+            log.exception("unexpected error in a request")
             if not answered:
-                await _answer(send, _UNFORESEEN)
+                await _answer(send, _UNEXPECTED)
 
 
 class _TooLarge(Exception):
@@ -153,7 +152,7 @@ class _TooSlow(Exception):
 
 
 def _host(headers: dict[bytes, bytes]) -> str:
-    """The name that the client knows this service by, without the port."""
+    """The host name in the request, without the port."""
     name = headers.get(b"host", b"").decode("latin-1").lower()
     if name.startswith("["):  # an IPv6 address
         return name[1:].partition("]")[0]
@@ -174,44 +173,43 @@ async def _answer(send: Send, answer: Answer) -> None:
         await send(message)
 
 
-def _made(status: int, problem: Problem, **headers: str) -> Answer:
+def _response(status: int, problem: Problem, **headers: str) -> Answer:
     body = orjson.dumps(problem.model_dump())
-    told = {"content-type": "application/json", "content-length": str(len(body))}
-    told |= {name.replace("_", "-"): value for name, value in headers.items()}
-    encoded = [(name.encode(), value.encode()) for name, value in told.items()]
+    fields = {"content-type": "application/json", "content-length": str(len(body))}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    encoded = [(name.encode(), value.encode()) for name, value in fields.items()]
     return (
         {"type": "http.response.start", "status": status, "headers": encoded},
         {"type": "http.response.body", "body": body},
     )
 
 
-# made once: under overload most answers are of this kind, and they must cost next to nothing
-_TOO_MANY = _made(
+# built once: under overload most responses are of this kind, so they must be cheap
+_TOO_MANY = _response(
     429, Problem(what="too many requests at once", fix="try again in a second"), retry_after="1"
 )
-_TOO_SLOW = _made(
+_TOO_SLOW = _response(
     408,
-    Problem(what="the body did not arrive", fix="send it at once, with its length"),
+    Problem(what="the body did not arrive in time", fix="send it without delay"),
     connection="close",
 )
-_NOT_HERE = _made(
+_WRONG_HOST = _response(
     421,
     Problem(
-        what="nobody is served under this name",
+        what="requests with this host name are not served",
         where="header host",
-        fix="ask under 127.0.0.1 or localhost, or add the name to serving.allow_hosts in "
-        "params.yaml",
+        fix="use 127.0.0.1 or localhost, or add the name to serving.allow_hosts in params.yaml",
     ),
 )
-_NO_KEY = _made(
+_NO_KEY = _response(
     401,
     Problem(
-        what="an API key is needed",
+        what="an API key is required",
         where="header x-api-key",
-        fix="ask whoever runs the service for one",
+        fix="ask the operator of the service for a key",
     ),
     www_authenticate="Bearer",
 )
-_UNFORESEEN = _made(
-    500, Problem(what="something unforeseen went wrong", fix="the service's log says what")
+_UNEXPECTED = _response(
+    500, Problem(what="an unexpected error occurred", fix="see the log of the service")
 )

@@ -1,4 +1,4 @@
-"""Who is answered by the challenger."""
+"""The served models, and which users the challenger answers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ _RANGE = 2**64
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """Everything that answers at one moment; a swap replaces the whole of it, so that no request
-    sees two.
+    """The served models. Immutable and replaced as a whole, so that a request sees only one state.
 
     Attributes:
-        champion: who answers; None before the first promotion.
-        challenger: who is tried out.
-        fallback: popular items of the data, for when there is no champion.
+        champion: None before the first promotion.
+        challenger: None unless the registry names one.
+        fallback: popularity on data/raw, used while there is no champion.
     """
 
     champion: Model | None = None
@@ -30,13 +29,13 @@ class Deployment:
 
     @property
     def base(self) -> Model | None:
-        """Who answers whoever is not the challenger's."""
+        """The model for users who are not assigned to the challenger."""
         return self.champion or self.fallback
 
 
 def side(user_id: str | None, config: RolloutConfig) -> Side:
-    """Which side a user is on: always the same one for the same salt; nobody without an id is the
-    challenger's."""
+    """The side a user is assigned to, fixed for a salt; requests without a user id get the
+    champion."""
     if config.mode != "split" or user_id is None:
         return "champion"
     hashed = hashlib.sha256(f"{config.salt}\x00{user_id}".encode()).digest()

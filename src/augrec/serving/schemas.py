@@ -1,20 +1,19 @@
-"""What the service is asked and what it answers: every body of the API, checked and with an
-example.
+"""Request and response bodies of the API.
 
-| call | asks with | answers with |
+| call | request | response |
 |---|---|---|
 | POST /v1/recommendations | RecommendationRequest | Recommendations |
 | POST /v1/similar-items | SimilarItemsRequest | SimilarItems |
 | POST /v1/explanations | ExplanationRequest | Explanations |
 | POST /v1/events | EventBatch | EventReceipt |
 | GET /v1/model | | ModelReport |
-| GET /v1/items?query=&limit= | | ItemList: titles that hold the words, popular ones first |
+| GET /v1/items?query=&limit= | | ItemList: items by words of the title, most popular first |
 | GET /v1/users?limit= | | UserList: some users with a history |
-| GET /v1/users/{user_id} | | UserReport: what is known of one |
+| GET /v1/users/{user_id} | | UserReport: history, attributes and features |
 | GET /v1/categories | | CategoryList |
 
-The answers of the GET calls are in `augrec.serving.status_schemas`. Whatever goes wrong is answered with a
-`Problem`.
+The answers of the GET calls are in `augrec.serving.status_schemas`. Errors are answered
+with a `Problem`.
 """
 
 from __future__ import annotations
@@ -31,22 +30,20 @@ MAX_EVENTS = 1_000
 MAX_EXPLAINED = 100
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""An id of a user, item, event or answer: text without control characters."""
+"""Id of a user, item, event or answer: text without control characters."""
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 ContextValue = bool | int | float | Annotated[str, StringConstraints(max_length=256)] | None
 Which = Literal["champion", "challenger"]
 
 
 class Body(BaseModel):
-    """Base of all requests: unknown keys are refused, so that a misspelt filter is not passed over
-    in silence."""
+    """Base of all requests. Unknown keys are refused, so that a misspelt filter is an error."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Answer(BaseModel):
-    """Base of all answers: what is said of their fields here is told in the API's documentation
-    too."""
+    """Base of all responses. Docstrings of fields are part of the API's documentation."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -56,92 +53,92 @@ def _example(**values: Any) -> ConfigDict:
 
 
 Why = tuple[Literal["item", "attribute", "popularity"], str | None, float]
-"""Kind, because and contribution of a reason, as `Recommender.explain` gives them."""
+"""Kind, cause and contribution of a reason, as in `Recommender.explain`."""
 
 
 class Filters(Body):
     """Which items may be recommended."""
 
     categories: list[Label] | None = Field(default=None, max_length=100)
-    """Only items of at least one of these categories; null: of any."""
+    """Only items of at least one of these categories; null: all items."""
     exclude_categories: list[Label] = Field(default_factory=list, max_length=100)
-    """No item of any of these."""
+    """No items of these categories."""
     exclude_items: list[Id] = Field(default_factory=list, max_length=MAX_LISTED)
-    """None of these items: out of stock, in the basket, …"""
+    """None of these items, e.g. because they are out of stock or in the basket."""
     exclude_seen: bool = True
-    """Leave out what the user has met already."""
+    """Exclude the items of the history."""
 
 
 class RecommendationRequest(Body):
-    """Ask for recommendations for a user, for an anonymous history, or for a newcomer (neither)."""
+    """Recommendations for a user, for an anonymous history, or for a new user (neither of the
+    two)."""
 
     model_config = _example(user_id="42", k=5, filters={"categories": ["Comedy"]}, reasons=True)
 
     user_id: Id | None = None
-    """What the service knows of this user is used: events so far and features. UnknownModel ids are
-    newcomers."""
+    """Past events, attributes and features of this user are used. Unknown ids are new users."""
     history: list[Id] | None = Field(default=None, max_length=MAX_HISTORY)
-    """Items met, oldest first. With a user_id it comes after what is known of them."""
+    """Item ids, oldest first. With a user_id they follow the user's stored history."""
     k: int = Field(default=10, ge=1, le=MAX_K)
-    """How many items."""
+    """Number of items."""
     filters: Filters = Field(default_factory=Filters)
     context: dict[Label, ContextValue] = Field(default_factory=dict, max_length=50)
-    """Attributes of the user or the moment, named as in the users table; they win over what is
-    known."""
+    """Attributes of the user or the situation, named as in the users table; they override stored
+    values."""
     reasons: bool = False
-    """Say what carried each recommendation: items of the history, what is known of the user,
-    popularity."""
+    """Return the reasons of each recommendation: items of the history, attributes and features of
+    the user, popularity."""
     model: Which | None = None
-    """Ask this one, for a comparison side by side; null: the one the user is assigned to. Named
-    answers are not counted in `augrec report ab`."""
+    """Use this model, for a comparison side by side; null: the one the user is assigned to. With a
+    named model the answer is not counted in `augrec report ab`."""
 
 
 class Reason(Answer):
-    """What carried a recommendation."""
+    """A reason of a recommendation."""
 
     kind: Literal["item", "attribute", "popularity"]
-    """item: one of the history; attribute: something known of the user, a feature too; popularity:
-    what everybody takes."""
+    """item: an item of the history; attribute: an attribute or feature of the user; popularity: the
+    item is popular."""
     item_id: str | None = None
-    """Which item; of that kind only, and so is its title."""
+    """The item, for kind item only, as is its title."""
     title: str | None = None
     attribute: str | None = None
-    """The name of the attribute, as in the users table, or of the feature; of that kind only."""
+    """Name of the attribute in the users table, or of the feature; for kind attribute only."""
     contribution: float
-    """What the score would lose without it; where popularity is the only reason it may be the
+    """How much the score would decrease without it. If popularity is the only reason, it may be the
     item's share of all interactions."""
 
 
 class RecommendedItem(Answer):
-    """One place of the list."""
+    """One item of a ranked list."""
 
     item_id: str
     position: int
-    """1 is the best."""
+    """1 is the best item."""
     score: float
     """Comparable within this list only."""
     title: str | None = None
     categories: list[str] = []
     price: float | None = None
     reasons: list[Reason] | None = None
-    """Only where reasons were asked for, the strongest first; empty: nothing of it all carried the
-    item by itself."""
+    """Strongest first; null if reasons were not requested, empty if no single reason
+    contributes."""
 
 
 class ServedBy(Answer):
-    """Which model answered."""
+    """The model that answered."""
 
     version: str
-    """Its number in the registry."""
+    """Number of the version in the registry."""
     recommender: str
     policy: str
     digest: str
     role: Literal["champion", "challenger", "fallback"]
-    """fallback: no model has been promoted yet; popular items of the data serve."""
+    """fallback: popular items, because no model has been promoted yet."""
 
 
 class Recommendations(Answer):
-    """A ranked list; never empty while an item is left that the filters allow."""
+    """A ranked list; not empty if the filters allow any item."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -184,21 +181,23 @@ class Recommendations(Answer):
     )
 
     answer_id: str
-    """Send it back with the events this answer leads to."""
+    """Send it with the events that this answer leads to."""
     items: list[RecommendedItem]
     model: ServedBy
     user_known: bool
-    """Whether the user had a history."""
+    """Whether there is a history."""
     history_length: int
-    """So many items of the history were used."""
+    """Number of items of the history that were used."""
     features: Literal["online", "none", "unavailable"]
-    """Where the user's features came from; unavailable: the online store did not answer in time."""
+    """Source of the user's features; unavailable: the online store did not answer in time."""
     degraded: list[str]
-    """What was missing: "features", "reasons", "popular"; also in the header x-augrec-degraded."""
+    """What was degraded, also in the header x-augrec-degraded. "features": no features; "reasons":
+    no reasons; "popular": popular items instead of the model's; "model": no model has been
+    promoted; "unranked": items without an order, because the model knows none that are left."""
 
 
 class SimilarItemsRequest(Body):
-    """Ask for items like one item."""
+    """Items similar to an item."""
 
     model_config = _example(item_id="50", k=5)
 
@@ -209,8 +208,7 @@ class SimilarItemsRequest(Body):
 
 
 class SimilarItems(Answer):
-    """Items that who met only this one would be recommended; popular ones where the item is
-    unknown."""
+    """Recommendations for a history of this item only; popular items if the item is unknown."""
 
     answer_id: str
     item_id: str
@@ -220,7 +218,7 @@ class SimilarItems(Answer):
 
 
 class ExplanationRequest(Body):
-    """Ask why these items would be recommended."""
+    """Reasons for recommending given items."""
 
     model_config = _example(user_id="42", items=["173", "181"], top=3)
 
@@ -228,13 +226,13 @@ class ExplanationRequest(Body):
     history: list[Id] | None = Field(default=None, max_length=MAX_HISTORY)
     items: list[Id] = Field(min_length=1, max_length=MAX_EXPLAINED)
     top: int = Field(default=3, ge=1, le=20)
-    """At most so many reasons of a kind for each."""
+    """Maximum number of reasons of a kind per item."""
     context: dict[Label, ContextValue] = Field(default_factory=dict, max_length=50)
     model: Which | None = None
 
 
 class ExplainedItem(Answer):
-    """Why one item."""
+    """Reasons of one item."""
 
     item_id: str
     title: str | None = None
@@ -244,7 +242,7 @@ class ExplainedItem(Answer):
 
 
 class Explanations(Answer):
-    """Why each item, in the order asked."""
+    """Reasons of each item, in the order of the request."""
 
     items: list[ExplainedItem]
     model: ServedBy
@@ -252,27 +250,27 @@ class Explanations(Answer):
 
 
 class Event(Body):
-    """One thing a user did."""
+    """One action of a user."""
 
     event_id: Id
-    """Yours; an event sent again with the same id is kept once."""
+    """Id chosen by the client; an event sent again with the same id is stored once."""
     user_id: Id
     item_id: Id
     event: Label = "view"
-    """One of those listed under validation.events in params.yaml."""
+    """One of validation.events in params.yaml."""
     value: float | None = Field(default=None, ge=-1e12, le=1e12)
     """A rating, price or dwell time."""
     timestamp: datetime | None = None
-    """ISO 8601, UTC where no zone is given; null: now. Times more than five minutes ahead are
+    """ISO 8601, UTC without a time zone; null: now. Times more than five minutes in the future are
     refused."""
     answer_id: Id | None = None
-    """The answer that led here: the event then counts for the model that gave it."""
+    """Id of the answer that led to the event, which then counts for the model of that answer."""
     position: int | None = Field(default=None, ge=1, le=MAX_K)
-    """The place in that answer."""
+    """Position of the item in that answer."""
 
 
 class EventBatch(Body):
-    """Events, in the order they happened."""
+    """Events in order of time."""
 
     model_config = _example(
         events=[
@@ -291,16 +289,16 @@ class EventBatch(Body):
 
 
 class EventReceipt(Answer):
-    """Said after the events are on disk."""
+    """The events are stored on disk."""
 
     accepted: int
-    """New ones."""
+    """Number of new events."""
     duplicates: int
-    """Ids that were known already; nothing was changed for them."""
+    """Number of events whose id is stored already; they changed nothing."""
 
 
 class Problem(Answer):
-    """What is wrong and what to do."""
+    """An error: what is wrong, where, and what to do."""
 
     model_config = ConfigDict(
         json_schema_extra={

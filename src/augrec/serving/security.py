@@ -1,13 +1,12 @@
-"""API keys: only their hashes are kept, and keys are compared without telling by time how much of
-one was right.
+"""API keys: only their hashes are stored, and they are compared in constant time.
 
 | variable | meaning |
 |---|---|
 | AUGREC_API_KEYS | SHA-256 hashes of the keys, hexadecimal, separated by commas |
-| AUGREC_API_KEYS_FILE | a file with one hash a line; `#` begins a comment |
+| AUGREC_API_KEYS_FILE | a file with one hash per line; `#` starts a comment |
 
-Where either names a key, every call below /v1 needs one, as the header `x-api-key` or
-`authorization: Bearer …`. `augrec serve --new-key` makes a key and prints its hash.
+If there is any key, every call below /v1 needs one, in the header `x-api-key` or
+`authorization: Bearer …`. `augrec serve --new-key` creates a key and prints its hash.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class ApiKeys:
-    """The keys that open the service; without any it is open to all."""
+    """The valid keys; without any, every request is admitted."""
 
     def __init__(self, hashes: list[str]) -> None:
         self._hashes = [bytes.fromhex(one) for one in hashes]
@@ -35,22 +34,22 @@ class ApiKeys:
         return len(self._hashes)
 
     def admits(self, key: str | None) -> bool:
-        """Whether a key is one of them."""
+        """Whether a key is valid."""
         if not self._hashes:
             return True
         if not key:
             return False
         given = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        # all are compared, always: the time taken says nothing
+        # always compares all, so that the time does not depend on the key
         return sum(hmac.compare_digest(given, known) for known in self._hashes) > 0
 
 
 def read_keys(environment: Mapping[str, str] = os.environ) -> ApiKeys:
-    """The keys that the environment names.
+    """The keys in the environment.
 
     Raises:
-        ConfigError: the file cannot be read, or an entry is no hash: perhaps a key itself, which
-            nobody should write down.
+        ConfigError: the file cannot be read, or an entry is not a hash (it could be a key, so the
+            message does not contain it).
     """
     entries = environment.get("AUGREC_API_KEYS", "").split(",")
     where = "AUGREC_API_KEYS"
@@ -68,13 +67,13 @@ def read_keys(environment: Mapping[str, str] = os.environ) -> ApiKeys:
         raise ConfigError(
             f"{len(wrong)} of {len(hashes)} entries are not SHA-256 hashes",
             where=where,
-            fix="`augrec serve --new-key` makes a key and prints its hash; keep the hash here, and "
+            fix="`augrec serve --new-key` creates a key and prints its hash; put the hash here, "
             "give the key to the caller",
         )
     return ApiKeys(hashes)
 
 
 def new_key() -> tuple[str, str]:
-    """A fresh key, and the hash of it."""
+    """A new random key and its hash."""
     key = secrets.token_urlsafe(32)
     return key, hashlib.sha256(key.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The process: uvicorn around the application."""
+"""Runs the application in uvicorn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def serve(settings: Settings) -> None:
     """Serve until stopped.
 
     Raises:
-        ConfigError: the address is open to others and no API keys are set, or params.yaml says
-            something impossible.
+        ConfigError: the address is reachable from other machines and no API keys are set, or
+            params.yaml is invalid.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # requests share the cores; one of them must not take all
+        os.environ.setdefault(name, "1")  # requests share the cores
     sys.setswitchinterval(_SWITCH_S)
     gc.set_threshold(_OBJECTS, 20, 50)
     import uvicorn
@@ -30,10 +30,10 @@ def serve(settings: Settings) -> None:
     keys = read_keys()
     if settings.host not in LOOPBACK and not len(keys):
         raise ConfigError(
-            f"AUGREC_HOST={settings.host} would let anybody ask and tell the service",
+            f"AUGREC_HOST={settings.host} would make the service accessible without authentication",
             where="environment",
-            fix="make a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash, or "
-            "listen on 127.0.0.1",
+            fix="create a key with `augrec serve --new-key` and put its hash into AUGREC_API_KEYS, "
+            "or listen on 127.0.0.1",
         )
     uvicorn.run(
         create_app(settings, keys),
@@ -49,12 +49,11 @@ def serve(settings: Settings) -> None:
 
 
 _SWITCH_S: Final = 0.0005
-"""The loop waits so long at most while the thread that ranks runs Python; Python's own 5 ms were
-most of the slowest 1 %."""
+"""Maximum time the event loop waits for the ranking thread; Python's default of 5 ms dominated the
+99th percentile of latency."""
 
 _OBJECTS: Final = 20_000
-"""So many new objects before the garbage collector looks for cycles: a request makes hundreds and
-hardly a cycle."""
+"""New objects before a garbage collection: a request creates hundreds, and almost no cycles."""
 
 _LOGGING: Final[dict[str, Any]] = {
     "version": 1,
@@ -64,4 +63,4 @@ _LOGGING: Final[dict[str, Any]] = {
     "root": {"level": "WARNING", "handlers": ["errors"]},
     "loggers": {"augrec": {"level": "INFO"}, "uvicorn": {"level": "INFO"}},
 }
-"""No line for each request: addresses and user ids do not belong in text logs."""
+"""Without access log: it would contain addresses and user ids."""

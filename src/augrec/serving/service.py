@@ -1,4 +1,4 @@
-"""What the service does, apart from HTTP: recommend, explain, take events in."""
+"""Recommendations and explanations, independent of HTTP."""
 
 from __future__ import annotations
 
@@ -13,58 +13,55 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from augrec.core.errors import InputError
-from augrec.features.live_features import advance
 from augrec.serving.answer_log import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig
 from augrec.serving.deployer import Deployer
-from augrec.serving.event_log import EventLog, StoredEvent
+from augrec.serving.event_log import EventLog
 from augrec.serving.metrics import Metrics
 from augrec.serving.model import Model, Role
 from augrec.serving.online_features import OnlineFeatures
-from augrec.serving.ranking import NONE, Found, Query, known_table, positions
+from augrec.serving.ranking import NO_POSITIONS, Found, Query, attribute_table, positions
 from augrec.serving.rollout import Deployment, side
-from augrec.serving.schemas import Event, Filters, Why
+from augrec.serving.schemas import Filters, Why
 from augrec.serving.user_states import UserState, UserStates
 
 log = logging.getLogger(__name__)
 
-_AHEAD_US = 5 * 60 * 1_000_000
-_NOBODY = UserState()
+_NO_USER = UserState()
 
 
 class NothingToServe(Exception):
-    """There is neither a model nor data to answer from."""
+    """There is neither a model nor data for a fallback."""
 
 
 class UnknownModel(Exception):
-    """What was asked for by name is not there."""
+    """The model named in the request does not exist."""
 
 
 @dataclass(slots=True)
 class ResolvedRequest:
-    """A request for recommendations as far as it has been looked into.
+    """A request with its model and everything that is known about the user.
 
     Attributes:
-        model, role: who answers; the same from the request's start to its end.
+        model, role: the model that answers, fixed for the whole request.
         history: item ids, oldest first.
-        known: attributes, features and context.
-        features: where the features came from.
-        degraded: what was missing.
+        attributes: attributes, features and context of the user.
+        features: source of the features.
+        degraded: what is missing in the answer; see `Recommendations.degraded`.
     """
 
     model: Model
     role: Role
     user_id: str | None
     history: list[str]
-    known: dict[str, Any]
+    attributes: dict[str, Any]
     features: Literal["online", "none", "unavailable"]
     degraded: list[str] = field(default_factory=list)
 
 
 class Service:
-    """The parts, put together."""
+    """Answers requests with the parts of the service."""
 
     def __init__(
         self,
@@ -77,14 +74,10 @@ class Service:
         features: OnlineFeatures,
         answers: AnswerLog,
         metrics: Metrics,
-        event_names: tuple[str, ...],
     ) -> None:
         self.config, self.deployer, self.ranker, self.users = config, deployer, ranker, users
         self.events, self.features, self.answers, self.metrics = events, features, answers, metrics
-        self._event_names = frozenset(event_names)
         self._shadows: set[asyncio.Task[None]] = set()
-
-    # who answers, and from what
 
     async def resolve(
         self,
@@ -93,30 +86,29 @@ class Service:
         context: dict[str, Any],
         named: str | None,
     ) -> ResolvedRequest:
-        """Choose the model and collect what is known of the user.
+        """Choose the model, and collect history and attributes of the user.
 
         Raises:
-            NothingToServe: there is nothing to answer from.
-            UnknownModel: the model asked for by name is not there.
+            NothingToServe: there is neither a model nor a fallback.
+            UnknownModel: there is no model `named`.
         """
         deployment = self.deployer.deployment
         model, role = self._choose(deployment, user_id, named)
-        state, features = _NOBODY, None
-        kind: Literal["online", "none", "unavailable"] = "none"
+        state, features = _NO_USER, None
+        source: Literal["online", "none", "unavailable"] = "none"
         if user_id is not None:
             state = await self.users.get(user_id)
             if self.features.state != "off":
                 features = await self.features.get(user_id)
-                kind = "online" if features is not None else "unavailable"
-        past = [*state.items, *(history or ())]
-        asked = ResolvedRequest(
-            model, role, user_id, past, {**state.attributes, **(features or {}), **context}, kind
-        )
-        if kind == "unavailable":
-            asked.degraded.append("features")
+                source = "online" if features is not None else "unavailable"
+        full_history = [*state.items, *(history or ())]
+        attributes = {**state.attributes, **(features or {}), **context}
+        resolved = ResolvedRequest(model, role, user_id, full_history, attributes, source)
+        if source == "unavailable":
+            resolved.degraded.append("features")
         if role == "fallback":
-            asked.degraded.append("model")
-        return asked
+            resolved.degraded.append("model")
+        return resolved
 
     def _choose(
         self, deployment: Deployment, user_id: str | None, named: str | None
@@ -136,57 +128,64 @@ class Service:
             return deployment.fallback, "fallback"
         raise NothingToServe
 
-    # recommendations
-
     async def recommend(
-        self, asked: ResolvedRequest, filters: Filters, k: int
+        self, resolved: ResolvedRequest, filters: Filters, k: int
     ) -> tuple[list[str], list[float]]:
-        """The best items, never fewer than there are; popular ones where the model does not answer
-        in time."""
-        query = self._query(asked.model, asked.history, asked.known, filters, k)
+        """Items and scores, best first; popular items if the model fails or is too slow."""
+        query = self._query(resolved, filters, k)
         try:
             async with asyncio.timeout(self.config.timeout_s):
-                found = await self.ranker.rank(asked.model, query)
+                found = await self.ranker.rank(resolved.model, query)
         except Exception as error:
             if not isinstance(error, TimeoutError):
-                log.exception("version %s could not answer", asked.model.version)
-            asked.degraded.append("popular")
-            found = self._popular(asked.model, query)
-        items, scores = asked.model.ids[found[0]].tolist(), found[1].tolist()
+                log.exception("version %s failed to recommend", resolved.model.version)
+            resolved.degraded.append("popular")
+            found = self._popular(resolved.model, query)
+        items, scores = resolved.model.ids[found[0]].tolist(), found[1].tolist()
         if not items:
-            items = self._unranked(asked, filters, k)
+            items = self._unranked(resolved, filters, k)
             scores = [0.0] * len(items)
         return items, scores
 
-    def shadow(self, asked: ResolvedRequest, filters: Filters, k: int, answer_id: str) -> None:
-        """Ask the challenger too, if that is wanted and there is time for it; its answer is only
-        logged."""
+    def shadow(self, resolved: ResolvedRequest, filters: Filters, k: int, answer_id: str) -> None:
+        """In shadow mode, ask the challenger in the background unless the ranker is busy; its
+        answer is only logged."""
         challenger = self.deployer.deployment.challenger
-        wanted = (
+        enabled = (
             self.config.rollout.mode == "shadow"
-            and asked.role == "champion"
+            and resolved.role == "champion"
             and challenger is not None
         )
-        if not wanted or challenger is None or self.ranker.waiting() > 1 or len(self._shadows) > 16:
+        if (
+            not enabled
+            or challenger is None
+            or self.ranker.waiting() > 1
+            or len(self._shadows) > 16
+        ):
             return
         task = asyncio.get_running_loop().create_task(
-            self._shadow(challenger, asked, filters, k, answer_id)
+            self._shadow(challenger, resolved, filters, k, answer_id)
         )
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
     async def _shadow(
-        self, challenger: Model, asked: ResolvedRequest, filters: Filters, k: int, answer_id: str
+        self, challenger: Model, resolved: ResolvedRequest, filters: Filters, k: int, answer_id: str
     ) -> None:
         other = ResolvedRequest(
-            challenger, "challenger", asked.user_id, asked.history, asked.known, asked.features
+            challenger,
+            "challenger",
+            resolved.user_id,
+            resolved.history,
+            resolved.attributes,
+            resolved.features,
         )
         items, scores = await self.recommend(other, filters, k)
         self.log_answer(other, answer_id, items, scores, kind="shadow", filters=filters)
 
     def log_answer(
         self,
-        asked: ResolvedRequest,
+        resolved: ResolvedRequest,
         answer_id: str,
         items: list[str],
         scores: list[float],
@@ -194,7 +193,7 @@ class Service:
         kind: str,
         filters: Filters,
     ) -> None:
-        """Keep what was shown; `kind` is "assigned", "named" or "shadow"."""
+        """Log an answer; `kind` is "assigned", "named", "similar" or "shadow"."""
         if not self.answers.sampled(answer_id):
             return
         self.answers.add(
@@ -202,29 +201,29 @@ class Service:
                 "answer_id": answer_id,
                 "at": datetime.now(UTC),
                 "kind": kind,
-                "user_id": asked.user_id,
-                "role": asked.role,
-                "version": asked.model.version,
-                "digest": asked.model.digest,
+                "user_id": resolved.user_id,
+                "role": resolved.role,
+                "version": resolved.model.version,
+                "digest": resolved.model.digest,
                 "items": items,
                 "scores": scores,
-                "history": asked.history,
-                "known": asked.known,
-                "features": asked.features,
+                "history": resolved.history,
+                "known": resolved.attributes,
+                "features": resolved.features,
                 "filters": filters.model_dump(exclude_defaults=True),
-                "degraded": asked.degraded,
+                "degraded": resolved.degraded,
             }
         )
 
     async def explain(
-        self, asked: ResolvedRequest, items: list[str], top: int
+        self, resolved: ResolvedRequest, items: list[str], top: int
     ) -> dict[str, list[Why]]:
-        """{item: reasons}, the strongest first, see `Recommender.explain`; nothing where it takes
-        too long."""
-        model = asked.model
+        """{item: reasons}, strongest first, see `Recommender.explain`; empty if it takes too
+        long."""
+        model = resolved.model
         if not items:
             return {}
-        if "popular" in asked.degraded:  # the model had no part in it
+        if "popular" in resolved.degraded:  # not ranked by the model
             share, places = model.recommender.popularity, model.places
             return {
                 item: [("popularity", None, float(share[places[item]]))]
@@ -233,8 +232,8 @@ class Service:
             }
 
         def explained() -> pl.DataFrame:
-            known = known_table([asked.known], self.ranker.kinds)
-            histories = pl.Series([asked.history], dtype=pl.List(pl.String))
+            known = attribute_table([resolved.attributes], self.ranker.attribute_types)
+            histories = pl.Series([resolved.history], dtype=pl.List(pl.String))
             return model.recommender.explain(
                 histories, np.array([items], dtype=str), known=known, top=top
             )
@@ -244,28 +243,26 @@ class Service:
                 table = await self.ranker.call(model, explained)
         except Exception as error:
             if not isinstance(error, TimeoutError):
-                log.exception("version %s could not explain", model.version)
-            asked.degraded.append("reasons")
+                log.exception("version %s failed to explain", model.version)
+            resolved.degraded.append("reasons")
             return {}
         reasons: dict[str, list[Why]] = {}
-        for _, item, kind, because, contribution in table.iter_rows():
-            reasons.setdefault(item, []).append((kind, because, contribution))
+        for _, item, kind, cause, contribution in table.iter_rows():
+            reasons.setdefault(item, []).append((kind, cause, contribution))
         return reasons
 
-    def _query(
-        self, model: Model, history: list[str], known: dict[str, Any], filters: Filters, k: int
-    ) -> Query:
-        among = None
+    def _query(self, resolved: ResolvedRequest, filters: Filters, k: int) -> Query:
+        model, among = resolved.model, None
         if filters.categories is not None:
             among = _members(model, filters.categories)
         exclude = [positions(model.places, filters.exclude_items)] if filters.exclude_items else []
         if filters.exclude_categories:
             exclude.append(_members(model, filters.exclude_categories))
-        without = np.concatenate(exclude) if exclude else NONE
-        return Query(history, k, without, among, filters.exclude_seen, known)
+        without = np.concatenate(exclude) if exclude else NO_POSITIONS
+        return Query(resolved.history, k, without, among, filters.exclude_seen, resolved.attributes)
 
     def _popular(self, model: Model, query: Query) -> Found:
-        """The most popular items that the filters allow, without asking the model."""
+        """The most popular items that the filters allow, without the model."""
         without = set(query.exclude.tolist())
         if query.exclude_seen:
             without.update(positions(model.places, query.history).tolist())
@@ -278,110 +275,23 @@ class Service:
         places = np.array(found, np.int64)
         return places, model.recommender.popularity[places]
 
-    def _unranked(self, asked: ResolvedRequest, filters: Filters, k: int) -> list[str]:
-        """Items that the model does not know, where it has none left: new ones must not leave a
-        shop's page empty."""
-        seen = set(asked.history) if filters.exclude_seen else set()
+    def _unranked(self, resolved: ResolvedRequest, filters: Filters, k: int) -> list[str]:
+        """Allowed items that the model does not know, for when it knows none: the list must not be
+        empty."""
+        seen = set(resolved.history) if filters.exclude_seen else set()
         found: list[str] = []
-        for item in asked.model.catalogue.allowed(filters):
+        for item in resolved.model.metadata.allowed(filters):
             if item not in seen:
                 found.append(item)
                 if len(found) == k:
                     break
         if found:
-            asked.degraded.append("unranked")
+            resolved.degraded.append("unranked")
         return found
-
-    # events
-
-    async def take_in(self, events: list[Event]) -> tuple[int, int]:
-        """Keep events on disk, then let them count. Returns how many were new, and how many known
-        already.
-
-        Raises:
-            InputError: an event is of no known kind or lies in the future; none of them is kept.
-            TransientError: the disk does not keep up.
-        """
-        now_us = int(datetime.now(UTC).timestamp() * 1e6)
-        stored = [self._stored(one, place, now_us) for place, one in enumerate(events)]
-        # once on disk it must count, also where the client does not wait for the answer
-        return await asyncio.shield(asyncio.get_running_loop().create_task(self._keep(stored)))
-
-    async def _keep(self, stored: list[StoredEvent]) -> tuple[int, int]:
-        users = {one.user_id for one in stored}
-        if (
-            self.features.state != "off"
-        ):  # both in memory before anything changes, so that what is new can be told
-            await asyncio.gather(*map(self.users.get, users), *map(self.features.get, users))
-        news = await self.events.append(stored)
-        fresh = [one for one, new in zip(stored, news, strict=True) if new]
-        for one in (
-            fresh
-        ):  # without a pause: no other request comes between reading features and moving them on
-            if self.users.apply([one]):
-                self._advance(one)
-        self.metrics.events.labels("accepted").inc(len(fresh))
-        self.metrics.events.labels("duplicate").inc(len(stored) - len(fresh))
-        return len(fresh), len(stored) - len(fresh)
-
-    def _stored(self, one: Event, place: int, now_us: int) -> StoredEvent:
-        where = f"events[{place}]"
-        if one.event not in self._event_names:
-            raise InputError(
-                f"there is no event called {one.event!r}",
-                where=f"{where}.event",
-                fix=f"use one of: {', '.join(sorted(self._event_names))}; params.yaml lists them "
-                "under validation.events",
-            )
-        moment = one.timestamp
-        if moment is None:
-            at_us = now_us
-        else:
-            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            at_us = int((aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6)
-            if at_us > now_us + _AHEAD_US:
-                raise InputError(
-                    "the event lies in the future",
-                    where=f"{where}.timestamp",
-                    fix="times are UTC where no zone is given",
-                )
-        return StoredEvent(
-            one.event_id,
-            one.user_id,
-            one.item_id,
-            one.event,
-            one.value,
-            at_us,
-            now_us,
-            one.answer_id,
-            one.position,
-        )
-
-    def _advance(self, one: StoredEvent) -> None:
-        live, before, model = (
-            self.features.live,
-            self.features.kept(one.user_id),
-            self.deployer.deployment.base,
-        )
-        if live is None or before is None or model is None:
-            return
-        own = model.catalogue.categories_of(one.item_id)
-        others = (item for item in self.users.items_in_memory(one.user_id) if item != one.item_id)
-        met = {name for item in others for name in model.catalogue.categories_of(item)}
-        new = len(set(own) - met)
-        after = advance(
-            before,
-            live.schema,
-            categories=own,
-            new_categories=new,
-            slots=live.slots,
-            value=one.value,
-        )
-        self.features.changed(one.user_id, after)
 
 
 def _random_ids() -> Iterator[str]:
-    while True:  # a thousand at a time: asking the system for each would cost more than the ranking
+    while True:  # a thousand at a time: a system call for each would cost more than ranking
         drawn = os.urandom(16 * 1024).hex()
         yield from (drawn[start : start + 32] for start in range(0, len(drawn), 32))
 
@@ -390,10 +300,10 @@ _ids = _random_ids()
 
 
 def new_answer_id() -> str:
-    """An id that nobody can guess, 32 hexadecimal digits. For the event loop's thread."""
+    """A random id that cannot be guessed, 32 hexadecimal digits. Not thread-safe."""
     return next(_ids)
 
 
 def _members(model: Model, categories: list[str]) -> np.ndarray:
     found = [model.members[name] for name in categories if name in model.members]
-    return np.concatenate(found) if found else NONE
+    return np.concatenate(found) if found else NO_POSITIONS

@@ -1,4 +1,4 @@
-"""What the service says about itself, the items and the users: the answers of its GET calls."""
+"""Answers of the GET calls: the state of the service, items and users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from augrec.serving.schemas import Answer
 
 
 class Refusal(Answer):
-    """A version that is kept out."""
+    """A version that may not serve."""
 
     version: str
     digest: str
@@ -32,14 +32,14 @@ class ServedModel(Answer):
     n_items: int
     parameters: int
     checks: dict[str, Any]
-    """What it was asked before it took over."""
+    """Number of checks it passed before it took over."""
     index: dict[str, Any]
-    """How the best items are found: {"kind": "exact"}, or an approximate index with its measured
+    """How items are searched: {"kind": "exact"}, or an approximate index with its measured
     recall."""
 
 
 class ModelReport(Answer):
-    """What serves, what was refused, and whether the registry answers."""
+    """The served models, refused versions, and the state of registry and online store."""
 
     champion: ServedModel | None
     challenger: ServedModel | None
@@ -51,11 +51,11 @@ class ModelReport(Answer):
     features: dict[str, Any]
     """The online store: {"state": "starting" | "open" | "unavailable" | "off", …}."""
     swaps: int
-    """How often a new champion took over since the start."""
+    """Number of model changes since the start."""
 
 
 class ItemCard(Answer):
-    """What the items table says of an item."""
+    """Metadata of an item."""
 
     item_id: str
     title: str | None = None
@@ -64,16 +64,16 @@ class ItemCard(Answer):
 
 
 class ItemList(Answer):
-    """Items found."""
+    """A list of items."""
 
     items: list[ItemCard]
 
 
 class CategoryList(Answer):
-    """All categories, with the number of items."""
+    """Categories with their number of items."""
 
     categories: list[dict[str, Any]]
-    """[{"name": "Comedy", "items": 505}, …], the largest first."""
+    """[{"name": "Comedy", "items": 505}, …], largest first."""
 
 
 class UserCard(Answer):
@@ -84,13 +84,13 @@ class UserCard(Answer):
 
 
 class UserList(Answer):
-    """Some users with a history."""
+    """A list of users."""
 
     users: list[UserCard]
 
 
 class UserReport(Answer):
-    """What the service knows of a user."""
+    """History, attributes and features of a user."""
 
     user_id: str
     known: bool

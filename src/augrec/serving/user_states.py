@@ -1,7 +1,7 @@
-"""What each user did, in bounded memory: the users asked for last, each with their latest items.
+"""Histories of the most recently requested users, in bounded memory.
 
-A user who is not in memory is rebuilt from what the data knew and from the durable log of events;
-so a restart loses nothing, and neither does being pushed out.
+The state of a user who is not in memory is rebuilt from the user store and the event log, so that
+neither a restart nor an eviction loses anything.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class UserState:
     """One user.
 
     Attributes:
-        items: distinct items that were of interest, oldest first, as in training; at most
+        items: distinct items of positive interactions, oldest first, as in training; at most
             `max_history`.
-        attributes: what is told about the user.
+        attributes: columns of the users table.
     """
 
     items: dict[str, None] = field(default_factory=dict)
@@ -34,27 +34,27 @@ class UserState:
 
 
 class UserStates:
-    """The users in memory. Belongs to the event loop; only the rebuilding happens in a thread.
+    """The users in memory. Not thread-safe: belongs to the event loop; a thread rebuilds states.
 
     Args:
-        known: what the data knew.
-        events: the durable log.
-        positive: event -> the smallest value that counts as interest; see
+        store: histories and attributes in data/raw.
+        events: the event log.
+        positive: {event: minimum value of a positive interaction}; see
             `augrec.data.config.PrepareConfig`.
-        max_users: so many users are kept, with 50 items each on average.
-        max_history: so many items of a user.
+        max_users: maximum number of users in memory, with 50 items each on average.
+        max_history: maximum number of items of a user.
     """
 
     def __init__(
         self,
-        known: UserStore,
+        store: UserStore,
         events: EventLog,
         positive: Mapping[str, float | None],
         *,
         max_users: int,
         max_history: int,
     ) -> None:
-        self._known, self._events, self._positive = known, events, positive
+        self._store, self._events, self._positive = store, events, positive
         self._max_users, self._max_history = max_users, max_history
         self._states: OrderedDict[str, UserState] = OrderedDict()
         self._n_items = 0
@@ -67,7 +67,7 @@ class UserStates:
         return len(self._states)
 
     async def get(self, user_id: str) -> UserState:
-        """The user's state; a stranger's is empty."""
+        """The user's state; empty for an unknown user."""
         state = self._states.get(user_id)
         if state is not None:
             self._states.move_to_end(user_id)
@@ -79,13 +79,13 @@ class UserStates:
         return await asyncio.shield(task)
 
     def apply(self, events: Iterable[StoredEvent]) -> list[StoredEvent]:
-        """Let events that are on disk count; those that changed a history are returned."""
+        """Apply stored events to the states; returns those that changed a history."""
         counted = []
         for one in events:
             state = self._states.get(one.user_id)
             if state is None:
                 if one.user_id in self._loading:
-                    self._stale.add(one.user_id)  # what is being read may not hold this event
+                    self._stale.add(one.user_id)  # the load in progress may miss this event
                 if self.counts(one.event, one.value):
                     counted.append(one)
                 continue
@@ -97,12 +97,12 @@ class UserStates:
         return counted
 
     def items_in_memory(self, user_id: str) -> list[str]:
-        """The items of a user who is in memory; nothing for others."""
+        """The items of a user in memory; empty for others."""
         state = self._states.get(user_id)
         return [] if state is None else list(state.items)
 
     def counts(self, event: str, value: float | None) -> bool:
-        """Whether an event is a sign of interest."""
+        """Whether an event is a positive interaction."""
         if not self._positive:
             return True
         if event not in self._positive:
@@ -111,12 +111,12 @@ class UserStates:
         return least is None or (value is not None and value >= least)
 
     def some(self, limit: int) -> list[tuple[str, int]]:
-        """(user, length of history) of some users of the data."""
-        return self._known.some(limit)
+        """(user, length of history) of some users in data/raw."""
+        return self._store.some(limit)
 
-    def renew(self, known: UserStore) -> None:
-        """Forget what is in memory: the data is another."""
-        self._known = known
+    def reset(self, store: UserStore) -> None:
+        """Clear the memory and use another store, because data/raw changed."""
+        self._store = store
         self._states.clear()
         self._n_items = 0
         self._generation += 1
@@ -132,7 +132,7 @@ class UserStates:
                 generation = self._generation
                 loop = asyncio.get_running_loop()
                 state = await loop.run_in_executor(
-                    self._thread, self._rebuild, user_id, self._known
+                    self._thread, self._rebuild, user_id, self._store
                 )
                 if user_id not in self._stale and generation == self._generation:
                     break
@@ -144,8 +144,8 @@ class UserStates:
             self._stale.discard(user_id)
             self._loading.pop(user_id, None)
 
-    def _rebuild(self, user_id: str, known: UserStore) -> UserState:
-        state = UserState(dict.fromkeys(known.history(user_id)), known.attributes_of(user_id))
+    def _rebuild(self, user_id: str, store: UserStore) -> UserState:
+        state = UserState(dict.fromkeys(store.history(user_id)), store.attributes_of(user_id))
         for item, event, value in self._events.of_user(user_id, 4 * self._max_history):
             self._add(state, item, event, value)
         return state

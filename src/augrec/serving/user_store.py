@@ -1,8 +1,7 @@
-"""What was known of users when the data was read: their histories and attributes, on disk by user
-id.
+"""Histories and attributes of the users in data/raw, by user id.
 
-Kept in an SQLite file, so that memory does not grow with the number of users; made anew when
-data/raw is another.
+Stored in an SQLite file, so that memory does not grow with the number of users; rebuilt when
+data/raw changes.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from augrec.data.columns import Columns as C
 log = logging.getLogger(__name__)
 
 _BATCH = 20_000
-_PLAIN = (
+_SCALARS = (
     pl.String,
     pl.Boolean,
     pl.Int8,
@@ -40,17 +39,20 @@ _PLAIN = (
 )
 _TABLES = """
 create table histories (user_id text primary key, items text not null) without rowid;
-create table attributes (user_id text primary key, told text not null) without rowid;
+create table attributes (user_id text primary key, attributes text not null) without rowid;
 create table facts (name text primary key, value text not null);
 """
 
 
 class UserStore:
-    """Histories and attributes by user id; every call is safe from any thread.
+    """Histories and attributes by user id. Thread-safe.
+
+    Args:
+        path: file written by `open_user_store`; None: a store without users.
 
     Attributes:
-        attributes: name and type of what is told about users.
-        popularity: the positive interactions with each item.
+        attributes: {attribute of users: its type}.
+        popularity: {item id: number of positive interactions}.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -69,31 +71,30 @@ class UserStore:
             self.popularity = json.loads(facts["popularity"])
 
     def history(self, user_id: str) -> list[str]:
-        """The user's items, oldest first; nothing for an unknown user."""
-        told = self._one("select items from histories where user_id = ?", user_id)
-        return [] if told is None else json.loads(told)
+        """The user's items, oldest first; empty for an unknown user."""
+        found = self._one("select items from histories where user_id = ?", user_id)
+        return [] if found is None else json.loads(found)
 
     def attributes_of(self, user_id: str) -> dict[str, Any]:
-        """What is told about the user."""
-        told = self._one("select told from attributes where user_id = ?", user_id)
-        return {} if told is None else json.loads(told)
+        """The user's row of the users table; empty for an unknown user."""
+        found = self._one("select attributes from attributes where user_id = ?", user_id)
+        return {} if found is None else json.loads(found)
 
     def some(self, limit: int) -> list[tuple[str, int]]:
-        """(user, length of history) of some users, spread over all of them."""
+        """(user, length of history) of at most `limit` users, evenly spread over all."""
         if self._connection is None:
             return []
         with self._lock:
             total = self._connection.execute("select count(*) from histories").fetchone()[0]
             rows = self._connection.execute(
                 "select user_id, json_array_length(items) from (select user_id, items, "
-                "row_number() "
-                "over (order by user_id) as n from histories) where n % ? = 0 limit ?",
+                "row_number() over (order by user_id) as n from histories) where n % ? = 0 limit ?",
                 (max(1, total // limit), limit),
             ).fetchall()
         return [(user, int(length)) for user, length in rows]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
 
@@ -106,41 +107,39 @@ class UserStore:
 
 
 def fingerprint(raw: Path, positive: Mapping[str, float | None], max_history: int) -> str:
-    """Tells one state of data/raw from another without reading it whole; empty: there is no
-    data."""
+    """Identifies a state of data/raw without reading the files; empty if there is no data."""
     if not (raw / "interactions.parquet").exists():
         return ""
     hasher = hashlib.sha256(json.dumps([positive, max_history], sort_keys=True).encode())
     for name in ("interactions.parquet", "users.parquet", "source.json"):
         path = raw / name
         if path.exists():
-            told = path.stat()
-            hasher.update(f"{name} {told.st_size} {told.st_mtime_ns}".encode())
+            status = path.stat()
+            hasher.update(f"{name} {status.st_size} {status.st_mtime_ns}".encode())
     return hasher.hexdigest()
 
 
 def open_user_store(
     raw: Path, path: Path, positive: Mapping[str, float | None], max_history: int
 ) -> UserStore:
-    """What data/raw knows of users; the file at `path` is made where it is missing or of other
-    data."""
+    """The users of data/raw; the file at `path` is rebuilt if it is missing or of other data."""
     wanted = fingerprint(raw, positive, max_history)
     if not wanted:
         return UserStore(None)
-    if _made_of(path) != wanted:
+    if _fingerprint_in(path) != wanted:
         _build(raw, path, positive, max_history, wanted)
     return UserStore(path)
 
 
 def positive_rows(positive: Mapping[str, float | None]) -> pl.Expr:
-    """Rows that count as interest, as in the stage `prepare`; all of them where nothing is said."""
+    """Mask of positive interactions, as in the stage `prepare`; all rows if `positive` is empty."""
     if not positive:
         return pl.lit(True)
-    verdict = pl.lit(False)
+    mask = pl.lit(False)
     for event, least in positive.items():
         enough = pl.lit(True) if least is None else (pl.col(C.VALUE) >= least).fill_null(False)
-        verdict = verdict | ((pl.col(C.EVENT) == event) & enough)
-    return verdict
+        mask = mask | ((pl.col(C.EVENT) == event) & enough)
+    return mask
 
 
 def _build(
@@ -162,21 +161,21 @@ def _build(
     kinds = (
         {}
         if users is None
-        else {n: k for n, k in users.schema.items() if n != C.USER and k in _PLAIN}
+        else {n: k for n, k in users.schema.items() if n != C.USER and k in _SCALARS}
     )
     with whole_file(path) as draft:
         connection = sqlite3.connect(draft)
         connection.executescript(_TABLES)
         for part in histories.iter_slices(_BATCH):
-            told = ((user, json.dumps(items)) for user, items in part.iter_rows())
-            connection.executemany("insert into histories values (?, ?)", told)
+            pairs = ((user, json.dumps(items)) for user, items in part.iter_rows())
+            connection.executemany("insert into histories values (?, ?)", pairs)
         if users is not None and kinds:
             for part in users.drop_nulls(C.USER).unique(C.USER, keep="first").iter_slices(_BATCH):
-                told = (
+                pairs = (
                     (row.pop(C.USER), json.dumps(row))
                     for row in part.select(C.USER, *kinds).iter_rows(named=True)
                 )
-                connection.executemany("insert into attributes values (?, ?)", told)
+                connection.executemany("insert into attributes values (?, ?)", pairs)
         facts = {
             "fingerprint": mark,
             "attributes": json.dumps({name: str(kind) for name, kind in kinds.items()}),
@@ -185,10 +184,10 @@ def _build(
         connection.executemany("insert into facts values (?, ?)", list(facts.items()))
         connection.commit()
         connection.close()
-    log.info("%d users of the data are known", len(histories))
+    log.info("stored the histories of %d users", len(histories))
 
 
-def _made_of(path: Path) -> str:
+def _fingerprint_in(path: Path) -> str:
     if not path.exists():
         return ""
     try:
@@ -205,4 +204,4 @@ def _made_of(path: Path) -> str:
 
 
 def _kind(name: str) -> pl.DataType:
-    return {str(kind): kind() for kind in _PLAIN}[name]
+    return {str(kind): kind() for kind in _SCALARS}[name]

@@ -1,4 +1,4 @@
-"""The page at `GET /`: what the platform does, to look at and to try."""
+"""The page at `GET /`: try recommendations, and see the last retrain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 
 def attach(app: FastAPI) -> None:
-    """Give an application the page and what it needs."""
+    """Add the page to an application."""
     from augrec.serving.page.retrain import LastRetrain
     from augrec.serving.page.routes import router
 

@@ -1,9 +1,10 @@
-"""The drawings of a run's report, one by one, as pictures of their own."""
+"""The figures of a run's report as separate SVG images."""
 
 from __future__ import annotations
 
 import re
 from html import unescape
+from pathlib import Path
 from typing import Final
 
 _SECTION = re.compile(r'<section id="(\w+)">(.*?)</section>', re.S)
@@ -13,26 +14,19 @@ _FIGURE = re.compile(
     r'aria-label="(?P<text>[^"]*)"[^>]*>(?P<body>.*?)</svg>\s*</figure>',
     re.S,
 )
-_COLOURS: Final = """
-:root { font-family: system-ui, sans-serif;
-  --ink: #1b1d22; --muted: #5a616b; --rule: #dcdfe3; --real: #0067a3; --placebo: #c77700; --generated: #00805c;
-  --gain: #1a7f5a; --loss: #b8400c; }
-@media (prefers-color-scheme: dark) { :root {
-  --ink: #eceef1; --muted: #a9b0ba; --rule: #3a3f47; --real: #62b5ec; --placebo: #f0ae45; --generated: #45c99b;
-  --gain: #45c99b; --loss: #ff8f5e; } }
-"""
+_STYLE: Final = Path(__file__).with_name("figure.css").read_text(encoding="utf-8")
 
 
 def of_report(html: str) -> list[dict[str, str]]:
-    """The figures of a report in its order.
+    """The figures of a report, in their order.
 
     Args:
-        html: what `augrec.reporting.report` wrote.
+        html: written by `augrec.reporting.report`.
 
     Returns:
-        section (the id of its section), title, caption, text (the text alternative) and svg for
-        each. The svg is a whole file with its own colours, light or dark, meant for <img>, where
-        nothing in it can run or load anything.
+        For each figure section (id of its section), title, caption, text (text alternative) and
+        svg, a complete file with its own light and dark colours. It is meant for <img>, where it
+        cannot run scripts or load anything.
     """
     return [
         {
@@ -40,17 +34,17 @@ def of_report(html: str) -> list[dict[str, str]]:
             "title": unescape(found["title"]),
             "caption": unescape(found["caption"]),
             "text": unescape(found["text"]),
-            "svg": _whole(found["box"], found["body"]),
+            "svg": _complete(found["box"], found["body"]),
         }
         for section in _SECTION.finditer(html)
         for found in _FIGURE.finditer(section[2])
     ]
 
 
-def _whole(box: str, body: str) -> str:
+def _complete(box: str, body: str) -> str:
     width, height = box.split()[2:4]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{width}" '
-        f'height="{height}">'
-        f"<style>{_COLOURS}</style>{body}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" '
+        f'width="{width}" height="{height}">'
+        f"<style>\n{_STYLE}</style>{body}</svg>"
     )

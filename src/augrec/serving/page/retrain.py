@@ -1,5 +1,4 @@
-"""What the page tells of the last retrain: its decision, its audits, its drawings, and how the
-champion moved."""
+"""Data of the page's tab on the last retrain: decision, audits, figures, and promotions."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as ResultTimeout
 from typing import Any, Final
 
 from augrec.core.errors import AugrecError
@@ -20,68 +19,67 @@ from augrec.serving.page.figures import of_report
 
 _log = logging.getLogger(__name__)
 
-FRESH_S: Final = 15.0
-PATIENCE_S: Final = 5.0
-_MOVES: Final = 8
+MAX_AGE_S: Final = 15.0
+TIMEOUT_S: Final = 5.0
+_N_MOVES: Final = 8
 
 
 class LastRetrain:
-    """The last retrain, read from the registry at most every `FRESH_S`, by one thread.
+    """The last retrain, read from the registry at most every `MAX_AGE_S`, by one thread.
 
-    A registry that does not answer within `PATIENCE_S` makes nobody wait longer: what was read
-    before is told again. The first answer may take long, MLflow has to be imported for it.
+    If the registry does not answer within `TIMEOUT_S`, the previous result is returned. The first
+    read may take long, because it imports MLflow.
     """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="augrec-retrain")
         self._lock = threading.Lock()
-        self._reading: Future[dict[str, Any]] | None = None
-        self._told: dict[str, Any] = {"state": "asking"}
+        self._pending: Future[dict[str, Any]] | None = None
+        self._result: dict[str, Any] = {"state": "asking"}
         self._report = ""
         self._audits: dict[str, str] = {}
-        self._read_at = float("-inf")
+        self._time_read = float("-inf")
 
-    def tell(self) -> dict[str, Any]:
-        """{"state": "decided" | "none" | "asking" | "unreachable", …}; "stale": the registry is
-        silent now."""
+    def read(self) -> dict[str, Any]:
+        """{"state": "decided" | "none" | "asking" | "unreachable", …}; with "stale" if the registry
+        does not answer."""
         with self._lock:
-            if time.monotonic() - self._read_at < FRESH_S:
-                return self._told
-            if self._reading is None or self._reading.done():
-                self._reading = self._pool.submit(self._read)
-            reading = self._reading
+            if time.monotonic() - self._time_read < MAX_AGE_S:
+                return self._result
+            if self._pending is None or self._pending.done():
+                self._pending = self._pool.submit(self._read_registry)
+            pending = self._pending
         try:
-            told = reading.result(PATIENCE_S)
-        except NotYet:
-            return {**self._told, "stale": True}
-        except Exception as error:  # whatever the registry holds, the page goes on
-            _log.warning("the last retrain cannot be read: %s", error)
-            known = self._told if "run" in self._told else {"state": "unreachable"}
-            return {**known, "stale": True}
+            result = pending.result(TIMEOUT_S)
+        except ResultTimeout:
+            return {**self._result, "stale": True}
+        except Exception as error:  # the page must work whatever the registry contains
+            _log.warning("cannot read the last retrain: %s", error)
+            previous = self._result if "run" in self._result else {"state": "unreachable"}
+            return {**previous, "stale": True}
         with self._lock:
-            self._told, self._read_at = told, time.monotonic()
-        return told
+            self._result, self._time_read = result, time.monotonic()
+        return result
 
     def report(self) -> str:
-        """The last retrain's report.html; empty where there is none."""
-        self.tell()
+        """The last retrain's report.html; empty if there is none."""
+        self.read()
         return self._report
 
     def audit(self, generator: str) -> str:
-        """The page of the audit of one of the last retrain's generators; empty where there is
-        none."""
-        self.tell()
+        """The audit page of a generator of the last retrain; empty if there is none."""
+        self.read()
         return self._audits.get(generator, "")
 
-    def _read(self) -> dict[str, Any]:
-        from augrec.registry import logged_runs, promotion  # brings MLflow
+    def _read_registry(self) -> dict[str, Any]:
+        from augrec.registry import logged_runs, promotion  # imports MLflow
 
         run = logged_runs.last()
         if run is None:
             return {"state": "none"}
-        known = self._told.get("run") or {}
-        if known.get("mlflow_id") == run.mlflow_id:
-            told = self._told
+        previous = self._result.get("run") or {}
+        if previous.get("mlflow_id") == run.mlflow_id:
+            result = self._result
         else:
             with contextlib.suppress(AugrecError):
                 self._report = logged_runs.report(run)
@@ -92,12 +90,12 @@ class LastRetrain:
                 "commit": run.commit,
                 "finished": run.finished.isoformat(timespec="seconds"),
             }
-            told = {
+            result = {
                 "state": "decided",
                 "run": about,
                 **content(logged_runs.decision(run), logged_runs.audits(run)),
             }
-            told["figures"] = of_report(self._report)
+            result["figures"] = of_report(self._report)
         moves = [
             {
                 "kind": move.kind,
@@ -108,21 +106,21 @@ class LastRetrain:
             }
             for move in promotion.log()
         ]
-        return {**told, "moves": moves[: -_MOVES - 1 : -1]}
+        return {**result, "moves": moves[: -_N_MOVES - 1 : -1]}
 
 
 def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Decision and audits in the page's words.
+    """Decision and audits as the page shows them.
 
     Args:
         decision: decision.json.
         audits: {generator: audit.json}.
 
     Returns:
-        verdict, sentences, winner; metric (its name); groups: [{name, users}] of test users, all of
-        them first; arms: [{recommender, policy, kind, won, values: one for each group}];
+        verdict, sentences, winner; metric: its name; groups: [{name, users}] of test users, first
+        all of them; arms: [{recommender, policy, kind, won, values: one for each group}];
         recommenders: the gate's reasons; audits: [{generator, passed, limits: [{name, value, bound,
-            limit, passed}]}].
+        limit, passed}]}].
     """
     metric, winner, arms = decision["gate"]["metric"], decision["winner"], decision.get("arms", [])
     groups = [

@@ -1,7 +1,8 @@
-"""The page's addresses: `GET /`, its files, and what its second tab shows.
+"""Endpoints of the page: `GET /`, its static files, and the data of its second tab.
 
-The page itself is open to all: it holds nothing of anybody. What it shows comes from below /v1 and
-so under the API's own rules, `/v1/page/retrain`, `/v1/page/report` and `/v1/page/audit/…` too.
+The static files are public and contain no data. All data comes from endpoints below /v1, including
+`/v1/page/retrain`, `/v1/page/report` and `/v1/page/audit/…`, which require an API key if there are
+any.
 """
 
 from __future__ import annotations
@@ -29,16 +30,15 @@ _SAFE: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 PAGE_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src "
-    "'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may load: its own files and nothing else, no inline script or style."""
+"""Content security policy of the page: only its own files, no inline script or style."""
 REPORT_POLICY: Final = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""A report carries its style within it and runs nothing."""
+"""Content security policy of a report: inline styles, no scripts."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -51,7 +51,7 @@ def page(request: Request) -> Response:
 
 @router.get("/docs")
 def docs(request: Request) -> Response:
-    """The API's documentation; FastAPI's own would load its scripts from another site."""
+    """The API's documentation; FastAPI's own page would load scripts from another site."""
     return _answer(request, "docs.html", {"Content-Security-Policy": PAGE_POLICY})
 
 
@@ -63,28 +63,27 @@ def static(request: Request, name: str) -> Response:
 
 @router.get("/v1/page/retrain")
 def retrain(request: Request) -> dict[str, Any]:
-    """The last retrain's decision, audits and drawings."""
-    return _last(request).tell()
+    """Decision, audits and figures of the last retrain."""
+    return _last(request).read()
 
 
 @router.get("/v1/page/report")
 def report(request: Request) -> Response:
-    """The last retrain's whole report."""
-    return _made(_last(request).report(), "no retrain has left a report yet")
+    """The report of the last retrain."""
+    return _html(_last(request).report(), "there is no report yet")
 
 
 @router.get("/v1/page/audit/{generator}/index.html")
 def audit(request: Request, generator: str) -> Response:
-    """What the audit found in the sample of a generator, as a page; where the report's link to it
-    leads."""
-    return _made(
+    """The audit page of a generator of the last retrain, which the report links to."""
+    return _html(
         _last(request).audit(generator),
-        f"the last retrain has no page of an audit of {generator!r}",
+        f"the last retrain has no audit page of {generator!r}",
     )
 
 
-def _made(html: str, missing: str) -> Response:
-    """A page that a run wrote."""
+def _html(html: str, missing: str) -> Response:
+    """An HTML page written by a run."""
     if not html:
         raise HTTPException(404, missing)
     headers = {**_SAFE, "Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-store"}
@@ -99,7 +98,7 @@ def _last(request: Request) -> LastRetrain:
 def _answer(request: Request, name: str, headers: dict[str, str]) -> Response:
     found = _files().get(name)
     if found is None:
-        raise HTTPException(404, "the page has no such file")
+        raise HTTPException(404, "there is no such file")
     content, tag = found
     headers = {**_SAFE, **headers, "ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == tag:
@@ -109,7 +108,7 @@ def _answer(request: Request, name: str, headers: dict[str, str]) -> Response:
 
 @cache
 def _files() -> dict[str, tuple[bytes, str]]:
-    """{name: (bytes, ETag)} of everything the page consists of."""
+    """{name: (bytes, ETag)} of the static files."""
     files = {path.name: path.read_bytes() for path in _STATIC.iterdir() if path.suffix in _KINDS}
     return {
         name: (content, f'"{hashlib.sha256(content).hexdigest()[:16]}"')

@@ -1,20 +1,20 @@
-// Asking the service. Every failure becomes a Trouble that says what is wrong and whether to try again.
+// Calls of the service. Every failure becomes a ServiceError that says what is wrong and whether to retry.
 
 import { el } from "./dom.js";
 
-const PATIENCE_MS = 15_000;
+const TIMEOUT_MS = 15_000;
 let key = sessionStorage.getItem("augrec-key") ?? "";
 let asking = null;
 
-export class Trouble extends Error {
-  /** @param retryAfter seconds until it is worth trying again; null: trying again does not help. */
+export class ServiceError extends Error {
+  /** @param retryAfter seconds until a retry; null: a retry does not help. */
   constructor(message, { fix = "", status = 0, retryAfter = null } = {}) {
     super(message);
     Object.assign(this, { fix, status, retryAfter });
   }
 }
 
-/** The JSON that `path` answers; `body` makes it a POST. An abort of `signal` is thrown on as AbortError. */
+/** The JSON response of `path`; with `body` the call is a POST. If `signal` aborts, it throws an AbortError. */
 export async function call(path, { body, signal } = {}) {
   const sent = key;
   const answer = await send(path, { body, signal });
@@ -22,16 +22,16 @@ export async function call(path, { body, signal } = {}) {
     await askForKey(sent);
     return call(path, { body, signal });
   }
-  const told = await answer.json().catch(() => null);
-  if (answer.ok && told !== null) return told;
-  throw trouble(answer, told);
+  const result = await answer.json().catch(() => null);
+  if (answer.ok && result !== null) return result;
+  throw errorOf(answer, result);
 }
 
 async function send(path, { body, signal }) {
   const headers = { Accept: "application/json" };
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body) headers["Content-Type"] = "application/json";
-  const clock = AbortSignal.timeout(PATIENCE_MS);
+  const clock = AbortSignal.timeout(TIMEOUT_MS);
   try {
     return await fetch(path, {
       method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), credentials: "omit",
@@ -39,34 +39,34 @@ async function send(path, { body, signal }) {
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    const silent = error.name === "TimeoutError";
-    throw new Trouble(silent ? "The service takes too long to answer." : "The service cannot be reached.",
-      { fix: "Trying again in a moment …", retryAfter: 3 });
+    const timedOut = error.name === "TimeoutError";
+    throw new ServiceError(timedOut ? "The service did not answer in time." : "The service cannot be reached.",
+      { fix: "Retrying in a moment …", retryAfter: 3 });
   }
 }
 
-function trouble(answer, told) {
-  const { what, where, fix } = told ?? {};
+function errorOf(answer, problem) {
+  const { what, where, fix } = problem ?? {};
   const retryAfter = Number(answer.headers.get("retry-after")) || null;
   if (answer.status === 429) {
-    return new Trouble("The service is busy.", { fix: "Trying again in a moment …", status: 429, retryAfter: retryAfter ?? 1 });
+    return new ServiceError("The service is busy.", { fix: "Retrying in a moment …", status: 429, retryAfter: retryAfter ?? 1 });
   }
   const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "");
-  const message = what ? sentence(where ? `${what} (${where})` : what) : `The service answered ${answer.status}.`;
-  return new Trouble(message, { fix: sentence(fix), status: answer.status, retryAfter: answer.status >= 500 ? retryAfter ?? 3 : null });
+  const message = what ? sentence(where ? `${what} (${where})` : what) : `The service answered with status ${answer.status}.`;
+  return new ServiceError(message, { fix: sentence(fix), status: answer.status, retryAfter: answer.status >= 500 ? retryAfter ?? 3 : null });
 }
 
-/** Whether requests carry a key; links to guarded pages do not, then. */
+/** Whether requests contain a key; links cannot, so pages that need one are not linked. */
 export const keyed = () => key !== "";
 
 function askForKey(refused) {
-  if (key !== refused) return Promise.resolve(); // another call has asked meanwhile
+  if (key !== refused) return Promise.resolve(); // another call has asked already
   asking ??= new Promise((resolve) => {
     const input = el("input", { id: "key", type: "password", autocomplete: "off", required: true, "aria-describedby": "key-hint" });
     const form = el("form", { id: "key-form" },
       refused ? el("p", { class: "no", role: "alert" }, "That key is not accepted.") : null,
-      el("h2", { id: "key-title" }, "This service wants an API key"),
-      el("p", { class: "hint", id: "key-hint" }, "It stays in this tab and is forgotten when you close it."),
+      el("h2", { id: "key-title" }, "API key required"),
+      el("p", { class: "hint", id: "key-hint" }, "It is stored for this tab only, until you close it."),
       el("label", { for: "key" }, "API key"),
       input,
       el("button", { class: "primary" }, "Continue"));

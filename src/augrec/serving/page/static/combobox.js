@@ -1,19 +1,19 @@
-// A text field with a list of suggestions: arrows, Home, End, Enter and Escape, as the ARIA combobox pattern has it.
+// A text field with a list of suggestions: arrows, Home, End, Enter and Escape, as in the ARIA combobox pattern.
 
 import { el } from "./dom.js";
 
 const PAUSE_MS = 120;
 
 /**
- * @param input the field; its list is the one that aria-controls names.
- * @param look async (text, signal) => options; each is {label, note, value}.
- * @param choose called with the value of the option chosen.
- * @param none what to say where nothing is found for a text.
+ * @param input the field; aria-controls is the id of its list.
+ * @param search async (text, signal) => options, each {label, note, value}.
+ * @param choose called with the value of the chosen option.
+ * @param none message for a text without options.
  */
-export function combobox(input, { look, choose, none }) {
+export function combobox(input, { search, choose, none }) {
   const list = document.getElementById(input.getAttribute("aria-controls"));
   let options = [], active = -1, pause = 0, running = null;
-  let pending = null; // what a key wanted before the options for the text were there
+  let pending = null; // action of a key pressed before the options were loaded
 
   function show(found, nothing) {
     options = found;
@@ -78,7 +78,7 @@ export function combobox(input, { look, choose, none }) {
     pause = setTimeout(async () => {
       const mine = (running = new AbortController());
       try {
-        const found = await look(input.value.trim(), mine.signal);
+        const found = await search(input.value.trim(), mine.signal);
         if (!mine.signal.aborted) show(found, none(input.value.trim()));
       } catch (error) {
         if (!mine.signal.aborted) show([], error.message);

@@ -1,4 +1,4 @@
-// The API's documentation, made from openapi.json: what each call takes and answers, and an example to send.
+// The API's documentation, generated from openapi.json: request and response of each call, and an example to send.
 
 import { call } from "./api.js";
 import { el, find } from "./dom.js";
@@ -6,30 +6,30 @@ import { el, find } from "./dom.js";
 const api = await (await fetch("/openapi.json")).json();
 const schemas = api.components?.schemas ?? {};
 
-/** A schema, its reference followed. */
+/** A schema, with its reference resolved. */
 const resolved = (schema) => (schema?.$ref ? schemas[schema.$ref.split("/").pop()] ?? {} : schema ?? {});
 
-/** A schema's type in words: "list of text", "Filters", "whole number or null". */
+/** A schema's type as text: "list of text", "Filters", "integer or null". */
 function typed(schema) {
   if (schema.$ref) return schema.$ref.split("/").pop();
   if (schema.anyOf) return schema.anyOf.map(typed).join(" or ");
   if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" or ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.type === "array") return `list of ${typed(schema.items ?? {})}`;
-  return { string: "text", integer: "whole number", number: "number", boolean: "true or false", null: "null", object: "object" }[schema.type] ?? "anything";
+  return { string: "text", integer: "integer", number: "number", boolean: "true or false", null: "null", object: "object" }[schema.type] ?? "anything";
 }
 
-const WORDS = { minimum: "at least", maximum: "at most", maxLength: "length at most", maxItems: "so many at most" };
+const WORDS = { minimum: "at least", maximum: "at most", maxLength: "length at most", maxItems: "length at most" };
 
-/** What must hold of a value: its default and its limits. */
+/** The default and the limits of a value. */
 function limits(schema, required) {
-  const told = Object.entries(WORDS).filter(([key]) => schema[key] !== undefined).map(([key, word]) => `${word} ${schema[key]}`);
-  if (required) told.unshift("required");
-  else if (schema.default !== undefined) told.unshift(`default ${JSON.stringify(schema.default)}`);
-  return told.join(", ");
+  const parts = Object.entries(WORDS).filter(([key]) => schema[key] !== undefined).map(([key, word]) => `${word} ${schema[key]}`);
+  if (required) parts.unshift("required");
+  else if (schema.default !== undefined) parts.unshift(`default ${JSON.stringify(schema.default)}`);
+  return parts.join(", ");
 }
 
-/** A row for each field, those of named parts below their own headings. */
+/** A table of the fields; nested schemas follow under their own headings. */
 function fields(schema, seen = new Set()) {
   const { properties = {}, required = [] } = resolved(schema);
   const rows = Object.entries(properties).map(([name, field]) =>
@@ -46,10 +46,10 @@ function fields(schema, seen = new Set()) {
 
 const ofBody = (content) => content?.["application/json"]?.schema;
 
-/** The example of a body, or the least that it needs. */
+/** The example of a body. */
 const example = (schema) => schema.examples?.[0] ?? resolved(schema).examples?.[0] ?? {};
 
-/** Something to send and what came back. */
+/** A form that sends a request and shows the response. */
 function sender(path, method, body) {
   const route = el("input", { type: "text", value: path, "aria-label": "Path", spellcheck: "false" });
   const text = body ? el("textarea", { rows: 8, "aria-label": "Body", spellcheck: "false" }, JSON.stringify(example(body), null, 2)) : null;
@@ -57,8 +57,8 @@ function sender(path, method, body) {
   const send = async () => {
     answer.hidden = false;
     try {
-      const told = await call(route.value, body ? { body: JSON.parse(text.value) } : {});
-      answer.textContent = JSON.stringify(told, null, 2);
+      const result = await call(route.value, body ? { body: JSON.parse(text.value) } : {});
+      answer.textContent = JSON.stringify(result, null, 2);
     } catch (error) {
       answer.textContent = [error.message, error.fix].filter(Boolean).join(" ");
     }
@@ -66,27 +66,27 @@ function sender(path, method, body) {
   return el("div", { class: "send" }, route, text, el("button", { type: "button", class: "primary", onclick: send }, "Send"), answer);
 }
 
-function oneCall(path, method, told) {
-  const body = ofBody(told.requestBody?.content), answers = ofBody(told.responses?.[200]?.content);
-  const asked = (told.parameters ?? []).map(({ name, in: where, required, schema, description }) =>
+function oneCall(path, method, spec) {
+  const body = ofBody(spec.requestBody?.content), answers = ofBody(spec.responses?.[200]?.content);
+  const asked = (spec.parameters ?? []).map(({ name, in: where, required, schema, description }) =>
     el("tr", {}, el("th", { scope: "row" }, el("code", {}, name)), el("td", {}, `${typed(schema)}, in the ${where}`),
       el("td", {}, limits(schema, required)), el("td", {}, description ?? "")));
-  const others = Object.entries(told.responses ?? {}).filter(([status]) => status !== "200");
+  const others = Object.entries(spec.responses ?? {}).filter(([status]) => status !== "200");
   return el("details", { class: "call", id: `${method}${path.replaceAll(/\W+/g, "-")}` },
-    el("summary", {}, el("strong", {}, method.toUpperCase()), " ", el("code", {}, path), " ", el("span", { class: "hint" }, told.description ?? told.summary ?? "")),
-    asked.length ? [el("h3", {}, "Asked with"), el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, asked)))] : null,
-    body ? [el("h3", {}, "Body"), fields(body)] : null,
-    answers ? [el("h3", {}, "Answer"), fields(answers)] : null,
-    others.length ? [el("h3", {}, "Otherwise"), el("ul", {}, others.map(([status, one]) => el("li", {}, el("code", {}, status), " ", one.description)))] : null,
+    el("summary", {}, el("strong", {}, method.toUpperCase()), " ", el("code", {}, path), " ", el("span", { class: "hint" }, spec.description ?? spec.summary ?? "")),
+    asked.length ? [el("h3", {}, "Parameters"), el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, asked)))] : null,
+    body ? [el("h3", {}, "Request body"), fields(body)] : null,
+    answers ? [el("h3", {}, "Response"), fields(answers)] : null,
+    others.length ? [el("h3", {}, "Other responses"), el("ul", {}, others.map(([status, one]) => el("li", {}, el("code", {}, status), " ", one.description)))] : null,
     answers ? [el("h3", {}, "Try it"), sender(path, method, body)] : null);
 }
 
 find("description").textContent = (api.info.description ?? "").replaceAll(/[*`]/g, "");
 const byTag = new Map();
 for (const [path, methods] of Object.entries(api.paths)) {
-  for (const [method, told] of Object.entries(methods)) {
-    const tag = told.tags?.[0] ?? "other";
-    byTag.set(tag, [...(byTag.get(tag) ?? []), oneCall(path, method, told)]);
+  for (const [method, spec] of Object.entries(methods)) {
+    const tag = spec.tags?.[0] ?? "other";
+    byTag.set(tag, [...(byTag.get(tag) ?? []), oneCall(path, method, spec)]);
   }
 }
 for (const [tag, calls] of byTag) find("calls").append(el("h2", {}, tag[0].toUpperCase() + tag.slice(1)), ...calls);

@@ -1,4 +1,4 @@
-// Building the page: elements and text only, so that no title or id can ever become markup.
+// Building the page: elements and text only, so that titles and ids cannot become markup.
 
 /** An element: `el("li", {class: "won", onclick}, "text", child)`; null children are left out. */
 export function el(name, attributes = {}, ...children) {
@@ -20,7 +20,7 @@ const SHAPES = {
   cross: "M6 6l12 12M18 6L6 18",
 };
 
-/** A small drawing; it says nothing to a screen reader, the button around it does. */
+/** A small icon, hidden from screen readers; the button around it has a label. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg"), path = document.createElementNS(SVG, "path");
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -43,5 +43,5 @@ export function listed(names, wrap = (name) => name) {
   });
 }
 
-/** What a model was trained on: a policy's name in words. */
+/** A policy's name as text. */
 export const trainedOn = (policy) => (policy === "none" ? "real data" : policy.replaceAll("_", " "));

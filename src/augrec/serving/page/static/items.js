@@ -1,29 +1,29 @@
-// The ranked lists: rows, how they moved, why they are there, and what two models disagree about.
+// The ranked lists: rows, their changes of position and their reasons, and what differs between two models.
 
 import { el, icon, listed, many } from "./dom.js";
 
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * Show a ranked list in `list`, and how it differs from what it showed.
+ * Show a ranked list in `list`, with the changes since the previous one.
  *
- * @param liked called with the item whose heart was pressed.
- * @param only ids that the other model's list lacks; null: there is no other.
- * @param plain all is there because it is popular, and the line above the list says so: no row needs a reason.
- * @param same the list before was for the same person, so that it tells something to show what moved.
+ * @param liked called with an item when it is liked.
+ * @param only ids that are not in the other model's list; null: there is no other.
+ * @param plain all items are there because they are popular, which the line above the list says: rows have no reasons.
+ * @param same the previous list was for the same user, so changes are meaningful.
  */
 export function rank(list, items, { liked, only = null, plain = false, same = true }) {
   const shown = [...list.querySelectorAll("[data-item]")];
   const before = new Map(same ? shown.map((row, place) => [row.dataset.item, place + 1]) : []);
   const tops = new Map(shown.map((row) => [row.dataset.item, row.getBoundingClientRect().top]));
-  const rows = items.map((item) => row(item, moved(item, before), { liked, only, plain }));
-  const none = el("li", { class: "none" }, "Nothing is left to recommend here. Choose another category, or take back a like.");
+  const rows = items.map((item) => row(item, changeOf(item, before), { liked, only, plain }));
+  const none = el("li", { class: "none" }, "No titles are left. Choose another category, or remove a like.");
   list.replaceChildren(...(rows.length ? rows : [none]));
-  if (!calm.matches && tops.size) slide(rows, tops);
+  if (!reducedMotion.matches && tops.size) slide(rows, tops);
   return { fresh: before.size ? items.filter((item) => !before.has(item.item_id)).length : 0, first: items[0] ?? null };
 }
 
-/** Grey rows while nothing is known yet. */
+/** Placeholder rows while the first list is loading. */
 export function waiting(list, n = 6) {
   const line = () => el("li", { class: "skeleton", "aria-hidden": "true" }, el("span", { class: "place" }), el("span", { class: "tile" }),
     el("span", {}, el("span", { class: "bar" }), el("span", { class: "bar" })));
@@ -32,7 +32,7 @@ export function waiting(list, n = 6) {
 
 export const titleOf = (item) => item.title || item.item_id;
 
-function moved(item, before) {
+function changeOf(item, before) {
   if (!before.size) return null;
   const was = before.get(item.item_id);
   if (was === undefined) return el("span", { class: "move" }, "new");
@@ -58,7 +58,7 @@ function row(item, move, { liked, only, plain }) {
     heart);
 }
 
-/** Why an item is there, in words: each kind of reason once, the strongest first; popularity only where it comes first. */
+/** The reasons of an item as text: each kind once, strongest first; popularity only if it is the strongest. */
 function why(reasons) {
   const kinds = [...new Set(reasons.map((reason) => reason.kind))].filter((kind, place) => !(kind === "popularity" && place));
   if (!kinds.length) return null;
@@ -69,8 +69,8 @@ function why(reasons) {
 const bold = (names) => listed(names.slice(0, 2), (name) => el("b", {}, name));
 const WORDS = {
   item: (reasons) => ["because you liked ", ...bold(reasons.map((reason) => reason.title || reason.item_id))],
-  attribute: (reasons) => ["suits your ", ...bold(reasons.map((reason) => reason.attribute.replace(/^user__/, "").replaceAll("_", " ")))],
-  popularity: () => ["popular with everybody"],
+  attribute: (reasons) => ["matches your ", ...bold(reasons.map((reason) => reason.attribute.replace(/^user__/, "").replaceAll("_", " ")))],
+  popularity: () => ["popular"],
 };
 
 function tile(item) {
@@ -79,11 +79,11 @@ function tile(item) {
   return mark;
 }
 
-/** Two letters to know a title by: of its first two words that say something. */
+/** The initials of a title: of its first two words that are not articles or prepositions. */
 function initials(title) {
   const words = title.replace(/\(.*?\)/g, " ").match(/[\p{L}\p{N}]+/gu) ?? [title];
-  const telling = words.filter((word) => !/^(the|a|an|of|and|in|on|to|la|le|les|el|der|die|das)$/i.test(word));
-  return (telling.length ? telling : words).slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
+  const significant = words.filter((word) => !/^(the|a|an|of|and|in|on|to|la|le|les|el|der|die|das)$/i.test(word));
+  return (significant.length ? significant : words).slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
 }
 
 function hue(text) {
@@ -92,7 +92,7 @@ function hue(text) {
   return hash % 360;
 }
 
-/** Rows glide from where they were. */
+/** Animate rows from their previous position. */
 function slide(rows, tops) {
   for (const line of rows) {
     const was = tops.get(line.dataset.item);

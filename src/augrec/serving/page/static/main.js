@@ -1,4 +1,4 @@
-// The page's two tabs; the address says which one is open (#last-retrain).
+// The page's two tabs; the fragment of the address names the open one (#last-retrain).
 
 import { find } from "./dom.js";
 import { show } from "./retrain.js";
@@ -16,7 +16,7 @@ function open(tab) {
   if (tab.id === "tab-retrain") show();
 }
 
-/** The address without a jump: no element has the tab's name as its id. */
+/** Open a tab and change the address, without scrolling: no element has the tab's name as its id. */
 function go(tab) {
   history.pushState(null, "", `${location.pathname}${tab.dataset.hash && "#"}${tab.dataset.hash}`);
   open(tab);

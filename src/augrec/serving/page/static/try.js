@@ -1,6 +1,6 @@
-// The first tab: who is asking, what they like, and what is recommended to them now.
+// The first tab: the user, what they like, and what is recommended to them.
 
-import { call, Trouble } from "./api.js";
+import { call, ServiceError } from "./api.js";
 import { combobox } from "./combobox.js";
 import { el, find, icon, many, trainedOn } from "./dom.js";
 import { rank, titleOf, waiting } from "./items.js";
@@ -10,39 +10,39 @@ const PAST_SHOWN = 6;
 const ROLES = ["champion", "challenger"];
 
 const state = {
-  user: null, // {user_id, known, history, history_length}; null: a newcomer
-  visitor: null, // the id under which a newcomer's kept clicks are stored
-  likes: [], // {item_id, title, kept}, oldest first
+  user: null, // {user_id, known, history, history_length}; null: a new user
+  visitor: null, // the id under which a new user's likes are stored
+  likes: [], // {item_id, title, stored}, oldest first
   models: null, // the last GET /v1/model
-  shown: null, // for whom and in which category the lists on the page are
+  shown: null, // user and category of the lists on the page
 };
 let running = null;
 let tries = 0;
 
 const lists = Object.fromEntries(ROLES.map((role) => [role, find(role).querySelector(".items")]));
 
-/** Wire the tab up and show the first list. */
+/** Set up the tab and show the first list. */
 export async function start() {
   waiting(lists.champion);
-  combobox(find("search"), { look: titles, choose: likeFound, none: (text) => (text ? `No title has “${text}” in it.` : "No titles are known.") });
-  combobox(find("user"), { look: users, choose: chooseUser, none: () => "Nobody has a history yet. Type any id." });
+  combobox(find("search"), { search: titles, choose: likeFound, none: (text) => (text ? `No title contains “${text}”.` : "There are no titles.") });
+  combobox(find("user"), { search: users, choose: chooseUser, none: () => "No user has a history yet. Type any id." });
   for (const radio of document.querySelectorAll("input[name=who]")) radio.addEventListener("change", () => switchWho(radio.value));
   find("start-over").addEventListener("click", startOver);
-  find("keep").addEventListener("change", tellKeep);
+  find("store").addEventListener("change", showStoreHint);
   find("category").addEventListener("change", update);
   for (const button of find("pick").children) button.addEventListener("click", () => pick(button.dataset.role));
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, select, textarea, dialog");
     if (event.key === "/" && !typing && !find("try").hidden) { event.preventDefault(); find("search").focus(); }
   });
-  tellLikes();
-  tellKeep();
-  await tellModels();
-  await Promise.all([update(), tellCategories()]);
-  setInterval(() => { if (!document.hidden) tellModels(true); }, 15_000);
+  showLikes();
+  showStoreHint();
+  await loadModels();
+  await Promise.all([update(), loadCategories()]);
+  setInterval(() => { if (!document.hidden) loadModels(true); }, 15_000);
 }
 
-// --- who is asking
+// --- the user
 
 async function users(text, signal) {
   const { users: found } = await call("/v1/users?limit=30", { signal });
@@ -57,9 +57,9 @@ async function chooseUser(id, input) {
   await guarded(async () => {
     state.user = await call(`/v1/users/${encodeURIComponent(id)}`);
     state.likes = [];
-    tellLikes();
-    tellPast();
-    tellKeep();
+    showLikes();
+    showHistory();
+    showStoreHint();
     await update();
   });
 }
@@ -75,20 +75,20 @@ function switchWho(who) {
 function startOver() {
   state.likes = [];
   state.visitor = null;
-  tellLikes();
-  tellPast();
-  tellKeep();
+  showLikes();
+  showHistory();
+  showStoreHint();
   update();
 }
 
-function tellPast() {
+function showHistory() {
   const { user } = state;
   find("before").hidden = !user;
   if (!user) return;
   const shown = user.history.slice(0, PAST_SHOWN), more = user.history_length - shown.length;
   find("before-list").replaceChildren(...shown.map((item) => el("li", {}, el("span", {}, titleOf(item)))));
   const rest = more > 0 ? `and ${many(more, "more title", "more titles")}, newest first` : "";
-  find("before-more").textContent = user.history_length ? rest : "Nothing is known of this id: it is treated as a newcomer.";
+  find("before-more").textContent = user.history_length ? rest : "This id has no history: it is treated as a new user.";
 }
 
 // --- what they like
@@ -104,57 +104,57 @@ function likeFound(item, input) {
 }
 
 async function like(item, list = null) {
-  if (state.likes.some((one) => one.item_id === item.item_id)) { say(`You like ${titleOf(item)} already.`); return; }
-  const mine = { item_id: item.item_id, title: titleOf(item), kept: false };
+  if (state.likes.some((one) => one.item_id === item.item_id)) { say(`You already like ${titleOf(item)}.`); return; }
+  const mine = { item_id: item.item_id, title: titleOf(item), stored: false };
   state.likes.push(mine);
-  tellLikes();
-  if (find("keep").checked) {
-    await guarded(async () => { mine.kept = await keep(item); });
-    tellLikes();
-    tellKeep();
+  showLikes();
+  if (find("store").checked) {
+    await guarded(async () => { mine.stored = await store(item); });
+    showLikes();
+    showStoreHint();
   }
   await update();
   if (!list) return;
-  const hearts = list.querySelectorAll(".like"); // the heart that was pressed is gone: on to the next
+  const hearts = list.querySelectorAll(".like"); // the pressed button is gone: focus the next one
   (hearts[Math.min(item.position, hearts.length) - 1] ?? find("search")).focus({ preventScroll: true });
 }
 
-/** Store a like as a click; whether it counts for the user from now on. */
-async function keep(item) {
+/** Store a like as a click; returns whether it is in the user's history now. */
+async function store(item) {
   if (!state.user) state.visitor ??= `visitor-${random(4)}`;
   const event = { event_id: random(16), user_id: state.user?.user_id ?? state.visitor, item_id: item.item_id, event: "click" };
   if (item.position && item.answer_id) Object.assign(event, { answer_id: item.answer_id, position: item.position });
   await call("/v1/events", { body: { events: [event] } });
-  const told = await call(`/v1/users/${encodeURIComponent(event.user_id)}`);
-  // a shop may count other events than clicks as interest: then the like goes along with each request, as if not kept
-  return told.history.some((one) => one.item_id === item.item_id);
+  const user = await call(`/v1/users/${encodeURIComponent(event.user_id)}`);
+  // if clicks are not positive events, the like is sent with each request, as if it were not stored
+  return user.history.some((one) => one.item_id === item.item_id);
 }
 
 function random(bytes) {
   return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function takeBack(item) {
+function removeLike(item) {
   state.likes = state.likes.filter((one) => one !== item);
-  tellLikes();
+  showLikes();
   update();
   (find("liked").querySelector("button") ?? find("search")).focus({ preventScroll: true });
 }
 
-function tellLikes() {
+function showLikes() {
   const { likes } = state;
   find("liked").replaceChildren(...[...likes].reverse().map((item) => el("li", {},
     el("span", {}, item.title),
-    item.kept ? el("span", { class: "mark" }, "kept") : el("button", { class: "round", type: "button", "aria-label": `Take back ${item.title}`, title: "Take back", onclick: () => takeBack(item) }, icon("cross")))));
+    item.stored ? el("span", { class: "mark" }, "stored") : el("button", { class: "round", type: "button", "aria-label": `Remove ${item.title}`, title: "Remove", onclick: () => removeLike(item) }, icon("cross")))));
   find("liked-empty").hidden = likes.length > 0;
   find("start-over").hidden = likes.length === 0;
 }
 
-function tellKeep() {
+function showStoreHint() {
   const whose = state.user ? `user ${state.user.user_id}` : state.visitor ?? "a new visitor";
-  find("keep-hint").textContent = find("keep").checked
-    ? `Each like is stored as a click of ${whose}. It counts at once, and the next retrain learns from it.`
-    : "Your likes stay in this page; nothing is stored.";
+  find("store-hint").textContent = find("store").checked
+    ? `Each like is stored as a click of ${whose}. It counts immediately, and the next retrain is trained on it.`
+    : "Your likes stay on this page; nothing is stored.";
 }
 
 // --- what is recommended
@@ -171,12 +171,12 @@ async function update() {
     if (mine.signal.aborted) return;
     tries = 0;
     find("problem").replaceChildren();
-    tell(answers, performance.now() - began);
+    showAnswers(answers, performance.now() - began);
   } catch (error) {
     if (mine.signal.aborted) return;
-    if (error.status === 404 && tries === 0) { // the challenger was withdrawn since it was last asked for
+    if (error.status === 404 && tries === 0) { // the challenger has been removed since the last call
       tries = 1;
-      await tellModels();
+      await loadModels();
       await update();
     } else fail(error, update);
   } finally {
@@ -186,7 +186,7 @@ async function update() {
 
 function request(role) {
   const category = find("category").value, user = state.user?.user_id ?? state.visitor;
-  const unsaved = state.likes.filter((one) => !one.kept).map((one) => one.item_id);
+  const unsaved = state.likes.filter((one) => !one.stored).map((one) => one.item_id);
   const body = { k: K, reasons: true };
   if (user) body.user_id = user;
   if (unsaved.length) body.history = unsaved;
@@ -195,37 +195,37 @@ function request(role) {
   return body;
 }
 
-function tell(answers, ms) {
+function showAnswers(answers, ms) {
   const [ours, theirs] = answers;
-  const newcomer = ours.history_length === 0;
+  const isNew = ours.history_length === 0;
   const now = JSON.stringify([state.user?.user_id, find("category").value]), same = state.shown === now;
   state.shown = now;
   const popular = (item) => (item.reasons ?? []).every((reason) => reason.kind === "popularity");
-  const plain = newcomer && answers.every((answer) => answer.items.every(popular));
+  const plain = isNew && answers.every((answer) => answer.items.every(popular));
   const ids = answers.map((answer) => new Set(answer.items.map((item) => item.item_id)));
   const without = (one, other) => new Set([...ids[one]].filter((id) => !ids[other].has(id)));
   const changes = answers.map((answer, side) => rank(lists[ROLES[side]],
     answer.items.map((item) => ({ ...item, answer_id: answer.answer_id })),
     { liked: (item) => like(item, lists[ROLES[side]]), only: theirs ? without(side, 1 - side) : null, plain, same }));
-  const whom = state.user ? `user ${state.user.user_id}` : "a newcomer";
-  const known = plain ? `For ${whom}: what is popular` : newcomer ? `For ${whom} without a history` : `For ${whom} with ${many(ours.history_length, "known title")}`;
+  const whom = state.user ? `user ${state.user.user_id}` : "a new user";
+  const known = plain ? `For ${whom}: popular titles` : isNew ? `For ${whom} without a history` : `For ${whom} with ${many(ours.history_length, "title")}`;
   const fresh = changes[0].fresh ? ` · ${changes[0].fresh} new` : "";
   const first = changes[0].first ? `. First: ${titleOf(changes[0].first)}.` : "";
   find("status").replaceChildren(`${known}${fresh} · answered in ${Math.max(1, Math.round(ms))} ms${missing(ours.degraded)}`,
     el("span", { class: "spoken" }, first));
-  tellSides(answers, ids);
+  showSides(answers, ids);
 }
 
 const MISSING = {
-  features: "without features of the user, they did not come in time",
-  reasons: "without reasons, they took too long",
-  popular: "popular titles, the model did not answer in time",
-  model: "popular titles, no model has been promoted yet",
-  unranked: "in no order, the model does not know these titles",
+  features: "without features of the user, which did not arrive in time",
+  reasons: "without reasons, which took too long",
+  popular: "popular titles, because the model did not answer in time",
+  model: "popular titles, because no model has been promoted yet",
+  unranked: "unranked, because the model does not know these titles",
 };
 const missing = (degraded) => degraded.map((name) => ` · ${MISSING[name] ?? name}`).join("");
 
-function tellSides(answers, ids) {
+function showSides(answers, ids) {
   const two = answers.length === 2;
   find("sides").classList.toggle("two", two);
   find("challenger").hidden = !two;
@@ -238,8 +238,8 @@ function tellSides(answers, ids) {
   const shared = two ? [...ids[0]].filter((id) => ids[1].has(id)).length : 0;
   const same = two && answers[0].items.every((item, place) => item.item_id === answers[1].items[place]?.item_id);
   find("compare").textContent = !two
-    ? "No challenger is being tried right now. When the registry names one, its list appears here beside the champion’s."
-    : same ? "Both models give the very same list." : `${shared} of ${many(ids[0].size, "title")} are in both lists.`;
+    ? "There is no challenger. If the registry names one, its list is shown next to the champion’s."
+    : same ? "Both models return the same list." : `${shared} of ${many(ids[0].size, "title")} are in both lists.`;
   if (!two) pick("champion");
 }
 
@@ -248,14 +248,14 @@ function pick(role) {
   for (const button of find("pick").children) button.setAttribute("aria-pressed", String(button.dataset.role === role));
 }
 
-// --- which model serves, and what it may be asked about
+// --- models and categories
 
-/** Whether a version has that role; what answers where nothing was promoted has none of them. */
+/** Whether a version has that role; the fallback has neither. */
 const serves = (role) => state.models?.[role]?.role === role;
 
 const words = (model) => `version ${model.version} · ${model.recommender}, trained on ${trainedOn(model.policy)}`;
 
-async function tellModels(again = false) {
+async function loadModels(again = false) {
   try {
     const found = await call("/v1/model");
     const versions = () => ROLES.map((role) => (serves(role) ? state.models[role].version : "")).join();
@@ -266,17 +266,17 @@ async function tellModels(again = false) {
       : ["No model has been promoted yet"]));
     if (again && was !== versions()) await update();
   } catch (error) {
-    if (!again) fail(error, () => tellModels());
+    if (!again) fail(error, () => loadModels());
   }
 }
 
-async function tellCategories() {
+async function loadCategories() {
   const { categories } = await call("/v1/categories").catch(() => ({ categories: [] }));
   find("filter").hidden = categories.length < 2;
   find("category").append(...categories.slice(0, 200).map(({ name }) => el("option", { value: name }, name)));
 }
 
-// --- troubles
+// --- errors
 
 async function guarded(action) {
   try {
@@ -287,7 +287,7 @@ async function guarded(action) {
 }
 
 function fail(error, again) {
-  if (!(error instanceof Trouble)) throw error;
+  if (!(error instanceof ServiceError)) throw error;
   const retry = again && el("button", { type: "button", onclick: again }, "Try again");
   find("problem").replaceChildren(el("div", { class: "notice" }, el("p", {}, error.message, error.fix ? el("small", {}, error.fix) : null), retry));
   if (again && error.retryAfter !== null && tries < 20) {
