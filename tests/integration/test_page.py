@@ -257,9 +257,7 @@ def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) 
         "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))"
     )
     assert len(widths) == 2 and min(widths) > 200
-    report = httpx.get(
-        page.get_by_role("link", name="Full report").evaluate("link => link.href")
-    )
+    report = httpx.get(page.get_by_role("link", name="Full report").evaluate("link => link.href"))
     assert report.text.startswith("<!doctype html>")
     assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert '<a href="audit/profile_gan/index.html">' in report.text
