@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import interval
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import find
@@ -125,7 +126,7 @@ def _run(
 ) -> Run:
     settings = settings | ({"eval_every": settings["steps"]} if "steps" in settings else {})
     began = time.process_time()
-    recommender = find(name)(settings, seed=seed).fit(train)
+    recommender = find(name)(settings, seed=seed).fit(TrainingData(train))
     seconds = time.process_time() - began
     measured = per_case(rank_cases(recommender, cases, 20), cases, recommender, (5, 20))
     return Run(measured, _varied(recommender, cases, seed) if name == "cfgan" else 0.0, seconds)

@@ -31,6 +31,7 @@ from augrec.data.config import SplitConfig
 from augrec.data.protocols._fold_in import fold_in_parts
 from augrec.data.protocols._held_out import by_digest, roles
 from augrec.data.simulate import ShopConfig, simulate
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.item_statistics import ItemStatistics, catalogue_metrics, exposure
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.evaluation.user_means import summarise
@@ -88,9 +89,9 @@ def prepare(folder: Path, n_users: int, names: list[str]) -> dict[str, int]:
     parts.train.write_parquet(folder / "train.parquet")
     shop.items.write_parquet(folder / "items.parquet")
     for name in names:
-        find(name)(CONFIGS.get(name, {}), seed=1).fit(parts.train, items=shop.items).save(
-            folder / name
-        )
+        find(name)(CONFIGS.get(name, {}), seed=1).fit(
+            TrainingData(parts.train, items=shop.items)
+        ).save(folder / name)
     return {
         "cases": len(cases),
         "items": parts.train[C.ITEM].n_unique(),

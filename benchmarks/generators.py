@@ -39,6 +39,7 @@ from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.sources import read
 from augrec.data.split import Split, split
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import Difference, paired_difference
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import OVERALL
@@ -176,7 +177,7 @@ def _best(
         training = Policy(arm, steps, seed=seed).apply(ingredients)
         config = params["recommenders"][recommender] | {key: value}
         model = recommenders.find(recommender)(config, seed=seed).fit(
-            training, cases=parts.cases_valid
+            TrainingData(training, cases=parts.cases_valid)
         )
         reached = float(evaluate(model, parts.cases_valid, [K])[METRIC].mean())  # type: ignore[arg-type]
         if reached > best[0]:

@@ -23,6 +23,7 @@ import polars as pl
 
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import interval
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import find
@@ -122,7 +123,9 @@ def _fit(
         else {"negative_sampler": name}
     )
     config = SIZE | options | sampler | {"steps": given.steps, "eval_every": given.steps}
-    recommender = find("bpr")(config, seed=derive(given.seed, "model", number)).fit(train)
+    recommender = find("bpr")(config, seed=derive(given.seed, "model", number)).fit(
+        TrainingData(train)
+    )
     return per_case(rank_cases(recommender, cases, K), cases, recommender, (K,))
 
 

@@ -46,6 +46,7 @@ from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.histories import Histories
 from augrec.data.split import Split, split
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import paired_difference
 from augrec.evaluation.item_statistics import ItemStatistics
 from augrec.evaluation.metrics import evaluate
@@ -140,7 +141,7 @@ def _best(
     users."""
     best: tuple[float, Any] = (-1.0, None)
     for name, config, training in ways:
-        model = recommenders.find(name)(config, seed=seed).fit(training, items=items)
+        model = recommenders.find(name)(config, seed=seed).fit(TrainingData(training, items=items))
         reached = float(_measure(model, parts.cases_valid, parts.train)[METRIC].mean())  # type: ignore[arg-type]
         if reached > best[0]:
             best = reached, model
@@ -176,7 +177,9 @@ def _samples(
     yield "no GAN", generator.sample(n, seed=seed)
     share = float((~sample[C.ITEM].is_in(train[C.ITEM].unique().implode())).mean())  # type: ignore[arg-type]
     print(seed, f"item_gan: {share:.1%} of the rows are of new items", flush=True)
-    reader = recommenders.find("content")(content, seed=seed).fit(train, items=found.items)
+    reader = recommenders.find("content")(content, seed=seed).fit(
+        TrainingData(train, items=found.items)
+    )
     ids = reader.items.ids[ItemStatistics.of(reader.items, train).new]
     said = reader.score(Histories.from_interactions(train, reader.items))
     said = said[:, reader.items.encode(pl.Series(ids.tolist()))]  # (users in order, new items)
@@ -201,7 +204,9 @@ def _regressed(
 ) -> np.ndarray:
     """What iALS would say of new items at the vectors that their content leads to expect, (users in
     order, new items)."""
-    model: Any = recommenders.find("ials")(params["recommenders"]["ials"], seed=seed).fit(train)
+    model: Any = recommenders.find("ials")(params["recommenders"]["ials"], seed=seed).fit(
+        TrainingData(train)
+    )
     config = params["generators"]["item_gan"]
     content = ItemContent.of(
         train,

@@ -46,6 +46,7 @@ from augrec.data.config import SplitConfig
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, Split, split
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.candidate_selection import Arm
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.gate import decide
@@ -353,7 +354,7 @@ def _rows(policy: str, real: pl.DataFrame, seed: int) -> pl.DataFrame:
 def _measure(
     name: str, rows: pl.DataFrame, cases: dict[str, pl.DataFrame], train: pl.DataFrame, seed: int
 ) -> pl.DataFrame:
-    model = find(name)(SMALL.get(name, {}), seed=seed).fit(rows, cases=cases[VALID])
+    model = find(name)(SMALL.get(name, {}), seed=seed).fit(TrainingData(rows, cases=cases[VALID]))
     statistics = ItemStatistics.of(model.items, train)
     return pl.concat(
         per_case(rank_cases(model, table, CUTOFF), table, model, (CUTOFF,), statistics).select(

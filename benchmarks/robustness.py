@@ -27,6 +27,7 @@ import polars as pl
 from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.simulate import ShopConfig, simulate
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import interval
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import find
@@ -165,7 +166,9 @@ def _one(
     turn: int,
     given: argparse.Namespace,
 ) -> tuple[np.ndarray, np.ndarray]:
-    model = find("bpr")(config | {"steps": given.steps}, seed=derive(given.seed, turn)).fit(rows)
+    model = find("bpr")(config | {"steps": given.steps}, seed=derive(given.seed, turn)).fit(
+        TrainingData(rows)
+    )
     ranked = rank_cases(model, cases, K)
     pushed = np.isin(ranked, model.items.encode(pl.Series(targets.tolist()))).sum(1)
     return per_case(ranked, cases, model, (K,))[f"ndcg@{K}"].to_numpy(), pushed

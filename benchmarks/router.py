@@ -32,6 +32,7 @@ from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.slices import SLICES
 from augrec.data.sources import read
 from augrec.data.split import split
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import Difference, paired_difference
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import OVERALL
@@ -82,7 +83,7 @@ def _compare(found: Tables, params: dict[str, Any], config: dict[str, Any], seed
     valid, test = (_known(cases, found.users) for cases in (parts.cases_valid, parts.cases_test))
     users = found.users.join(parts.train.select(C.USER).unique(), on=C.USER, how="semi")
     router: Any = find("router")(config, seed=seed)
-    router.fit(parts.train, cases=valid, items=found.items, users=users)
+    router.fit(TrainingData(parts.train, cases=valid, items=found.items, users=users))
     measured = {member.label: evaluate(member.model, test, [K]) for member in router._members}
     ours = evaluate(router, test, [K])
     slices = [OVERALL, *(name for name in SLICES if name in set(test["slice"]))]
@@ -125,7 +126,7 @@ def _new_items(found: Tables, params: dict[str, Any], seed: int) -> list[str]:
             valid, test = (
                 _known(cases, found.users) for cases in (parts.cases_valid, parts.cases_test)
             )
-            router.fit(parts.train, cases=valid, items=found.items, users=found.users)
+            router.fit(TrainingData(parts.train, cases=valid, items=found.items, users=found.users))
             cells.append(_mean(evaluate(router, test, [K]), OVERALL, seed))
         chosen = "chosen by validation users" if len(shares) > 1 else f"{shares[0]:g}"
         lines.append([chosen, *cells])

@@ -32,6 +32,7 @@ from augrec.core.seeds import rng
 from augrec.data.canonical import Tables, canonical_tables, write_raw
 from augrec.data.columns import TIME
 from augrec.data.fetch import TERMS, movielens_100k
+from augrec.data.training_data import TrainingData
 from augrec.recommenders import base
 from benchmarks import tables
 from benchmarks._load import Load, load, request
@@ -176,7 +177,7 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
             if version == 1
             else shop.interactions.head(len(shop.interactions) - 1)
         )
-        base.find(model)(BPR if model == "bpr" else {}, seed=version).fit(rows).save(
+        base.find(model)(BPR if model == "bpr" else {}, seed=version).fit(TrainingData(rows)).save(
             home / f"model-{version}"
         )
         built = home / f"bundle-{version}"

@@ -30,6 +30,7 @@ from augrec.data.clean import clean
 from augrec.data.columns import ITEMS, TIME, USERS
 from augrec.data.config import PrepareConfig
 from augrec.data.split import Split, split
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import user_values
 from augrec.recommenders.base import Recommender, find
@@ -104,7 +105,13 @@ def compare(
 
     def fit(values: Mapping[str, Any], log: Any) -> Recommender:
         model = kind({**own, **values}, seed=derive(params["seed"], "train", name)).fit(
-            parts.train, cases=parts.cases_valid, items=tables.items, users=tables.users, log=log
+            TrainingData(
+                parts.train,
+                cases=parts.cases_valid,
+                items=tables.items,
+                users=tables.users,
+                log=log,
+            )
         )
         models.append(model) if not models else None
         return model

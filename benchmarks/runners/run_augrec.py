@@ -3,13 +3,12 @@ any."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 from _task import Fit, Model, Rank, Task, data_stands, main
 
 from augrec.core.component import available
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import find
 
 
@@ -23,12 +22,13 @@ def model(name: str) -> Model:
             fitted = find(name)(task.settings | threads, seed=task.seed)
             learn = fitted._fit
 
-            def begin(*indexed: Any) -> None:
+            def begin(data: TrainingData) -> None:
+                _ = data.histories  # indexed before the clock of training starts
                 data_stands()
-                learn(*indexed)
+                learn(data)
 
             fitted._fit = begin  # type: ignore[method-assign]
-            fitted.fit(task.train, **known)
+            fitted.fit(TrainingData(task.train, **known))
 
             def rank() -> np.ndarray:
                 met = pl.Series(

@@ -14,6 +14,7 @@ from test_recommenders import ITEMS, NAMES, build, cases, files, histories, inte
 from augrec.core.errors import InputError
 from augrec.data.columns import TIME
 from augrec.data.outcomes import with_outcomes
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders.base import Recommender, find
 
@@ -25,7 +26,7 @@ ASKED = histories(["i00", "i02"], ["i05"], ["i07", "i01", "i04"])
 
 @pytest.fixture(scope="module", params=CONTINUING)
 def champion(request: pytest.FixtureRequest) -> Recommender:
-    return build(request.param).fit(interactions(), cases=cases(), items=ITEMS)
+    return build(request.param).fit(TrainingData(interactions(), cases=cases(), items=ITEMS))
 
 
 def scores(model: Recommender, items: list[str]) -> np.ndarray:
@@ -46,11 +47,13 @@ def test_the_neural_ones_can() -> None:
 def test_training_begins_with_the_answers_of_the_model_it_begins_at(champion: Recommender) -> None:
     curve: list[dict[str, float]] = []
     again = build(champion.name(), **STANDING_STILL).fit(
-        interactions(),
-        cases=cases(),
-        items=ITEMS,
-        start=champion,
-        log=lambda row: curve.append(dict(row)),
+        TrainingData(
+            interactions(),
+            cases=cases(),
+            items=ITEMS,
+            previous=champion,
+            log=lambda row: curve.append(dict(row)),
+        )
     )
     catalogue = champion.items.ids.tolist()
     np.testing.assert_allclose(
@@ -63,7 +66,7 @@ def test_training_begins_with_the_answers_of_the_model_it_begins_at(champion: Re
 def test_what_is_kept_validates_no_worse_than_what_it_began_with(champion: Recommender) -> None:
     for rate in (1e-3, 0.5):
         model = build(champion.name(), learning_rate=rate).fit(
-            interactions(seed=5), cases=cases(), items=ITEMS, start=champion
+            TrainingData(interactions(seed=5), cases=cases(), items=ITEMS, previous=champion)
         )
         began, kept = (evaluate(one, cases())["ndcg@10"].mean() for one in (champion, model))
         assert kept >= began - 1e-9
@@ -76,13 +79,13 @@ def test_new_items_get_in_and_items_nobody_has_any_more_leave(champion: Recommen
     )
     known = pl.concat([ITEMS, ITEMS.head(1).with_columns(item_id=pl.lit("brand-new"))])
     model = build(champion.name()).fit(
-        pl.concat([rows, fresh]), cases=cases(), items=known, start=champion
+        TrainingData(pl.concat([rows, fresh]), cases=cases(), items=known, previous=champion)
     )
     items, found = model.recommend(ASKED, len(model.items))
     assert "brand-new" in items[0] and "i03" not in items
     assert np.isfinite(found[items != ""]).all()
     still = build(champion.name(), **STANDING_STILL).fit(
-        pl.concat([rows, fresh]), items=known, start=champion
+        TrainingData(pl.concat([rows, fresh]), items=known, previous=champion)
     )
     both = ["i00", "i04", "i08", "i11"]
     np.testing.assert_allclose(scores(still, both), scores(champion, both), rtol=1e-3, atol=1e-5)
@@ -101,10 +104,12 @@ def test_only_users_active_since_are_learnt_from(champion: Recommender, tmp_path
     assert 0 < len(active) < rows["user_id"].n_unique()
     for name, data in {"as they were": rows, "renamed": renamed}.items():
         model = build(champion.name()).fit(
-            data, cases=cases(), items=ITEMS, start=champion, since=since
+            TrainingData(data, cases=cases(), items=ITEMS, previous=champion, since=since)
         )
         model.save(tmp_path / name)
-    build(champion.name()).fit(rows, items=ITEMS, start=champion).save(tmp_path / "all")
+    build(champion.name()).fit(TrainingData(rows, items=ITEMS, previous=champion)).save(
+        tmp_path / "all"
+    )
     assert (
         files(tmp_path / "as they were") == files(tmp_path / "renamed") != files(tmp_path / "all")
     )
@@ -124,7 +129,7 @@ def test_only_what_was_done_since_is_learnt_and_what_was_done_before_is_read(
 
     def answers(older: float) -> dict[tuple[int, str], float]:
         model = build(champion.name(), steps=60).fit(
-            rows, items=ITEMS, start=champion, since=since, older=older
+            TrainingData(rows, items=ITEMS, previous=champion, since=since, older=older)
         )
         given, found = model.recommend(asked, len(model.items), exclude_seen=False)
         return {(n, item): found[n, place] for n in range(2) for place, item in enumerate(given[n])}
@@ -140,14 +145,16 @@ def test_only_what_was_done_since_is_learnt_and_what_was_done_before_is_read(
 
 
 def test_who_has_bought_since_what_they_met_before_is_active_too(tmp_path: Path) -> None:
-    rows, champion = interactions(), build("bpr").fit(interactions())
+    rows, champion = interactions(), build("bpr").fit(TrainingData(interactions()))
     since = rows["timestamp"].sort()[int(len(rows) * 0.8)]
     silent = rows.join(rows.filter(pl.col("timestamp") >= since), on="user_id", how="anti")
     for name, moment in (("before", rows["timestamp"][0]), ("since", since)):
         bought = silent.with_columns(event=pl.lit("purchase"), timestamp=pl.lit(moment, TIME))
-        model = build("bpr").fit(with_outcomes(rows, bought), start=champion, since=since)
+        model = build("bpr").fit(
+            TrainingData(with_outcomes(rows, bought), previous=champion, since=since)
+        )
         model.save(tmp_path / name)
-    build("bpr").fit(rows, start=champion, since=since).save(tmp_path / "never")
+    build("bpr").fit(TrainingData(rows, previous=champion, since=since)).save(tmp_path / "never")
     assert files(tmp_path / "never") == files(tmp_path / "before") != files(tmp_path / "since")
 
 
@@ -156,9 +163,9 @@ def test_fine_tuning_twice_gives_the_same_bytes_and_leaves_the_champion_as_it_wa
 ) -> None:
     champion.save(tmp_path / "before")
     for attempt in ("first", "second"):
-        build(champion.name()).fit(interactions(), items=ITEMS, start=champion).save(
-            tmp_path / attempt
-        )
+        build(champion.name()).fit(
+            TrainingData(interactions(), items=ITEMS, previous=champion)
+        ).save(tmp_path / attempt)
     champion.save(tmp_path / "after")
     assert files(tmp_path / "first") == files(tmp_path / "second")
     assert files(tmp_path / "before") == files(tmp_path / "after") != files(tmp_path / "first")
@@ -169,12 +176,14 @@ def test_only_the_options_named_as_architecture_decide_the_shapes(champion: Reco
     other: dict[str, Any] = {
         key: 2 * getattr(champion.config, key) for key in whole if key not in champion.architecture
     }
-    model = build(champion.name(), **other).fit(interactions(), items=ITEMS, start=champion)
+    model = build(champion.name(), **other).fit(
+        TrainingData(interactions(), items=ITEMS, previous=champion)
+    )
     assert {key: getattr(model.config, key) for key in other} == other
 
 
 @pytest.mark.parametrize(("name", "size"), [("bpr", {"factors": 4}), ("multvae", {"hidden": 8})])
 def test_a_model_of_another_size_is_refused(name: str, size: dict[str, int]) -> None:
-    champion = build(name).fit(interactions())
-    with pytest.raises(InputError, match=r"cannot begin at this model: its .* is"):
-        build(name, **size).fit(interactions(), start=champion)
+    champion = build(name).fit(TrainingData(interactions()))
+    with pytest.raises(InputError, match=r"cannot start from this model: its .* is"):
+        build(name, **size).fit(TrainingData(interactions(), previous=champion))

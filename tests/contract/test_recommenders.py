@@ -14,6 +14,7 @@ from augrec.core.component import available
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import Recommender, find, load
 
 NAMES = available("augrec.recommenders")
@@ -121,7 +122,7 @@ def build(name: str, **config: Any) -> Recommender:
 
 @pytest.fixture(scope="module", params=NAMES)
 def fitted(request: pytest.FixtureRequest) -> Recommender:
-    return build(request.param).fit(interactions(), cases=cases(), items=ITEMS)
+    return build(request.param).fit(TrainingData(interactions(), cases=cases(), items=ITEMS))
 
 
 @pytest.fixture(params=NAMES)
@@ -252,7 +253,7 @@ def of_two_tastes(n_users: int = 80, n_items: int = 24) -> pl.DataFrame:
 @pytest.mark.parametrize("name", sorted(set(NAMES) - NO_HISTORY))
 def test_who_took_something_of_either_kind_is_told_that_of_the_recommended_items_kind(name):
     longer = {"steps": 200} if "steps" in QUICK.get(name, {}) else {}
-    fitted = build(name, **longer).fit(of_two_tastes(), items=ITEMS)
+    fitted = build(name, **longer).fit(TrainingData(of_two_tastes(), items=ITEMS))
     items = np.array([[f"i{item:02}" for item in range(8, 24)]])
     why = fitted.explain(histories(["i02", "i03"]), items, top=1).filter(pl.col("kind") == "item")
     even, because = (
@@ -267,7 +268,7 @@ BY_LEAVING_OUT = ["bpr", "cfgan", "gru4rec", "mmoe", "multvae", "recvae", "sasre
 
 @pytest.mark.parametrize("name", BY_LEAVING_OUT)
 def test_what_a_network_owes_to_an_item_is_what_its_score_loses_without_it(name):
-    fitted = build(name).fit(interactions())
+    fitted = build(name).fit(TrainingData(interactions()))
     history, targets = ["i00", "i03", "i05"], np.array([[4, 7, 9]])
     scores = [
         fitted._scores(Histories.from_lists(histories(kept), fitted.items))[0, targets[0]]
@@ -295,16 +296,18 @@ def test_vectors_order_the_items_as_the_scores_do(fitted):
 
 
 def test_fitting_from_a_model_of_another_kind_is_refused(name):
-    other = build("popularity" if name != "popularity" else "ease").fit(interactions(), items=ITEMS)
-    with pytest.raises(InputError, match="cannot begin"):
-        build(name).fit(interactions(), items=ITEMS, start=other)
+    other = build("popularity" if name != "popularity" else "ease").fit(
+        TrainingData(interactions(), items=ITEMS)
+    )
+    with pytest.raises(InputError, match="cannot start from"):
+        build(name).fit(TrainingData(interactions(), items=ITEMS, previous=other))
 
 
 def test_an_empty_or_unknown_history_gives_the_order_of_popularity(name):
     rows = interactions().with_columns(
         pl.Series("weight", np.linspace(0.5, 2, len(interactions())), dtype=pl.Float32)
     )
-    fitted = build(name).fit(rows, items=ITEMS)
+    fitted = build(name).fit(TrainingData(rows, items=ITEMS))
     items, _ = fitted.recommend(histories([], ["no such item"], ["nor this", "nor that"]), N_ITEMS)
     expected = popularity_order(rows)
     for row in items:
@@ -364,12 +367,16 @@ def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
     curves: list[list[dict[str, float]]] = [[], []]
     for attempt in (0, 1):
         build(name).fit(
-            interactions(),
-            cases=cases(),
-            log=lambda row, a=attempt: curves[a].append(dict(row)),
-            items=ITEMS,
+            TrainingData(
+                interactions(),
+                cases=cases(),
+                log=lambda row, a=attempt: curves[a].append(dict(row)),
+                items=ITEMS,
+            )
         )
-        build(name).fit(interactions(), cases=cases(), items=ITEMS).save(tmp_path / str(attempt))
+        build(name).fit(TrainingData(interactions(), cases=cases(), items=ITEMS)).save(
+            tmp_path / str(attempt)
+        )
     assert files(tmp_path / "0") == files(tmp_path / "1")
     assert curves[0] == curves[1]
 
@@ -377,7 +384,8 @@ def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
 def test_what_says_that_it_draws_nothing_is_the_same_from_another_seed(name):
     kind, rows = find(name), interactions()
     states = [
-        kind(QUICK.get(name, {}), seed=seed).fit(rows, items=ITEMS)._state() for seed in (7, 8)
+        kind(QUICK.get(name, {}), seed=seed).fit(TrainingData(rows, items=ITEMS))._state()
+        for seed in (7, 8)
     ]
     same = all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
     assert same or kind.draws
@@ -385,8 +393,8 @@ def test_what_says_that_it_draws_nothing_is_the_same_from_another_seed(name):
 
 def test_the_order_of_the_rows_does_not_matter(name, tmp_path):
     rows = interactions()
-    build(name).fit(rows, items=ITEMS).save(tmp_path / "sorted")
-    build(name).fit(rows.sample(fraction=1, shuffle=True, seed=3), items=ITEMS).save(
+    build(name).fit(TrainingData(rows, items=ITEMS)).save(tmp_path / "sorted")
+    build(name).fit(TrainingData(rows.sample(fraction=1, shuffle=True, seed=3), items=ITEMS)).save(
         tmp_path / "shuffled"
     )
     first, second = load(tmp_path / "sorted"), load(tmp_path / "shuffled")
@@ -403,8 +411,8 @@ def test_a_row_of_weight_zero_counts_as_absent(name, tmp_path):
         pl.col("item_id").str.replace("i", "ghost"),
         weight=pl.lit(0.0, pl.Float32),
     )
-    build(name).fit(rows, items=ITEMS).save(tmp_path / "without")
-    build(name).fit(pl.concat([rows, ghosts]), items=ITEMS).save(tmp_path / "with")
+    build(name).fit(TrainingData(rows, items=ITEMS)).save(tmp_path / "without")
+    build(name).fit(TrainingData(pl.concat([rows, ghosts]), items=ITEMS)).save(tmp_path / "with")
     assert files(tmp_path / "without") == files(tmp_path / "with")
 
 
@@ -418,8 +426,8 @@ def test_weights_matter(name):
     )
     asked = histories(["i00", "i01"])
     assert not np.allclose(
-        build(name).fit(rows, items=ITEMS).recommend(asked, 10)[1],
-        build(name).fit(odd, items=ITEMS).recommend(asked, 10)[1],
+        build(name).fit(TrainingData(rows, items=ITEMS)).recommend(asked, 10)[1],
+        build(name).fit(TrainingData(odd, items=ITEMS)).recommend(asked, 10)[1],
     )
 
 
@@ -431,34 +439,37 @@ def test_a_user_of_weight_two_counts_as_two_users(exact):
     twice = pl.concat([rows, rows.filter(chosen).with_columns(pl.col("user_id") + "-twin")])
     asked = histories(["i00", "i02"], ["i01"], [])
     first, second = (
-        build(exact).fit(data, items=ITEMS).recommend(asked, N_ITEMS) for data in (heavy, twice)
+        build(exact).fit(TrainingData(data, items=ITEMS)).recommend(asked, N_ITEMS)
+        for data in (heavy, twice)
     )
     assert (first[0] == second[0]).all()
     np.testing.assert_allclose(first[1], second[1], rtol=1e-4)
 
 
 def test_a_catalogue_of_one_item_is_enough(name):
-    fitted = build(name).fit(table(["a", "b"], ["only", "only"]), cases=cases(), items=ITEMS)
+    fitted = build(name).fit(
+        TrainingData(table(["a", "b"], ["only", "only"]), cases=cases(), items=ITEMS)
+    )
     items, _ = fitted.recommend(histories([], ["only"], ["other"]), 3)
     assert items.tolist() == [["only"], [""], ["only"]]
 
 
 def test_a_single_user_is_enough(name):
-    fitted = build(name).fit(table(["a", "a"], ["x", "y"]), items=ITEMS)
+    fitted = build(name).fit(TrainingData(table(["a", "a"], ["x", "y"]), items=ITEMS))
     items, scores = fitted.recommend(histories(["x"]), 2)
     assert items.tolist() == [["y", ""]]
     assert np.isfinite(scores[0, 0])
 
 
 def test_items_equally_liked_come_in_order_of_their_ids(name):
-    fitted = build(name).fit(table(["a", "b", "c"], ["z", "x", "y"]), items=ITEMS)
+    fitted = build(name).fit(TrainingData(table(["a", "b", "c"], ["z", "x", "y"]), items=ITEMS))
     items, _ = fitted.recommend(histories([]), 3)
     assert items.tolist() == [["x", "y", "z"]]
 
 
 def test_entries_that_are_targets_only_still_count_as_popular(name):
     rows = interactions().with_columns(observed=pl.col("item_id") != "i04")
-    fitted = build(name).fit(rows, cases=cases(), items=ITEMS)
+    fitted = build(name).fit(TrainingData(rows, cases=cases(), items=ITEMS))
     items, scores = fitted.recommend(histories(["i00"], []), N_ITEMS)
     assert "i04" in items[0]
     assert items[1].tolist() == popularity_order(rows)
@@ -469,14 +480,16 @@ def test_entries_that_are_targets_only_still_count_as_popular(name):
 def test_an_impossible_weight_is_refused(name, weight):
     rows = interactions().with_columns(weight=pl.lit(weight, pl.Float32))
     with pytest.raises(InputError, match="weights"):
-        build(name).fit(rows, items=ITEMS)
+        build(name).fit(TrainingData(rows, items=ITEMS))
 
 
 def test_no_rows_are_refused(name):
     with pytest.raises(InputError, match="nothing to learn"):
-        build(name).fit(interactions().clear(), items=ITEMS)
+        build(name).fit(TrainingData(interactions().clear(), items=ITEMS))
     with pytest.raises(InputError, match="nothing to learn"):
-        build(name).fit(interactions().with_columns(weight=pl.lit(0.0, pl.Float32)), items=ITEMS)
+        build(name).fit(
+            TrainingData(interactions().with_columns(weight=pl.lit(0.0, pl.Float32)), items=ITEMS)
+        )
 
 
 def test_asking_for_no_recommendations_is_refused(fitted):
@@ -486,7 +499,7 @@ def test_asking_for_no_recommendations_is_refused(fitted):
 
 def test_a_missing_column_is_named(name):
     with pytest.raises(InputError, match="item_id"):
-        build(name).fit(interactions().drop("item_id"), items=ITEMS)
+        build(name).fit(TrainingData(interactions().drop("item_id"), items=ITEMS))
 
 
 def test_an_unknown_option_is_refused(name):
@@ -515,7 +528,7 @@ def test_nan_in_what_is_known_counts_as_missing(name, tmp_path):
     asked, found = histories(["i00", "i02"], [], ["i03"], ["i05"]), []
     for kind, nothing in (("nan", float("nan")), ("null", None)):
         rows, users, judged = with_gaps(nothing)
-        fitted = build(name).fit(rows, cases=judged, items=ITEMS, users=users)
+        fitted = build(name).fit(TrainingData(rows, cases=judged, items=ITEMS, users=users))
         fitted.save(tmp_path / kind)
         known = judged.select("age", "income", "user__days_active")
         found.append(fitted.recommend(asked, 10, known=known))

@@ -22,6 +22,7 @@ import yaml
 from augrec.core.files import write_json, write_parquet, write_text
 from augrec.data.canonical import write_raw
 from augrec.data.simulate import ShopConfig, simulate
+from augrec.data.training_data import TrainingData
 from augrec.recommenders import base
 from augrec.registry import models, promotion, tracking
 from augrec.registry.connection import MODEL, client
@@ -138,7 +139,7 @@ def _ran(
     write_parquet(folder / "data/prepared/items.parquet", items)
     for recommender, policy in _ARMS:
         seen = interactions if policy == "none" else interactions.head(6000)
-        base.find(recommender)({}, seed=1).fit(seen).save(
+        base.find(recommender)({}, seed=1).fit(TrainingData(seen)).save(
             folder / f"models/recommenders/{recommender}/{policy}"
         )
         write_json(

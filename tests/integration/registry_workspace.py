@@ -13,6 +13,7 @@ import yaml
 
 from augrec.core.files import read_json, write_json, write_parquet, write_text
 from augrec.core.seeds import rng
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import summarise
 from augrec.recommenders import base
@@ -131,7 +132,7 @@ def _arm(
     config: Mapping[str, Any],
 ) -> dict[str, Any]:
     model = base.find(recommender)(config, seed=3)
-    model.fit(train)
+    model.fit(TrainingData(train))
     model.save(folder / "models/recommenders" / recommender / policy)
     rows = [f"{step},{1 / (step + 1)}" for step in range(50)]
     write_text(

@@ -20,6 +20,7 @@ from augrec.core.files import write_json, write_parquet
 from augrec.core.settings import Settings
 from augrec.data.canonical import canonical_tables, write_raw
 from augrec.data.columns import TIME
+from augrec.data.training_data import TrainingData
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import bundle
@@ -88,7 +89,7 @@ def fitted(name: str = "ease", seed: int = 0) -> Recommender:
     """A recommender of the shop's interactions; EASE little held back, so that tastes show in so
     small a shop."""
     config = {"l2": 2.0, "popularity_blend": 0.01} if name == "ease" else {}
-    return base.find(name)(config, seed=3).fit(interactions(seed), items=items())
+    return base.find(name)(config, seed=3).fit(TrainingData(interactions(seed), items=items()))
 
 
 def put_copy(

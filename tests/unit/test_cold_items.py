@@ -11,6 +11,7 @@ import pytest
 from augrec.core.errors import ConfigError
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import top_k
+from augrec.data.training_data import TrainingData
 from augrec.recommenders._router.new_items import make_room
 from augrec.recommenders.base import Recommender, find, load
 
@@ -36,7 +37,9 @@ def shop(n_new: int = 6) -> pl.DataFrame:
 
 
 def content(**config: object) -> Recommender:
-    return find("content")({"popularity_blend": 0.1, **config}).fit(BOUGHT, items=shop())
+    return find("content")({"popularity_blend": 0.1, **config}).fit(
+        TrainingData(BOUGHT, items=shop())
+    )
 
 
 def best(fitted: Recommender, history: list[str], k: int = 4) -> list[str]:
@@ -70,7 +73,7 @@ def test_a_new_item_without_a_word_is_not_taken():
         schema_overrides={"title": pl.String},
     )
     items = pl.concat([shop(), silent], how="diagonal")
-    fitted = find("content")({"max_new_items": 100}).fit(BOUGHT, items=items)
+    fitted = find("content")({"max_new_items": 100}).fit(TrainingData(BOUGHT, items=items))
     assert fitted_ids(fitted) == set(shop()["item_id"])
 
 
@@ -94,7 +97,7 @@ def test_new_items_survive_saving(tmp_path: Path):
 
 def test_a_router_recommends_what_any_of_its_members_can():
     members = [{"content": {"max_new_items": 10, "popularity_blend": 0.1}}, {"ease": {}}]
-    fitted = find("router")({"members": members}).fit(BOUGHT, items=shop())
+    fitted = find("router")({"members": members}).fit(TrainingData(BOUGHT, items=shop()))
     assert len(fitted.items) == 15
     assert set(best(fitted, ["old0"], 8)) == {
         f"old{place}" for place in range(1, 9)
@@ -127,7 +130,7 @@ def test_any_installed_module_can_embed_the_texts(letters):
     )
     rows = pl.DataFrame({"user_id": list("wxyz"), "item_id": list("abcd")})
     config = {"embeddings": letters, "embedding_share": 1.0, "popularity_blend": 0.0}
-    fitted = find("content")(config).fit(rows, items=items)
+    fitted = find("content")(config).fit(TrainingData(rows, items=items))
     assert best(fitted, ["a"], 3) == ["b", "d", "c"]
     counts = np.array(
         [[title.count(chr(97 + place)) for place in range(26)] for title in items["title"]], float
@@ -223,7 +226,7 @@ def test_who_has_met_nearly_everything_still_gets_the_new_items():
 def with_share(*shares: float, **given: pl.DataFrame) -> Recommender:
     members = [{"content": {"max_new_items": 10, "popularity_blend": 20.0}}, {"ease": {}}]
     config = {"members": members, "new_item_shares": list(shares), "min_users": 5}
-    return find("router")(config).fit(BOUGHT, items=shop(), **given)
+    return find("router")(config).fit(TrainingData(BOUGHT, items=shop(), **given))
 
 
 def test_a_router_gives_new_items_their_share_and_strangers_none():

@@ -38,9 +38,9 @@ def test_no_model_saw_the_users_it_is_judged_by(interactions):
     fitted: list[set[str]] = []
 
     class Watched(Popularity):
-        def fit(self, interactions, **known):
-            fitted.append(set(interactions["user_id"]))
-            return super().fit(interactions, **known)
+        def fit(self, data):
+            fitted.append(set(data.interactions["user_id"]))
+            return super().fit(data)
 
     found = cross_validate(Watched, interactions, CONFIG, seed=3, cutoffs=[5])
     for fold, seen in enumerate(fitted):
@@ -48,23 +48,24 @@ def test_no_model_saw_the_users_it_is_judged_by(interactions):
     assert len(fitted) == 4
 
 
-def test_attributes_are_told_of_training_users_when_fitting_and_of_test_users_when_ranking(
+def test_fitting_gets_attributes_of_training_users_and_ranking_those_of_test_users(
     interactions,
 ):
     users = interactions.select("user_id").unique(maintain_order=True).with_columns(age=pl.lit(30))
-    told: list[tuple[int, list[str]]] = []
+    others: list[list[str]] = []
 
     class Watched(Popularity):
-        def fit(self, interactions, *, users=None, **known):
-            told.append((len(users), sorted(set(users["user_id"]) - set(interactions["user_id"]))))
-            return super().fit(interactions, **known)
+        def fit(self, data):
+            given, training = data.users["user_id"], data.interactions["user_id"]
+            others.append(sorted(set(given) - set(training)))
+            return super().fit(data)
 
         def rank(self, histories, k, *, known=None, **how):
             assert known is not None and known["age"].to_list() == [30] * len(histories)
             return super().rank(histories, k, **how)
 
     cross_validate(Watched, interactions, CONFIG, seed=3, cutoffs=[5], users=users)
-    assert [strangers for _, strangers in told] == [[]] * 4
+    assert others == [[]] * 4
 
 
 def test_two_recommenders_meet_the_same_cases_and_can_be_paired(interactions, measured):

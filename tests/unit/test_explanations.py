@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.recommenders._explain import POPULAR
 from augrec.recommenders.base import Recommender, find
 
@@ -40,7 +41,9 @@ ITEMS = pl.DataFrame(
 
 
 def fit(name: str, **config: object) -> Recommender:
-    return find(name)(LINEAR.get(name, {}) | config, seed=1).fit(interactions(), items=ITEMS)
+    return find(name)(LINEAR.get(name, {}) | config, seed=1).fit(
+        TrainingData(interactions(), items=ITEMS)
+    )
 
 
 def asked(fitted: Recommender, *lists: list[str]) -> tuple[Histories, np.ndarray]:
@@ -168,7 +171,7 @@ OF_TOWNS = {
 
 def of_towns(name: str) -> Recommender:
     """A model of users all of whom take i00, and else what those of their town do."""
-    return find(name)(OF_TOWNS[name], seed=1).fit(TAKEN, users=PEOPLE)
+    return find(name)(OF_TOWNS[name], seed=1).fit(TrainingData(TAKEN, users=PEOPLE))
 
 
 @pytest.mark.parametrize("name", OF_TOWNS)
@@ -196,7 +199,7 @@ def test_popularity_and_attributes_make_up_the_score(name):
 
 def test_a_router_weighs_what_its_members_say_of_strangers():
     members = [{"popularity": {}}, {"demographics": OF_TOWNS["demographics"]}]
-    fitted = find("router")({"members": members}).fit(TAKEN, users=PEOPLE)
+    fitted = find("router")({"members": members}).fit(TrainingData(TAKEN, users=PEOPLE))
     fitted._weights[:] = [0.25, 0.75]
     histories = Histories.from_lists(
         pl.Series([[]], dtype=pl.List(pl.String)), fitted.items, known=KNOWN[:1]
@@ -220,7 +223,7 @@ def test_a_new_item_is_there_because_of_what_is_described_like_it():
     )
     members = [{"ease": {}}, {"content": {"max_new_items": 5, "min_items": 1}}]
     config = {"members": members, "new_item_shares": [0.2]}
-    fitted = find("router")(config).fit(interactions(), items=pl.concat([ITEMS, new]))
+    fitted = find("router")(config).fit(TrainingData(interactions(), items=pl.concat([ITEMS, new])))
     asked = pl.Series([["i00", "i01"]])
     items, _ = fitted.recommend(asked, 10)
     assert "new1" in items[0] and fitted.choices()["slices"]["1-5"]["new_items_by"] == "content"
@@ -238,7 +241,7 @@ def test_a_new_item_is_there_because_of_what_is_described_like_it():
 def test_an_item_that_nothing_carried_is_called_popular_only_if_it_is():
     rare = pl.DataFrame({"user_id": ["u00"], "item_id": ["rare"]})
     fitted: Any = find("multvae")({"hidden": 8, "latent": 2, "steps": 5, "eval_every": 5}).fit(
-        pl.concat([TAKEN, rare])
+        TrainingData(pl.concat([TAKEN, rare]))
     )
     indifferent = {name: np.zeros_like(array) for name, array in fitted._model_state().items()}
     fitted._restore_model(indifferent)

@@ -17,6 +17,7 @@ from augrec.audit.sample_audit import audit_sample
 from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS
 from augrec.data.histories import ItemIndex
+from augrec.data.training_data import TrainingData
 from augrec.generators._latent.item_content import ItemContent, main_directions
 from augrec.generators._latent.ridge import Ridge
 from augrec.generators.base import Generator, find, load
@@ -122,7 +123,7 @@ def test_new_items_come_last_in_a_history(fitted):
 def test_a_collaborative_recommender_can_rank_new_items_by_taste(fitted):
     table, _ = shop()
     model = find_recommender("ials")({"factors": 8, "popularity_blend": 0.0}).fit(
-        pl.concat([table, fitted.sample(480)])
+        TrainingData(pl.concat([table, fitted.sample(480)]))
     )
     new = np.char.startswith(model.items.ids, "new")
     histories = pl.Series(

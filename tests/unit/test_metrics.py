@@ -8,9 +8,9 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, ndcg_score
 
 from augrec.core.errors import ConfigError, InputError
-from augrec.data.ranking import top_k
+from augrec.data.ranking import LIST_METRICS, top_k
+from augrec.data.training_data import TrainingData
 from augrec.evaluation import metrics
-from augrec.data.ranking import LIST_METRICS
 from augrec.evaluation.metrics import evaluate, per_case, rank_cases
 from augrec.evaluation.user_means import summarise, user_values
 from augrec.recommenders.base import Recommender, find
@@ -42,7 +42,9 @@ def popularity_of(n_items: int = N_ITEMS) -> Recommender:
     """Recommends i00, i01, … to everybody."""
     items = [f"i{item:02}" for item in range(n_items) for _ in range(n_items - item)]
     return Popularity().fit(
-        pl.DataFrame({"user_id": [f"u{row}" for row in range(len(items))], "item_id": items})
+        TrainingData(
+            pl.DataFrame({"user_id": [f"u{row}" for row in range(len(items))], "item_id": items})
+        )
     )
 
 
@@ -133,7 +135,10 @@ def test_measuring_in_parts_changes_nothing(monkeypatch):
 def test_no_case_gives_an_empty_table_with_all_columns():
     found = evaluate(popularity_of(), cases([]), [5])
     assert found.shape == (0, 2 + len(LIST_METRICS))
-    assert summarise(found)["overall"] == {"n_users": 0, **{f"{name}@5": None for name in LIST_METRICS}}
+    assert summarise(found)["overall"] == {
+        "n_users": 0,
+        **{f"{name}@5": None for name in LIST_METRICS},
+    }
 
 
 @pytest.mark.parametrize("cutoffs", [[], [0], [-1, 5]])
@@ -182,8 +187,13 @@ def test_user_values_are_means_over_a_users_cases():
 
 def test_ranking_cases_and_recommending_are_the_same():
     recommender = find("ease")().fit(
-        pl.DataFrame(
-            {"user_id": ["a", "a", "b", "b", "c"], "item_id": ["i00", "i01", "i01", "i02", "i03"]}
+        TrainingData(
+            pl.DataFrame(
+                {
+                    "user_id": ["a", "a", "b", "b", "c"],
+                    "item_id": ["i00", "i01", "i01", "i02", "i03"],
+                }
+            )
         )
     )
     rows = cases([["i01"], ["i02"]], [["i00"], ["i01", "i03"]])

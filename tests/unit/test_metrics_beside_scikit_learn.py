@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 from sklearn import metrics as sk
 
-from augrec.data.ranking import ndcg, top_k
+from augrec.data.ranking import LIST_METRICS, ndcg, top_k
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.item_statistics import catalogue_metrics
-from augrec.data.ranking import LIST_METRICS
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.recommenders.base import Recommender
 from augrec.recommenders.popularity import Popularity
@@ -31,7 +31,9 @@ def model(counts: list[int]) -> Recommender:
     """Recommends i00, i01, … by these counts."""
     items = [f"i{item:02}" for item, n in enumerate(counts) for _ in range(n)]
     return Popularity().fit(
-        pl.DataFrame({"user_id": [f"u{row}" for row in range(len(items))], "item_id": items})
+        TrainingData(
+            pl.DataFrame({"user_id": [f"u{row}" for row in range(len(items))], "item_id": items})
+        )
     )
 
 

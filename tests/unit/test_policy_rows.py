@@ -10,6 +10,7 @@ from test_policy_selectors import BLUE, REAL, RED, made, people, some
 
 from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.errors import ConfigError
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import find
 
 
@@ -126,13 +127,14 @@ def test_a_pairwise_recommender_ranks_the_negatives_below_and_others_never_see_t
     bpr = {"steps": 150, "batch_size": 64, "factors": 8, "learning_rate": 0.05, "weight_decay": 0.1}
     score = {}
     for name, rows in {"plain": keep, "marked": marked}.items():
-        model = find("bpr")(bpr, seed=1).fit(rows)
+        model = find("bpr")(bpr, seed=1).fit(TrainingData(rows))
         ranked, _ = model.recommend(asked, 37, exclude_seen=True)
         score[name] = ranked[0].tolist().index(RED[0])
     assert score["marked"] > score["plain"]
     for name in ("ease", "popularity", "item_knn"):
         plain, with_them = (
-            find(name)({}, seed=1).fit(rows).recommend(asked, 10) for rows in (keep, marked)
+            find(name)({}, seed=1).fit(TrainingData(rows)).recommend(asked, 10)
+            for rows in (keep, marked)
         )
         assert plain[0].tolist() == with_them[0].tolist() and np.array_equal(plain[1], with_them[1])
 
@@ -261,7 +263,7 @@ def test_a_recommender_learns_from_synthetic_rows_alone_whatever_is_known_of_rea
     states = []
     for ages in (np.arange(len(people)), np.arange(len(people))[::-1] * 2):
         users = people.with_columns(age=pl.Series(ages))
-        states.append(find(name)(options, seed=0).fit(rows, users=users)._state())
+        states.append(find(name)(options, seed=0).fit(TrainingData(rows, users=users))._state())
     assert set(states[0]["items"]) == set(GAN["item_id"])
     for key, array in states[0].items():
         assert np.array_equal(array, states[1][key]), key

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional as F
 
+from augrec.data.training_data import TrainingData
 from augrec.nn.lookup import sums, take
 from augrec.recommenders import _product, item_knn
 from augrec.recommenders._product import dense_product
@@ -43,17 +44,17 @@ def test_a_product_as_a_table_is_the_product(dtype, large, monkeypatch):
 
 @pytest.mark.parametrize("name", ["item_knn", "ease"])
 def test_a_model_of_much_data_is_the_same_as_that_of_little(name, monkeypatch):
-    small = find(name)({}).fit(rows())._model_state()
+    small = find(name)({}).fit(TrainingData(rows()))._model_state()
     monkeypatch.setattr(_product, "_LARGE", 0)
-    large = find(name)({}).fit(rows())._model_state()
+    large = find(name)({}).fit(TrainingData(rows()))._model_state()
     for part in small:
         np.testing.assert_allclose(small[part], large[part], rtol=1e-4, atol=1e-7)
 
 
 def test_neighbours_found_among_all_items_are_those_found_among_the_pairs(monkeypatch):
-    everything = find("item_knn")({"neighbours": 3}).fit(rows())._model_state()
+    everything = find("item_knn")({"neighbours": 3}).fit(TrainingData(rows()))._model_state()
     monkeypatch.setattr(item_knn, "_FULL", np.inf)
-    pairs = find("item_knn")({"neighbours": 3}).fit(rows())._model_state()
+    pairs = find("item_knn")({"neighbours": 3}).fit(TrainingData(rows()))._model_state()
     assert (everything["neighbours"] == pairs["neighbours"]).all()
     np.testing.assert_allclose(everything["similarity"], pairs["similarity"], rtol=1e-6)
 

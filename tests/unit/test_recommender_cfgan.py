@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
 from augrec.nn.profile_batches import Batch
 from augrec.recommenders.base import find
@@ -42,7 +43,7 @@ def tastes(users: int = N_USERS) -> pl.DataFrame:
 
 
 def fit(**config: Any) -> Cfgan:
-    fitted = find("cfgan")(QUICK | config, seed=5).fit(tastes())
+    fitted = find("cfgan")(QUICK | config, seed=5).fit(TrainingData(tastes()))
     assert isinstance(fitted, Cfgan)
     return fitted
 
@@ -202,7 +203,7 @@ def test_generators_learn_apart_and_the_first_of_several_is_no_copy_of_the_other
     parts = apart(several._network, several.config, 3)
     assert not torch.allclose(parts[0].read.weight, parts[1].read.weight, atol=0.01)
     again = find("cfgan")(QUICK | {"generators": 3, "steps": 30, "eval_every": 30}, seed=5).fit(
-        tastes()
+        TrainingData(tastes())
     )
     for name, array in several._model_state().items():
         assert np.array_equal(array, again._model_state()[name])

@@ -14,6 +14,7 @@ from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import with_outcomes
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.event_metrics import auc
 from augrec.evaluation.heads import evaluate_heads
 from augrec.recommenders import mmoe
@@ -73,7 +74,9 @@ def rows(seed: int = 0) -> pl.DataFrame:
 def fit(
     table: pl.DataFrame | None = None, users: pl.DataFrame | None = None, **config: Any
 ) -> Recommender:
-    return find("mmoe")(QUICK | config, seed=5).fit(rows() if table is None else table, users=users)
+    return find("mmoe")(QUICK | config, seed=5).fit(
+        TrainingData(rows() if table is None else table, users=users)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +327,9 @@ def test_training_that_continues_begins_with_the_weights_of_the_start(fitted):
     curve: list[dict[str, float]] = []
     cases = pl.DataFrame({"history": histories(["i01", "i03"]), "targets": histories(["i05"])})
     again = find("mmoe")(QUICK | {"steps": 1}, seed=9)
-    again.fit(rows(1), cases=cases, start=fitted, log=lambda row: curve.append(dict(row)))
+    again.fit(
+        TrainingData(rows(1), cases=cases, previous=fitted, log=lambda row: curve.append(dict(row)))
+    )
     assert [row["step"] for row in curve] == [0, 1]
     assert share_of_odd(again, [], {"user__taste": 1.0}) >= 0.9
 
@@ -333,8 +338,10 @@ def test_training_that_continues_keeps_heads_and_features_the_new_rows_do_not_sp
     views = rows(1).filter((pl.col("event") == "view") & (pl.col("item_id") > "i10")).drop("value")
     again = find("mmoe")(QUICK | {"steps": 1}, seed=9)
     again.fit(
-        pl.concat([views, views.head(1).with_columns(item_id=pl.lit("i02"), item__price=None)]),
-        start=fitted,
+        TrainingData(
+            pl.concat([views, views.head(1).with_columns(item_id=pl.lit("i02"), item__price=None)]),
+            previous=fitted,
+        )
     )
     assert again.heads == fitted.heads
     ids = again.items.ids.tolist()
@@ -345,7 +352,7 @@ def test_training_that_continues_keeps_heads_and_features_the_new_rows_do_not_sp
     cart = views.with_columns(event=pl.lit("cart"), value=pl.lit(None, pl.Float32))
     for strange in (cart, with_outcomes(views, cart)):
         with pytest.raises(InputError, match="no head for cart"):
-            again.fit(strange, start=fitted)
+            again.fit(TrainingData(strange, previous=fitted))
 
 
 def test_items_without_features_take_those_of_the_model_that_goes_on():

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.training_data import TrainingData
 from augrec.nn.negatives import Drawn, Negatives, NegativesConfig, negatives
 from augrec.nn.pairs import Pairs
 from augrec.nn.softmax import full, sampled
@@ -226,7 +227,9 @@ LEARNERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("name", sorted(LEARNERS))
 def test_every_recommender_that_draws_negatives_learns_tastes_with_each_sampler(name, kind):
-    fitted = find(name)(LEARNERS[name] | {"negative_sampler": kind}, seed=2).fit(shop())
+    fitted = find(name)(LEARNERS[name] | {"negative_sampler": kind}, seed=2).fit(
+        TrainingData(shop())
+    )
     histories = pl.Series([["i00", "i04", "i08"], ["i01", "i05", "i09"]])
     items, _ = fitted.recommend(histories, 8)
     own = np.array(
@@ -239,7 +242,7 @@ def test_every_recommender_that_draws_negatives_learns_tastes_with_each_sampler(
 def test_with_an_adversary_too_the_same_seed_gives_the_same_model(name):
     first, second = (
         find(name)(LEARNERS[name] | {"negative_sampler": "adversarial", "steps": 10}, seed=2).fit(
-            shop()
+            TrainingData(shop())
         )
         for _ in range(2)
     )

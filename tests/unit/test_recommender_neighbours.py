@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from augrec.core.errors import InputError
+from augrec.data.training_data import TrainingData
 from augrec.recommenders import item_knn
 from augrec.recommenders.base import Recommender, find
 
@@ -63,7 +64,9 @@ def similarity(kind: str, weights: np.ndarray, shrinkage: float) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["cosine", "tfidf", "bm25"])
 def test_a_score_is_the_stated_sum_of_similarities(kind):
-    scores = score_of(knn(similarity=kind, shrinkage=3.0).fit(rows(met())), ["i01", "i05"])
+    scores = score_of(
+        knn(similarity=kind, shrinkage=3.0).fit(TrainingData(rows(met()))), ["i01", "i05"]
+    )
     expected = similarity(kind, met(), 3.0)[[1, 5]].sum(0)
     assert [scores[f"i{item:02}"] for item in range(N_ITEMS)] == pytest.approx(
         expected.tolist(), rel=1e-4
@@ -71,7 +74,7 @@ def test_a_score_is_the_stated_sum_of_similarities(kind):
 
 
 def test_only_the_nearest_neighbours_are_kept():
-    scores = score_of(knn(neighbours=2, shrinkage=0.0).fit(rows(met())), ["i03"])
+    scores = score_of(knn(neighbours=2, shrinkage=0.0).fit(TrainingData(rows(met()))), ["i03"])
     expected = similarity("cosine", met(), 0.0)[3]
     nearest = {f"i{item:02}" for item in np.argsort(-expected)[:2]}
     assert {item for item, score in scores.items() if score > 0} == nearest
@@ -82,7 +85,8 @@ def test_the_nearest_are_those_of_the_item_met_or_of_the_item_recommended():
     given = np.argsort(-expected, axis=1)[:, :2]
     for side, kept in (("met", given[3]), ("recommended", np.flatnonzero((given == 3).any(1)))):
         scores = score_of(
-            knn(neighbours=2, shrinkage=0.0, nearest_to=side).fit(rows(met())), ["i03"]
+            knn(neighbours=2, shrinkage=0.0, nearest_to=side).fit(TrainingData(rows(met()))),
+            ["i03"],
         )
         assert {item for item, score in scores.items() if score > 0} == {
             f"i{item:02}" for item in kept
@@ -90,16 +94,16 @@ def test_the_nearest_are_those_of_the_item_met_or_of_the_item_recommended():
 
 
 def test_neighbours_found_in_small_blocks_are_the_same(monkeypatch):
-    whole = knn(neighbours=3).fit(rows(met()))._model_state()
+    whole = knn(neighbours=3).fit(TrainingData(rows(met())))._model_state()
     monkeypatch.setattr(item_knn, "_CELLS", 2 * N_ITEMS)
-    blocks = knn(neighbours=3).fit(rows(met()))._model_state()
+    blocks = knn(neighbours=3).fit(TrainingData(rows(met())))._model_state()
     assert all((whole[name] == blocks[name]).all() for name in whole)
 
 
 def test_an_item_that_is_a_target_only_is_recommended_but_recommends_nothing():
     observed = np.ones((N_USERS, N_ITEMS), np.bool_)
     observed[:, 4] = False
-    fitted = knn().fit(rows(met(), observed=observed))
+    fitted = knn().fit(TrainingData(rows(met(), observed=observed)))
     together = (met()[:, [4]] * met() > 0).any(0)
     assert set(score_of(fitted, ["i04"]).values()) == {0.0}
     for other in np.flatnonzero(together & (np.arange(N_ITEMS) != 4)):
@@ -132,7 +136,7 @@ def content(**config: object) -> Recommender:
 
 
 def test_items_described_alike_are_recommended():
-    scores = score_of(content().fit(BOUGHT, items=SHOP), ["lamp"])
+    scores = score_of(content().fit(TrainingData(BOUGHT, items=SHOP)), ["lamp"])
     assert scores["light"] == pytest.approx(
         1, abs=1e-6
     )  # of "desk" and "large" each describes one item only
@@ -140,24 +144,27 @@ def test_items_described_alike_are_recommended():
 
 
 def test_a_score_is_the_mean_cosine_to_the_history():
-    scores = score_of(content(min_items=1).fit(BOUGHT, items=SHOP), ["chair", "lamp"])
+    scores = score_of(content(min_items=1).fit(TrainingData(BOUGHT, items=SHOP)), ["chair", "lamp"])
     single = [
-        score_of(content(min_items=1).fit(BOUGHT, items=SHOP), [item]) for item in ("chair", "lamp")
+        score_of(content(min_items=1).fit(TrainingData(BOUGHT, items=SHOP)), [item])
+        for item in ("chair", "lamp")
     ]
     assert scores["stool"] == pytest.approx((single[0]["stool"] + single[1]["stool"]) / 2)
     assert 0 < scores["stool"] < 0.5
 
 
 def test_a_column_of_weight_zero_is_left_out():
-    by_category = content(title=0, description=0).fit(BOUGHT, items=SHOP)
+    by_category = content(title=0, description=0).fit(TrainingData(BOUGHT, items=SHOP))
     assert score_of(by_category, ["chair"])["stool"] == pytest.approx(1, abs=1e-6)
-    nothing_shared = content(description=0, categories=0).fit(BOUGHT, items=SHOP)
+    nothing_shared = content(description=0, categories=0).fit(TrainingData(BOUGHT, items=SHOP))
     assert score_of(nothing_shared, ["chair"])["stool"] == 0
 
 
 def test_where_words_say_nothing_popularity_decides():
     fitted = find("content")().fit(
-        pl.concat([BOUGHT, BOUGHT.tail(2).with_columns(user_id=pl.lit("f"))]), items=SHOP
+        TrainingData(
+            pl.concat([BOUGHT, BOUGHT.tail(2).with_columns(user_id=pl.lit("f"))]), items=SHOP
+        )
     )
     scores = score_of(fitted, ["thing"])
     assert scores["stool"] > scores["lamp"] > 0
@@ -175,4 +182,4 @@ def test_where_words_say_nothing_popularity_decides():
 )
 def test_items_without_a_description_are_refused(items, problem):
     with pytest.raises(InputError, match=problem):
-        content().fit(BOUGHT, items=items)
+        content().fit(TrainingData(BOUGHT, items=items))

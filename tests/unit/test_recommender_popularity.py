@@ -10,6 +10,7 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.data.columns import TIME
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import Recommender, find, load
 
 DAY_US = 86_400_000_000
@@ -44,17 +45,19 @@ def scores(fitted: Recommender, **known: object) -> list[float]:
 
 def test_only_the_window_before_the_newest_interaction_counts():
     table = rows("abcde", "xxxyz", [0, 1, 2, 8, 9])
-    assert ranking(find("popularity")().fit(table)) == ["x", "y", "z"]
-    assert scores(find("popularity")({"window_days": 7.5}).fit(table)) == pytest.approx([1 / 3] * 3)
-    assert scores(find("popularity")({"window_days": 7}).fit(table)) == pytest.approx(
+    assert ranking(find("popularity")().fit(TrainingData(table))) == ["x", "y", "z"]
+    assert scores(
+        find("popularity")({"window_days": 7.5}).fit(TrainingData(table))
+    ) == pytest.approx([1 / 3] * 3)
+    assert scores(find("popularity")({"window_days": 7}).fit(TrainingData(table))) == pytest.approx(
         [0, 1 / 2, 1 / 2]
     )
-    assert scores(find("popularity")({"window_days": 0.01}).fit(table)) == [0, 0, 1]
+    assert scores(find("popularity")({"window_days": 0.01}).fit(TrainingData(table))) == [0, 0, 1]
 
 
 def test_a_window_and_a_half_life_go_together():
     fitted = find("popularity")({"window_days": 7.5, "half_life_days": 1}).fit(
-        rows("abcde", "xxxyz", [0, 1, 2, 8, 9])
+        TrainingData(rows("abcde", "xxxyz", [0, 1, 2, 8, 9]))
     )
     assert scores(fitted) == pytest.approx(np.array([2**-7, 1 / 2, 1]) / (2**-7 + 1.5))
 
@@ -62,7 +65,7 @@ def test_a_window_and_a_half_life_go_together():
 @pytest.mark.parametrize("config", [{"window_days": 3}, {"half_life_days": 3}])
 def test_what_depends_on_time_needs_timestamps(config):
     with pytest.raises(InputError, match="timestamp"):
-        find("popularity")(config).fit(rows("ab", "xy"))
+        find("popularity")(config).fit(TrainingData(rows("ab", "xy")))
 
 
 GROUPED = rows("aabbccd", "xyxyzzx")
@@ -72,7 +75,9 @@ PEOPLE = pl.DataFrame(
 
 
 def by(attribute: str, **config: object) -> Recommender:
-    return find("popularity")({"group_by": attribute, **config}).fit(GROUPED, users=PEOPLE)
+    return find("popularity")({"group_by": attribute, **config}).fit(
+        TrainingData(GROUPED, users=PEOPLE)
+    )
 
 
 def test_a_group_gets_what_is_popular_in_it_shrunk_towards_the_whole():
@@ -124,20 +129,20 @@ def test_the_group_decides_whatever_the_history_and_is_the_reason():
 
 def test_where_no_group_is_known_all_get_the_same():
     nobody = PEOPLE.with_columns(sex=pl.lit(None, pl.String))
-    fitted = find("popularity")({"group_by": "sex"}).fit(GROUPED, users=nobody)
+    fitted = find("popularity")({"group_by": "sex"}).fit(TrainingData(GROUPED, users=nobody))
     assert scores(fitted, sex="f") == scores(fitted) == pytest.approx([3 / 7, 2 / 7, 2 / 7])
 
 
 @pytest.mark.parametrize(("users", "there"), [(None, "none"), (PEOPLE.drop("sex"), "age")])
 def test_an_attribute_that_is_not_there_is_named(users, there):
     with pytest.raises(InputError, match=f"no attribute 'sex'; there are: {there}"):
-        find("popularity")({"group_by": "sex"}).fit(GROUPED, users=users)
+        find("popularity")({"group_by": "sex"}).fit(TrainingData(GROUPED, users=users))
 
 
 def test_an_attribute_that_is_a_list_is_refused():
     lists = PEOPLE.with_columns(sex=pl.concat_list("sex"))
     with pytest.raises(InputError, match="cannot group"):
-        find("popularity")({"group_by": "sex"}).fit(GROUPED, users=lists)
+        find("popularity")({"group_by": "sex"}).fit(TrainingData(GROUPED, users=lists))
 
 
 def test_groups_survive_saving(tmp_path: Path):
@@ -164,7 +169,7 @@ def crowd(n_users: int = 400) -> tuple[pl.DataFrame, pl.DataFrame]:
 @pytest.fixture(scope="module")
 def demographics() -> Recommender:
     interactions, users = crowd()
-    return find("demographics")({"l2": 5}).fit(interactions, users=users)
+    return find("demographics")({"l2": 5}).fit(TrainingData(interactions, users=users))
 
 
 def test_people_get_what_people_like_them_took(demographics):
@@ -176,7 +181,7 @@ def test_people_get_what_people_like_them_took(demographics):
 def test_the_scores_solve_the_ridge_regression_they_state():
     table = rows("aabbbc", "xyxyzz")
     users = pl.DataFrame({"user_id": ["a", "b", "c"], "sex": ["f", "f", "m"]})
-    fitted = find("demographics")({"l2": 2, "min_users": 1}).fit(table, users=users)
+    fitted = find("demographics")({"l2": 2, "min_users": 1}).fit(TrainingData(table, users=users))
     y = np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1]])
     z = np.array([[1, 0], [1, 0], [0, 1]]) - [2 / 3, 1 / 3]
     weights = np.linalg.solve(z.T @ z + 2 * np.eye(2), z.T @ (y - y.mean(0)))
@@ -193,19 +198,23 @@ def test_of_whom_nothing_is_known_gets_what_is_popular(demographics, known):
 
 def test_without_attributes_it_is_popularity():
     interactions, _ = crowd()
-    plain = find("popularity")().fit(interactions)
+    plain = find("popularity")().fit(TrainingData(interactions))
     for users in (None, pl.DataFrame({"user_id": ["u001"]})):
-        assert scores(find("demographics")().fit(interactions, users=users), age=30) == scores(
-            plain
-        )
+        assert scores(
+            find("demographics")().fit(TrainingData(interactions, users=users)), age=30
+        ) == scores(plain)
 
 
 def test_wanted_attributes_must_be_there():
     interactions, users = crowd()
-    fitted = find("demographics")({"attributes": ["town"]}).fit(interactions, users=users)
+    fitted = find("demographics")({"attributes": ["town"]}).fit(
+        TrainingData(interactions, users=users)
+    )
     assert scores(fitted, age=20) == scores(fitted)
     with pytest.raises(InputError, match="no attribute height; there are: age, town"):
-        find("demographics")({"attributes": ["height"]}).fit(interactions, users=users)
+        find("demographics")({"attributes": ["height"]}).fit(
+            TrainingData(interactions, users=users)
+        )
 
 
 def test_demographics_survive_saving(demographics, tmp_path: Path):

@@ -13,6 +13,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from augrec.core.errors import RefusedError
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.training_data import TrainingData
 from augrec.nn.profile_batches import Batch, Examples
 from augrec.recommenders import recvae
 from augrec.recommenders.base import Recommender, find
@@ -39,7 +40,7 @@ def rows() -> pl.DataFrame:
 
 
 def fit(name: str = "recvae", **config: Any) -> Recommender:
-    return find(name)(QUICK | config, seed=3).fit(rows())
+    return find(name)(QUICK | config, seed=3).fit(TrainingData(rows()))
 
 
 def network(n_items: int = 6, dropout: float = 0.5) -> Any:
@@ -193,6 +194,6 @@ def test_training_that_diverges_is_refused_with_the_knob_to_turn(name):
 def test_training_that_continues_begins_with_the_weights_of_the_start(name):
     start, curve = fit(name), []
     again = find(name)(QUICK | {"steps": 1}, seed=9)
-    again.fit(rows(), start=start, log=lambda row: curve.append(row["step"]))
+    again.fit(TrainingData(rows(), previous=start, log=lambda row: curve.append(row["step"])))
     assert curve == [0, 1]
     assert share_of_odd(again, ["i01", "i07"]) >= 0.85

@@ -15,6 +15,7 @@ from augrec.core.component import available
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
 from augrec.data.slices import SLICES
+from augrec.data.training_data import TrainingData
 from augrec.recommenders._router.choosing import beats, honest_gain, simplest_of_the_best
 from augrec.recommenders.base import Recommender, find, load
 
@@ -76,7 +77,7 @@ def router(members: list[dict[str, dict[str, Any]]] = MEMBERS, **config: Any) ->
 
 def fit(router_: Recommender, **given: Any) -> Any:
     table, users = training()
-    return router_.fit(table, **{"users": users, "cases": cases(), **given})
+    return router_.fit(TrainingData(table, **{"users": users, "cases": cases(), **given}))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_items_the_catalogue_lacks_do_not_make_a_history_longer(fitted):
 
 def test_a_lone_member_scores_as_if_there_were_no_router():
     alone = fit(router([{"ease": {"l2": 30}}]))
-    ease = find("ease")({"l2": 30}).fit(training()[0])
+    ease = find("ease")({"l2": 30}).fit(TrainingData(training()[0]))
     for ours, theirs in zip(
         alone.recommend(asked(["i01", "i07"]), 9),
         ease.recommend(asked(["i01", "i07"]), 9),
@@ -315,7 +316,7 @@ def test_wrong_inputs_give_defined_results():
     assert items.shape == (2, 5)
     assert np.isfinite(scores).all()
     equal = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "y"]})
-    flat = router([{"popularity": {}}, {"item_knn": {}}]).fit(equal)
+    flat = router([{"popularity": {}}, {"item_knn": {}}]).fit(TrainingData(equal))
     flat._weights[:] = 0.5
     items, scores = flat.recommend(asked([], ["x"]), 2)
     assert items.tolist() == [["x", "y"], ["y", ""]]

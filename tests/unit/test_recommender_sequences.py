@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.training_data import TrainingData
 from augrec.nn.averages import move_average
 from augrec.nn.negatives import Negatives
 from augrec.nn.sequence_network import dropout
@@ -77,7 +78,7 @@ def circle(n_users: int = 60, length: int = 6) -> list[list[int]]:
 
 @pytest.fixture(scope="module", params=SMALL)
 def circling(request: pytest.FixtureRequest) -> Recommender:
-    return build(request.param).fit(table(circle()))
+    return build(request.param).fit(TrainingData(table(circle())))
 
 
 def histories(*lists: list[int]) -> pl.Series:
@@ -108,7 +109,7 @@ def pairs(windows: Windows, ahead: int = 1) -> set[tuple[tuple[int, ...], int]]:
 def test_what_comes_next_is_learnt_where_popularity_knows_nothing(circling):
     asked = [[(start + step) % N_ITEMS for step in range(3)] for start in range(N_ITEMS)]
     expected = [f"i{(start + 3) % N_ITEMS:02}" for start in range(N_ITEMS)]
-    by_popularity = first(find("popularity")().fit(table(circle())), *asked)
+    by_popularity = first(find("popularity")().fit(TrainingData(table(circle()))), *asked)
     assert first(circling, *asked) == expected
     assert sum(a == b for a, b in zip(by_popularity, expected, strict=True)) < N_ITEMS / 2
 
@@ -238,13 +239,13 @@ def test_the_sampled_loss_comes_close_to_the_full_one():
 
 
 def test_a_sampled_loss_learns_the_order_too(name):
-    fitted = build(name, loss="sampled", negatives=8).fit(table(circle()))
+    fitted = build(name, loss="sampled", negatives=8).fit(TrainingData(table(circle())))
     assert first(fitted, [3, 4, 5], [10, 11]) == ["i06", "i00"]
 
 
 def test_a_large_catalogue_is_sampled_without_being_told(name):
-    small = build(name, max_full_items=N_ITEMS - 1, negatives=8).fit(table(circle()))
-    told = build(name, loss="sampled", negatives=8).fit(table(circle()))
+    small = build(name, max_full_items=N_ITEMS - 1, negatives=8).fit(TrainingData(table(circle())))
+    told = build(name, loss="sampled", negatives=8).fit(TrainingData(table(circle())))
     np.testing.assert_array_equal(scores(small, [3, 4]), scores(told, [3, 4]))
 
 
@@ -252,19 +253,19 @@ def test_weights_weigh_what_is_predicted(name):
     lists = [[0, 1]] * 30 + [[0, 2]] * 30
     for heavy, expected in ((1, "i01"), (2, "i02")):
         weights = [[1.0, 5.0 if items[1] == heavy else 1.0] for items in lists]
-        assert first(build(name).fit(table(lists, weight=weights)), [0]) == [expected]
+        assert first(build(name).fit(TrainingData(table(lists, weight=weights))), [0]) == [expected]
 
 
 def test_the_probabilities_learnt_follow_the_weights(name):
     lists = [[0, 1]] * 30 + [[0, 2]] * 30
     weights = [[1.0, 4.0 if items[1] == 1 else 1.0] for items in lists]
-    given = scores(build(name, steps=150).fit(table(lists, weight=weights)), [0])[0]
+    given = scores(build(name, steps=150).fit(TrainingData(table(lists, weight=weights))), [0])[0]
     assert np.exp(given[1] - given[2]) == pytest.approx(4.0, rel=0.2)
 
 
 def test_histories_of_one_item_and_much_longer_ones_are_learnt_from_together(name):
     long = [(7 * step) % 97 for step in range(60)]
-    fitted = build(name).fit(table([[1], [2], long, long[::-1]]))
+    fitted = build(name).fit(TrainingData(table([[1], [2], long, long[::-1]])))
     assert np.isfinite(scores(fitted, long, [1], [])).all()
     np.testing.assert_allclose(*scores(fitted, long, long[-8:]), rtol=1e-5)
 
@@ -280,14 +281,19 @@ def test_training_goes_on_at_the_weights_of_a_fitted_one(circling):
     )  # one item is new, one is gone
     asked, expected = ([3, 4, 5], [6, 7], [1, 2], [8, 9]), ["i06", "i08", "i03", "i10"]
     briefly = {"steps": 1, "learning_rate": 1e-9}
-    assert first(build(circling.name(), **briefly).fit(shifted, start=circling), *asked) == expected
-    assert first(build(circling.name(), **briefly).fit(shifted), *asked) != expected
-    with pytest.raises(InputError, match="cannot begin"):
-        build(circling.name(), factors=8).fit(shifted, start=circling)
+    assert (
+        first(
+            build(circling.name(), **briefly).fit(TrainingData(shifted, previous=circling)), *asked
+        )
+        == expected
+    )
+    assert first(build(circling.name(), **briefly).fit(TrainingData(shifted)), *asked) != expected
+    with pytest.raises(InputError, match="cannot start from"):
+        build(circling.name(), factors=8).fit(TrainingData(shifted, previous=circling))
 
 
 def test_the_weights_kept_follow_those_in_training(name):
-    fitted = build(name, steps=1).fit(table(circle()))
+    fitted = build(name, steps=1).fit(TrainingData(table(circle())))
     before = [weights.clone() for weights in fitted._network.parameters()]
     ahead = copy.deepcopy(fitted._network)
     with torch.no_grad():
@@ -300,7 +306,7 @@ def test_the_weights_kept_follow_those_in_training(name):
 
 def test_a_broken_training_is_refused(name):
     with pytest.raises(RefusedError, match="not a number"):
-        build(name, learning_rate=1e30).fit(table(circle()))
+        build(name, learning_rate=1e30).fit(TrainingData(table(circle())))
 
 
 def test_dropout_hides_the_share_it_is_told_and_keeps_the_mean():

@@ -23,6 +23,7 @@ from serving_project import (
 )
 
 from augrec.core.settings import Settings
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import find
 from augrec.serving.security import ApiKeys, new_key
 
@@ -136,7 +137,10 @@ async def test_of_who_met_nothing_the_reason_is_what_is_popular(client: httpx.As
 async def test_an_attribute_that_speaks_for_an_item_is_named(project: Settings) -> None:
     ages = pl.DataFrame({"user_id": [f"u{user:02}" for user in range(40)], "age": [20, 60] * 20})
     put_copy(
-        project, "champion", "2", find("demographics")({"l2": 1.0}).fit(interactions(), users=ages)
+        project,
+        "champion",
+        "2",
+        find("demographics")({"l2": 1.0}).fit(TrainingData(interactions(), users=ages)),
     )
     async with running(project) as client:
         for age, odd in ((20, 0), (60, 1)):

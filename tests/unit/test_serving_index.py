@@ -12,6 +12,7 @@ from serving_project import make_project, put_copy, recommended, running
 
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import Recommender, find
 from augrec.serving.config import IndexConfig
 from augrec.serving.index import Index, build
@@ -44,7 +45,7 @@ def shop() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def fitted(shop: pl.DataFrame) -> Recommender:
-    return find("ials")({"factors": 16, "epochs": 3}).fit(shop)
+    return find("ials")({"factors": 16, "epochs": 3}).fit(TrainingData(shop))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_there_is_none_where_it_would_not_help(fitted: Recommender, shop: pl.Dat
     assert (
         build(fitted, some, IndexConfig(kind="approximate")) is None
     )  # 50,000 items are not there
-    plain = find("popularity")().fit(shop)
+    plain = find("popularity")().fit(TrainingData(shop))
     small = IndexConfig(kind="approximate", min_items=1_000)
     assert build(plain, Histories.from_lists(pl.Series([["i1"]]), plain.items), small) is None
 

@@ -16,7 +16,8 @@ import pytest
 from augrec.core.config import parse
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import TIME
-from augrec.data.ranking import Judging
+from augrec.data.ranking import RankingMetric
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import find
 from augrec.tuning.config import TuningConfig, grid_of, space_of, starting_points
 from augrec.tuning.metric import over_users
@@ -270,7 +271,7 @@ def test_a_model_is_measured_by_the_mean_over_users() -> None:
             "targets": pl.Series([["x"], ["z"], ["y"]], dtype=lists),
         }
     )
-    model = find("popularity")().fit(rows)
+    model = find("popularity")().fit(TrainingData(rows))
     assert over_users(cases, "hit_rate@1")(model) == pytest.approx((0.5 + 0) / 2)
     with pytest.raises(ConfigError, match="no metric 'ndgc@10'"):
         over_users(cases, "ndgc@10")
@@ -318,10 +319,12 @@ def test_checkpoints_are_kept_by_the_metric_and_among_the_items_that_the_search_
     curve: list[dict[str, float]] = []
     config = {"hidden": 8, "latent": 4, "steps": 40, "eval_every": 5, "learning_rate": 0.05}
     model = find("multvae")(config, seed=3).fit(
-        shoppers(),
-        cases=cases,
-        judging=Judging(metric, left_out),
-        log=lambda row: curve.append(dict(row)),
+        TrainingData(
+            shoppers(),
+            cases=cases,
+            metric=RankingMetric(metric, left_out),
+            log=lambda row: curve.append(dict(row)),
+        )
     )
     measured = over_users(cases, metric, left_out)(model)
     assert measured == pytest.approx(max(row[metric] for row in curve))
@@ -334,7 +337,7 @@ def test_where_only_new_items_are_wanted_familiar_ones_take_no_place() -> None:
     rows = shoppers().filter(pl.col("item_id").is_in(ids))
     cases, familiar = asked("xnew", "ynew"), rows["item_id"].unique()
     member = {"content": {"max_new_items": 10, "popularity_blend": 0.1}}
-    content = find("content")(member["content"]).fit(rows, items=items)
+    content = find("content")(member["content"]).fit(TrainingData(rows, items=items))
     assert (
         over_users(cases, "hit_rate@1", familiar)(content)
         == 1.0
@@ -344,7 +347,9 @@ def test_where_only_new_items_are_wanted_familiar_ones_take_no_place() -> None:
         [asked(*["xnew", "ynew"] * 20).with_columns(user_id=pl.int_range(40).cast(pl.String))]
     )
     router = find("router")({"members": [{"popularity": {}}, member], "cutoff": 1, "min_users": 5})
-    router.fit(rows, items=items, cases=many, judging=Judging("ndcg@1", familiar))
+    router.fit(
+        TrainingData(rows, items=items, cases=many, metric=RankingMetric("ndcg@1", familiar))
+    )
     assert over_users(many, "hit_rate@1", familiar)(router) == 1.0
 
 
@@ -354,7 +359,9 @@ def test_what_is_no_metric_of_lists_is_refused_when_the_section_is_read(metric: 
         tuning(metric=metric)
     assert "ndcg, recall, precision, f1, hit_rate, mrr, map" in caught.value.fix
     with pytest.raises(ConfigError, match="no metric"):
-        find("multvae")().fit(shoppers(), cases=asked("x6"), judging=Judging(metric))
+        find("multvae")().fit(
+            TrainingData(shoppers(), cases=asked("x6"), metric=RankingMetric(metric))
+        )
 
 
 def test_what_params_yaml_asks_is_read_without_optuna() -> None:

@@ -11,6 +11,7 @@ from augrec.audit.inputs import AuditInputs
 from augrec.audit.nearest import some_rows
 from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import paired_difference
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import summarise
@@ -66,7 +67,9 @@ def utility(
     cutoff = [int(config.metric.partition("@")[2])]
     measured = {
         name: evaluate(
-            model.fit(synthetic if name == "tstr" else real, cases=cases, items=inputs.items),
+            model.fit(
+                TrainingData(synthetic if name == "tstr" else real, items=inputs.items, cases=cases)
+            ),
             cases,
             cutoff,
         )

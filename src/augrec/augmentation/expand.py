@@ -16,6 +16,7 @@ from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
 from augrec.data.row_details import RowDetails
+from augrec.data.training_data import TrainingData
 from augrec.recommenders import base as recommenders
 
 
@@ -94,4 +95,6 @@ class Expand(Operation):
                 fix="write it as {item_knn: {}}",
             )
         [(name, options)] = self.config.recommender.items()
-        return recommenders.find(name)(options, seed=derive(self.seed, name)).fit(real)
+        return recommenders.find(name)(options, seed=derive(self.seed, name)).fit(
+            TrainingData(real)
+        )

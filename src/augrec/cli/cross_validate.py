@@ -75,7 +75,7 @@ def _measure(
     from augrec.core.seeds import derive
     from augrec.data.clean import clean
     from augrec.data.config import PrepareConfig
-    from augrec.data.ranking import Judging
+    from augrec.data.ranking import RankingMetric
     from augrec.evaluation.config import EvaluationConfig
     from augrec.evaluation.cross_validation import cross_validate as over_folds
     from augrec.evaluation.cross_validation import summarise_folds
@@ -125,7 +125,7 @@ def _measure(
                 cutoffs=cutoffs,
                 items=kept["items"],
                 users=kept["users"],
-                judging=Judging(params["tuning"]["metric"]),
+                metric=RankingMetric(params["tuning"]["metric"]),
                 told=partial(progress.advance, bars[name]),
             )
             summaries[name] = summarise_folds(measured[name])

@@ -179,23 +179,23 @@ def read_metric(metric: str, where: str = "params.yaml, tuning.metric") -> tuple
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What models, checkpoints and values of options are chosen by on validation cases; as in
-    evaluation.
+class RankingMetric:
+    """The metric that models, checkpoints and values of options are chosen by on validation cases,
+    computed as in evaluation.
 
     Attributes:
-        metric: one of `LIST_METRICS` and a cutoff.
+        name: one of `LIST_METRICS` and a cutoff.
         familiar: items that lists leave out, where a protocol wants new ones only; None: lists are
             of all items.
     """
 
-    metric: str = "ndcg@10"
+    name: str = "ndcg@10"
     familiar: pl.Series | None = None
 
     @property
     def cutoff(self) -> int:
         """The length of the lists."""
-        return read_metric(self.metric)[1]
+        return read_metric(self.name)[1]
 
     def among(self, items: ItemIndex) -> np.ndarray | None:
         """Which items of a catalogue lists are made of, bool (n_items,); None: all."""
@@ -215,7 +215,7 @@ class Judging:
             targets: the wanted item ids, List(String) (n,).
             items: the catalogue.
         """
-        name, cutoff = read_metric(self.metric)
+        name, cutoff = read_metric(self.name)
         hit = np.zeros(
             (len(ranked), cutoff), np.bool_
         )  # a catalogue smaller than that leaves places empty
@@ -224,7 +224,7 @@ class Judging:
 
 
 def familiar_items(prepared: Path) -> pl.Series | None:
-    """What `Judging.familiar` is in a run: where its protocol wants new items, all that were met in
+    """What `RankingMetric.familiar` is in a run: where its protocol wants new items, all that were met in
     training.
 
     Args:

@@ -29,6 +29,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
 from augrec.evaluation.item_statistics import ITEM_GROUPS, ItemStatistics
 
+
 def beyond_accuracy(
     ranked: np.ndarray,
     hit: np.ndarray,

@@ -15,8 +15,9 @@ import polars as pl
 
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
-from augrec.data.ranking import Judging
+from augrec.data.ranking import RankingMetric
 from augrec.data.split import split
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import OVERALL, metrics_of, summarise
 from augrec.recommenders.base import Recommender
@@ -33,7 +34,7 @@ def cross_validate(
     cutoffs: Sequence[int] = (10, 20),
     items: pl.DataFrame | None = None,
     users: pl.DataFrame | None = None,
-    judging: Judging | None = None,
+    metric: RankingMetric | None = None,
     told: Callable[[], object] | None = None,
 ) -> pl.DataFrame:
     """Train on all folds but two, choose a checkpoint on the one's users and measure on the
@@ -46,9 +47,9 @@ def cross_validate(
         seed: deals users to folds; the same seed gives the same folds, so that two recommenders can
             be paired by user.
         cutoffs: each metric is measured at each of them.
-        items, users: what is known of them; see `Recommender.fit`. Attributes of test users are
-            told when ranking.
-        judging: how a checkpoint is chosen; see `Recommender.fit`.
+        items, users: see `TrainingData`. Attributes of test users are given when ranking, not when
+            training.
+        metric: how a checkpoint is chosen; None: by NDCG@10.
         told: called after each fold.
 
     Returns:
@@ -65,9 +66,9 @@ def cross_validate(
         parts = split(interactions, asked, seed)
         known = None if users is None else users.join(parts.held_out, on=C.USER, how="anti")
         cases = _with(users, parts.cases_valid)
-        recommender = make().fit(
-            parts.train, cases=cases, items=items, users=known, judging=judging
-        )
+        metric = metric or RankingMetric()
+        data = TrainingData(parts.train, users=known, items=items, cases=cases, metric=metric)
+        recommender = make().fit(data)
         found = evaluate(recommender, _with(users, parts.cases_test), cutoffs)
         measured.append(found.with_columns(pl.lit(fold, pl.Int32).alias(FOLD)))
         if told is not None:

@@ -49,8 +49,8 @@ def transfer(
 def _fits(name: str, shape: torch.Size, start: torch.Size) -> None:
     if shape != start:
         raise InputError(
-            f"training cannot begin at this model: its {name} is {tuple(start)}, here it is "
+            f"training cannot start from this model: its {name} is {tuple(start)}, here it is "
             f"{tuple(shape)}",
-            where="fit, start",
+            where="training data, previous",
             fix="train in full once, or give the network the size it has there",
         )

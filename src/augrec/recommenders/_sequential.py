@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
 from augrec.nn.averages import average_share, move_average
 from augrec.nn.negatives import Drawn, NegativesConfig, Sampler, negatives
@@ -77,11 +78,11 @@ class SequentialRecommender(NeuralRecommender):
     def _build(self) -> SequenceNetwork:
         """A fresh network."""
 
-    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
+    def _descend(self, data: TrainingData) -> Iterator[torch.Tensor]:
         """Take the gradient steps; yield the loss of each, per unit of weight. `self._network`
         keeps the average."""
         config, network = self.config, copy.deepcopy(self._network).train()
-        windows = Windows(histories, config.max_length, self._device)
+        windows = Windows(data.histories, config.max_length, self._device)
         all_items = config.loss == "full" or (
             config.loss == "auto" and len(self.items) <= config.max_full_items
         )

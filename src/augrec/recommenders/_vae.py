@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.nn.profile_batches import Batch, Examples
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
@@ -72,9 +73,9 @@ class Vae(NeuralRecommender):
     def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
         """Take a gradient step on each batch; yields (loss, KL), detached, after each."""
 
-    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
+    def _descend(self, data: TrainingData) -> Iterator[torch.Tensor]:
         config = self.config
-        examples = Examples(histories, self._device)
+        examples = Examples(data.histories, self._device)
         return self._descend_on(examples.batches(config.batch_size, config.steps, config.truncate))
 
     def _losses(self) -> Sequence[str]:

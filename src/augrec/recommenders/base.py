@@ -3,141 +3,80 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
 from augrec.core import component
 from augrec.core.component import Component
 from augrec.core.errors import InputError
-from augrec.data.columns import Columns as C
-from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
-from augrec.data.outcomes import last_known
-from augrec.data.ranking import Judging, top_k
+from augrec.data.ranking import top_k
+from augrec.data.training_data import TrainingData
 from augrec.recommenders._blend import popularity_weight
 from augrec.recommenders._explain import POPULAR, Background, explanations, leave_one_out
-from augrec.recommenders._introduced import named
 
-Log = Callable[[Mapping[str, float]], None]
-"""Receives one row of a training curve, e.g. {"step": 100, "loss": 3.2, "ndcg@10": 0.21}."""
-
-_NEEDED = {C.USER: pl.String, C.ITEM: pl.String}
 _CELLS = 2**24
-"""At most so many scores are held at once: 64 MiB of float32."""
+"""At most this number of scores is held at once: 64 MiB of float32."""
 
 
 class Recommender(Component):
     """Learns from weighted interactions; recommends to any history, those of unseen users included.
 
-    A subclass implements `_fit`, `_scores`, `_model_state` and `_restore_model`; this class keeps
-    the item index and the items' popularity. `_scores` must not depend on which other users are in
-    the batch. A history without a known item is ranked by popularity, unless the model says that it
-    `knows_strangers`.
+    A subclass implements `_fit`, `_scores`, `_model_state` and `_restore_model`. `_scores` must not
+    depend on which other users are in the batch.
 
     Attributes:
-        items: the catalogue: every item of the training interactions, and more where `_catalogue`
-            says so.
+        items: the catalogue. `fit` sets it to the items of the training data; a model that can
+            place further ones sets it again in `_fit`.
         popularity: each item's share of the weight of all training interactions, float32
-            (n_items,).
-        knows_strangers: whether `_scores` has something to say of users without a history, from
-            `Histories.known`.
-        reads_features: whether training wants what stands beside interactions: Feast's features,
-            columns user__… and item__…, and outcomes, see `augrec.data.outcomes`.
-        draws: whether another seed gives another model; what draws nothing is not trained twice.
-        continues: whether training can begin at the weights of a fitted recommender of the same
-            kind.
-        architecture: the config keys that decide the shapes of its weights; to continue a model
-            they must be that model's.
-        search_space: {config key: a list of choices, or {low, high, log}}: where a search for
-            better values looks; empty: there is nothing to search. `tuning.spaces` of params.yaml
-            may replace it.
-        regularisation: {config key: values}: without a search each training set is tried with
-            these, too, since more rows want less regularisation. `tuning.regularisation` of
-            params.yaml may replace it.
+            (n_items,); 0 for items without any. A user without a history is ranked by it.
     """
 
-    knows_strangers: ClassVar[bool] = False
+    scores_cold_users: ClassVar[bool] = False
+    """Whether `_scores` ranks users without a history, by `Histories.known`, better than popularity
+    does."""
     reads_features: ClassVar[bool] = False
+    """Whether training reads features of the moment, columns user__… and item__…, and outcomes, see
+    `augrec.data.outcomes`."""
     draws: ClassVar[bool] = True
+    """Whether another seed gives another model; a model without draws is not trained twice."""
     continues: ClassVar[bool] = False
+    """Whether training can start from the weights of a fitted recommender of the same kind."""
     architecture: ClassVar[tuple[str, ...]] = ()
+    """The config keys that decide the shapes of the weights; a model that starts from another one
+    must have the same."""
     search_space: ClassVar[Mapping[str, Any]] = {}
+    """The config keys that a search for better values tunes, each with a list of choices or {low,
+    high, log}; `tuning.spaces` of params.yaml may replace it."""
     regularisation: ClassVar[Mapping[str, list[Any]]] = {}
+    """Config keys and the values that each training set is also tried with when there is no search,
+    since more rows want less regularisation; `tuning.regularisation` of params.yaml may replace
+    it."""
 
     items: ItemIndex
     popularity: np.ndarray
-    _left: sp.csr_matrix | None
-    """While fitting: what each user of the histories most likely saw and left, see
-    `augrec.recommenders._introduced`."""
-    _judging: Judging
-    """While fitting: how cases are judged."""
 
-    def fit(
-        self,
-        interactions: pl.DataFrame,
-        *,
-        cases: pl.DataFrame | None = None,
-        items: pl.DataFrame | None = None,
-        users: pl.DataFrame | None = None,
-        start: Recommender | None = None,
-        since: datetime | None = None,
-        older: float = 0.0,
-        judging: Judging | None = None,
-        log: Log | None = None,
-    ) -> Recommender:
+    def fit(self, data: TrainingData) -> Self:
         """Learn.
 
-        Args:
-            interactions: canonical interactions; `weight` and `observed` are honoured when present.
-                A row of weight 0 counts as absent, and so does a `negative` one but to recommenders
-                that say they use it. Features of the moment, columns user__… and item__…, and
-                `outcomes` may stand beside them.
-            cases: validation cases (see `augrec.data.cases`) to choose a checkpoint by; optional.
-            items: what is known of the items (see `augrec.data.columns.ITEMS`); most recommenders
-                do without.
-            users: attributes of training users, one row a user; most recommenders do without.
-            start: a fitted recommender of the same kind whose weights training begins at; see
-                `continues`.
-            since: learn only what users did from this moment on, outcomes included: what they did
-                before is read, and who did nothing since is left out. Catalogue and popularity are
-                those of all rows. Nobody: all is learnt.
-            older: with `since`, what those users did before is to be learnt, too, at so much of its
-                weight; 0: only read.
-            judging: how `cases` are judged; None: by NDCG@10, over the catalogue.
-            log: receives the training curve.
-
         Raises:
-            InputError: no rows, columns are missing, or a weight is negative or not a number; or
-                the recommender needs `items` and there are none; or training cannot begin at
-                `start`.
+            InputError: no row counts, columns are missing, or a weight is negative or not a number;
+                or the recommender needs `data.items` and there are none; or training cannot start
+                from `data.previous`.
         """
-        require(interactions, _NEEDED, where="training interactions")
-        everything, interactions = interactions, _present(interactions)
-        if interactions.is_empty():
+        self.items, self.popularity = data.catalogue, data.popularity
+        previous = data.previous
+        if previous is not None and not (self.continues and type(previous) is type(self)):
             raise InputError(
-                "there is nothing to learn from",
-                where="training interactions",
-                fix="check the data window",
+                f"training of {self.name()} cannot start from a fitted {previous.name()}",
+                where="training data, previous",
+                fix="give a neural recommender one of its own kind",
             )
-        self._start, self._judging = self._checked_start(start), judging or Judging()
-        self.items = self._catalogue(interactions, items)
-        total = np.bincount(
-            self.items.encode(interactions[C.ITEM]), self._importance(interactions), len(self.items)
-        )
-        self.popularity = (total / total.sum()).astype(np.float32)
-        self._read_items(items)
-        interactions = _fresh(interactions, since, older)
-        self._read_interactions(interactions)
-        histories = Histories.from_interactions(interactions, self.items).with_known(users)
-        self._left = named(everything, histories, self.items)
-        self._fit(histories, cases, log or (lambda row: None))
-        self._start = self._left = None
+        self._fit(data)
         return self
 
     def recommend(
@@ -217,7 +156,7 @@ class Recommender(Component):
         n_items: see `rank`.
         """
         table = self._scores(histories).astype(np.float32, copy=False)
-        if not self.knows_strangers:
+        if not self.scores_cold_users:
             table[histories.lengths == 0] = self.popularity
         return table
 
@@ -300,23 +239,6 @@ class Recommender(Component):
         self.popularity = state.pop("popularity")
         self._restore_model(state)
 
-    def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
-        """What each training row adds to its item's popularity, float64 (n,)."""
-        return _weights(interactions)
-
-    def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
-        """What can be recommended. One that can place items nobody has met yet adds those of the
-        items table."""
-        return ItemIndex(interactions[C.ITEM])
-
-    def _read_items(self, items: pl.DataFrame | None) -> None:
-        """Learn from the items table; comes before `_fit`, when the catalogue and its popularity
-        are known."""
-
-    def _read_interactions(self, interactions: pl.DataFrame) -> None:
-        """Learn what `Histories` leave out: events, values, times, features; comes right before
-        `_fit`."""
-
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """What each item of a history adds to the score of each target, float32 (nnz, m).
 
@@ -344,19 +266,9 @@ class Recommender(Component):
         stranger = (histories.lengths == 0)[:, None]
         return {POPULAR: np.where(stranger, popular, weight * popular / self.popularity.max())}
 
-    def _checked_start(self, start: Recommender | None) -> Recommender | None:
-        """`start`, if training can begin there; a subclass that `continues` finds it as
-        `self._start` in `_fit`."""
-        if start is None or (self.continues and type(start) is type(self)):
-            return start
-        raise InputError(
-            f"training of {self.name()} cannot begin at a fitted {start.name()}",
-            where="fit",
-            fix="give a neural recommender one of its own kind",
-        )
-
     @abstractmethod
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None: ...
+    def _fit(self, data: TrainingData) -> None:
+        """Learn from checked data; `items` and `popularity` are set."""
 
     @abstractmethod
     def _scores(self, histories: Histories) -> np.ndarray:
@@ -377,43 +289,3 @@ def find(name: str) -> type[Recommender]:
 def load(path: Path) -> Recommender:
     """Load any saved recommender."""
     return component.load("augrec.recommenders", path, Recommender)  # type: ignore[type-abstract]
-
-
-def _present(interactions: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a weight above zero that say what somebody took."""
-    if C.NEGATIVE in interactions.columns:
-        interactions = interactions.filter(~pl.col(C.NEGATIVE))
-    weights = _weights(interactions)
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise InputError(
-            "weights must be numbers of at least 0",
-            where="training interactions, column weight",
-            fix="check the `weight` options of the policy in params.yaml",
-        )
-    return interactions.filter(pl.Series(weights > 0, dtype=pl.Boolean))
-
-
-def _fresh(interactions: pl.DataFrame, since: datetime | None, older: float) -> pl.DataFrame:
-    """What is new: the users with a row or outcome at or after `since`. Their older rows weigh
-    `older` times what they did.
-
-    All rows, as they are, where there is nobody.
-    """
-    if since is None:
-        return interactions
-    new = last_known(interactions) >= since
-    users = interactions.filter(new).select(C.USER).unique()
-    if users.is_empty():
-        return interactions
-    weights = pl.Series(
-        C.WEIGHT, _weights(interactions) * np.where(new, 1.0, older), dtype=pl.Float32
-    )
-    return interactions.with_columns(weights).join(
-        users, on=C.USER, how="semi", maintain_order="left"
-    )
-
-
-def _weights(interactions: pl.DataFrame) -> np.ndarray:
-    if C.WEIGHT not in interactions.columns:
-        return np.ones(len(interactions))
-    return interactions[C.WEIGHT].cast(pl.Float64).fill_null(np.nan).to_numpy()

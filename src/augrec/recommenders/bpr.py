@@ -14,16 +14,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
 from augrec.nn.lookup import sums, take
+from augrec.nn.named_negatives import NamedNegatives
 from augrec.nn.negatives import Drawn, Negatives, NegativesConfig, negatives
 from augrec.nn.pairs import History, Pairs
-from augrec.recommenders._introduced import Introduced
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
 class BprConfig(NegativesConfig, NeuralConfig):
     """Size, sampling, and the adversary."""
+
+    renamed: ClassVar = {"introduced": "named_negatives_share"}
 
     factors: int = Field(32, ge=1)
     """Length of the vectors."""
@@ -32,9 +35,9 @@ class BprConfig(NegativesConfig, NeuralConfig):
     negatives: int = Field(16, ge=1)
     """Negatives drawn for each user of a step; all the user's positives are ranked above all of
     them."""
-    introduced: float = Field(0.5, ge=0, le=1)
-    """Share of the negatives of a user that are taken from those the training set names for the
-    user, if it names any."""
+    named_negatives_share: float = Field(0.5, ge=0, le=1)
+    """Share of a user's negatives that are taken from those the training set names for the user, if
+    it names any."""
     adversarial_epsilon: float = Field(0.0, ge=0)
     """Length by which the adversary moves each vector; 0 switches it off."""
     adversarial_weight: float = Field(1.0, ge=0)
@@ -81,15 +84,16 @@ class Bpr(NeuralRecommender):
     }
     regularisation: ClassVar = {"weight_decay": [0.5]}
 
-    def _begin(self, histories: Histories) -> None:
+    def _initialise(self, data: TrainingData) -> None:
         self._network.start_at(self.popularity, 1 - self.config.drawn_exponent)
 
-    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
+    def _descend(self, data: TrainingData) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network
-        pairs = Pairs(histories, self._device)
-        self._introduced = (
-            None if self._left is None else Introduced(self._left, config.introduced, self._device)
-        )
+        pairs = Pairs(data.histories, self._device)
+        named = None
+        if data.named_negatives is not None:
+            share = config.named_negatives_share
+            named = NamedNegatives(data.named_negatives, share, self._device)
         sampler = negatives(config, self.popularity, self._device, config.factors)
         vectors: dict[str, Any] = {"params": [network.met.weight, network.offered.weight]}
         biases: dict[str, Any] = {"params": [network.bias], "weight_decay": 0.0}
@@ -98,9 +102,8 @@ class Bpr(NeuralRecommender):
         )
         schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, config.steps)
         for step in range(1, config.steps + 1):
-            loss, drawn = self._loss(
-                pairs, sampler, adversary=step > config.adversarial_from * config.steps
-            )
+            adversary = step > config.adversarial_from * config.steps
+            loss, drawn = self._loss(pairs, sampler, named, adversary=adversary)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -109,18 +112,14 @@ class Bpr(NeuralRecommender):
             yield loss.detach()
 
     def _loss(
-        self, pairs: Pairs, sampler: Negatives, *, adversary: bool
+        self, pairs: Pairs, sampler: Negatives, named: NamedNegatives | None, *, adversary: bool
     ) -> tuple[torch.Tensor, Drawn]:
         config = self.config
         batch = pairs.draw(config.batch_size, config.positives)
         users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
         strange = partial(pairs.strange, batch.users)
         drawn = sampler.for_users(batch.positives, config.negatives, users, strange)
-        items = (
-            drawn.items
-            if self._introduced is None
-            else self._introduced.put(batch.users, drawn.items)
-        )
+        items = drawn.items if named is None else named.put(batch.users, drawn.items)
         real = strange(items)
         offered, bias = self._network.offered.weight, self._network.bias
         vectors = [users, take(offered, batch.positives), take(offered, items)]

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
 from augrec.nn.averages import average_share, move_average
 from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
@@ -47,11 +48,12 @@ class Cfgan(NeuralRecommender):
 
     _network: Writer
 
-    def _begin(self, histories: Histories) -> None:
+    def _initialise(self, data: TrainingData) -> None:
+        histories = data.histories
         self._network.start_at(self.popularity * len(histories.items) / len(histories))
 
-    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
-        config, examples = self.config, Examples(histories, self._device)
+    def _descend(self, data: TrainingData) -> Iterator[torch.Tensor]:
+        config, examples = self.config, Examples(data.histories, self._device)
         writers = [writer.train() for writer in apart(self._network, config, config.generators)]
         critics = [Critic(len(self.items), config.critic_hidden).to(self._device) for _ in writers]
         games = [Game(*players, config) for players in zip(writers, critics, strict=True)]

@@ -15,9 +15,10 @@ from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.training_data import TrainingData
 from augrec.recommenders._blend import popularity_share
 from augrec.recommenders._embeddings import embed
-from augrec.recommenders.base import Log, Recommender
+from augrec.recommenders.base import Recommender
 
 _WORD = r"[\p{L}\p{N}]+"
 _TEXTS = (C.TITLE, C.DESCRIPTION, C.CATEGORIES, C.TAGS)
@@ -74,27 +75,19 @@ class Content(Recommender):
         "popularity_blend": {"low": 0.1, "high": 100.0, "log": True},
     }
 
-    def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
-        met = super()._catalogue(interactions, items)
-        if items is None or not self.config.max_new_items:
-            return met
-        require(items, {C.ITEM: pl.String}, where="items table")
-        texts = list(self._columns(items))
-        described = pl.any_horizontal(pl.col(texts).is_not_null()) if texts else pl.lit(False)
-        new = items.filter(pl.Series(met.encode(items[C.ITEM]) < 0) & described)[
-            C.ITEM
-        ].drop_nulls()
-        new = new.unique(maintain_order=True).tail(self.config.max_new_items)
-        return ItemIndex(np.concatenate([met.ids, new.to_numpy().astype(str)]))
-
-    def _read_items(self, items: pl.DataFrame | None) -> None:
+    def _fit(self, data: TrainingData) -> None:
+        items = data.items
         if items is None:
             raise InputError(
                 "this recommender needs the items table, and there is none",
-                where="content",
-                fix="pass items to fit: the table data/prepared/items.parquet",
+                where="training data, items",
+                fix="give the table data/prepared/items.parquet",
             )
         require(items, {C.ITEM: pl.String}, where="items table")
+        if self.config.max_new_items:
+            ids = np.concatenate([data.catalogue.ids, self._new_items(items, data.catalogue)])
+            self.items = ItemIndex(ids)
+            self.popularity = data.popularity_in(self.items)
         counted = self._count(items)
         if counted.is_empty():
             weights = ", ".join(f"{name} {getattr(self.config, name):g}" for name in _TEXTS)
@@ -108,6 +101,15 @@ class Content(Recommender):
         if self.config.embeddings is not None and self.config.embedding_share:
             texts = self._texts(items)
             self._embedded = embed(self.config.embeddings, self.config.embedding_model, texts)
+
+    def _new_items(self, items: pl.DataFrame, met: ItemIndex) -> np.ndarray:
+        """Ids, str (n,), of the last items of the table that no user has met and that a text
+        describes."""
+        texts = list(self._columns(items))
+        described = pl.any_horizontal(pl.col(texts).is_not_null()) if texts else pl.lit(False)
+        is_new = pl.Series(met.encode(items[C.ITEM]) < 0)
+        new = items.filter(is_new & described)[C.ITEM].drop_nulls().unique(maintain_order=True)
+        return new.tail(self.config.max_new_items).to_numpy().astype(str)
 
     def _columns(self, items: pl.DataFrame) -> dict[str, float]:
         """The columns of `items` that hold words, with their weights."""
@@ -172,9 +174,6 @@ class Content(Recommender):
         norms = np.sqrt(np.bincount(rows, values**2, minlength=n_items))
         shape = (n_items, len(words))
         return sp.csr_matrix((values / norms[rows], (rows, columns)), shape=shape, dtype=np.float32)
-
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        """Nothing is left to learn: `_read_items` has made the vectors."""
 
     def _scores(self, histories: Histories) -> np.ndarray:
         seen = histories.matrix()

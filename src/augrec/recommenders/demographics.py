@@ -12,10 +12,11 @@ from pydantic import Field
 from augrec.core.config import BaseConfig
 from augrec.core.errors import InputError
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData, row_weights
 from augrec.recommenders._attributes import FEATURE_PREFIX, labels, numbers
 from augrec.recommenders._explain import POPULAR, Background
 from augrec.recommenders._recency import recency
-from augrec.recommenders.base import Log, Recommender
+from augrec.recommenders.base import Recommender
 
 _USERS = 4096
 _NUMBERS = 0.9
@@ -58,18 +59,17 @@ class Demographics(Recommender):
 
     Config = DemographicsConfig
     draws = False
-    knows_strangers = True
+    scores_cold_users = True
     search_space: ClassVar = {
         "l2": {"low": 5.0, "high": 1000.0, "log": True},
         "strength": {"low": 0.1, "high": 3.0, "log": True},
     }
 
-    def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
-        return super()._importance(interactions) * recency(
-            interactions, self.config.half_life_days, None
-        )
-
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+    def _fit(self, data: TrainingData) -> None:
+        age = recency(data.positives, self.config.half_life_days, None)
+        weights = row_weights(data.positives) * age
+        self.popularity = data.popularity_in(self.items, weights)
+        histories = data.histories
         met = histories.matrix()
         weight = np.asarray(met.sum(1), dtype=np.float64).ravel() / np.maximum(met.getnnz(1), 1)
         self._blocks = self._learn_labels(histories.known, weight)

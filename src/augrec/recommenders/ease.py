@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
 from pydantic import Field
 from scipy.linalg import lapack
@@ -14,9 +13,10 @@ from scipy.linalg import lapack
 from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError, RefusedError
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.recommenders._blend import popularity_share
 from augrec.recommenders._product import dense_product, is_large
-from augrec.recommenders.base import Log, Recommender
+from augrec.recommenders.base import Recommender
 
 
 class EaseConfig(BaseConfig):
@@ -52,8 +52,8 @@ class Ease(Recommender):
     }
     regularisation: ClassVar = {"l2": [50.0, 800.0]}
 
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        n_items = histories.n_items
+    def _fit(self, data: TrainingData) -> None:
+        histories, n_items = data.histories, len(self.items)
         if n_items > self.config.max_items:
             size = 2 * n_items**2 * np.dtype(self.config.dtype).itemsize / 1e9
             raise RefusedError(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
 import torch
 from pydantic import Field
@@ -19,12 +18,13 @@ from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
 from augrec.nn.determinism import reproducible
 from augrec.nn.device import Device, choose_device
 from augrec.nn.sparse_rows import torch_sparse
 from augrec.recommenders._blend import popularity_share, popularity_weight
-from augrec.recommenders.base import Log, Recommender
+from augrec.recommenders.base import Recommender
 
 _CELLS = 2**23
 """About so many floats are gathered at once."""
@@ -90,7 +90,8 @@ class Ials(Recommender):
     def _device(self) -> torch.device:
         return choose_device(self.config.device, self.section())
 
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+    def _fit(self, data: TrainingData) -> None:
+        histories = data.histories
         wanted = histories.matrix()
         user_weight = np.asarray(wanted.sum(1)).ravel() / np.maximum(wanted.getnnz(1), 1)
         seen = sp.csr_matrix(sp.diags_array(1 / user_weight) @ histories.matrix(observed_only=True))
@@ -112,7 +113,7 @@ class Ials(Recommender):
                 before = self._items
                 self._items = self._sweep(item_blocks, before, users, users.T @ (weight * users))
                 change = (self._items - before).norm() / self._items.norm().clamp(min=1e-12)
-                log({"step": epoch, "change": change.item()})
+                data.log({"step": epoch, "change": change.item()})
             self._keep(self._items)
 
     def _vanishing(self, seen: sp.csr_matrix, users_of: sp.csr_matrix, n_users: float) -> float:

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
 from pydantic import Field
 
 from augrec.core.config import BaseConfig
 from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
+from augrec.data.training_data import TrainingData
 from augrec.recommenders._blend import popularity_share
 from augrec.recommenders._product import dense_product, is_large, n_multiplications
-from augrec.recommenders.base import Log, Recommender
+from augrec.recommenders.base import Recommender
 
 _CELLS = 2**19
 """At most so many similarities are held at once before the nearest are kept."""
@@ -76,7 +76,8 @@ class ItemKnn(Recommender):
     }
     regularisation: ClassVar = {"shrinkage": [50.0]}
 
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+    def _fit(self, data: TrainingData) -> None:
+        histories = data.histories
         wanted = histories.matrix().sqrt()
         seen = wanted if histories.observed.all() else histories.matrix(observed_only=True).sqrt()
         if self.config.similarity != "cosine":

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat
 from augrec.core.errors import ConfigError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
 from augrec.nn.negatives import NegativesConfig, negatives
 from augrec.nn.pairs import History
@@ -22,10 +23,9 @@ from augrec.recommenders._explain import POPULAR, Background, leave_columns_out
 from augrec.recommenders._heads import Head
 from augrec.recommenders._mmoe.experts import Columns, Known, Towers
 from augrec.recommenders._mmoe.features import Encoded, Encoder, known_items, known_rows
-from augrec.recommenders._mmoe.multitask import Balance, Losses
+from augrec.recommenders._mmoe.multitask import Balance, Examples, Losses
 from augrec.recommenders._mmoe.outcomes import Outcomes, Scale
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
-from augrec.recommenders.base import Log
 
 _HEAD_KEYS = ("name", "event", "kind")
 _ITEMS_AT_ONCE = 8192
@@ -106,7 +106,7 @@ class Mmoe(NeuralRecommender):
     """
 
     Config = MmoeConfig
-    knows_strangers = True
+    scores_cold_users = True
     reads_features = True
     architecture = ("factors", "experts", "hidden", "text_factors")
     search_space: ClassVar = {
@@ -121,19 +121,15 @@ class Mmoe(NeuralRecommender):
     _users: Encoder
     _of_items: Encoder
 
-    def _read_interactions(self, interactions: pl.DataFrame) -> None:
-        order = [C.USER] + [C.TIMESTAMP] * (C.TIMESTAMP in interactions.columns)
-        self._table = interactions.sort(
-            order, maintain_order=True
-        )  # row by row the entries of `Histories`
-
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        start = self._start if isinstance(self._start, Mmoe) else None
-        outcomes = Outcomes.of(self._table, like=(start.heads, start._scale) if start else None)
-        rows, items = known_rows(self._table, histories), known_items(self._table, self.items.ids)
-        del self._table
-        if start:  # its weights mean nothing but with its encoders
-            self._users, self._of_items = start._users, start._of_items
+    def _fit(self, data: TrainingData) -> None:
+        order = [C.USER] + [C.TIMESTAMP] * (C.TIMESTAMP in data.learnt.columns)
+        table = data.learnt.sort(order, maintain_order=True)  # row by row the entries of histories
+        previous = data.previous if isinstance(data.previous, Mmoe) else None
+        like = (previous.heads, previous._scale) if previous else None
+        histories, outcomes = data.histories, Outcomes.of(table, like=like)
+        rows, items = known_rows(table, histories), known_items(table, self.items.ids)
+        if previous:  # its weights mean nothing but with its encoders
+            self._users, self._of_items = previous._users, previous._of_items
         else:
             options = {"max_values": self.config.max_values}
             users = pl.DataFrame() if histories.known is None else histories.known
@@ -142,30 +138,28 @@ class Mmoe(NeuralRecommender):
         self.heads, self._scale = outcomes.heads, outcomes.scale
         self._check_weights()
         self._known_items = self._of_items.encode(items, len(self.items))
-        if start:  # items that the fresh rows do not touch
-            places = start.items.encode(pl.Series(self.items.ids, dtype=pl.String))
-            self._known_items = self._known_items.filled(start._known_items, places)
-        self._lesson = outcomes, rows
-        super()._fit(histories, cases, log)
-        del self._lesson
+        if previous:  # items that the recent rows do not touch
+            places = previous.items.encode(pl.Series(self.items.ids, dtype=pl.String))
+            self._known_items = self._known_items.filled(previous._known_items, places)
+        known = Known.of(self._users.encode(rows, len(histories.items)), self._device)
+        self._train(data, Examples(histories, outcomes, known))
 
-    def _begin(self, histories: Histories) -> None:
-        outcomes, _ = self._lesson
+    def _initialise(self, data: Examples) -> None:
+        histories, outcomes = data.histories, data.outcomes
         self._network.start_at(outcomes.start(histories.items, histories.weights, len(self.items)))
 
-    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
-        config, where, (outcomes, rows) = self.config, self._device, self._lesson
+    def _descend(self, data: Examples) -> Iterator[torch.Tensor]:
+        config, device = self.config, self._device
         losses = Losses(
             self._network,
-            histories,
-            outcomes,
-            Known.of(self._users.encode(rows, len(histories.items)), where),
-            Known.of(self._known_items, where),
+            data,
+            Known.of(self._known_items, device),
             config.negative_weight,
-            negatives(config, self.popularity, where),
+            negatives(config, self.popularity, device),
         )
         named = [config.loss_weights.get(head.name, 1.0) for head in self.heads]
-        weights = torch.tensor(named) * torch.from_numpy(outcomes.shares(histories.weights))
+        shares = data.outcomes.shares(data.histories.weights)
+        weights = torch.tensor(named) * torch.from_numpy(shares)
         balance = Balance(weights, learnt=config.balance == "uncertainty").to(self._network.where)
         optimiser = self._optimiser(balance)
         for _ in range(config.steps):

@@ -13,10 +13,11 @@ from augrec.core.config import BaseConfig
 from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData, row_weights
 from augrec.recommenders._attributes import labels
 from augrec.recommenders._explain import POPULAR, Background
 from augrec.recommenders._recency import recency
-from augrec.recommenders.base import Log, Recommender
+from augrec.recommenders.base import Recommender
 
 
 class PopularityConfig(BaseConfig):
@@ -50,29 +51,20 @@ class Popularity(Recommender):
 
     Config = PopularityConfig
     draws = False
-    knows_strangers = True
+    scores_cold_users = True
     search_space: ClassVar = {
         "half_life_days": [None, 7, 30, 90, 365],
     }
 
-    def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
-        age = recency(interactions, self.config.half_life_days, self.config.window_days)
-        return super()._importance(interactions) * age
-
-    def _read_interactions(self, interactions: pl.DataFrame) -> None:
-        if self.config.group_by is not None:
-            counted = pl.Series("counted", self._importance(interactions))
-            self._rows = interactions.select(C.USER, C.ITEM).with_columns(counted)
-
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
-        """Nothing is left to learn but the groups: `fit` has weighed the items with
-        `_importance`."""
+    def _fit(self, data: TrainingData) -> None:
+        self.popularity = data.popularity_in(self.items, self._importance(data.positives))
         self._groups, self._by_group = np.zeros(0, str), np.zeros((0, len(self.items)), np.float32)
         if self.config.group_by is None:
             return
+        histories, counted = data.histories, pl.Series("counted", self._importance(data.learnt))
         users = pl.DataFrame({C.USER: histories.users.tolist(), "group": self._labels(histories)})
-        rows = self._rows.join(users, on=C.USER).drop_nulls("group").filter(pl.col("counted") > 0)
-        del self._rows
+        rows = data.learnt.select(C.USER, C.ITEM).with_columns(counted)
+        rows = rows.join(users, on=C.USER).drop_nulls("group").filter(pl.col("counted") > 0)
         sizes = (
             rows.group_by("group")
             .agg(pl.col("counted").sum())
@@ -86,13 +78,16 @@ class Popularity(Recommender):
         cell = self._codes(rows["group"]).astype(np.int64) * len(self.items) + self.items.encode(
             rows[C.ITEM]
         )
-        counted = np.bincount(
-            cell, rows["counted"].to_numpy(), self._by_group.shape[1] * len(groups)
-        )
-        counted = counted.reshape(len(groups), -1)
+        sums = np.bincount(cell, rows["counted"].to_numpy(), len(self.items) * len(groups))
+        sums = sums.reshape(len(groups), -1)
         shrinkage = self.config.group_shrinkage
-        total = counted.sum(1, keepdims=True) + shrinkage
-        self._by_group = ((counted + shrinkage * self.popularity) / total).astype(np.float32)
+        total = sums.sum(1, keepdims=True) + shrinkage
+        self._by_group = ((sums + shrinkage * self.popularity) / total).astype(np.float32)
+
+    def _importance(self, interactions: pl.DataFrame) -> np.ndarray:
+        """What each row adds to its item's popularity, float64 (n,)."""
+        age = recency(interactions, self.config.half_life_days, self.config.window_days)
+        return row_weights(interactions) * age
 
     def _labels(self, histories: Histories) -> pl.Series:
         """The group of each user of the training data."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,14 +18,15 @@ from augrec.core.seeds import derive
 from augrec.data.cases import known_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
-from augrec.data.ranking import Judging
+from augrec.data.ranking import RankingMetric
 from augrec.data.slices import SLICES, slice_of
+from augrec.data.training_data import Log, TrainingData
 from augrec.recommenders._explain import Background
 from augrec.recommenders._router.choosing import choose_weights, simplest_of_the_best
 from augrec.recommenders._router.config import RouterConfig
 from augrec.recommenders._router.members import Judged, Member, mix
 from augrec.recommenders._router.new_items import make_room
-from augrec.recommenders.base import Log, Recommender, find
+from augrec.recommenders.base import Recommender, find
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Router(Recommender):
     """
 
     Config = RouterConfig
-    knows_strangers = True
+    scores_cold_users = True
     architecture = ("members",)
 
     def __init__(self, config: BaseConfig | dict[str, Any] | None = None, *, seed: int = 0) -> None:
@@ -79,105 +80,74 @@ class Router(Recommender):
             label = name if count[name] == 1 else f"{name}_{count[name]}"
             yield label, find(name)(config, seed=derive(self.seed, "router", label))
 
-    def fit(
-        self,
-        interactions: pl.DataFrame,
-        *,
-        cases: pl.DataFrame | None = None,
-        items: pl.DataFrame | None = None,
-        users: pl.DataFrame | None = None,
-        start: Recommender | None = None,
-        since: datetime | None = None,
-        older: float = 0.0,
-        judging: Judging | None = None,
-        log: Log | None = None,
-    ) -> Recommender:
-        """As for every recommender; with a `start`, members that cannot continue learn anew from
-        all rows."""
-        self._given: dict[str, Any] = {
-            "cases": cases,
-            "items": items,
-            "users": users,
-            "since": since,
-            "older": older,
-            "judging": judging,
-            "log": log or _silent,
-        }
-        try:
-            return super().fit(
-                interactions,
-                cases=cases,
-                items=items,
-                users=users,
-                start=start,
-                since=since,
-                older=older,
-                judging=judging,
-                log=log,
-            )
-        finally:
-            del self._given
-
-    def _catalogue(self, interactions: pl.DataFrame, items: pl.DataFrame | None) -> ItemIndex:
-        """All that any member has; for that they are fitted first."""
-        self._left_out: dict[str, str] = {}
-        fitted: dict[str, Recommender] = {}
-        refusal: PermanentError | None = None
-        for label, model in self._build():
-            try:
-                fitted[label] = self._fit_member(label, model, interactions)
-            except (InputError, RefusedError) as error:
-                logger.warning("the router does without %s: %s", label, error.what)
-                self._left_out[label] = error.what
-                refusal = refusal or error
-        if refusal is not None and not fitted:
-            raise refusal
-        whole = ItemIndex(np.concatenate([model.items.ids for model in fitted.values()]))
-        self._members = [Member.of(label, model, whole) for label, model in fitted.items()]
-        return whole
-
-    def _fit_member(
-        self, label: str, model: Recommender, interactions: pl.DataFrame
-    ) -> Recommender:
-        given = dict(self._given)
-        log = given.pop("log")
-        if self._start is not None:
-            before = {member.label: member.model for member in self._start._members}  # type: ignore[attr-defined]
-            given["start"] = before.get(label) if model.continues else None
-            given["since"] = given["since"] if given["start"] is not None else None
-        return model.fit(interactions, log=lambda row: log(_named(label, row)), **given)
-
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+    def _fit(self, data: TrainingData) -> None:
+        fitted = self._fit_members(data)
+        self.items = ItemIndex(np.concatenate([model.items.ids for model in fitted.values()]))
+        self.popularity = data.popularity_in(self.items)
+        self._members = [Member.of(label, model, self.items) for label, model in fitted.items()]
         shape = (len(SLICES), len(self._members))
         self._weights, self._validated = np.zeros(shape), np.full(shape, np.nan)
         self._n_users, self._gains = np.zeros(len(SLICES), np.int64), np.zeros(len(SLICES))
-        if cases is not None:
-            histories = Histories.from_lists(cases["history"], self.items, known=known_of(cases))
-            targets = Histories.from_lists(cases["targets"], self.items)
-            n_targets = cases["targets"].list.n_unique().to_numpy()
-            among = self._judging.among(self.items)
-            judged = Judged(
-                cases[C.USER].to_numpy().astype(str), histories, targets, n_targets, among
-            )
         self._new_shares, self._placing = np.zeros(len(SLICES)), np.zeros(len(SLICES), np.int64)
+        cases = None if data.cases is None else self._encode(data.cases, data.metric)
         offers = self._offers()
         for place, name in enumerate(SLICES):
-            if cases is not None:
-                part = judged.at(
-                    np.flatnonzero(_slots(judged.histories) == place), self.config.max_cases
-                )
-                self._n_users[place] = part.n_users
             offer = 0
+            if cases is not None:
+                rows = np.flatnonzero(_slots(cases.histories) == place)
+                part = cases.at(rows, self.config.max_cases)
+                self._n_users[place] = part.n_users
             if self._n_users[place] >= self.config.min_users:
-                chosen = choose_weights(
-                    self._members, part, self.config, derive(self.seed, "router", place)
-                )
+                seed = derive(self.seed, "router", place)
+                chosen = choose_weights(self._members, part, self.config, seed)
                 self._weights[place], self._validated[place], self._gains[place] = chosen
                 offer = self._choose_offer(place, part, offers)
             else:
                 self._weights[place] = self._by_default(place)
             self._new_shares[place], self._placing[place] = offers[offer]
             logger.info("users with %s items: %s", name, self._words(place))
+
+    def _fit_members(self, data: TrainingData) -> dict[str, Recommender]:
+        """The members that can learn from the data, fitted; with a previous router, those that
+        cannot continue learn anew from all rows.
+
+        Raises:
+            PermanentError: none can; that of the first one.
+        """
+        self._left_out: dict[str, str] = {}
+        fitted: dict[str, Recommender] = {}
+        refusal: PermanentError | None = None
+        previous: dict[str, Recommender] = {}
+        if isinstance(data.previous, Router):
+            previous = {member.label: member.model for member in data.previous._members}
+        for label, model in self._build():
+            start = previous.get(label) if model.continues else None
+            anew = data.previous is not None and start is None
+            own = replace(
+                data,
+                interactions=data.positives,
+                previous=start,
+                since=None if anew else data.since,
+                log=partial(_log_member, data.log, label),
+            )
+            try:
+                fitted[label] = model.fit(own)
+            except (InputError, RefusedError) as error:
+                logger.warning("the router does without %s: %s", label, error.what)
+                self._left_out[label] = error.what
+                refusal = refusal or error
+        if refusal is not None and not fitted:
+            raise refusal
+        return fitted
+
+    def _encode(self, cases: pl.DataFrame, metric: RankingMetric) -> Judged:
+        return Judged(
+            cases[C.USER].to_numpy().astype(str),
+            Histories.from_lists(cases["history"], self.items, known=known_of(cases)),
+            Histories.from_lists(cases["targets"], self.items),
+            cases["targets"].list.n_unique().to_numpy(),
+            metric.among(self.items),
+        )
 
     def _offers(self) -> list[tuple[float, int]]:
         """The shares of a list for new items, each with the members that could fill it; (0, -1):
@@ -356,9 +326,9 @@ def _slots(histories: Histories) -> np.ndarray:
     return np.argmax(slice_of(histories.matrix().getnnz(1))[:, None] == np.array(SLICES), axis=1)
 
 
-def _named(label: str, row: Mapping[str, float]) -> dict[str, float]:
-    """A row of a member's curve, each column under the member's name."""
-    return {name if name == "step" else f"{label}.{name}": value for name, value in row.items()}
+def _log_member(log: Log, label: str, row: Mapping[str, float]) -> None:
+    """Log a row of a member's curve, each column under the member's label."""
+    log({name if name == "step" else f"{label}.{name}": value for name, value in row.items()})
 
 
 def _finite(names: list[str], values: np.ndarray) -> dict[str, float]:
@@ -367,7 +337,3 @@ def _finite(names: list[str], values: np.ndarray) -> dict[str, float]:
         for name, value in zip(names, values.tolist(), strict=True)
         if np.isfinite(value)
     }
-
-
-def _silent(row: Mapping[str, float]) -> None:
-    """Where nobody wants the curve."""

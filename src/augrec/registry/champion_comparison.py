@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from augrec.core.errors import InputError
-from augrec.data.ranking import Judging, familiar_items
+from augrec.data.ranking import RankingMetric, familiar_items
 from augrec.evaluation.compare import compare
 from augrec.evaluation.metrics import evaluate
 from augrec.registry import bundle, models, run_files
@@ -52,7 +52,7 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
     # with the protocol for new items, models are evaluated on lists of new items only
-    judging = Judging(familiar=familiar_items(_present(workspace / "data/prepared")))
+    judging = RankingMetric(familiar=familiar_items(_present(workspace / "data/prepared")))
     theirs = evaluate(
         recommender, cases, params["evaluation"]["cutoffs"], among=judging.among(recommender.items)
     )

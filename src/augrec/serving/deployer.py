@@ -24,6 +24,7 @@ from augrec.core.errors import AugrecError, TransientError
 from augrec.core.files import read_json, write_json
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.serving.config import ServingConfig
@@ -237,7 +238,7 @@ class Deployer:
         rows = rows.filter(positive_rows(self._positive)).drop_nulls([C.USER, C.ITEM])
         if rows.is_empty():
             return None
-        recommender = base.find("popularity")().fit(rows)
+        recommender = base.find("popularity")().fit(TrainingData(rows))
         items = pl.DataFrame({C.ITEM: recommender.items.ids.tolist()}).with_columns(
             pl.lit(None, pl.String).alias(C.TITLE),
             pl.lit(None, pl.List(pl.String)).alias(C.CATEGORIES),

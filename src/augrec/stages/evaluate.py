@@ -16,7 +16,7 @@ from augrec.core.config import parse
 from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before
-from augrec.data.ranking import Judging, familiar_items
+from augrec.data.ranking import RankingMetric, familiar_items
 from augrec.data.split import TEST, VALID
 from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.heads import evaluate_heads
@@ -41,7 +41,7 @@ class _Yardstick:
     cases: Mapping[str, pl.DataFrame]
     train: pl.DataFrame
     items: pl.DataFrame
-    judging: Judging
+    judging: RankingMetric
     seed: int
 
     def of(self, model: Recommender) -> tuple[ItemStatistics, np.ndarray | None]:
@@ -93,7 +93,7 @@ def _yardstick() -> _Yardstick:
         # real rows: the same yardstick for every policy
         train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
         items=pl.read_parquet("data/prepared/items.parquet"),
-        judging=Judging(familiar=familiar_items(Path("data/prepared"))),
+        judging=RankingMetric(familiar=familiar_items(Path("data/prepared"))),
         seed=params["seed"],
     )
 

@@ -21,9 +21,10 @@ from augrec.core.seeds import derive
 from augrec.data.columns import REAL
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import last_known
-from augrec.data.ranking import Judging, familiar_items
+from augrec.data.ranking import RankingMetric, familiar_items
 from augrec.data.split import VALID
-from augrec.recommenders.base import Log, Recommender, find
+from augrec.data.training_data import Log, TrainingData
+from augrec.recommenders.base import Recommender, find
 from augrec.stages import _champion, _repetitions
 from augrec.stages._inputs import TRAINING_SET, read_table, with_features
 from augrec.stages.runner import read_params, run, tell_curve
@@ -38,8 +39,10 @@ class _Arm:
 
     own: Recommender
     start: _champion.Start
-    known: Mapping[str, pl.DataFrame]
-    judging: Judging
+    cases: pl.DataFrame
+    items: pl.DataFrame
+    users: pl.DataFrame
+    metric: RankingMetric
     name: str
 
     def fit(
@@ -49,13 +52,17 @@ class _Arm:
         model = type(self.own)({**self.own.config.model_dump(), **values}, seed=seed)
         start = self.start
         return model.fit(
-            rows,
-            **self.known,
-            start=start.model,
-            since=start.since,
-            older=start.older,
-            judging=self.judging,
-            log=log,
+            TrainingData(
+                rows,
+                users=self.users,
+                items=self.items,
+                cases=self.cases,
+                metric=self.metric,
+                previous=start.model,
+                since=start.since,
+                older=start.older,
+                log=log,
+            )
         )
 
 
@@ -84,11 +91,17 @@ def main(recommender: str, policy: str) -> None:
     training_set = Path("data/augmented") / policy
     tuning = parse(TuningConfig, params.get("tuning") or {}, "tuning")
     start = _champion.start(training_set, find(recommender))
-    own, judging = (
-        _own(params, recommender, start),
-        Judging(tuning.metric, familiar_items(Path("data/prepared"))),
+    own = _own(params, recommender, start)
+    metric = RankingMetric(tuning.metric, familiar_items(Path("data/prepared")))
+    arm = _Arm(
+        own,
+        start,
+        cases=read_table(TRAINING_SET / f"cases_{VALID}.parquet", "training_set"),
+        items=pl.read_parquet("data/prepared/items.parquet"),
+        users=read_table(TRAINING_SET / "users.parquet", "training_set"),
+        metric=metric,
+        name=f"{recommender}/{policy}",
     )
-    arm = _Arm(own, start, _known(), judging, f"{recommender}/{policy}")
     rows = _with_features(arm.own, pl.read_parquet(training_set / "interactions.parquet"))
     _log.info("training %s on %s: %d rows", recommender, policy, len(rows))
     first = _first(arm, rows, tuning, params["seed"])
@@ -128,14 +141,6 @@ def _own(params: Mapping[str, Any], recommender: str, start: _champion.Start) ->
     return kind(options, seed=_repetitions.seed_of(params["seed"], 0, "train", recommender))
 
 
-def _known() -> dict[str, pl.DataFrame]:
-    return {
-        "cases": read_table(TRAINING_SET / f"cases_{VALID}.parquet", "training_set"),
-        "items": pl.read_parquet("data/prepared/items.parquet"),
-        "users": read_table(TRAINING_SET / "users.parquet", "training_set"),
-    }
-
-
 def _with_features(own: Recommender, rows: pl.DataFrame) -> pl.DataFrame:
     return with_features(rows) if own.reads_features else rows
 
@@ -153,7 +158,7 @@ def _first(arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, seed: int) -> _T
     if tuning.trials:
         return _search(arm, rows, tuning, space, starting_points(tuning, arm.own, space), seed)
     n_points = prod(len(one.choices) for one in space.values())
-    if n_points == 1 or arm.known["cases"].is_empty():
+    if n_points == 1 or arm.cases.is_empty():
         curve: list[dict[str, float]] = []
         return _Trained(
             arm.fit(rows, {}, arm.own.seed, lambda row: _keep(arm, curve, row)), curve, {}
@@ -178,7 +183,7 @@ def _search(
 
     found = search(
         lambda values, log: arm.fit(rows, values, arm.own.seed, log),
-        over_users(arm.known["cases"], tuning.metric, arm.judging.familiar),
+        over_users(arm.cases, tuning.metric, arm.metric.familiar),
         space,
         starts,
         tuning,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import polars as pl
 
 from augrec.core.errors import InputError
-from augrec.data.ranking import Judging
+from augrec.data.ranking import RankingMetric
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import user_values
 from augrec.recommenders.base import Recommender
@@ -20,13 +20,13 @@ def over_users(
 
     Args:
         cases: validation cases.
-        metric, familiar: see `augrec.data.ranking.Judging`.
+        metric, familiar: see `augrec.data.ranking.RankingMetric`.
 
     Raises:
         ConfigError: there is no such metric.
         InputError: there are no cases.
     """
-    judging = Judging(metric, familiar)
+    judging = RankingMetric(metric, familiar)
     cutoff = judging.cutoff
     if cases.is_empty():
         raise InputError(

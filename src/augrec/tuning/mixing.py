@@ -13,9 +13,10 @@ import polars as pl
 
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
-from augrec.data.ranking import Judging
+from augrec.data.ranking import RankingMetric
 from augrec.data.slices import SLICES
-from augrec.recommenders.base import Log, Recommender, find
+from augrec.data.training_data import Log, TrainingData
+from augrec.recommenders.base import Recommender, find
 from augrec.tuning.config import Dimension, TuningConfig
 from augrec.tuning.metric import over_users
 from augrec.tuning.search import SearchResult, search, table
@@ -31,9 +32,9 @@ class MixSearchData:
 
     Attributes:
         cases: of validation users.
-        items, users: as `Recommender.fit` takes them.
+        items, users: as in `TrainingData`.
         with_features: adds the features of the moment to rows, for recommenders that read them.
-        familiar: items that lists leave out, see `augrec.data.ranking.Judging`.
+        familiar: items that lists leave out, see `augrec.data.ranking.RankingMetric`.
     """
 
     cases: pl.DataFrame
@@ -139,7 +140,7 @@ def _trainer(
     """Trains one like `proxy` on a candidate's rows; whatever is not added, it is the same
     model."""
     without: list[Recommender] = []
-    judging = Judging(candidates.config.metric, judges.familiar)
+    metric = RankingMetric(candidates.config.metric, judges.familiar)
 
     def fit(values: Mapping[str, Any], log: Log) -> Recommender:
         if not values["weight"] and without:
@@ -148,12 +149,14 @@ def _trainer(
         model = type(proxy)(proxy.config.model_dump(), seed=proxy.seed)
         rows = judges.with_features(rows) if model.reads_features else rows
         model.fit(
-            rows,
-            cases=judges.cases,
-            items=judges.items,
-            users=judges.users,
-            judging=judging,
-            log=log,
+            TrainingData(
+                rows,
+                users=judges.users,
+                items=judges.items,
+                cases=judges.cases,
+                metric=metric,
+                log=log,
+            )
         )
         if not values["weight"]:
             without.append(model)

@@ -15,7 +15,8 @@ import optuna
 import polars as pl
 
 from augrec.core.errors import AugrecError
-from augrec.recommenders.base import Log, Recommender
+from augrec.data.training_data import Log
+from augrec.recommenders.base import Recommender
 from augrec.tuning.config import Dimension, Space, TuningConfig
 
 State = Literal["complete", "repeated", "pruned", "failed", "stopped"]

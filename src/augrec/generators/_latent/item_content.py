@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from augrec.core.errors import InputError
 from augrec.core.seeds import rng
 from augrec.data.histories import ItemIndex
+from augrec.data.training_data import TrainingData
 from augrec.recommenders.content import Content
 
 _logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class ItemContent:
             return cls._nothing(len(catalogue))
         reader = Content({"max_new_items": max_new_items})
         try:
-            reader.fit(interactions, items=items)
+            reader.fit(TrainingData(interactions, items=items))
         except InputError as error:
             _logger.warning("there are no new items: %s", error)
             return cls._nothing(len(catalogue))

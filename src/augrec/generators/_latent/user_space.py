@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.training_data import TrainingData
 from augrec.generators._latent.whitening import Whitening
 from augrec.recommenders.ials import Ials
 
@@ -61,7 +62,7 @@ class UserSpace:
         pairs = interactions[C.USER].n_unique() * interactions[C.ITEM].n_unique()
         weight = unobserved_ratio * len(interactions) / pairs
         recommender = Ials({**config, _WEIGHT: weight}, seed=seed)
-        recommender.fit(interactions)
+        recommender.fit(TrainingData(interactions))
         histories = Histories.from_interactions(interactions, recommender.items)
         vectors = _solve(recommender, histories, device)
         space = cls(recommender, Whitening.of(vectors), device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,21 @@ from augrec.recommenders._mmoe.outcomes import Outcomes
 from augrec.recommenders._mmoe.prefix_sampling import Batch, Moments
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What the network learns from.
+
+    Attributes:
+        histories: of the training users.
+        outcomes: of the entries of `histories`.
+        rows: the user's features and attributes at each entry.
+    """
+
+    histories: Histories
+    outcomes: Outcomes
+    rows: Known
+
+
 class Losses:
     """Draws batches and gives each head's loss.
 
@@ -29,9 +45,8 @@ class Losses:
 
     Args:
         network: the towers.
-        histories: of the training users.
-        outcomes: of the entries of `histories`.
-        rows, items: what is known at each entry, and of each item.
+        examples: the training users.
+        items: the features of each item.
         negative_weight: w.
         sampler: where the drawn items come from.
     """
@@ -39,15 +54,15 @@ class Losses:
     def __init__(
         self,
         network: Towers,
-        histories: Histories,
-        outcomes: Outcomes,
-        rows: Known,
+        examples: Examples,
         items: Known,
         negative_weight: float,
         sampler: Negatives,
     ) -> None:
+        histories, outcomes = examples.histories, examples.outcomes
         where, self._n_items = items.numbers.device, histories.n_items
-        self._network, self._rows, self._items, self._weight = network, rows, items, negative_weight
+        self._network, self._rows, self._items = network, examples.rows, items
+        self._weight = negative_weight
         self._sampler = sampler
         self._heads, self._moments = outcomes.heads, Moments(histories, where)
         self._met = torch.from_numpy(histories.items.astype(np.int64)).to(where)

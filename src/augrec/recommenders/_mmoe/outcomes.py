@@ -73,7 +73,7 @@ class Outcomes:
         if strange := set(kinds) - {head.event for head in heads}:
             raise InputError(
                 f"the fitted model has no head for {', '.join(sorted(strange))}",
-                where="fit, start",
+                where="training data, previous",
                 fix="train in full once",
             )
         happened = np.zeros((len(interactions), len(heads)), np.bool_)

@@ -1,5 +1,5 @@
-"""What neural recommenders share: a training loop of a fixed length, checkpoints, a start at
-another's weights, storage."""
+"""The base of neural recommenders: a training loop of a fixed length, the best checkpoint, a start
+from another model's weights, storage."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from pydantic import Field
 
 from augrec.core.config import BaseConfig
 from augrec.core.errors import RefusedError
 from augrec.core.seeds import derive
-from augrec.data.histories import Histories
+from augrec.data.cases import known_of
+from augrec.data.training_data import TrainingData
 from augrec.nn.determinism import reproducible
 from augrec.nn.device import Device, choose_device
 from augrec.nn.transfer import transfer
-from augrec.recommenders._neural.checkpoint import Best
-from augrec.recommenders.base import Log, Recommender
+from augrec.recommenders.base import Recommender
+
+_MAX_CASES = 2_000
+"""Of more validation cases, evenly spaced ones are measured."""
 
 
 class NeuralConfig(BaseConfig):
@@ -37,8 +39,7 @@ class NeuralConfig(BaseConfig):
 
 
 class NeuralRecommender(Recommender):
-    """A recommender that is one network. A subclass implements `_build`, `_begin` and `_descend`,
-    and `_scores`.
+    """A recommender that is one network. A subclass implements `_build`, `_descend` and `_scores`.
 
     Whenever it scores, the network is in evaluation mode, and `_settle` has been called for its
     weights.
@@ -53,60 +54,72 @@ class NeuralRecommender(Recommender):
     def _build(self) -> torch.nn.Module:
         """A fresh network, on any device."""
 
-    @property
-    def _device(self) -> torch.device:
-        return choose_device(self.config.device, self.section())
-
-    def _begin(self, histories: Histories) -> None:
-        """Give the fresh network the weights that training starts at."""
-        self._network.start_at(self.popularity)
-
     @abstractmethod
-    def _descend(self, histories: Histories) -> Iterator[torch.Tensor]:
+    def _descend(self, data: Any) -> Iterator[torch.Tensor]:
         """Take `config.steps` gradient steps; yields the losses of each, detached, in the order of
         `_losses`.
 
-        The network is in training mode whenever this goes on.
+        The network is in training mode whenever this resumes.
+
+        Args:
+            data: the training data, unless `_fit` is overridden to give `_train` something else.
         """
 
+    def _initialise(self, data: Any) -> None:
+        """Give the fresh network the weights that training starts from; `data` as for
+        `_descend`."""
+        self._network.start_at(self.popularity)
+
     def _losses(self) -> Sequence[str]:
-        """What `_descend` yields, as it is called in the training curve; the first must stay
+        """The names of what `_descend` yields, for the training curve; the first must stay
         finite."""
         return ["loss"]
 
     def _settle(self) -> None:
         """Derive from the network's weights what scoring needs besides."""
 
-    def _fit(self, histories: Histories, cases: pl.DataFrame | None, log: Log) -> None:
+    def _fit(self, data: TrainingData) -> None:
+        self._train(data, data)
+
+    def _train(self, data: TrainingData, examples: Any) -> None:
+        """Train a fresh network on `examples`, which `_initialise` and `_descend` are given, and
+        keep its best checkpoint.
+
+        Raises:
+            RefusedError: the loss is not a number.
+        """
         config = self.config
         with reproducible(derive(self.seed, self.name()), config.threads):
             self._network = self._build().to(self._device)
-            self._begin(histories)
-            if isinstance(self._start, NeuralRecommender):
-                transfer(self._network, self._start._network, self.items, self._start.items)
-            best = Best(self, self._network, cases, self._judging)
-            if self._start is not None:
-                log({"step": 0} | self._offer(best, 0))  # what it begins with may stay the best
+            self._initialise(examples)
+            if isinstance(data.previous, NeuralRecommender):
+                previous = data.previous
+                transfer(self._network, previous._network, self.items, previous.items)
+            best = _BestCheckpoint(self, data)
+            if data.previous is not None:  # its weights may stay the best
+                data.log({"step": 0} | self._validate(best, 0))
             taken: list[torch.Tensor] = []
-            for step, losses in enumerate(self._descend(histories), start=1):
+            for step, losses in enumerate(self._descend(examples), start=1):
                 taken.append(losses)
                 if step % config.eval_every and step < config.steps:
                     continue
                 means, taken = torch.stack(taken).mean(0).reshape(-1).tolist(), []
                 if not np.isfinite(means[0]):
                     raise RefusedError(
-                        "training broke: the loss is not a number",
+                        "training diverged: the loss is not a number",
                         where=f"{self.name()}, step {step}",
                         fix=f"lower recommenders.{self.name()}.learning_rate",
                     )
-                log(
-                    {"step": step, **dict(zip(self._losses(), means, strict=True))}
-                    | self._offer(best, step)
-                )
+                row = {"step": step, **dict(zip(self._losses(), means, strict=True))}
+                data.log(row | self._validate(best, step))
             self._load(best.weights)
         self._best_step = best.step
 
-    def _offer(self, best: Best, step: int) -> dict[str, float]:
+    @property
+    def _device(self) -> torch.device:
+        return choose_device(self.config.device, self.section())
+
+    def _validate(self, best: _BestCheckpoint, step: int) -> dict[str, float]:
         self._network.eval()
         self._settle()
         measured = best.offer(step)
@@ -132,3 +145,40 @@ class NeuralRecommender(Recommender):
         self._best_step = int(state.pop("best_step")[0])
         self._network = self._build().to(self._device)
         self._load({name: torch.from_numpy(array) for name, array in state.items()})
+
+
+class _BestCheckpoint:
+    """The weights that were best on validation cases so far; without cases the last ones.
+
+    Attributes:
+        step: the step whose weights are kept.
+        weights: those weights.
+    """
+
+    def __init__(self, recommender: NeuralRecommender, data: TrainingData) -> None:
+        self._recommender, self._metric = recommender, data.metric
+        self._among = data.metric.among(recommender.items)
+        self._cases = None
+        if data.cases is not None and not data.cases.is_empty():
+            self._cases = data.cases.gather_every(-(-len(data.cases) // _MAX_CASES))
+        self._value = -1.0
+        self.step, self.weights = 0, self._copy()
+
+    def offer(self, step: int) -> dict[str, float]:
+        """Keep the network's weights if they are better than all before; gives what was measured,
+        for the curve."""
+        if self._cases is None:
+            self.step, self.weights = step, self._copy()
+            return {}
+        metric, items = self._metric, self._recommender.items
+        ranked, _ = self._recommender.rank(
+            self._cases["history"], metric.cutoff, known=known_of(self._cases), among=self._among
+        )
+        value = float(metric.values(ranked, self._cases["targets"], items).mean())
+        if value > self._value:
+            self._value, self.step, self.weights = value, step, self._copy()
+        return {metric.name: value}
+
+    def _copy(self) -> dict[str, torch.Tensor]:
+        state = self._recommender._network.state_dict()
+        return {name: tensor.clone() for name, tensor in state.items()}
