@@ -118,7 +118,10 @@ class Component(Configured, ABC):
                 where=str(path),
                 fix="load it with augrec.core.component.load, or train it again with this version",
             )
-        component = cls(metadata["config"], seed=metadata["seed"])
+        # a component that an earlier version stored keeps its values under the keys' new names
+        renamed = cls.Config.renamed
+        config = {renamed.get(key, key): value for key, value in metadata["config"].items()}
+        component = cls(config, seed=metadata["seed"])
         state = dict(load_file(path / _ARRAYS))
         for key in metadata["texts"]:
             state[key] = pl.read_parquet(path / f"{key}.parquet")[key].to_numpy().astype(str)

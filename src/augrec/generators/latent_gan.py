@@ -41,10 +41,12 @@ _USERS_AT_ONCE = 2**16
 class LatentGanConfig(VectorGanConfig):
     """Knobs of the embedding, the decoder and the GAN."""
 
+    renamed: ClassVar = {"sweeps": "epochs"}
+
     factors: int = Field(32, ge=1)
     """Length of the vectors of iALS, and so of the users the GAN makes."""
-    sweeps: int = Field(10, ge=1)
-    """Of iALS over users and items."""
+    epochs: int = Field(10, ge=1)
+    """Passes of iALS over users and items."""
     unobserved_ratio: float = Field(5.0, gt=0.0)
     """Of iALS: all pairs of user and item that were not met count, as zeros, so many times what all
     those met do."""
@@ -266,7 +268,7 @@ class LatentGan(Generator):
         config = self.config
         return {
             "factors": config.factors,
-            "epochs": config.sweeps,
+            "epochs": config.epochs,
             "regularisation": config.regularisation,
             "threads": config.threads,
         }

@@ -48,7 +48,7 @@ class IalsConfig(BaseConfig):
     frequency_exponent: float = Field(1.0, ge=0)
     """The penalty grows with this power of the evidence on a user or item; 0: the same for all."""
     epochs: int = Field(10, ge=1)
-    """Sweeps over users and items."""
+    """Passes over users and items."""
     solver_steps: int = Field(3, ge=1)
     """Conjugate gradient steps by which a sweep improves each vector; as many as there are factors
     solve for it."""
