@@ -14,8 +14,8 @@ from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS
 from augrec.generators._training.monitor import CRITIC_LEADS
 from augrec.generators.base import Generator, find
-from augrec.nn.cfgan import Critic, Game, GameConfig, Writer
-from augrec.nn.profile_batches import Batch
+from augrec.nn.cfgan import AdversarialConfig, AdversarialTrainer, CfganCritic, CfganGenerator
+from augrec.nn.profile_batches import ProfileBatch
 
 N_ITEMS = 40
 
@@ -54,11 +54,13 @@ def generator() -> Generator:
 
 @pytest.mark.parametrize(("slope", "leads"), [(9.0, 1.0), (0.0, 0.5), (-9.0, 0.0)])
 def test_the_guard_sees_how_sure_the_critic_is(slope, leads):
-    rules, x = GameConfig(partial_masking=0.0), torch.ones(4, N_ITEMS)
-    critic = Critic(N_ITEMS, 4)
+    rules, x = AdversarialConfig(partial_masking=0.0), torch.ones(4, N_ITEMS)
+    critic = CfganCritic(N_ITEMS, 4)
     for layer, weight in ((critic.known, 0.0), (critic.shown, 1.0), (critic.judge, slope)):
         nn.init.constant_(layer.weight, weight)  # it adds up the profile that it is shown
-    told = Game(Writer(N_ITEMS, rules), critic, rules).step(Batch(x, x, x, x.mean(1)))
+    told = AdversarialTrainer(CfganGenerator(N_ITEMS, rules), critic, rules).step(
+        ProfileBatch(x, x, x, x.mean(1))
+    )
     assert told[CRITIC_LEADS].item() == pytest.approx(leads, abs=1e-3)
 
 

@@ -12,7 +12,7 @@ from augrec.core.errors import ConfigError
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import top_k
 from augrec.data.training_data import TrainingData
-from augrec.recommenders._router.new_items import make_room
+from augrec.recommenders._router.new_items import insert_new_items
 from augrec.recommenders.base import Recommender, find, load
 
 KINDS = ["drama", "comedy", "horror"]
@@ -102,7 +102,7 @@ def test_a_router_recommends_what_any_of_its_members_can():
     assert set(best(fitted, ["old0"], 8)) == {
         f"old{place}" for place in range(1, 9)
     }  # EASE serves, it knows no others
-    fitted._weights[:] = [0.9, 0.1]  # now both serve
+    fitted._routes.weights[:] = [0.9, 0.1]  # now both serve
     assert {"new0", "new3"} <= set(best(fitted, ["old0"]))
 
 
@@ -198,7 +198,7 @@ def room(share: float, said: list[float]) -> list[int]:
         pl.Series([["a"]]), ItemIndex([chr(97 + place) for place in range(10 + len(said))])
     )
     new = np.arange(10, 10 + len(said))
-    table = make_room(table, histories, new, np.array([said], np.float32), share)
+    table = insert_new_items(table, histories, new, np.array([said], np.float32), share)
     table[0, 0] = -np.inf
     return top_k(table, len(table[0]))[0][0].tolist()
 
@@ -219,7 +219,9 @@ def test_who_has_met_nearly_everything_still_gets_the_new_items():
     index = ItemIndex(["a", "b", "c", "d"])
     histories = Histories.from_lists(pl.Series([["a", "b", "c"]]), index)
     with np.errstate(invalid="raise"):
-        found = make_room(table, histories, np.array([3]), np.array([[0.5]], np.float32), 0.5)
+        found = insert_new_items(
+            table, histories, np.array([3]), np.array([[0.5]], np.float32), 0.5
+        )
     assert np.isfinite(found).all() and found.argmin() == 3
 
 

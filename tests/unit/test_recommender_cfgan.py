@@ -11,8 +11,15 @@ import torch
 
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
-from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
-from augrec.nn.profile_batches import Batch
+from augrec.nn.cfgan import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    CfganCritic,
+    CfganGenerator,
+    merged,
+    split,
+)
+from augrec.nn.profile_batches import ProfileBatch
 from augrec.recommenders.base import find
 from augrec.recommenders.cfgan import Cfgan
 
@@ -117,11 +124,13 @@ def test_masking_and_zero_reconstruction_each_keep_the_answer_from_being_everyth
 
 def roles(weights: list[float], **config: float) -> tuple[torch.Tensor, ...]:
     """What is drawn for 4000 users of these weights."""
-    rules = GameConfig(**config)
-    game = Game(Writer(len(weights), rules), Critic(len(weights), 2), rules)
+    rules = AdversarialConfig(**config)
+    game = AdversarialTrainer(
+        CfganGenerator(len(weights), rules), CfganCritic(len(weights), 2), rules
+    )
     w = torch.tensor([weights], dtype=torch.float32).expand(4000, -1)
     torch.manual_seed(0)
-    return game.roles(Batch((w > 0).float(), (w > 0).float(), w, w.mean(1)))
+    return game.roles(ProfileBatch((w > 0).float(), (w > 0).float(), w, w.mean(1)))
 
 
 def test_the_critic_sees_what_was_met_and_the_asked_for_share_of_the_rest():
@@ -142,13 +151,13 @@ def test_an_entry_counts_by_its_weight():
 
 
 def test_what_weighs_nothing_is_neither_real_nor_to_be_zero():
-    rules = GameConfig(partial_masking=1.0, zero_reconstruction=1.0)
+    rules = AdversarialConfig(partial_masking=1.0, zero_reconstruction=1.0)
     w, met = (
         torch.tensor([[1.0, 0.0, 0.0]]).expand(50, -1),
         torch.tensor([[1.0, 1.0, 0.0]]).expand(50, -1),
     )
-    game = Game(Writer(3, rules), Critic(3, 2), rules)
-    real, shown, zeros, _ = game.roles(Batch(met, met, w, w.mean(1)))
+    game = AdversarialTrainer(CfganGenerator(3, rules), CfganCritic(3, 2), rules)
+    real, shown, zeros, _ = game.roles(ProfileBatch(met, met, w, w.mean(1)))
     assert [part.mean(0).tolist() for part in (real, shown, zeros)] == [
         [1, 0, 0],
         [1, 0, 1],
@@ -164,7 +173,7 @@ def test_products_of_vectors_are_the_scores(fitted):
 
 def test_listed_items_and_their_row_of_the_catalogue_are_read_alike():
     torch.manual_seed(1)
-    writer = Writer(N_ITEMS, GameConfig(noise=8))
+    writer = CfganGenerator(N_ITEMS, AdversarialConfig(noise=8))
     items = torch.tensor([[7, 3, 39, -1], [12, -1, -1, -1], [0, 1, 2, 3]])
     row = torch.zeros(3, N_ITEMS + 1).scatter_(1, items.where(items >= 0, N_ITEMS), 1.0)[
         :, :N_ITEMS
@@ -176,17 +185,17 @@ def test_listed_items_and_their_row_of_the_catalogue_are_read_alike():
 def test_several_generators_are_one_whose_logits_are_their_means():
     torch.manual_seed(1)
     config, x, noise = (
-        GameConfig(hidden=6, noise=3),
+        AdversarialConfig(hidden=6, noise=3),
         (torch.rand(5, 9) < 0.5).float(),
         torch.randn(5, 3),
     )
-    writers = [Writer(9, config) for _ in range(3)]
+    writers = [CfganGenerator(9, config) for _ in range(3)]
     for number, writer in enumerate(writers):
         writer.start_at(np.full(9, 0.1 * (1 + number), np.float32))
-    one = together(writers, config)
+    one = merged(writers, config)
     logits = torch.stack([writer.write(writer.state(x, noise)) for writer in writers])
     torch.testing.assert_close(one.write(one.state(x, noise)), logits.mean(0))
-    for part, writer in zip(apart(one, config, 3), writers, strict=True):
+    for part, writer in zip(split(one, config, 3), writers, strict=True):
         torch.testing.assert_close(part.read.weight, writer.read.weight)
         torch.testing.assert_close(part.write.weight, writer.write.weight)
         assert part.write.weight.requires_grad and part.write.weight is not one.write.weight
@@ -200,7 +209,7 @@ def test_generators_learn_apart_and_the_first_of_several_is_no_copy_of_the_other
         1,
         3 * 32 + 1,
     )
-    parts = apart(several._network, several.config, 3)
+    parts = split(several._network, several.config, 3)
     assert not torch.allclose(parts[0].read.weight, parts[1].read.weight, atol=0.01)
     again = find("cfgan")(QUICK | {"generators": 3, "steps": 30, "eval_every": 30}, seed=5).fit(
         TrainingData(tastes())

@@ -11,7 +11,7 @@ from augrec.core.errors import RefusedError
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.training_data import TrainingData
 from augrec.nn.negatives import Negatives
-from augrec.nn.pairs import Batch, Pairs
+from augrec.nn.pairs import PairBatch, Pairs
 from augrec.recommenders import ials
 from augrec.recommenders.base import Recommender, find
 
@@ -99,7 +99,7 @@ def test_ials_solved_in_small_batches_is_the_same(monkeypatch):
     np.testing.assert_allclose(whole, small, rtol=1e-3, atol=1e-5)
 
 
-def draw(table: pl.DataFrame, n_users: int = 200) -> tuple[Batch, Pairs, Histories]:
+def draw(table: pl.DataFrame, n_users: int = 200) -> tuple[PairBatch, Pairs, Histories]:
     known = Histories.from_interactions(table, ItemIndex(table["item_id"]))
     torch.manual_seed(0)
     pairs = Pairs(known, torch.device("cpu"))
@@ -160,12 +160,12 @@ def test_a_model_trained_against_the_adversary_withstands_it_better():
             Negatives(np.ones(N_ITEMS), torch.device("cpu")),
         )
         state = torch.get_rng_state()
-        loss = fitted._loss(*drawing, adversary=False)[0].item()
+        loss = fitted._loss(*drawing, None, adversary=False)[0].item()
         torch.set_rng_state(state)
         fitted.config = fitted.config.model_copy(
             update={"adversarial_epsilon": 0.5, "adversarial_weight": 1.0}
         )
-        both = fitted._loss(*drawing, adversary=True)[0].item()
+        both = fitted._loss(*drawing, None, adversary=True)[0].item()
         return both - 2 * loss
 
     longer = {"steps": 200, "weight_decay": 0.1}

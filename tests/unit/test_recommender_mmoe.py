@@ -20,7 +20,7 @@ from augrec.evaluation.heads import evaluate_heads
 from augrec.recommenders import mmoe
 from augrec.recommenders._mmoe.features import Encoder, known_items
 from augrec.recommenders._mmoe.outcomes import Outcomes
-from augrec.recommenders._mmoe.prefix_sampling import Moments
+from augrec.recommenders._mmoe.prefix_sampling import PrefixSampler
 from augrec.recommenders.base import Recommender, find, load
 
 N_USERS, N_ITEMS = 160, 24
@@ -435,7 +435,7 @@ def test_a_moment_lies_between_what_was_read_and_what_is_wanted():
     index = ItemIndex(ITEMS)
     known = Histories.from_interactions(table, index)
     torch.manual_seed(0)
-    moments = Moments(known, torch.device("cpu"))
+    moments = PrefixSampler(known, torch.device("cpu"))
     batch, asked = moments.draw(300, 4, truncate=0.5), torch.tensor([5, 0, 3])
     strange = moments.strange(batch.users, asked)
     met = known.matrix().toarray() > 0
@@ -459,7 +459,7 @@ def test_what_weighs_nothing_is_read_and_never_wanted():
     known = Histories.from_interactions(table, ItemIndex(ITEMS))
     torch.manual_seed(0)
     for truncate in (0.0, 1.0):
-        batch = Moments(known, torch.device("cpu")).draw(500, 4, truncate=truncate)
+        batch = PrefixSampler(known, torch.device("cpu")).draw(500, 4, truncate=truncate)
         assert (known.weights[batch.later.numpy()] == 1).all()
         assert (batch.later >= batch.entries[:, None]).all()
         read = set(batch.history.items.tolist())
@@ -469,7 +469,7 @@ def test_what_weighs_nothing_is_read_and_never_wanted():
 def test_all_histories_can_be_truncated():
     known = Histories.from_interactions(rows(), ItemIndex(ITEMS))
     torch.manual_seed(0)
-    moments = Moments(known, torch.device("cpu"))
+    moments = PrefixSampler(known, torch.device("cpu"))
     assert moments.draw(500, 1, truncate=1.0).history.lengths.unique().tolist() == [
         0,
         1,

@@ -14,7 +14,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 from augrec.core.errors import RefusedError
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.training_data import TrainingData
-from augrec.nn.profile_batches import Batch, Examples
+from augrec.nn.profile_batches import ProfileBatch, ProfileBatches
 from augrec.recommenders import recvae
 from augrec.recommenders.base import Recommender, find
 
@@ -50,11 +50,13 @@ def network(n_items: int = 6, dropout: float = 0.5) -> Any:
 
 def batches(
     steps: int, truncate: float, observed: pl.Expr | None = None
-) -> tuple[list[Batch], Histories]:
+) -> tuple[list[ProfileBatch], Histories]:
     table = rows() if observed is None else rows().with_columns(observed=observed)
     known = Histories.from_interactions(table, ItemIndex(table["item_id"]))
     torch.manual_seed(0)
-    return list(Examples(known, torch.device("cpu")).batches(len(known), steps, truncate)), known
+    return list(
+        ProfileBatches(known, torch.device("cpu")).batches(len(known), steps, truncate)
+    ), known
 
 
 def share_of_odd(fitted: Recommender, history: list[str]) -> float:
@@ -142,7 +144,7 @@ def test_a_user_of_many_items_has_a_larger_kl_term():
     totals = []
     for n in (1, 4):
         w = (torch.arange(6) < n).float()[None]
-        loss, _ = fitted._loss(net, Batch(w, w, w, torch.ones(1)), decoding=False)
+        loss, _ = fitted._loss(net, ProfileBatch(w, w, w, torch.ones(1)), decoding=False)
         totals.append(float(loss) - n * np.log(6))  # the multinomial term of even logits
     assert totals == pytest.approx([0.5, 2.0], rel=1e-4)
 

@@ -260,7 +260,7 @@ def test_impossible_members_are_refused_before_anything_is_fitted(config, proble
 def test_a_router_with_a_neural_member_continues_it_and_learns_the_rest_anew():
     small = {"hidden": 8, "latent": 4, "steps": 6, "eval_every": 3}
     first = fit(router([{"ease": {}}, {"multvae": small}]), cases=None)
-    again = fit(router([{"ease": {}}, {"multvae": small}]), cases=None, start=first)
+    again = fit(router([{"ease": {}}, {"multvae": small}]), cases=None, previous=first)
     assert again.continues == find("multvae")(small).continues
     for before, after in zip(first._members, again._members, strict=True):
         same = before.model._state()
@@ -286,7 +286,7 @@ def test_a_router_can_hold_every_other_recommender(tmp_path: Path):
     )
     model = fit(router([{name: quick.get(name, {})} for name in names], max_blended=1), items=items)
     assert [member.label for member in model._members] == names
-    model._weights[:] = 1 / len(names)
+    model._routes.weights[:] = 1 / len(names)
     model.save(tmp_path / "model")
     for ours, theirs in zip(
         model.recommend(asked(["i03", "i09"], []), 9),
@@ -317,7 +317,7 @@ def test_wrong_inputs_give_defined_results():
     assert np.isfinite(scores).all()
     equal = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "y"]})
     flat = router([{"popularity": {}}, {"item_knn": {}}]).fit(TrainingData(equal))
-    flat._weights[:] = 0.5
+    flat._routes.weights[:] = 0.5
     items, scores = flat.recommend(asked([], ["x"]), 2)
     assert items.tolist() == [["x", "y"], ["y", ""]]
     assert scores[0].tolist() == [0, 0]

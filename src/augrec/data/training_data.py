@@ -17,11 +17,13 @@ from pydantic import Field
 from augrec.core.component import Component
 from augrec.core.config import BaseConfig
 from augrec.core.errors import InputError
+from augrec.data.columns import TIME, require
 from augrec.data.columns import Columns as C
-from augrec.data.columns import require
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.outcomes import last_known
 from augrec.data.ranking import RankingMetric
+
+_DAY_US = 86_400_000_000
 
 Log = Callable[[Mapping[str, float]], None]
 """Receives one row of a training curve, e.g. {"step": 100, "loss": 3.2, "ndcg@10": 0.21}.
@@ -179,3 +181,33 @@ def row_weights(interactions: pl.DataFrame) -> np.ndarray:
     if C.WEIGHT not in interactions.columns:
         return np.ones(len(interactions))
     return interactions[C.WEIGHT].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def recency(
+    interactions: pl.DataFrame, half_life_days: float | None, window_days: float | None
+) -> np.ndarray:
+    """The weight of each row by its age, the time before the newest interaction: 2^(-age /
+    half_life_days), and 0 from an age of window_days on.
+
+    Args:
+        interactions: with timestamps, unless both others are None.
+        half_life_days: None: no decay.
+        window_days: None: no end.
+
+    Returns:
+        float64 (n,) in [0, 1]; 1 for the newest.
+
+    Raises:
+        InputError: there are no timestamps and they are needed.
+    """
+    if half_life_days is None and window_days is None:
+        return np.ones(len(interactions))
+    require(
+        interactions,
+        {C.TIMESTAMP: TIME},
+        where="training interactions, for half_life_days or window_days",
+    )
+    times = interactions[C.TIMESTAMP].dt.epoch("us").to_numpy()
+    age_days = (times.max() - times) / _DAY_US
+    counts = np.ones(len(times)) if half_life_days is None else np.exp2(-age_days / half_life_days)
+    return counts if window_days is None else np.where(age_days < window_days, counts, 0.0)

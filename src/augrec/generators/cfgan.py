@@ -26,10 +26,10 @@ from augrec.generators._training.monitor import LOOK_AT_USERS, look
 from augrec.generators._training.train_state import Course
 from augrec.generators.base import Generator
 from augrec.nn.averages import MovingAverage
-from augrec.nn.cfgan import Critic, Game, GameConfig, Writer
+from augrec.nn.cfgan import AdversarialConfig, AdversarialTrainer, CfganCritic, CfganGenerator
 from augrec.nn.determinism import reproducible
 from augrec.nn.device import choose_device
-from augrec.nn.profile_batches import Examples
+from augrec.nn.profile_batches import ProfileBatches
 
 _logger = logging.getLogger(__name__)
 _CELLS = 2**24
@@ -39,7 +39,7 @@ ITEMS = "items"
 """The condition that names what everybody begins with."""
 
 
-class CfganConfig(GameConfig):
+class CfganConfig(AdversarialConfig):
     """The rules of the game, its length, and how samples are written."""
 
     steps: int = Field(400, ge=1)
@@ -56,7 +56,7 @@ class CfganConfig(GameConfig):
 
 
 class Cfgan(Generator):
-    """The per-user conditional GAN of `augrec.nn.cfgan.Game`, sampled.
+    """The per-user conditional GAN of `augrec.nn.cfgan.AdversarialTrainer`, sampled.
 
     A made-up person begins with a few items, those that the condition {"items": [...]} names or
     some drawn by popularity, and has one draw of noise. The generator reads what there is and
@@ -70,7 +70,7 @@ class Cfgan(Generator):
     items: ItemIndex
     popularity: np.ndarray
     details: RowDetails
-    network: Writer
+    network: CfganGenerator
 
     def _fit(self, lesson: Lesson) -> None:
         interactions, config = lesson.interactions, self.config
@@ -109,12 +109,15 @@ class Cfgan(Generator):
         """A fresh training, its learning rates multiplied by `gentler`."""
         torch.manual_seed(derive(self.seed, "training", str(gentler)))
         config, where = self.config, self._device()
-        writer = Writer(len(self.items), config).to(where)
+        writer = CfganGenerator(len(self.items), config).to(where)
         writer.start_at((met / len(histories)).astype(np.float32))
-        critic = Critic(len(self.items), config.critic_hidden).to(where)
-        game, examples = Game(writer, critic, config, gentler), Examples(histories, where)
+        critic = CfganCritic(len(self.items), config.critic_hidden).to(where)
+        game, examples = (
+            AdversarialTrainer(writer, critic, config, gentler),
+            ProfileBatches(histories, where),
+        )
         average = MovingAverage(writer, config.average)
-        self.network = cast(Writer, average.module)
+        self.network = cast(CfganGenerator, average.module)
 
         def step() -> dict[str, torch.Tensor]:
             users = torch.randint(len(histories), (config.batch_size,), device=where)
@@ -206,7 +209,9 @@ class Cfgan(Generator):
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.items, self.popularity = ItemIndex(state["items"]), state["popularity"]
         self.conditions, self.details = Conditions.from_state(state), RowDetails.from_state(state)
-        self.network = Writer(len(self.items), self.config).to(self._device()).requires_grad_(False)
+        self.network = (
+            CfganGenerator(len(self.items), self.config).to(self._device()).requires_grad_(False)
+        )
         from_arrays(state, {"network": self.network})
 
 

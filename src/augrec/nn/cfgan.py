@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.core.config import BaseConfig
-from augrec.nn.profile_batches import Batch
+from augrec.nn.profile_batches import ProfileBatch
 
 _BETAS = (0.5, 0.99)
 """Of Adam: little momentum, as the two networks chase each other."""
@@ -23,7 +23,7 @@ _DULL = 10.0
 """Weight of the variety that lacks: enough to be had, as the losses are of order one."""
 
 
-class GameConfig(BaseConfig):
+class AdversarialConfig(BaseConfig):
     """Two networks, what the critic is shown, and what pulls towards zero."""
 
     hidden: int = Field(200, ge=1)
@@ -58,12 +58,12 @@ class GameConfig(BaseConfig):
     """Users in a step."""
 
 
-class Writer(nn.Module):
+class CfganGenerator(nn.Module):
     """The generator: items and noise → hidden → logits of items."""
 
     ITEM_PARAMETERS: ClassVar = {"read.weight": 1, "write.weight": 0, "write.bias": 0}
 
-    def __init__(self, n_items: int, config: GameConfig, n: int = 1) -> None:
+    def __init__(self, n_items: int, config: AdversarialConfig, n: int = 1) -> None:
         super().__init__()
         self.dropout, hidden = config.dropout, n * config.hidden
         self.read = nn.Linear(n_items, hidden)
@@ -112,7 +112,7 @@ class Writer(nn.Module):
         return self.write(torch.tanh(read + self.vary(noise)))
 
 
-def together(writers: Sequence[Writer], config: GameConfig) -> Writer:
+def merged(writers: Sequence[CfganGenerator], config: AdversarialConfig) -> CfganGenerator:
     """One generator, n times as wide, whose logits are the means of those of n: side by side, the
     last layer over n.
 
@@ -129,7 +129,7 @@ def together(writers: Sequence[Writer], config: GameConfig) -> Writer:
     return _holding(stacked, config, len(writers))
 
 
-def apart(writer: Writer, config: GameConfig, n: int) -> list[Writer]:
+def split(writer: CfganGenerator, config: AdversarialConfig, n: int) -> list[CfganGenerator]:
     """The n generators whose means `writer` gives, each of config.hidden units; copies."""
     whole = writer.state_dict()
     chunks = {name: whole[name].chunk(n, dim) for name, dim in _HIDDEN.items()}
@@ -140,14 +140,14 @@ def apart(writer: Writer, config: GameConfig, n: int) -> list[Writer]:
     return [_holding(part, config, 1) for part in parts]
 
 
-def _holding(weights: dict[str, torch.Tensor], config: GameConfig, n: int) -> Writer:
+def _holding(weights: dict[str, torch.Tensor], config: AdversarialConfig, n: int) -> CfganGenerator:
     with torch.device("meta"):  # nothing is drawn for weights that are there
-        writer = Writer(len(weights["write.bias"]), config, n)
+        writer = CfganGenerator(len(weights["write.bias"]), config, n)
     writer.load_state_dict(weights, assign=True)
     return writer
 
 
-class Critic(nn.Module):
+class CfganCritic(nn.Module):
     """A user's items and a profile → one logit: above 0 where the profile looks like the user's."""
 
     def __init__(self, n_items: int, hidden: int) -> None:
@@ -160,7 +160,7 @@ class Critic(nn.Module):
         return self.judge(F.leaky_relu(self.known(known) + self.shown(shown), 0.2))[:, 0]
 
 
-class Game:
+class AdversarialTrainer:
     """Vector-wise adversarial training (CFGAN, Chae, Kang, Kim, Lee 2018), by users, with noise.
 
     For a user's items e, 0/1 (n_items,), and noise z ~ N(0, I), the generator gives p = G(c, z) in
@@ -186,7 +186,11 @@ class Game:
     """
 
     def __init__(
-        self, writer: Writer, critic: Critic, config: GameConfig, gentler: float = 1.0
+        self,
+        writer: CfganGenerator,
+        critic: CfganCritic,
+        config: AdversarialConfig,
+        gentler: float = 1.0,
     ) -> None:
         self._writer, self._critic, self._config = writer, critic, config
         self.optimisers = {
@@ -203,7 +207,7 @@ class Game:
             )
         }
 
-    def step(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def step(self, batch: ProfileBatch) -> dict[str, torch.Tensor]:
         """One update of both; gives the means of the generator's loss, the critic's, the zeros' and
         the variety.
 
@@ -232,7 +236,9 @@ class Game:
         }
         return {name: value.detach() for name, value in found.items()}
 
-    def roles(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def roles(
+        self, batch: ProfileBatch
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """What is real, what of it and beside it the critic sees, what is to be zero, (B, n_items)
         each; weights (B,)."""
         counts = batch.w.amax(1)

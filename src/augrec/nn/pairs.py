@@ -43,7 +43,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PairBatch:
     """B users with P positives each.
 
     Attributes:
@@ -83,7 +83,7 @@ class Pairs:
         self._after = torch.from_numpy(sums[wanted.indptr[1:]]).to(where)
         self._alike = bool((wanted.data == 1).all())
 
-    def draw(self, n_users: int, n_positives: int) -> Batch:
+    def draw(self, n_users: int, n_positives: int) -> PairBatch:
         """A batch; a user with twice the weight is drawn twice as often."""
         where = self._sums.device
         first = self._entry(torch.rand(n_users, dtype=torch.float64, device=where) * self._sums[-1])
@@ -92,7 +92,7 @@ class Pairs:
         share = torch.rand(n_users, n_positives, dtype=torch.float64, device=where)
         entry = self._entry(low + share * (high - low))
         positives = self._keys[entry] - users[:, None] * self._n_items
-        return Batch(users, self._history.rows(users), positives, self._observed[entry])
+        return PairBatch(users, self._history.rows(users), positives, self._observed[entry])
 
     def strange(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Where the user never meets the item, bool, for users, int64 (B,), and items, int64 (B,

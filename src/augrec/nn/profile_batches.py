@@ -17,7 +17,7 @@ _COLD = 5
 
 
 @dataclass(frozen=True)
-class Batch:
+class ProfileBatch:
     """B users.
 
     Attributes:
@@ -33,7 +33,7 @@ class Batch:
     weights: torch.Tensor
 
 
-class Examples:
+class ProfileBatches:
     """Training users as dense batches.
 
     Args:
@@ -51,12 +51,12 @@ class Examples:
         )
         self._weights = torch.from_numpy(weights).float().to(where)
 
-    def batches(self, size: int, steps: int, truncate: float) -> Iterator[Batch]:
+    def batches(self, size: int, steps: int, truncate: float) -> Iterator[ProfileBatch]:
         """`steps` batches of `size` users; every user once before any comes again."""
         for users in _users(self._n, size, steps, self._where):
             yield self.batch(users, truncate)
 
-    def batch(self, users: torch.Tensor, truncate: float) -> Batch:
+    def batch(self, users: torch.Tensor, truncate: float) -> ProfileBatch:
         """The users at positions `users`, int64 (B,); the share `truncate` of them is read no
         further than `_COLD` items."""
         place = self._places.dense(
@@ -67,7 +67,9 @@ class Examples:
             cut = torch.rand(len(users), device=self._where) < truncate
             longest = torch.randint(1, _COLD + 1, (len(users),), device=self._where)
             read = whole & (~cut[:, None] | (place <= longest[:, None]))
-        return Batch(read.float(), whole.float(), self._targets.dense(users), self._weights[users])
+        return ProfileBatch(
+            read.float(), whole.float(), self._targets.dense(users), self._weights[users]
+        )
 
 
 def _places(histories: Histories) -> sp.csr_matrix:

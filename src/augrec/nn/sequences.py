@@ -105,7 +105,7 @@ def ranges(starts: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Batch:
+class WindowBatch:
     """Windows and the T targets to be predicted from them.
 
     Attributes:
@@ -170,7 +170,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self._start)
 
-    def draw(self, size: int, steps: int, ahead: int) -> Iterator[Batch]:
+    def draw(self, size: int, steps: int, ahead: int) -> Iterator[WindowBatch]:
         """`steps` batches of `size` windows; every window once before any comes again.
 
         Args:
@@ -187,7 +187,7 @@ class Windows:
                 taken += 1
                 yield self.cut(windows, ahead)
 
-    def cut(self, windows: torch.Tensor, ahead: int = 1) -> Batch:
+    def cut(self, windows: torch.Tensor, ahead: int = 1) -> WindowBatch:
         """The batch of some windows, int64 (B,)."""
         counts = self._first[windows + 1] - self._first[windows]
         entry = ranges(self._first[windows], counts)  # (T,)
@@ -197,4 +197,4 @@ class Windows:
             reach = state.clamp(max=ahead)  # not back to nothing
             state = state - (torch.rand(state.shape, device=state.device) * reach).long()
         place = torch.repeat_interleave(read.firsts, counts) + state
-        return Batch(read, place, self._targets[entry], self._weights[entry])
+        return WindowBatch(read, place, self._targets[entry], self._weights[entry])

@@ -14,12 +14,19 @@ from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
 from augrec.nn.averages import average_share, move_average
-from augrec.nn.cfgan import Critic, Game, GameConfig, Writer, apart, together
-from augrec.nn.profile_batches import Examples
+from augrec.nn.cfgan import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    CfganCritic,
+    CfganGenerator,
+    merged,
+    split,
+)
+from augrec.nn.profile_batches import ProfileBatches
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
-class CfganConfig(GameConfig, NeuralConfig):
+class CfganConfig(AdversarialConfig, NeuralConfig):
     """The rules of the game, how many play it, and a training loop of a fixed length."""
 
     generators: int = Field(1, ge=1)
@@ -30,7 +37,7 @@ class CfganConfig(GameConfig, NeuralConfig):
 
 class Cfgan(NeuralRecommender):
     """A generative adversarial network that reads a history and writes the rest; see
-    `augrec.nn.cfgan.Game`.
+    `augrec.nn.cfgan.AdversarialTrainer`.
 
     Scores are the logits of what it writes without noise, which is the noise's mean. Entries that
     are targets only are never read.
@@ -46,22 +53,26 @@ class Cfgan(NeuralRecommender):
     }
     regularisation: ClassVar = {"weight_decay": [0.1]}
 
-    _network: Writer
+    _network: CfganGenerator
 
     def _initialise(self, data: TrainingData) -> None:
         histories = data.histories
         self._network.start_at(self.popularity * len(histories.items) / len(histories))
 
     def _descend(self, data: TrainingData) -> Iterator[torch.Tensor]:
-        config, examples = self.config, Examples(data.histories, self._device)
-        writers = [writer.train() for writer in apart(self._network, config, config.generators)]
-        critics = [Critic(len(self.items), config.critic_hidden).to(self._device) for _ in writers]
-        games = [Game(*players, config) for players in zip(writers, critics, strict=True)]
+        config, examples = self.config, ProfileBatches(data.histories, self._device)
+        writers = [writer.train() for writer in split(self._network, config, config.generators)]
+        critics = [
+            CfganCritic(len(self.items), config.critic_hidden).to(self._device) for _ in writers
+        ]
+        games = [
+            AdversarialTrainer(*players, config) for players in zip(writers, critics, strict=True)
+        ]
         batches = examples.batches(config.batch_size, config.steps, config.truncate)
         for step, batch in enumerate(batches, start=1):
             losses = [game.step(batch) for game in games]
             share = average_share(config.average, step - 1)
-            move_average(self._network, together(writers, config), share)
+            move_average(self._network, merged(writers, config), share)
             yield torch.stack(
                 [torch.stack([one[name] for one in losses]).mean() for name in self._losses()]
             )
@@ -89,6 +100,6 @@ class Cfgan(NeuralRecommender):
         states = self._states(histories)
         return with_column(states, states.new_ones(len(states)))
 
-    def _build(self) -> Writer:
+    def _build(self) -> CfganGenerator:
         n = self.config.generators
-        return together([Writer(len(self.items), self.config) for _ in range(n)], self.config)
+        return merged([CfganGenerator(len(self.items), self.config) for _ in range(n)], self.config)

@@ -12,10 +12,9 @@ from pydantic import Field
 from augrec.core.config import BaseConfig
 from augrec.core.errors import InputError
 from augrec.data.histories import Histories
-from augrec.data.training_data import TrainingData, row_weights
+from augrec.data.training_data import TrainingData, recency, row_weights
 from augrec.recommenders._attributes import FEATURE_PREFIX, labels, numbers
 from augrec.recommenders._explain import POPULAR, Background
-from augrec.recommenders._recency import recency
 from augrec.recommenders.base import Recommender
 
 _USERS = 4096

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from augrec.nn.sequence_network import SequenceNetwork
 from augrec.nn.sequences import Sequences
-from augrec.recommenders._sequential import SequentialConfig, SequentialRecommender
+from augrec.recommenders._neural.sequential import SequentialConfig, SequentialRecommender
 
 
 class Gru4recConfig(SequentialConfig):

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from augrec.nn.profile_batches import Batch
-from augrec.recommenders._vae import Vae, VaeConfig, VaeNetwork
+from augrec.nn.profile_batches import ProfileBatch
+from augrec.recommenders._neural.vae import Vae, VaeConfig, VaeNetwork
 
 
 class MultvaeConfig(VaeConfig):
@@ -41,7 +41,7 @@ class Multvae(Vae):
     }
     regularisation: ClassVar = {"beta": [0.05]}
 
-    def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
+    def _descend_on(self, batches: Iterator[ProfileBatch]) -> Iterator[torch.Tensor]:
         config = self.config
         optimiser = torch.optim.AdamW(
             self._network.parameters(),

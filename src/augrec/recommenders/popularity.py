@@ -13,10 +13,9 @@ from augrec.core.config import BaseConfig
 from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
-from augrec.data.training_data import TrainingData, row_weights
+from augrec.data.training_data import TrainingData, recency, row_weights
 from augrec.recommenders._attributes import labels
 from augrec.recommenders._explain import POPULAR, Background
-from augrec.recommenders._recency import recency
 from augrec.recommenders.base import Recommender
 
 

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from augrec.nn.profile_batches import Batch
-from augrec.recommenders._vae import Vae, VaeConfig, VaeNetwork
+from augrec.nn.profile_batches import ProfileBatch
+from augrec.recommenders._neural.vae import Vae, VaeConfig, VaeNetwork
 
 _PRIOR = (0.15, 0.75, 0.10)
 """Shares of the standard normal, the posterior of the round before, and a wide normal in the prior;
@@ -60,7 +60,7 @@ class Recvae(Vae):
     }
     regularisation: ClassVar = {"gamma": [0.001]}
 
-    def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
+    def _descend_on(self, batches: Iterator[ProfileBatch]) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network
         assert isinstance(network, _Network)
         halves = [
@@ -86,7 +86,7 @@ class Recvae(Vae):
             yield torch.stack([loss, kl]).detach()
 
     def _loss(
-        self, network: _Network, batch: Batch, *, decoding: bool
+        self, network: _Network, batch: ProfileBatch, *, decoding: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         x = batch.whole if decoding else batch.x
         logits, kl = network(x, noisy=not decoding)  # (B, n_items), (B,)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import Field, field_validator
 
 from augrec.core.config import BaseConfig
 from augrec.core.errors import InputError, PermanentError, RefusedError
@@ -23,9 +24,9 @@ from augrec.data.slices import SLICES, slice_of
 from augrec.data.training_data import Log, TrainingData
 from augrec.recommenders._explain import Background
 from augrec.recommenders._router.choosing import choose_weights, simplest_of_the_best
-from augrec.recommenders._router.config import RouterConfig
 from augrec.recommenders._router.members import Judged, Member, mix
-from augrec.recommenders._router.new_items import make_room
+from augrec.recommenders._router.new_items import insert_new_items
+from augrec.recommenders._router.routes import Routes
 from augrec.recommenders.base import Recommender, find
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,69 @@ logger = logging.getLogger(__name__)
 _FOR_STRANGERS = ("demographics", "popularity")
 _FOR_KNOWN = ("ease", "ials", "item_knn", "content", "popularity")
 """Who serves where there are no validation users to choose by; first that is there."""
+
+
+class RouterConfig(BaseConfig):
+    """Who takes part, and how carefully the choice is made."""
+
+    members: list[dict[str, dict[str, Any]]] = [
+        {"popularity": {}},
+        {"popularity": {"half_life_days": 7}},
+        {"demographics": {}},
+        {"content": {"max_new_items": 1000}},
+        {"item_knn": {}},
+        {"ease": {}},
+        {"ials": {}},
+        {"multvae": {}},
+        {"sasrec": {}},
+    ]
+    """Recommenders with their configs, the simplest first: a later one must be better by more than
+    noise. Keys not given are as the recommender's class has them. One that cannot learn from the
+    data at hand, such as content without an items table, is left out."""
+    cutoff: int = Field(10, ge=1)
+    """They are judged by NDCG at this length."""
+    caution: float = Field(0.5, ge=0)
+    """Differences within so many standard errors are noise."""
+    blend_weights: list[float] = [0.25, 0.5, 0.75]
+    """Shares of a further member that are tried beside the rest; empty: no blends."""
+    max_blended: int = Field(3, ge=1)
+    """At most so many members are blended in a slice; 1: no blends."""
+    new_item_shares: list[float] = [0.0, 0.05, 0.1, 0.2]
+    """Shares of a list for items that nobody has met yet, ranked by a member that has them all,
+    such as content. Each slice gets the first share, and the first such member, that no other beats
+    by more than noise on validation users; the first of all where these are too few. 0: they stand
+    where the members that serve place them."""
+    min_users: int = Field(30, ge=2)
+    """A slice with fewer validation users is served as if there were none."""
+    max_cases: int = Field(1000, ge=1)
+    """At most so many validation cases of a slice are looked at."""
+
+    @field_validator("members")
+    @classmethod
+    def _one_name_each(
+        cls, members: list[dict[str, dict[str, Any]]]
+    ) -> list[dict[str, dict[str, Any]]]:
+        if not members or any(len(member) != 1 for member in members):
+            raise ValueError(
+                "each entry is one recommender: {name: {its config}}, and there must be one"
+            )
+        if any("router" in member for member in members):
+            raise ValueError("a router cannot hold a router")
+        return members
+
+    @field_validator("new_item_shares")
+    @classmethod
+    def _bounded(cls, shares: list[float]) -> list[float]:
+        if not shares or any(not 0 <= share < 1 for share in shares):
+            raise ValueError("shares of a list are at least 0 and below 1, and there must be one")
+        return shares
+
+    @field_validator("blend_weights")
+    @classmethod
+    def _shares(cls, weights: list[float]) -> list[float]:
+        if any(not 0 < weight < 1 for weight in weights):
+            raise ValueError("shares lie between 0 and 1")
+        return weights
 
 
 class Router(Recommender):
@@ -85,10 +149,7 @@ class Router(Recommender):
         self.items = ItemIndex(np.concatenate([model.items.ids for model in fitted.values()]))
         self.popularity = data.popularity_in(self.items)
         self._members = [Member.of(label, model, self.items) for label, model in fitted.items()]
-        shape = (len(SLICES), len(self._members))
-        self._weights, self._validated = np.zeros(shape), np.full(shape, np.nan)
-        self._n_users, self._gains = np.zeros(len(SLICES), np.int64), np.zeros(len(SLICES))
-        self._new_shares, self._placing = np.zeros(len(SLICES)), np.zeros(len(SLICES), np.int64)
+        self._routes = routes = Routes.empty(list(fitted))
         cases = None if data.cases is None else self._encode(data.cases, data.metric)
         offers = self._offers()
         for place, name in enumerate(SLICES):
@@ -96,16 +157,16 @@ class Router(Recommender):
             if cases is not None:
                 rows = np.flatnonzero(_slots(cases.histories) == place)
                 part = cases.at(rows, self.config.max_cases)
-                self._n_users[place] = part.n_users
-            if self._n_users[place] >= self.config.min_users:
+                routes.n_users[place] = part.n_users
+            if routes.n_users[place] >= self.config.min_users:
                 seed = derive(self.seed, "router", place)
                 chosen = choose_weights(self._members, part, self.config, seed)
-                self._weights[place], self._validated[place], self._gains[place] = chosen
+                routes.weights[place], routes.validated[place], routes.gains[place] = chosen
                 offer = self._choose_offer(place, part, offers)
             else:
-                self._weights[place] = self._by_default(place)
-            self._new_shares[place], self._placing[place] = offers[offer]
-            logger.info("users with %s items: %s", name, self._words(place))
+                routes.weights[place] = self._by_default(place)
+            routes.new_shares[place], routes.placing[place] = offers[offer]
+            logger.info("users with %s items: %s", name, routes.summary(place))
 
     def _fit_members(self, data: TrainingData) -> dict[str, Recommender]:
         """The members that can learn from the data, fitted; with a previous router, those that
@@ -183,12 +244,12 @@ class Router(Recommender):
         return np.eye(len(names))[names.index(wanted[0]) if wanted else 0]
 
     def _scores(self, histories: Histories) -> np.ndarray:
-        slots = _slots(histories)
+        slots, routes = _slots(histories), self._routes
         table = np.empty((len(histories), len(self.items)), np.float32)
         for place in np.unique(slots):
             rows = np.flatnonzero(slots == place)
             part = histories if len(rows) == len(histories) else histories.take(rows)
-            table[rows] = self._serve(place, part, self._new_shares[place], self._placing[place])
+            table[rows] = self._serve(place, part, routes.new_shares[place], routes.placing[place])
         return table
 
     def _serve(
@@ -196,11 +257,11 @@ class Router(Recommender):
     ) -> np.ndarray:
         """Scores of users of one slice, float32 (B, n_items); the member `placing` ranks the new
         items, -1: nobody apart."""
-        table = mix(self._members, self._weights[place], histories)
+        table = mix(self._members, self._routes.weights[place], histories)
         if placing < 0:
             return table
         new = self._newcomers
-        return make_room(
+        return insert_new_items(
             table, histories, new, self._members[placing].scores(histories)[:, new], new_share
         )
 
@@ -236,63 +297,25 @@ class Router(Recommender):
         member, its weight."""
         slots = _slots(histories)
         for place in np.unique(slots):
-            rows, placing = np.flatnonzero(slots == place), self._placing[place]
+            rows, placing = np.flatnonzero(slots == place), self._routes.placing[place]
             asked, apart = targets[rows], np.isin(targets[rows], self._newcomers) & (placing >= 0)
-            for number in np.flatnonzero(self._weights[place]):
-                weight = float(self._weights[place, number])
+            for number in np.flatnonzero(self._routes.weights[place]):
+                weight = float(self._routes.weights[place, number])
                 yield rows, np.where(apart, -1, asked), self._members[number], weight
             if apart.any():
                 yield rows, np.where(apart, asked, -1), self._members[placing], 1.0
 
     def choices(self) -> dict[str, Any]:
-        """Who serves whom: for each slice the members' weights, the validation users, what each
-        member scored alone and what the blend gained on users that had no part in choosing it; and
-        who was left out, and why."""
-        labels = [member.label for member in self._members]
-        slices = {
-            name: {
-                "weights": {
-                    label: w
-                    for label, w in zip(labels, self._weights[place].tolist(), strict=True)
-                    if w
-                },
-                "n_users": int(self._n_users[place]),
-                f"ndcg@{self.config.cutoff}": _finite(labels, self._validated[place]),
-                "gain_of_blending": float(self._gains[place]),
-                "new_item_share": float(self._new_shares[place]),
-                "new_items_by": labels[self._placing[place]] if self._placing[place] >= 0 else None,
-            }
-            for place, name in enumerate(SLICES)
-        }
+        """Which members serve each slice, see `Routes.choices`; and which were left out, and why."""
+        slices = self._routes.choices(f"ndcg@{self.config.cutoff}")
         return {"slices": slices, "left_out": self._left_out}
 
     def describe(self) -> dict[str, int]:
-        """Size, how many members, and the percent of each member's say in each slice."""
-        shares = {
-            f"percent_{name.strip('+')}_{member.label}": round(100 * float(weight))
-            for name, weights in zip(SLICES, self._weights, strict=True)
-            for member, weight in zip(self._members, weights, strict=True)
-            if weight
-        }
-        return super().describe() | {"members": len(self._members)} | shares
-
-    def _words(self, place: int) -> str:
-        parts = [
-            f"{w:.2g} {m.label}"
-            for m, w in zip(self._members, self._weights[place], strict=True)
-            if w
-        ]
-        return f"{' + '.join(parts)} ({self._n_users[place]} validation users)"
+        """Size, the number of members, and the percentage of each member in each slice."""
+        return super().describe() | {"members": len(self._members)} | self._routes.percentages()
 
     def _model_state(self) -> dict[str, np.ndarray]:
-        state = {
-            "weights": self._weights,
-            "validated": self._validated,
-            "n_users": self._n_users,
-            "gains": self._gains,
-            "new_shares": self._new_shares,
-            "placing": self._placing,
-            "labels": np.array([member.label for member in self._members], dtype=str),
+        state = self._routes.state() | {
             "left_out": np.array(list(self._left_out), dtype=str),
             "reasons": np.array(list(self._left_out.values()), dtype=str),
         }
@@ -304,14 +327,12 @@ class Router(Recommender):
         return state
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
-        self._weights, self._validated = state["weights"], state["validated"]
-        self._n_users, self._gains = state["n_users"], state["gains"]
-        self._new_shares, self._placing = state["new_shares"], state["placing"]
+        self._routes = Routes.from_state(state)
         self._left_out = dict(
             zip(state["left_out"].tolist(), state["reasons"].tolist(), strict=True)
         )
         models, self._members = dict(self._build()), []
-        for label in state["labels"].tolist():
+        for label in self._routes.labels:
             prefix = f"member.{label}."
             inner = {"items": self.items.ids}
             inner |= {
@@ -329,11 +350,3 @@ def _slots(histories: Histories) -> np.ndarray:
 def _log_member(log: Log, label: str, row: Mapping[str, float]) -> None:
     """Log a row of a member's curve, each column under the member's label."""
     log({name if name == "step" else f"{label}.{name}": value for name, value in row.items()})
-
-
-def _finite(names: list[str], values: np.ndarray) -> dict[str, float]:
-    return {
-        name: value
-        for name, value in zip(names, values.tolist(), strict=True)
-        if np.isfinite(value)
-    }

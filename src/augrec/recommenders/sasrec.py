@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from augrec.nn.sequence_network import SequenceNetwork
 from augrec.nn.sequences import Sequences
-from augrec.recommenders._sequential import SequentialConfig, SequentialRecommender
+from augrec.recommenders._neural.sequential import SequentialConfig, SequentialRecommender
 
 
 class SasrecConfig(SequentialConfig):

@@ -12,7 +12,7 @@ from augrec.data.histories import Histories
 from augrec.generators._sequence.networks import Critic, Writer
 from augrec.generators._sequence.tokens import Rows, Tokens
 from augrec.nn.negatives import Negatives
-from augrec.nn.sequences import Batch, Sequences, Windows, ranges
+from augrec.nn.sequences import Sequences, WindowBatch, Windows, ranges
 from augrec.nn.softmax import full, sampled
 
 
@@ -115,7 +115,7 @@ class Pieces:
 
 def writer_losses(
     writer: Writer,
-    batch: Batch,
+    batch: WindowBatch,
     rows: Readings,
     condition: Tensor,
     allowed: Tensor,

@@ -15,7 +15,7 @@ from augrec.nn.negatives import Drawn, Negatives
 from augrec.recommenders._heads import Head
 from augrec.recommenders._mmoe.experts import Known, Towers
 from augrec.recommenders._mmoe.outcomes import Outcomes
-from augrec.recommenders._mmoe.prefix_sampling import Batch, Moments
+from augrec.recommenders._mmoe.prefix_sampling import PrefixBatch, PrefixSampler
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Losses:
         self._network, self._rows, self._items = network, examples.rows, items
         self._weight = negative_weight
         self._sampler = sampler
-        self._heads, self._moments = outcomes.heads, Moments(histories, where)
+        self._heads, self._moments = outcomes.heads, PrefixSampler(histories, where)
         self._met = torch.from_numpy(histories.items.astype(np.int64)).to(where)
         self._happened = torch.from_numpy(outcomes.happened).to(where)
         self._values = torch.from_numpy(outcomes.values).to(where)
@@ -90,13 +90,13 @@ class Losses:
         """Let the sampler learn from the last batch; comes after the backward pass."""
         self._sampler.learn(self._drawn)
 
-    def _counted(self, batch: Batch) -> torch.Tensor:
+    def _counted(self, batch: PrefixBatch) -> torch.Tensor:
         """How much each drawn item counts for each user, float32 (B, N): 0 where the user meets
         it."""
         chances = self._drawn.log_chances + math.log(self._n_items)  # beside those of an even draw
         return self._moments.strange(batch.users, self._drawn.items) * torch.exp(-chances)
 
-    def _logits(self, batch: Batch, drawn: Drawn) -> tuple[torch.Tensor, torch.Tensor]:
+    def _logits(self, batch: PrefixBatch, drawn: Drawn) -> tuple[torch.Tensor, torch.Tensor]:
         users, ease = self._network.users(batch.history, self._rows.rows(batch.entries))
         met = self._met[batch.later]  # (B, P)
         items, place = torch.unique(torch.cat([met.flatten(), drawn.items]), return_inverse=True)
@@ -121,7 +121,7 @@ class Losses:
         wanted: torch.Tensor,
         drawn: torch.Tensor,
         happened: torch.Tensor,
-        batch: Batch,
+        batch: PrefixBatch,
         counted: torch.Tensor,
     ) -> torch.Tensor:
         n = happened.sum().clamp(min=1)

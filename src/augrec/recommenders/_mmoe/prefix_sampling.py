@@ -16,7 +16,7 @@ COLD = 5
 
 
 @dataclass(frozen=True)
-class Batch:
+class PrefixBatch:
     """B users at a moment each, and P later entries of each.
 
     Attributes:
@@ -32,7 +32,7 @@ class Batch:
     later: torch.Tensor
 
 
-class Moments:
+class PrefixSampler:
     """Draws users in proportion to their total weight, and for each a moment between two of the
     user's entries.
 
@@ -66,7 +66,7 @@ class Moments:
             torch.from_numpy(array).to(where) for array in arrays
         )
 
-    def draw(self, n_users: int, n_later: int, truncate: float) -> Batch:
+    def draw(self, n_users: int, n_later: int, truncate: float) -> PrefixBatch:
         """A batch; the share `truncate` of the moments comes after at most `COLD` entries, all
         others are even."""
         where = self._sums.device
@@ -83,7 +83,7 @@ class Moments:
         later = self._entry(low + points * (high - low)).clamp(
             min=moment[:, None], max=stop[:, None] - 1
         )
-        return Batch(users, moment, self._before(start, moment), later)
+        return PrefixBatch(users, moment, self._before(start, moment), later)
 
     def strange(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Where the user never meets the item, bool (B, N), for users, int64 (B,), and items, int64

@@ -11,7 +11,7 @@ _DEPTH = 500
 """So many places of a list are shared."""
 
 
-def make_room(
+def insert_new_items(
     table: np.ndarray, histories: Histories, new: np.ndarray, said: np.ndarray, share: float
 ) -> np.ndarray:
     """Let the best new items into the list, the j-th at place ⌈j / share⌉ of the items not in the

@@ -18,7 +18,7 @@ from augrec.nn.arrays import with_column
 from augrec.nn.averages import average_share, move_average
 from augrec.nn.negatives import Drawn, NegativesConfig, Sampler, negatives
 from augrec.nn.sequence_network import SequenceNetwork
-from augrec.nn.sequences import Batch, Windows, latest
+from augrec.nn.sequences import WindowBatch, Windows, latest
 from augrec.nn.softmax import full, sampled
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
@@ -132,7 +132,7 @@ class SequentialRecommender(NeuralRecommender):
         return with_column(states, states.new_ones(len(states)))
 
 
-def _loss(network: SequenceNetwork, batch: Batch, drawn: Drawn | None) -> torch.Tensor:
+def _loss(network: SequenceNetwork, batch: WindowBatch, drawn: Drawn | None) -> torch.Tensor:
     """The sum over a batch's targets; with drawn items it is sampled."""
     states = network(batch.windows)[batch.states]  # (T, factors)
     given = states, network.items.weight, network.bias, batch.targets, batch.weights

@@ -14,7 +14,7 @@ from torch import nn
 
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
-from augrec.nn.profile_batches import Batch, Examples
+from augrec.nn.profile_batches import ProfileBatch, ProfileBatches
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
@@ -70,12 +70,12 @@ class Vae(NeuralRecommender):
         """A fresh network."""
 
     @abstractmethod
-    def _descend_on(self, batches: Iterator[Batch]) -> Iterator[torch.Tensor]:
+    def _descend_on(self, batches: Iterator[ProfileBatch]) -> Iterator[torch.Tensor]:
         """Take a gradient step on each batch; yields (loss, KL), detached, after each."""
 
     def _descend(self, data: TrainingData) -> Iterator[torch.Tensor]:
         config = self.config
-        examples = Examples(data.histories, self._device)
+        examples = ProfileBatches(data.histories, self._device)
         return self._descend_on(examples.batches(config.batch_size, config.steps, config.truncate))
 
     def _losses(self) -> Sequence[str]:
