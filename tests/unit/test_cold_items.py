@@ -107,9 +107,12 @@ def test_a_router_recommends_what_any_of_its_members_can():
 
 
 MODULE = '''
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
 def encode(texts):
     """Counts of letters."""
-    return [[text.lower().count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts]
+    return [[text.lower().count(letter) for letter in LETTERS] for text in texts]
 '''
 
 

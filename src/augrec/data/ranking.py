@@ -224,8 +224,8 @@ class RankingMetric:
 
 
 def familiar_items(prepared: Path) -> pl.Series | None:
-    """What `RankingMetric.familiar` is in a run: where its protocol wants new items, all that were met in
-    training.
+    """`RankingMetric.familiar` of a run: all items of the training data if the run's protocol wants
+    new items, else None.
 
     Args:
         prepared: the run's data/prepared.

@@ -306,7 +306,7 @@ class Router(Recommender):
                 yield rows, np.where(apart, asked, -1), self._members[placing], 1.0
 
     def choices(self) -> dict[str, Any]:
-        """Which members serve each slice, see `Routes.choices`; and which were left out, and why."""
+        """Which members serve each slice, see `Routes.choices`; those left out, with the reason."""
         slices = self._routes.choices(f"ndcg@{self.config.cutoff}")
         return {"slices": slices, "left_out": self._left_out}
 
