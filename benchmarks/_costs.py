@@ -26,13 +26,13 @@ from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
 from augrec.data.histories import ItemIndex
 from augrec.data.popularity_sampling import draw_distinct
+from augrec.data.ranking import LIST_METRICS
 from augrec.data.row_details import RowDetails, build_interactions
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, split
 from augrec.evaluation.candidate_selection import Arm
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.gate import decide
-from augrec.data.ranking import LIST_METRICS
 from augrec.generators.base import find
 
 SEED = 20260
