@@ -9,7 +9,7 @@ import pytest
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.inputs import AuditInputs
-from augrec.audit.limit_checks import weigh
+from augrec.audit.limit_checks import check_limits
 from augrec.audit.sample_audit import audit_sample
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import INTERACTIONS
@@ -300,14 +300,14 @@ def test_limits_are_held_against_their_measures():
         "footing": "before_test",
     }
     limits = {"min_item_coverage": 0.6, "max_attack_auc": 0.9, "max_copy_share": 0.01}
-    assert weigh(measures, limits) == {
+    assert check_limits(measures, limits) == {
         "min_item_coverage": "broken",
         "max_attack_auc": "broken",
         "max_copy_share": "kept",
     }
     for name in ("max_beauty", "item_coverage", "max_footing"):
         with pytest.raises(ConfigError, match=name):
-            weigh(measures, {name: 1.0})
+            check_limits(measures, {name: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_limit_inside_the_interval_decides_nothing_and_what_is_no_fault_is_tak
     low, high, bias, verdict
 ):
     measures = {"auc": (low + high) / 2, "auc_low": low, "auc_high": high, "auc_bias": bias}
-    assert weigh(measures, {"max_auc": 0.65}) == {"max_auc": verdict}
+    assert check_limits(measures, {"max_auc": 0.65}) == {"max_auc": verdict}
 
 
 def test_what_cannot_be_decided_passes_or_blocks_as_asked():

@@ -134,20 +134,20 @@ def test_every_drawing_and_every_part_is_there(page):
     titles = re.findall(r"<h4>(.*?)</h4>", html)
     assert titles == [
         "How popular items are",
-        "How much each person did",
-        "How they rate",
-        "How long they pause",
-        "What they do",
-        "What they are interested in",
-        "Which kinds of people there are",
-        "A map of people",
-        "Can an attacker tell who was in?",
-        "Does it copy people?",
+        "Profile lengths",
+        "Values",
+        "Time gaps",
+        "Events",
+        "Categories",
+        "Clusters of users",
+        "Map of users",
+        "Can an attacker find training users?",
+        "Does it copy users?",
     ]
     assert html.count('<svg class="plot"') == len(titles)
 
 
-def test_numbers_stand_with_their_intervals_and_what_a_flawless_sample_gives(page):
+def test_numbers_stand_with_their_intervals_and_what_an_ideal_sample_gives(page):
     text = words(page())
     for told in (
         "0.812",
@@ -155,7 +155,7 @@ def test_numbers_stand_with_their_intervals_and_what_a_flawless_sample_gives(pag
         "0.910 0.970",
         "0.577",
         "0.498 to 0.681",
-        "401 people are held out",
+        "401 users are held out",
         "0.439",
         "94 %",
         "98 %",
@@ -167,23 +167,23 @@ def test_numbers_stand_with_their_intervals_and_what_a_flawless_sample_gives(pag
 def test_whatever_was_measured_is_shown_in_its_place(page):
     text = words(page())
     for told in (
-        "told from real, area 0.861 0.500",
+        "real or synthetic, AUC 0.861 0.500",
         "profile lengths, distance 0.067 0.000",
         "attack by likeness 0.571 0.500",
         "attack by unusual likeness 0.578 0.500",
-        "held-out people who are copies 0.013",
+        "held-out users who are copies 0.013",
         "hidden items, by chance 0.148",
         "attributes, by chance 0.250",
-        "given away most: &lt;script&gt;",
+        "disclosed most: &lt;script&gt;",
         "The worst group: test, later.",
-        "the smaller one is worth 41 people",
+        "the smaller one has an effective size of 41 users",
     ):
         assert told in text, told
 
 
 def test_extensions_and_new_items_are_shown_where_there_are_some(page):
     assert (
-        "Rows added to short histories" not in page() and "Items that nobody has met" not in page()
+        "Rows added to short histories" not in page() and "Items without interactions" not in page()
     )
     extensions = {
         "n_extended_users": 157,
@@ -193,10 +193,10 @@ def test_extensions_and_new_items_are_shown_where_there_are_some(page):
     new = {"new_item_coverage": 0.9, "new_category_match": 0.658, "new_category_match_real": 0.821}
     text = words(page(extensions=extensions, new_items=new))
     assert (
-        "what 157 real people may have done" in text
+        "what 157 real users may have done" in text
         and "before: pairs with the history 0.310 0.420" in text
     )
-    assert "new items by taste 0.658 0.821" in text and "new items met 0.900 1.000" in text
+    assert "new items by category 0.658 0.821" in text and "new items covered 0.900 1.000" in text
 
 
 def test_what_could_not_be_measured_is_told_with_what_to_do(page):
@@ -207,15 +207,15 @@ def test_what_could_not_be_measured_is_told_with_what_to_do(page):
             failed_limits=["max_attack_auc", "min_item_coverage"],
             undecided_limits=[],
             privacy=privacy,
-            advice="Hold somebody out.",
+            advice="Hold users out.",
             leak={"n_strangers": 0},
         )
     )
     assert (
-        "“items covered” lies beyond its limit. “attack area (0.5: guessing)” could not be measured"
+        "“items covered” lies beyond its limit. “attack AUC (0.5: guessing)” could not be measured"
         in text
     )
-    assert "Hold somebody out." in text and "no attack was carried out" in text
+    assert "Hold users out." in text and "no attack was carried out" in text
     assert "✗ not measured" in text and "✗ no " in text
 
 
@@ -223,8 +223,8 @@ def test_the_verdict_names_what_failed_and_what_could_not_be_decided(page):
     passed = words(page())
     assert (
         "may be used" in passed
-        and "? too few people" in passed
-        and "too few people to be sure of “attack area" in passed
+        and "? too few users" in passed
+        and "too few users to decide on “attack AUC" in passed
     )
     failed = words(page(passed=False, failed_limits=["min_item_coverage"], undecided_limits=[]))
     assert "must not be used" in failed and "“items covered” lies beyond its limit" in failed
@@ -255,7 +255,7 @@ def test_the_promise_of_a_differentially_private_generator_is_shown(page):
 
 def test_a_sample_without_held_out_people_or_cases_is_shown_too(page):
     bare = words(page(leak={"n_strangers": 0}, utility=dict.fromkeys(["trtr", "tstr"])))
-    assert "Nobody is held out" in bare and "no validation cases" in bare
+    assert "No users are held out" in bare and "no validation cases" in bare
 
 
 def test_the_same_audit_gives_the_same_bytes(page):

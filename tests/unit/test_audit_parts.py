@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from augrec.audit.config import AuditConfig, UtilityConfig
 from augrec.audit.disclosure import attribute_disclosure, item_disclosure
-from augrec.audit.inputs import AuditInputs, People
+from augrec.audit.inputs import AuditInputs, ProfileSets
 from augrec.audit.rows import row_fidelity
 from augrec.audit.utility import utility
 from augrec.data.attribute_labels import range_labels, to_labels
@@ -68,8 +68,8 @@ def zero_one(profiles: list[np.ndarray]) -> sp.csr_matrix:
 MEMBERS, OTHERS, FRESH = drawn(200, 1), drawn(120, 2), drawn(200, 3)
 
 
-def people(synthetic: list[np.ndarray]) -> People:
-    return People(zero_one(MEMBERS), zero_one(OTHERS), zero_one(synthetic))
+def people(synthetic: list[np.ndarray]) -> ProfileSets:
+    return ProfileSets(zero_one(MEMBERS), zero_one(OTHERS), zero_one(synthetic))
 
 
 def test_pauses_and_values_are_compared():

@@ -131,7 +131,7 @@ def test_the_sample_says_who_its_users_are_and_the_audit_asks_whether_that_gives
     privacy = read_json(report / "audit.json")["privacy"]
     assert privacy["attribute_disclosure_low"] < 0.1 < privacy["attribute_disclosure_chance"]
     page = (report / "index.html").read_text(encoding="utf-8")
-    assert f"“{privacy['attribute_disclosed']}” is given away most" in page
+    assert f"“{privacy['attribute_disclosed']}” is disclosed most" in page
 
 
 def test_ranges_that_members_gave_away_are_seen_by_the_stage(finished, tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_a_sample_of_a_shop_that_knows_no_attributes_carries_none(finished, tmp_
         stage.main("profile_gan")
     assert "users.parquet" not in names(tmp_path / "data/synthetic/profile_gan")
     page = (tmp_path / "reports/audit/profile_gan/index.html").read_text(encoding="utf-8")
-    assert "The sample carries no attributes of people" in page
+    assert "The sample carries no attributes of users" in page
 
 
 def drawn_with(folder: Path, finished: Path, condition: dict) -> pl.DataFrame:

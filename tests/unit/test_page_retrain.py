@@ -78,7 +78,7 @@ def test_an_audit_is_told_limit_by_limit() -> None:
     (told,) = content(decision(), {"vae": audit})["audits"]
     assert (told["generator"], told["passed"]) == ("vae", False)
     row = {
-        "name": "attack area (0.5: guessing)",
+        "name": "attack AUC (0.5: guessing)",
         "value": 0.8,
         "interval": "",
         "bias": 0.0,

@@ -246,7 +246,7 @@ def test_a_policy_without_real_rows_holds_the_sample_and_nothing_else():
     ],
 )
 def test_what_would_bring_real_rows_under_other_names_is_refused(step):
-    with pytest.raises(ConfigError, match="no row of a real person"):
+    with pytest.raises(ConfigError, match="no row of a real user"):
         Policy("p", [{"mix": {"sample": "gan"}}, step, {"synthetic_only": {}}], seed=0)
 
 

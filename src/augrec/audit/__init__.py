@@ -1,1 +1,2 @@
-"""What is wrong with a synthetic sample, before anything may use it."""
+"""Audits of synthetic samples, before anything may use them: fidelity, diversity, privacy,
+utility."""

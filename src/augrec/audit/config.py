@@ -10,63 +10,63 @@ from augrec.core.config import BaseConfig
 
 
 class UtilityConfig(BaseConfig):
-    """What a recommender learns from the sample alone."""
+    """Training on the sample alone, tested on real users."""
 
     recommender: str = "ease"
-    """Trained once on real and once on synthetic users, and asked about validation users; any of
-    the house."""
+    """Trained once on real and once on synthetic users, evaluated on validation users; any
+    recommender."""
     options: dict[str, Any] = {}
-    """Of that recommender; absent ones have their defaults."""
+    """Its config; absent keys have their defaults."""
     large_catalogue: int = Field(default=3000, ge=1)
     """Of more items than this …"""
     large_recommender: str = "item_knn"
     """… this one is trained instead, with its defaults, so that the cost stays linear."""
     metric: str = Field(default="ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")
-    """What is compared."""
+    """The metric that is compared."""
     max_users: int = Field(default=20_000, ge=2)
-    """At most so many users of each kind are learned from, as many real ones as synthetic ones."""
+    """At most this many users of each kind are trained on, as many real ones as synthetic ones."""
     max_cases: int = Field(default=2000, ge=2)
-    """At most so many validation cases are asked about."""
+    """At most this many validation cases are evaluated."""
 
 
 class AuditConfig(BaseConfig):
-    """How samples are judged."""
+    """How samples are audited."""
 
     neighbours: int = Field(1, ge=1)
-    """Likeness to the sample is the mean Jaccard similarity to so many nearest profiles."""
+    """Likeness to the sample is the mean Jaccard similarity to this number of nearest profiles."""
     max_users: int = Field(2000, ge=10)
-    """So many users of each kind are compared with everybody; the others are left out of measures
-    that compare people."""
+    """At most this many users of each kind are compared with all; the others are left out of
+    measures that compare users."""
     top_items: int = Field(200, ge=2)
     """Item pairs are compared among the most popular ones."""
     dimensions: int = Field(16, ge=2)
-    """Of the space that people are placed in, see `augrec.audit.space`."""
+    """Dimensions of the space of users, see `augrec.audit.space`."""
     clusters: int = Field(20, ge=2)
-    """Kinds of people that k-means looks for; fewer where there are few people."""
+    """Clusters of users for k-means; fewer where there are few users."""
     manifold_neighbours: int = Field(5, ge=1)
     """k of precision, recall, density and coverage."""
     folds: int = Field(5, ge=2)
-    """Of the classifier that tries to tell real from synthetic."""
+    """Cross-fitting folds of the classifier of real and synthetic users."""
     min_profile: int = Field(3, ge=1)
     """Shorter profiles are equal by chance: they count neither as duplicates nor as copies."""
     near_copy: float = Field(0.9, gt=0.0, le=1.0)
     """Jaccard similarity from which a profile is a near copy."""
     singled_out_quantile: float = Field(0.01, gt=0.0, lt=0.5)
-    """A profile singles a person out if that person is nearer, against the second nearest, than for
-    so many real people."""
+    """A profile singles a user out if that user is nearer, relative to the second nearest, than for
+    this share of real users."""
     min_non_members: int = Field(30, ge=2)
     """With fewer held-out users who have a history before validation begins, their validation
     period counts too."""
     min_attacked: float = Field(20.0, ge=2.0)
-    """With fewer (effective) people on either side an attack decides nothing."""
+    """With fewer (effective) users on either side an attack decides nothing."""
     bootstrap_samples: int = Field(500, ge=10)
     """Resamples behind an interval."""
     confidence: float = Field(0.95, gt=0.0, lt=1.0)
     """Of every interval."""
     undecided: Literal["pass", "block"] = "pass"
-    """What becomes of a sample whose limit lies inside a measure's interval: too few people to
-    tell."""
+    """Whether a sample passes where a limit lies inside the measure's interval: too few users to
+    decide."""
     limits: dict[str, float] = {}
-    """`min_` or `max_` and a measure's name: its limit. A measure that could not be taken does not
-    keep its limit."""
+    """`min_` or `max_` and a measure's name: its limit. A measure that could not be computed breaks
+    its limit."""
     utility: UtilityConfig = UtilityConfig()

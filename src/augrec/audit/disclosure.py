@@ -1,4 +1,4 @@
-"""What the sample tells of a person of whom an attacker knows a part."""
+"""What the sample discloses about a user of whom an attacker knows a part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from augrec.audit.config import AuditConfig
-from augrec.audit.inputs import People
+from augrec.audit.inputs import ProfileSets
 from augrec.audit.membership import length_weights, resampled
 from augrec.audit.nearest import nearest, some_rows
 from augrec.core.seeds import rng
@@ -25,48 +25,48 @@ _NAMES = (
 )
 
 
-def item_disclosure(people: People, config: AuditConfig, seed: int) -> dict[str, float | None]:
+def item_disclosure(sets: ProfileSets, config: AuditConfig, seed: int) -> dict[str, float | None]:
     """How much better hidden items of members are guessed from the sample than hidden items of
-    people it never met.
+    users that the generator was not trained on.
 
-    The attacker knows a random half of a person's items, finds the synthetic profile nearest to
-    that half and guesses that its other items are the person's too (the inference attack of Giomi
-    et al. 2023, arXiv 2211.10459). item_disclosure is (m - o) / (1 - o), with m and o the shares of
-    right guesses for members and for others of like profile lengths: 0 where members lose nothing
-    by having been learned from, 1 where all is given away; with a bootstrap interval over people.
-    item_disclosure_chance: o. None where people of at least 4 items are missing.
+    The attacker knows a random half of a user's items, finds the synthetic profile nearest to that
+    half and guesses that its other items are the user's too (the inference attack of Giomi et al.
+    2023, arXiv 2211.10459). item_disclosure is (m - o) / (1 - o), with m and o the shares of right
+    guesses for members and for non-members of similar profile lengths: 0 where membership discloses
+    nothing, 1 where it discloses everything; with a bootstrap interval over users.
+    item_disclosure_chance: o. None where there are no users of at least 4 items.
     """
     random = rng(seed, "hidden")
-    sides = [_some(table, config, random) for table in (people.members, people.others)]
-    if min(side.shape[0] for side in sides) < 2 or people.synthetic.shape[0] == 0:
+    sides = [_some(table, config, random) for table in (sets.members, sets.non_members)]
+    if min(side.shape[0] for side in sides) < 2 or sets.synthetic.shape[0] == 0:
         return dict.fromkeys(_NAMES)
     weights = length_weights(*(np.diff(side.indptr) for side in sides))
     if not weights[0].any():
         return dict.fromkeys(_NAMES)
-    right = [_guessed(side, people.synthetic, random) for side in sides]
+    right = [_guessed(side, sets.synthetic, random) for side in sides]
     return dict(zip(_NAMES, _excess(right, weights, config, seed), strict=True))
 
 
 def attribute_disclosure(
-    people: People,
+    sets: ProfileSets,
     known: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame],
     config: AuditConfig,
     seed: int,
 ) -> dict[str, Any]:
-    """How much better attributes of members are guessed from the sample than those of people it
-    never met.
+    """How much better attributes of members are guessed from the sample than those of users that
+    the generator was not trained on.
 
-    The attacker knows a person's items, finds the nearest synthetic profile and guesses that its
-    attribute is the person's. attribute_disclosure is that of the worst attribute, its name
-    attribute_disclosed; both as for `item_disclosure`. Real people's numbers are put into the
-    ranges that the sample's labels name.
+    The attacker knows a user's items, finds the nearest synthetic profile and guesses that its
+    attribute is the user's. attribute_disclosure is that of the worst attribute, its name
+    attribute_disclosed; both as for `item_disclosure`. Numeric attributes of real users are put
+    into the ranges that the sample's labels name.
 
     Args:
-        people: profiles.
-        known: attributes of members and others as they are, and of synthetic users as
+        sets: profiles.
+        known: attributes of members and non-members as they are, and of synthetic users as
             `Generator.attributes` gives them, one row for each profile in its order; columns that
-            not all three have are passed over.
-        config, seed: knobs, and the seed of what is drawn.
+            not all three have are ignored.
+        config, seed: settings, and the seed of what is drawn.
     """
     names = (
         "attribute_disclosure",
@@ -76,15 +76,15 @@ def attribute_disclosure(
     )
     empty: dict[str, Any] = {**dict.fromkeys(names), "attribute_disclosed": None}
     random = rng(seed, "attributes")
-    tables = (people.members, people.others)
-    if min(table.shape[0] for table in (*tables, people.synthetic)) < 2:
+    tables = (sets.members, sets.non_members)
+    if min(table.shape[0] for table in (*tables, sets.synthetic)) < 2:
         return empty
     rows = [some_rows(table.shape[0], config.max_users, random) for table in tables]
     sides = [table[picked] for table, picked in zip(tables, rows, strict=True)]
     weights = length_weights(*(np.diff(side.indptr) for side in sides))
     if not weights[0].any():
         return empty
-    places = [nearest(side, people.synthetic)[1] for side in sides]
+    places = [nearest(side, sets.synthetic)[1] for side in sides]
     worst = empty
     for name in known[0].columns:
         codes = _codes([table[name] for table in known if name in table.columns])

@@ -1,4 +1,4 @@
-"""Are the synthetic people different from each other, and do they use the whole catalogue?"""
+"""Do the synthetic users differ from each other, and do they use the whole catalogue?"""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def diversity(
     """Measures on profiles, 0/1 (n_users, n_items) of the same items.
 
     item_coverage: share of the items of real users that the sample has. duplicate_share: of
-    profiles with at least `min_profile` items, those that an earlier one equals;
-    duplicate_share_bias: the same of real users, which the limit makes up for.
-    effective_neighbours: how many different real users the sample is near to, exp of the entropy of
-    its nearest neighbours, against as many real users' nearest *other* user
+    profiles with at least `min_profile` items, those that equal an earlier one;
+    duplicate_share_bias: the same of real users, which is subtracted before the limit is checked.
+    effective_neighbours: the effective number of real users the sample is near to, exp of the
+    entropy of its nearest neighbours, against as many real users' nearest *other* user
     (effective_neighbours_real); far fewer means that the generator has collapsed to a few kinds of
-    people. self_similarity: mean Jaccard similarity of a profile to its nearest other one in the
+    users. self_similarity: mean Jaccard similarity of a profile to its nearest other one in the
     sample, against the same among real users (self_similarity_real).
     """
     touched = np.asarray(real.sum(axis=0)).ravel() > 0
@@ -56,23 +56,22 @@ def diversity(
 def manifold(
     real: np.ndarray, synthetic: np.ndarray, k: int, random: np.random.Generator
 ) -> dict[str, float | None]:
-    """Do synthetic people stand where real people stand, and real ones where synthetic ones do?
+    """Do synthetic users lie where real users lie, and real ones where synthetic ones do?
 
-    A person's *ball* reaches to their k-th nearest neighbour on the same side.
+    A user's *ball* reaches to the k-th nearest neighbour on the same side.
 
-    precision: share of synthetic people inside some real person's ball; recall: of real people
-    inside some synthetic person's ball (Kynkäänniemi et al. 2019, arXiv 1904.06991). density: real
-    balls around a synthetic person, over k, 1 expected if both are drawn alike, above 1 where the
-    sample keeps to crowded places; coverage: share of real people with a synthetic person in their
-    ball (Naeem et al. 2020, arXiv 2002.09797). coverage_expected: what coverage comes to if both
-    are drawn alike. precision_real, recall_real: those of one random half of real people against
-    the other, half as many, which is what the best sample could reach. None with at most k people
-    on a side.
+    precision: share of synthetic users inside some real user's ball; recall: of real users inside
+    some synthetic user's ball (Kynkäänniemi et al. 2019, arXiv 1904.06991). density: real balls
+    around a synthetic user, over k, 1 expected if both are drawn alike, above 1 where the sample
+    keeps to dense regions; coverage: share of real users with a synthetic user in their ball (Naeem
+    et al. 2020, arXiv 2002.09797). coverage_expected: the coverage if both are drawn alike.
+    precision_real, recall_real: those of one random half of real users against the other, half as
+    many, which is what the best sample could reach. None with at most k users on a side.
 
     Args:
-        real, synthetic: places float (n, d) and (m, d).
+        real, synthetic: coordinates, float (n, d) and (m, d).
         k: see above.
-        random: deals the halves.
+        random: draws the halves.
     """
     halves = np.array_split(real[random.permutation(len(real))], 2)
     usual = _manifold(halves[0], halves[1], k)
@@ -91,7 +90,7 @@ def _manifold(real: np.ndarray, synthetic: np.ndarray, k: int) -> dict[str, floa
     between = squared_distances(real, synthetic)  # (n, m)
     inside = between <= reach[0][:, None]
     steps = np.arange(k)
-    # a real person's ball is missed if none of m is among the k nearest of n - 1 + m
+    # a real user's ball is missed if none of m is among the k nearest of n - 1 + m
     missed = np.prod((n - 1 - steps) / (n - 1 + m - steps))
     values = (
         inside.any(axis=0).mean(),

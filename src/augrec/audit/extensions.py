@@ -1,6 +1,6 @@
-"""Are the rows that a generator adds to real histories like what people do before and after?
+"""Are the rows that a generator adds to real histories like what users do before and after?
 
-Only likeness is asked: the rows stand under the ids of real people, and are given to nobody.
+Only fidelity is measured: the rows carry the ids of real users and are never shared.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def extension_fidelity(
     and among the rows at that end of real histories. …_pair_correlation: Pearson, between added and
     real ends, of the correlations "has item i in the history" × "has item j at its end", of all
     pairs of the most popular items; 0 where what is added does not depend on the history. The end
-    of a real history is its half on that side, of at most as many rows as were added to anybody;
+    of a real history is its half on that side, of at most as many rows as were added to any user;
     its history is the rest, no longer than the longest extended one. …_real: the same of one half
-    of real people and the other, below 1 where people are few.
+    of real users and the other, below 1 where users are few.
 
     Args:
         extensions: canonical rows of training users, direction and place.
         training: canonical interactions of the training users.
-        top_items: so many items are compared in pairs.
+        top_items: the number of items that are compared in pairs.
 
     Returns:
         n_extended_users, and the measures as left_… and right_…; None where nothing varies.
@@ -69,7 +69,7 @@ def _shares(ends: sp.csr_matrix) -> np.ndarray:
 
 
 def _cut(training: pl.DataFrame, side: Direction, most: int, longest: int) -> list[pl.DataFrame]:
-    """Histories of people with at least two rows, without an end, and these ends."""
+    """Histories of users with at least two rows, without one end, and these ends."""
     number, size = pl.int_range(pl.len()).over(C.USER), pl.len().over(C.USER)
     ordered = training.sort(C.USER, C.TIMESTAMP, maintain_order=True).with_columns(
         inwards=number if side == "left" else size - 1 - number,

@@ -1,4 +1,5 @@
-"""Is the sample like the data? Likeness is not use: only the gate says whether a sample helps."""
+"""Is the sample like the data? Fidelity is not utility: only the gate decides whether a sample
+helps."""
 
 from __future__ import annotations
 
@@ -37,17 +38,17 @@ def fidelity(
 
 
 def cluster_fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> dict[str, float]:
-    """Are the kinds of people, found in both together, as frequent among synthetic people as among
+    """Are the clusters of users, found in both together, as frequent among synthetic users as among
     real ones?
 
-    cluster_distance: total variation distance of the shares of clusters, in [0, 1] (0: every kind
-    is as frequent; the idea of the log-cluster measure, Goncalves et al. 2020).
-    cluster_distance_chance: what it comes to if labels "real" and "synthetic" are dealt at random,
-    mean of 50 deals.
+    cluster_distance: total variation distance of the shares of clusters, in [0, 1] (0: every
+    cluster is as frequent; the idea of the log-cluster measure, Goncalves et al. 2020).
+    cluster_distance_chance: its mean over 50 random assignments of the labels "real" and
+    "synthetic".
 
     Args:
-        real, synthetic: the cluster of each person, int (n,) and (m,).
-        seed: of the deals.
+        real, synthetic: the cluster of each user, int (n,) and (m,).
+        seed: of the assignments.
     """
     labels, k = np.concatenate([real, synthetic]), int(max(real.max(), synthetic.max())) + 1
     random = rng(seed, "deals")

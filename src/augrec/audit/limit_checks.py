@@ -1,4 +1,4 @@
-"""Measures held against the limits of params.yaml."""
+"""Measures checked against the limits of params.yaml."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from augrec.core.errors import ConfigError
 
 Verdict = Literal["kept", "broken", "undecided"]
 
-NOBODY_HELD_OUT: Final = (
-    "Nobody is held out under this protocol, so nobody can say whether a sample gives people away, "
-    "and no sample passes: "
-    "set prepare.split.protocol in params.yaml to time, held_out_users or k_fold."
+NO_HELD_OUT_USERS: Final = (
+    "No users are held out under this protocol, so whether a sample discloses users cannot be "
+    "measured, and no sample passes: set prepare.split.protocol in params.yaml to time, "
+    "held_out_users or k_fold."
 )
 """Of leave_last_out, random and cold_items, which train on the users of cases too."""
 
 _logger = logging.getLogger(__name__)
 
 
-def weigh(measures: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, Verdict]:
-    """What becomes of each limit, in their order.
+def check_limits(measures: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, Verdict]:
+    """Whether each limit is kept, broken or undecided, in their order.
 
-    A measure is a best guess. Where it comes with an interval (`…_low`, `…_high`), the limit is
-    kept if the whole interval keeps it, broken if the whole interval breaks it, and undecided in
-    between: there are too few people to tell. So the rate at which a sound sample is blocked is
-    known, half the share outside the interval at most, however few people there are, and a sample
-    that gives its people away is blocked as soon as they suffice to show it. Where a measure has a
-    bias (`…_bias`), as much is taken off first. A measure that is None keeps no limit: what cannot
-    be shown is not believed.
+    A measure is an estimate. Where it comes with an interval (`…_low`, `…_high`), the limit is kept
+    if the whole interval keeps it, broken if the whole interval breaks it, and undecided in
+    between: there are too few users. So the rate at which a sound sample is blocked is known, half
+    the share outside the interval at most, however few users there are, and a sample that discloses
+    its users is blocked as soon as they suffice to show it. Where a measure has a bias (`…_bias`),
+    it is subtracted first. A measure that is None breaks its limit: what cannot be shown is not
+    assumed.
 
     Raises:
         ConfigError: a limit is not "min_" or "max_" and a number's name.

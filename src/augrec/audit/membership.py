@@ -1,18 +1,18 @@
-"""A user-level membership inference attack on a released sample: who was the generator trained on?
+"""A user-level membership inference attack on a released sample: which users was the generator
+trained on?
 
-The attacker has the sample and a person's profile, and takes likeness to the nearest synthetic
-profile as the sign of membership. Two scores are tried:
+The attacker has the sample and a user's profile, and takes likeness to the nearest synthetic
+profile as evidence of membership. Two scores are tried:
 
 * plain: the mean Jaccard similarity to the nearest synthetic profiles;
 * calibrated: the same minus the similarity to the nearest *other* real training users. A mainstream
-    person is like
-  everybody, synthetic or not; what is left is what the sample knows about this one person (compare
-  arXiv 2111.08440).
+  user is like most others, synthetic or not; the rest is what the sample discloses about this one
+  user (compare arXiv 2111.08440).
 
-**Equal footing.** Members are training users; others are held-out validation users, whom neither
-the generator nor the final test ever meets. Long profiles are more like others than short ones, so
-members are weighted within bands of profile length until their lengths are distributed as those of
-the others; nobody is cut short, which would hide a copy.
+**Comparable groups.** Members are training users; non-members are held-out validation users, which
+neither the generator nor the final test ever uses. Long profiles are more like others than short
+ones, so members are weighted within bands of profile length until their lengths are distributed as
+those of the non-members; no profile is truncated, which would hide a copy.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _RATE = 0.01
 
 @dataclass(frozen=True)
 class Attack:
-    """How well members are told from others.
+    """How well members are distinguished from non-members.
 
     Attributes:
-        auc, low, high: area under the ROC curve and its bootstrap interval over people; 0.5 is
+        auc, low, high: area under the ROC curve and its bootstrap interval over users; 0.5 is
             guessing.
-        tpr_at_1_percent_fpr, tpr_low, tpr_high: share of members found where at most 1 % of the
-            others are accused (Carlini et al. 2022, arXiv 2112.03570), and its interval. With fewer
-            than 100 others that is where nobody is accused wrongly.
+        tpr_at_1_percent_fpr, tpr_low, tpr_high: share of members found at a false-positive rate of
+            at most 1 % (Carlini et al. 2022, arXiv 2112.03570), and its interval. With fewer than
+            100 non-members that is without any false positive.
         false_positive_rate, true_positive_rate: the ROC curve, float64 (101,).
     """
 
@@ -58,8 +58,8 @@ def length_weights(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray,
         members, others: int lengths (n,) and (m,), all at least 1.
 
     Returns:
-        float64 (n,) and (m,), each summing to 1; people of a band without a counterpart weigh
-        nothing. All zero where the groups have no band in common.
+        float64 (n,) and (m,), each summing to 1; users of a band without a counterpart have weight
+        0. All zero where the groups have no band in common.
     """
     bands = [np.floor(2 * np.log2(lengths)).astype(np.int64) for lengths in (members, others)]
     size = 1 + max((band.max() for band in bands if len(band)), default=0)
@@ -81,7 +81,7 @@ def attack(
     confidence: float,
     seed: int,
 ) -> Attack:
-    """Attack by a score that is larger for people who seem to be members.
+    """Attack by a score that is larger for users who seem to be members.
 
     Args:
         members, others: scores float64 (n,) and (m,).
@@ -116,7 +116,7 @@ def area(
 
 
 def resampled(weights: tuple[np.ndarray, np.ndarray], samples: int, seed: int) -> list[np.ndarray]:
-    """People of both groups drawn again with replacement: their weights, each row summing to 1,
+    """Users of both groups resampled with replacement: their weights, each row summing to 1,
     (samples, n) and (samples, m)."""
     random = rng(seed, "people")
     drawn = [
@@ -127,12 +127,12 @@ def resampled(weights: tuple[np.ndarray, np.ndarray], samples: int, seed: int) -
 
 
 def effective_size(weights: np.ndarray) -> float:
-    """How many equally weighted people these weights are worth (Kish 1965): (Σ w)² / Σ w²."""
+    """Effective number of users of these weights (Kish 1965): (Σ w)² / Σ w²."""
     return float(weights.sum() ** 2 / max((weights**2).sum(), 1e-12))
 
 
 def _wins(members: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Float32 (n, m): 1 where a member scores higher than another, 0.5 where they score the
+    """Float32 (n, m): 1 where a member scores higher than a non-member, 0.5 where they score the
     same."""
     return (members[:, None] > others).astype(np.float32) + 0.5 * (members[:, None] == others)
 
@@ -143,7 +143,7 @@ def _found(
     """The true-positive rate at 1 % false positives for each resample, float64 (samples,)."""
     down, up = np.argsort(-others, kind="stable"), np.argsort(members, kind="stable")
     accused = np.cumsum(other_drawn[:, down], axis=1)
-    first = (accused > _RATE + 1e-9).argmax(axis=1)  # the first that must not be accused
+    first = (accused > _RATE + 1e-9).argmax(axis=1)  # the first false positive beyond the rate
     above = len(members) - np.searchsorted(members[up], others[down][first], side="right")
     from_top = np.cumsum(member_drawn[:, up[::-1]], axis=1)
     return np.where(above > 0, from_top[np.arange(len(from_top)), above - 1], 0.0)
@@ -152,8 +152,8 @@ def _found(
 def _roc(
     members: np.ndarray, others: np.ndarray, member_weights: np.ndarray, other_weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates at every threshold, from accusing nobody to accusing
-    everybody."""
+    """False and true positive rates at every threshold, from no user to all users predicted as
+    members."""
     scores, band = np.unique(np.concatenate([members, others]), return_inverse=True)
     rates = []
     for part, weights in (

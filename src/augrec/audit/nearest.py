@@ -10,7 +10,7 @@ from augrec.data.similarity import nearest, profiles, similarity_blocks
 __all__ = ["distance_ratios", "fingerprints", "nearest", "profiles", "singled_out", "some_rows"]
 
 _WINDOW = 51
-"""So many people of about the same profile length say what is usual for it."""
+"""The number of users of similar profile length over which the baseline is averaged."""
 
 
 def distance_ratios(
@@ -20,10 +20,10 @@ def distance_ratios(
     nearest's, float64 (n,).
 
     The nearest-neighbour distance ratio (Lowe 2004; as a privacy measure of synthetic data Zhao et
-    al. 2021, arXiv 2102.08369), with distance 1 - Jaccard. 1: several people are as near as the
-    nearest; near 0: one person is far nearer than anybody else, which is what a copy looks like
-    even when a part of it was changed. Unlike the distance itself it hardly depends on how long
-    profiles are. 1 with fewer than two references.
+    al. 2021, arXiv 2102.08369), with distance 1 - Jaccard. 1: several users are as near as the
+    nearest; near 0: one user is far nearer than any other, as with a copy, even one that was partly
+    changed. Unlike the distance itself it hardly depends on how long profiles are. 1 with fewer
+    than two references.
 
     Args:
         queries, references, own: see `augrec.data.similarity.nearest`.
@@ -42,38 +42,40 @@ def distance_ratios(
 
 def singled_out(
     ratios: tuple[np.ndarray, np.ndarray],
-    usual: tuple[np.ndarray, np.ndarray],
+    baseline: tuple[np.ndarray, np.ndarray],
     quantile: float,
     *,
     samples: int,
     confidence: float,
     random: np.random.Generator,
 ) -> tuple[float, float, float] | None:
-    """Share of profiles whose nearest reference stands out more than for all but `quantile` of
-    usual people.
+    """Share of profiles whose nearest reference stands out more than for all but `quantile` of the
+    baseline users.
 
-    It stands out by 1 - ratio, over the mean of that among usual people of about the same profile
-    length; so if both come from people alike the share is about the quantile, at every length.
+    It stands out by 1 - ratio, over the mean of that among baseline users of similar profile
+    length; so if both come from the same distribution the share is about the quantile, at every
+    length.
 
     Args:
         ratios: see `distance_ratios`, and the profile lengths; each (n,).
-        usual: the same of people for whom no reference should stand out; each (m,).
+        baseline: the same of users for whom no reference should stand out; each (m,).
         quantile: for example 0.01.
-        samples, confidence, random: of the bootstrap, over the profiles and over the usual people.
+        samples, confidence, random: of the bootstrap, over the profiles and over the baseline
+            users.
 
     Returns:
         The share and its interval; None where one side is empty.
     """
-    if not len(ratios[0]) or not len(usual[0]):
+    if not len(ratios[0]) or not len(baseline[0]):
         return None
-    order = np.argsort(usual[1], kind="stable")
+    order = np.argsort(baseline[1], kind="stable")
     window = np.ones(min(_WINDOW, len(order)))
-    scale = np.convolve((1 - usual[0])[order], window, "same") / np.convolve(
+    scale = np.convolve((1 - baseline[0])[order], window, "same") / np.convolve(
         np.ones(len(order)), window, "same"
     )
     far, near = (
-        np.sort((1 - part) / np.maximum(np.interp(size, usual[1][order], scale), 1e-9))
-        for part, size in (ratios, usual)
+        np.sort((1 - part) / np.maximum(np.interp(size, baseline[1][order], scale), 1e-9))
+        for part, size in (ratios, baseline)
     )
     again = near[random.integers(0, len(near), (samples, len(near)))]
     limits = np.append(np.quantile(again, 1 - quantile, axis=1), np.quantile(near, 1 - quantile))

@@ -1,5 +1,5 @@
-"""Are rows with items that nobody has met plausible? There is no real row to compare them with, but
-there are tastes."""
+"""Are rows with items without interactions plausible? There is no real row to compare them with,
+but users' categories can be compared."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from augrec.data.columns import Columns as C
 def new_item_fidelity(
     sample: pl.DataFrame, training: pl.DataFrame, new: Sequence[str], items: pl.DataFrame
 ) -> dict[str, float | None]:
-    """Measures on the rows of a sample with new items, which are set aside before all else is
+    """Measures on the rows of a sample with new items, which are removed before anything else is
     measured.
 
-    new_item_coverage: share of the new items that somebody of the sample met. new_item_popularity:
-    interactions of the mean new item over those of the mean known one, in the sample.
-    new_category_match: of rows with new items, the share in a category that the person's known
-    items have too; new_category_match_real: of real rows, the share in a category that the person's
-    other items have too. None where no item has categories, or no row a new item.
+    new_item_coverage: share of the new items in the sample. new_item_popularity: interactions of
+    the mean new item over those of the mean known one, in the sample. new_category_match: of rows
+    with new items, the share in a category that the user's known items have too;
+    new_category_match_real: of real rows, the share in a category that the user's other items have
+    too. None where no item has categories, or no row a new item.
 
     Args:
         sample: canonical interactions, those with new items among them.
@@ -45,8 +45,8 @@ def new_item_fidelity(
 def _match(
     rows: pl.DataFrame, others: pl.DataFrame, listed: pl.DataFrame, *, least: int
 ) -> float | None:
-    """Of rows whose item has categories, those with one that at least so many of the person's
-    `others` have."""
+    """Of rows whose item has categories, the share with one that at least `least` items of the user
+    in `others` have."""
     asked, known = (
         table.select(C.USER, C.ITEM)
         .unique(maintain_order=True)

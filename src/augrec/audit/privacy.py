@@ -1,4 +1,4 @@
-"""Does the sample give away who the generator learned from?"""
+"""Does the sample disclose the users that the generator was trained on?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from augrec.audit.attacks import Attacked, Attacker
+from augrec.audit.attacks import Attacker, AttackResult
 from augrec.audit.config import AuditConfig
 from augrec.audit.disclosure import item_disclosure
-from augrec.audit.inputs import People
+from augrec.audit.inputs import ProfileSets
 from augrec.audit.membership import length_weights
 from augrec.audit.nearest import distance_ratios, fingerprints, nearest, singled_out, some_rows
 from augrec.core.seeds import rng
@@ -19,48 +19,47 @@ _EDGES = np.linspace(0.0, 1.0, 41)
 
 
 def privacy(
-    people: People, attacker: Attacker, config: AuditConfig, seed: int
+    sets: ProfileSets, attacker: Attacker, config: AuditConfig, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measures and the distributions behind them; what cannot be measured is None. `…_low` and
     `…_high` are intervals.
 
     copy_share: of synthetic profiles with at least `min_profile` items, those equal to a training
-    user's; copy_share_held_out: the same for held-out users; copy_share_bias: the same for training
-    users and each other, which is what chance gives where profiles are short, and the limit makes
-    up for. near_copy_share: those at least `near_copy` similar. singled_out_share: those that
-    single one training user out (`augrec.audit.nearest`), more than 99 % of real people do with
-    another real person; 0.01 is what chance gives. Copies with a part of their items changed do so
-    as well.
+    user's; copy_share_held_out: the same for held-out users; copy_share_bias: the same among
+    training users, the chance level where profiles are short, which is subtracted before the limit
+    is checked. near_copy_share: those at least `near_copy` similar. singled_out_share: those that
+    single one training user out (`augrec.audit.nearest`) more than 99 % of real users do with
+    another real user; 0.01 by chance. Copies with some items changed do so as well.
 
     attack_auc: of the stronger of the two attacks of `augrec.audit.membership`, with its interval
     and its true-positive rate at 1 % false positives; control_auc: the same attack on users drawn
-    by popularity alone, who know nobody, so that it is 0.5 if the footing is equal;
-    attack_auc_bias: how far it lies above 0.5, which the limit makes up for. item_disclosure: see
+    by popularity alone, 0.5 if members and non-members are comparable; attack_auc_bias: how far it
+    lies above 0.5, which is subtracted before the limit is checked. item_disclosure: see
     `augrec.audit.disclosure`. nearest_training, nearest_held_out: mean similarity of synthetic
     users to the nearest of equally many training and held-out users (the distance-to-closest-record
-    diagnostic; no evidence by itself, arXiv 2505.01524).
+    diagnostic; not conclusive by itself, arXiv 2505.01524).
     """
-    found = attacker.find_members()
-    distances, drawn = _distances(people, config, seed)
+    found = attacker.attack_members()
+    distances, drawn = _distances(sets, config, seed)
     measures = {
-        "n_members": people.members.shape[0],
-        "n_non_members": people.others.shape[0],
-        **_copies(people, config, seed),
+        "n_members": sets.members.shape[0],
+        "n_non_members": sets.non_members.shape[0],
+        **_copies(sets, config, seed),
         **_attacked(found),
-        **item_disclosure(people, config, seed),
+        **item_disclosure(sets, config, seed),
         **distances,
     }
     return measures, {"roc": None if found is None else found.roc(), "neighbours": drawn}
 
 
-def _copies(people: People, config: AuditConfig, seed: int) -> dict[str, Any]:
-    long = [_long(table, config) for table in (people.synthetic, people.members, people.others)]
+def _copies(sets: ProfileSets, config: AuditConfig, seed: int) -> dict[str, Any]:
+    long = [_long(table, config) for table in (sets.synthetic, sets.members, sets.non_members)]
     keys = [fingerprints(table) for table in long]
     random = rng(seed, "copies")
     synthetic = long[0][some_rows(long[0].shape[0], config.max_users, random)]
     rows = some_rows(long[1].shape[0], config.max_users, random)
     real = long[1][rows]
-    likeness, _ = nearest(synthetic, people.members)
+    likeness, _ = nearest(synthetic, sets.members)
     found = singled_out(
         (distance_ratios(synthetic, long[1]), np.diff(synthetic.indptr)),
         (distance_ratios(real, long[1], own=rows), np.diff(real.indptr)),
@@ -79,7 +78,7 @@ def _copies(people: People, config: AuditConfig, seed: int) -> dict[str, Any]:
 
 
 def _twins(keys: np.ndarray) -> float | None:
-    """Share of people whose profile somebody else has too."""
+    """Share of users whose profile another user has too."""
     _, places, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return float((counts[places] > 1).mean()) if len(keys) else None
 
@@ -93,7 +92,7 @@ def _long(table: sp.csr_matrix, config: AuditConfig) -> sp.csr_matrix:
     return table[np.diff(table.indptr) >= config.min_profile]
 
 
-def _attacked(found: Attacked | None) -> dict[str, Any]:
+def _attacked(found: AttackResult | None) -> dict[str, Any]:
     if found is None:
         names = (
             [
@@ -124,17 +123,17 @@ def _attacked(found: Attacked | None) -> dict[str, Any]:
 
 
 def _distances(
-    people: People, config: AuditConfig, seed: int
+    sets: ProfileSets, config: AuditConfig, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     random = rng(seed, "distances")
-    weights = length_weights(np.diff(people.members.indptr), np.diff(people.others.indptr))
+    weights = length_weights(np.diff(sets.members.indptr), np.diff(sets.non_members.indptr))
     n = min(int((weights[0] > 0).sum()), int((weights[1] > 0).sum()), config.max_users)
-    if n == 0 or people.synthetic.shape[0] == 0:
+    if n == 0 or sets.synthetic.shape[0] == 0:
         return dict.fromkeys(["nearest_training", "nearest_held_out"]), None
-    queries = people.synthetic[some_rows(people.synthetic.shape[0], config.max_users, random)]
+    queries = sets.synthetic[some_rows(sets.synthetic.shape[0], config.max_users, random)]
     likeness = [
         nearest(queries, table[np.sort(random.choice(table.shape[0], n, replace=False, p=part))])[0]
-        for table, part in zip((people.members, people.others), weights, strict=True)
+        for table, part in zip((sets.members, sets.non_members), weights, strict=True)
     ]
     measures = {
         "nearest_training": float(likeness[0].mean()),

@@ -1,4 +1,4 @@
-"""Are the rows of the sample like real rows: events, values, pauses, categories?"""
+"""Are the rows of the sample like real rows: events, values, time gaps, categories?"""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ def row_fidelity(
     event_distance, category_distance: total variation distance of the shares, in [0, 1]; categories
     weigh every item's categories by its interactions. value_ks: largest gap between the
     distributions of values (ratings, prices), 1 where one side has none. gap_ks: the same for the
-    time between a person's consecutive interactions. later_share: of synthetic rows, those later
-    than every real one.
+    time between a user's consecutive interactions. later_share: of synthetic rows, those later than
+    every real one.
 
     Returns:
         The measures, and what can be drawn: `events`, `categories` and, where there are few values,
-            `values`: names and
-        shares; `value_bins` where there are many and `gaps` (log10 of seconds, at least 1):
-        histograms with their edges.
+        `values`: names and shares; `value_bins` where there are many and `gaps` (log10 of seconds,
+        at least 1): histograms with their edges.
     """
     measures: dict[str, float | None] = {}
     drawn: dict[str, Any] = {
@@ -105,8 +104,8 @@ def _drawn_values(real: np.ndarray, synthetic: np.ndarray) -> dict[str, Any]:
 
 
 def _gaps(table: pl.DataFrame) -> np.ndarray:
-    """log10 of the seconds, at least 1, between a person's consecutive interactions, float64 (rows
-    - people,)."""
+    """log10 of the seconds, at least 1, between a user's consecutive interactions, float64 (rows -
+    users,)."""
     ordered = table.select(C.USER, pl.col(C.TIMESTAMP).cast(TIME).to_physical()).sort(
         C.USER, C.TIMESTAMP
     )

@@ -1,4 +1,5 @@
-"""Judge a synthetic sample: measure, hold against the limits, keep what the page draws."""
+"""Audit a synthetic sample: measure it, check the limits, and keep the distributions that the page
+draws."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from augrec.audit.disclosure import attribute_disclosure
 from augrec.audit.diversity import diversity, manifold
 from augrec.audit.extensions import extension_fidelity
 from augrec.audit.fidelity import cluster_fidelity, fidelity
-from augrec.audit.inputs import AuditInputs, People, non_member_rows, strangers
+from augrec.audit.inputs import AuditInputs, ProfileSets, held_out_profiles, non_member_rows
 from augrec.audit.leak import leak
-from augrec.audit.limit_checks import NOBODY_HELD_OUT, weigh
+from augrec.audit.limit_checks import NO_HELD_OUT_USERS, check_limits
 from augrec.audit.new_items import new_item_fidelity
 from augrec.audit.privacy import privacy
 from augrec.audit.rows import row_fidelity
@@ -32,32 +33,31 @@ from augrec.data.histories import Histories, ItemIndex
 _MAX_RANKS = 2000
 _LENGTH_BINS = 30
 _MAX_DOTS = 500
-_PEOPLE_IN_A_CLUSTER = 10
+_USERS_PER_CLUSTER = 10
 
 
 def audit_sample(
     sample: pl.DataFrame, inputs: AuditInputs, config: AuditConfig, *, generator: str, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Audit a sample. Time is linear in the interactions: what compares people takes at most
+    """Audit a sample. Time is linear in the interactions: comparisons of users take at most
     `max_users` of a kind.
 
     Args:
         sample: canonical interactions drawn from the generator.
         inputs: what to compare with.
-        config: knobs and limits.
+        config: settings and limits.
         generator: its name.
         seed: of subsamples and bootstraps.
 
     Returns:
-        The verdict (audit.json: generator, passed, failed_limits, undecided_limits, undecided (what
-            becomes of those),
-        advice (what to do where no sample can pass, else None), limits, and the measures: fidelity,
-        diversity, privacy, leak, utility, extensions and new_items where there are some; sample, if
-        sample.json tells of privacy) and the distributions (distributions.json): `popularity`
-        {real, synthetic}: shares of interactions by rank; `lengths`, `neighbours`, `gaps`,
-        `value_bins`: histograms with their edges; `roc`; `events`, `categories`, `values`,
-            `clusters`: names and shares; `map`: places of some real and synthetic people on the two
-                widest dimensions.
+        The verdict (audit.json: generator, passed, failed_limits, undecided_limits, undecided
+        (whether those pass), advice (what to do where no sample can pass, else None), limits, and
+        the measures: fidelity, diversity, privacy, leak, utility, extensions and new_items where
+        there are some; sample, if sample.json states its privacy) and the distributions
+        (distributions.json): `popularity` {real, synthetic}: shares of interactions by rank;
+        `lengths`, `neighbours`, `gaps`, `value_bins`: histograms with their edges; `roc`; `events`,
+        `categories`, `values`, `clusters`: names and shares; `map`: coordinates of some real and
+        synthetic users on the two widest dimensions.
 
     Raises:
         InputError: the sample is empty, not canonical, or holds items that no training user
@@ -71,24 +71,24 @@ def audit_sample(
     tables = [
         Histories.from_interactions(rows, items) for rows in (inputs.training, others, sample)
     ]
-    people = People(*(_zero_one(table.matrix()) for table in tables))
+    sets = ProfileSets(*(_zero_one(table.matrix()) for table in tables))
     rows, row_shapes = row_fidelity(inputs.training, sample, inputs.items)
-    alike, varied, drawn_space = _in_space(people, config, seed)
-    attacker = Attacker(people, config, derive(seed, "attacks"))
-    guarded, drawn = privacy(people, attacker, config, derive(seed, "privacy"))
+    alike, varied, drawn_space = _in_space(sets, config, seed)
+    attacker = Attacker(sets, config, derive(seed, "attacks"))
+    guarded, drawn = privacy(sets, attacker, config, derive(seed, "privacy"))
     random = rng(seed, "diversity")
     known = _attributes(inputs, [table.users for table in tables])
     measures: dict[str, dict[str, Any]] = {
         "fidelity": {
-            **fidelity(people.members, people.synthetic, config.top_items),
+            **fidelity(sets.members, sets.synthetic, config.top_items),
             **rows,
             **alike,
             "untouched_share": 1.0 - len(sample) / len(drawn_rows),
         },
         "diversity": {
             **diversity(
-                people.members,
-                people.synthetic,
+                sets.members,
+                sets.synthetic,
                 max_users=config.max_users,
                 min_profile=config.min_profile,
                 random=random,
@@ -98,13 +98,15 @@ def audit_sample(
         "privacy": {
             **guarded,
             **(
-                attribute_disclosure(people, known, config, derive(seed, "attributes"))
+                attribute_disclosure(sets, known, config, derive(seed, "attributes"))
                 if known
                 else {}
             ),
             "footing": footing,
         },
-        "leak": leak(people, strangers(inputs, items), attacker, config, derive(seed, "leak")),
+        "leak": leak(
+            sets, held_out_profiles(inputs, items), attacker, config, derive(seed, "leak")
+        ),
         "utility": utility(
             sample,
             inputs,
@@ -114,14 +116,14 @@ def audit_sample(
         ),
         **_beside(drawn_rows, inputs, config),
     }
-    distributions = {**_shapes(people), **drawn, **row_shapes, **drawn_space}
+    distributions = {**_shapes(sets), **drawn, **row_shapes, **drawn_space}
     return _verdict(measures, inputs, config, generator), distributions
 
 
 def _beside(
     sample: pl.DataFrame, inputs: AuditInputs, config: AuditConfig
 ) -> dict[str, dict[str, float | None]]:
-    """Measures on what only some generators make: rows for real people, and rows with new items."""
+    """Measures on what only some generators make: rows for real users, and rows with new items."""
     found = {}
     if inputs.extensions is not None and len(inputs.extensions):
         found["extensions"] = extension_fidelity(
@@ -137,7 +139,7 @@ def _verdict(
 ) -> dict[str, Any]:
     """audit.json."""
     taken = {name: value for part in measures.values() for name, value in part.items()}
-    found = weigh(taken, config.limits)
+    found = check_limits(taken, config.limits)
     undecided = [name for name, what in found.items() if what == "undecided"]
     failed = [
         name
@@ -152,7 +154,7 @@ def _verdict(
         "failed_limits": failed,
         "undecided_limits": undecided,
         "undecided": config.undecided,
-        "advice": NOBODY_HELD_OUT if unmeasured and inputs.held_out.is_empty() else None,
+        "advice": NO_HELD_OUT_USERS if unmeasured and inputs.held_out.is_empty() else None,
         "limits": config.limits,
         **measures,
         **({"sample": {"privacy": promised}} if promised else {}),
@@ -160,19 +162,19 @@ def _verdict(
 
 
 def _in_space(
-    people: People, config: AuditConfig, seed: int
+    sets: ProfileSets, config: AuditConfig, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Measures of fidelity and of diversity that place people in a space, and what can be drawn of
+    """Measures of fidelity and of diversity in the space of users, and what the page draws of
     it."""
     space = Space.of(
-        people.members,
-        people.synthetic,
+        sets.members,
+        sets.synthetic,
         dimensions=config.dimensions,
         max_users=config.max_users,
         seed=derive(seed, "space"),
     )
     n = len(space.real)
-    k = max(2, min(config.clusters, 2 * n // _PEOPLE_IN_A_CLUSTER))
+    k = max(2, min(config.clusters, 2 * n // _USERS_PER_CLUSTER))
     labels = k_means(
         np.vstack([space.real, space.synthetic]), min(k, 2 * n), derive(seed, "clusters")
     )
@@ -181,8 +183,8 @@ def _in_space(
         **cluster_fidelity(real, synthetic, derive(seed, "clusters")),
         **two_sample_test(
             space,
-            people.members,
-            people.synthetic,
+            sets.members,
+            sets.synthetic,
             folds=config.folds,
             confidence=config.confidence,
             seed=derive(seed, "two-sample"),
@@ -218,8 +220,8 @@ def _zero_one(matrix: sp.csr_matrix) -> sp.csr_matrix:
 def _attributes(
     inputs: AuditInputs, ids: list[np.ndarray]
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
-    """Attributes of members, others and synthetic users, in the order of their profiles; None where
-    the sample has none."""
+    """Attributes of members, non-members and synthetic users, in the order of their profiles; None
+    where the sample has none."""
     if inputs.users is None or inputs.sample_users is None:
         return None
     real, made = (
@@ -236,11 +238,11 @@ def _attributes(
 def _with_known_items(
     sample: pl.DataFrame, items: ItemIndex, inputs: AuditInputs, generator: str
 ) -> pl.DataFrame:
-    """The rows with items that training users touched, which must be all of them.
+    """The rows with items of the training users, which must be all rows.
 
-    But a differentially private generator draws from the whole items table, since who touched what
-    is private; and one that is there for new items names those it makes up rows for. Rows with such
-    items of the items table, which nobody touched, are set aside.
+    Except: a differentially private generator draws from the whole items table, since which items
+    have interactions is private; and a generator for new items names them. Rows with such items of
+    the items table, which have no interactions, are left out.
     """
     where = f"the sample of {generator}"
     if (sample[C.ORIGIN] == REAL).any():
@@ -266,9 +268,9 @@ def _with_known_items(
     return sample.filter(known)
 
 
-def _shapes(people: People) -> dict[str, Any]:
+def _shapes(sets: ProfileSets) -> dict[str, Any]:
     """Popularity by rank and the histogram of profile lengths."""
-    tables = {"real": people.members, "synthetic": people.synthetic}
+    tables = {"real": sets.members, "synthetic": sets.synthetic}
     shares = {
         name: np.sort(np.asarray(table.sum(axis=0)).ravel() / max(table.nnz, 1))[::-1][
             :_MAX_RANKS

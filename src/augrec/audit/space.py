@@ -1,4 +1,4 @@
-"""A space that people are placed in by what they did, and the kinds of people in it."""
+"""A space in which users are points by their profiles, and clusters of users in it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _SWEEPS = 50
 
 @dataclass(frozen=True)
 class Space:
-    """Equally many real and synthetic people as points.
+    """Equally many real and synthetic users as points.
 
     The space is that of both together, so that neither side is privileged: the leading principal
-    components of profiles scaled to length 1. Distances in it are what precision, recall, k-means
-    and the classifier go by.
+    components of profiles scaled to length 1. Precision, recall, k-means and the classifier use
+    distances in it.
 
     Attributes:
         real, synthetic: float64 (n, d), widest dimension first.
-        real_rows, synthetic_rows: int64 (n,), who they are.
+        real_rows, synthetic_rows: int64 (n,), their rows in the profiles.
     """
 
     real: np.ndarray
@@ -66,8 +66,8 @@ def principal_components(
 
     Args:
         profiles: 0/1 (n, n_items), no row empty.
-        dimensions: at most so many.
-        random: where the draw comes from.
+        dimensions: the most dimensions.
+        random: source of the draw.
 
     Returns:
         Coordinates float64 (n, d); the sign of each dimension is such that its largest coordinate
@@ -108,7 +108,7 @@ def k_means(points: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def effective_number(labels: np.ndarray) -> float:
-    """How many different labels there are, counted by their shares: exp of the entropy."""
+    """Effective number of labels: exp of the entropy of their shares."""
     counts = np.bincount(labels)
     shares = counts[counts > 0] / max(len(labels), 1)
     return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -1,4 +1,4 @@
-"""Can a classifier tell real people from synthetic ones?"""
+"""Can a classifier distinguish real users from synthetic ones?"""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def two_sample_test(
 ) -> dict[str, float]:
     """The classifier two-sample test (Lopez-Paz & Oquab 2017, arXiv 1610.06545), cross-fitted.
 
-    A penalised logistic regression sees each person's place in `space` and its squares, the number
-    of items and their mean popularity, and judges people it was not fitted on. c2st_accuracy: share
-    it judges right, 0.5 where real and synthetic cannot be told apart by it, with its interval
-    (normal approximation; 1 / (4 n) is the variance of guessing). c2st_auc: area under its ROC
-    curve.
+    A penalised logistic regression gets each user's coordinates in `space` and their squares, the
+    number of items and their mean popularity, and classifies users it was not fitted on.
+    c2st_accuracy: share it classifies correctly, 0.5 where it cannot distinguish real from
+    synthetic, with its interval (normal approximation; 1 / (4 n) is the variance of guessing).
+    c2st_auc: area under its ROC curve.
 
     Args:
         space: equally many of both.
-        real, synthetic: profiles 0/1 (n_users, n_items) of all people.
+        real, synthetic: profiles 0/1 (n_users, n_items) of all users.
         folds, confidence, seed: of the cross-fitting and the interval.
     """
     popularity = np.log1p(np.asarray(real.sum(axis=0)).ravel())

@@ -1,4 +1,4 @@
-"""What a recommender learns from the sample alone: train on synthetic, test on real."""
+"""The utility of the sample alone: train on synthetic, test on real."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import summarise
 from augrec.recommenders.base import Recommender, find
 
-_NOBODY = "popularity"
+_POPULARITY = "popularity"
 _NAMES = (
     "tstr",
     "trtr",
-    _NOBODY,
+    _POPULARITY,
     "tstr_ratio",
     "tstr_difference",
     "tstr_difference_low",
@@ -42,13 +42,13 @@ def utility(
     Tested on validation users: test users are for the gate alone. tstr and trtr: the metric after
     training on synthetic and on real users, means over users; tstr_difference: tstr - trtr with its
     paired bootstrap interval over users; tstr_ratio: tstr / trtr; popularity: the metric of a list
-    by popularity, what is had without learning any taste. slices: the same by activity. All None
+    by popularity, a lower bound without any personalisation. slices: the same by activity. All None
     without validation cases.
 
     Args:
         sample: canonical synthetic interactions.
         inputs: training rows, items and cases.
-        config: which recommender, how many users.
+        config: which recommender, the number of users.
         knobs: confidence and samples of the interval.
         seed: of the subsamples, the recommender and the bootstrap.
     """
@@ -62,7 +62,7 @@ def utility(
     made = {
         "trtr": kind(options, seed=derive(seed, "recommender")),
         "tstr": kind(options, seed=derive(seed, "recommender")),
-        _NOBODY: find(_NOBODY)({}, seed=0),
+        _POPULARITY: find(_POPULARITY)({}, seed=0),
     }
     cutoff = [int(config.metric.partition("@")[2])]
     measured = {
@@ -84,19 +84,21 @@ def utility(
         "metric": config.metric,
         "n_users": paired.n_users,
         "n_trained_on": n,
-        **_told({name: found["overall"][config.metric] for name, found in means.items()}),
+        **_with_ratio({name: found["overall"][config.metric] for name, found in means.items()}),
         "tstr_difference": paired.difference,
         "tstr_difference_low": paired.ci_low,
         "tstr_difference_high": paired.ci_high,
         "slices": {
             group: {"n_users": part["n_users"]}
-            | _told({name: found["slices"][group][config.metric] for name, found in means.items()})
+            | _with_ratio(
+                {name: found["slices"][group][config.metric] for name, found in means.items()}
+            )
             for group, part in means["trtr"]["slices"].items()
         },
     }
 
 
-def _told(means: dict[str, float]) -> dict[str, float | None]:
+def _with_ratio(means: dict[str, float]) -> dict[str, float | None]:
     return {**means, "tstr_ratio": means["tstr"] / means["trtr"] if means["trtr"] else None}
 
 

@@ -1,5 +1,4 @@
-"""Adding to a training set: how many users there is room for, whose rows they copy, what they are
-called."""
+"""Adding users to a training set: how many, copies of which rows, under which ids."""
 
 from __future__ import annotations
 
@@ -14,7 +13,8 @@ from augrec.data.columns import INTERACTIONS
 from augrec.data.columns import Columns as C
 
 NUMBER = "number"
-"""Of a made-up user within one operation, 0 … n-1; `append_users` turns it into an id."""
+"""Column: the number of a synthetic user within one operation, 0 … n-1; `append_users` makes it an
+id."""
 
 MARKS: Final = {C.OBSERVED: True, C.NEGATIVE: False}
 """Columns that only training sets have, and what rows without them are."""
@@ -23,22 +23,22 @@ _logger = logging.getLogger(__name__)
 
 
 def users_to_add(ratio: float, training: pl.DataFrame, inputs: PolicyInputs) -> int:
-    """How many users to add: `ratio` for each real one, as far as `max_ratio` leaves room; says so
-    where it does not."""
+    """The number of users to add: `ratio` for each real one, at most what `max_ratio` allows; logs
+    a warning where that is less."""
     n_real = inputs.real[C.USER].n_unique()
     wanted = round(ratio * n_real)
     added_before = training[C.USER].n_unique() - n_real
     room = max(0, int(inputs.max_ratio * n_real) - added_before)
     if wanted > room:
         _logger.warning(
-            "augmentation.max_ratio leaves room for %d users; %d were asked for", room, wanted
+            "augmentation.max_ratio allows %d users; the policy asks for %d", room, wanted
         )
     return min(wanted, room)
 
 
 def each_in_turn(usable: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
-    """n of `usable`, int (m,), in random order, nobody again before all have come; none where
-    nobody is usable."""
+    """n of `usable`, int (m,), in random order, none again before all were drawn; empty where
+    `usable` is."""
     rounds = -(-n // len(usable)) if len(usable) else 0
     return np.concatenate([usable[:0], *(random.permutation(usable) for _ in range(rounds))])[:n]
 
@@ -62,7 +62,7 @@ def copy_users(real: pl.DataFrame, chosen: np.ndarray) -> pl.DataFrame:
 
 
 def append_users(training: pl.DataFrame, made: pl.DataFrame, maker: str) -> pl.DataFrame:
-    """`training` as it is, then the made-up users, named so that they meet no id of `training`.
+    """`training` unchanged, then the synthetic users, with ids that do not occur in `training`.
 
     Args:
         training: canonical interactions, perhaps with `observed`.
@@ -79,7 +79,7 @@ def append_users(training: pl.DataFrame, made: pl.DataFrame, maker: str) -> pl.D
 
 
 def append_rows(training: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
-    """`training` as it is, then `more`: canonical rows, either perhaps with some of the columns of
+    """`training` unchanged, then `more`: canonical rows, either perhaps with some of the columns of
     `MARKS`."""
     kinds = {name: kind for name, kind in INTERACTIONS.items() if name in more.columns}
     more = more.cast(kinds)  # type: ignore[arg-type]

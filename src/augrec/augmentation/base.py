@@ -61,9 +61,9 @@ class Operation(Configured, ABC):
     """One step of a policy: a pure function from a training set to a training set.
 
     Attributes:
-        kind: what its rows are: "real" (only rearranges or weighs real rows), "placebo" (makes rows
-            up cheaply, with no generator: the control a generator must beat), or "generated" (uses
-                a generator's sample).
+        kind: what its rows are: "real" (only rearranges or weights real rows), "placebo" (makes
+            rows cheaply, without a generator: the control a generator must beat), or "generated"
+            (uses a generator's sample).
         generators: those whose samples it uses.
         makes_users: whether it makes users of real rows alone, as many as its `ratio` says, so that
             `mix` can choose among them as among a sample.
@@ -93,7 +93,7 @@ class Policy:
         name: the policy's name in params.yaml.
         steps: one mapping for each operation, {operation name: its config}; an empty list is the
             policy "none".
-        seed: where the operations' random draws come from.
+        seed: seed of the operations' random draws.
     """
 
     def __init__(self, name: str, steps: Steps, *, seed: int) -> None:
@@ -110,7 +110,7 @@ class Policy:
             kind = component.find("augrec.augmentation", operation, Operation)  # type: ignore[type-abstract]
             self.operations.append(kind(config, seed=derive(seed, name, place, operation)))
         if self.is_synthetic_only:
-            self._refuse_people()
+            self._refuse_real_users()
 
     @property
     def kind(self) -> Kind:
@@ -128,7 +128,7 @@ class Policy:
 
     @property
     def is_synthetic_only(self) -> bool:
-        """Whether its training set is meant to hold no row of a real person."""
+        """Whether its training set is meant to hold no row of a real user."""
         return any(operation.drops_real_users for operation in self.operations)
 
     @property
@@ -138,7 +138,7 @@ class Policy:
 
     @property
     def older(self) -> float | None:
-        """Where training continues the champion, how much of what came before counts; else None."""
+        """Where training continues the champion, the weight of older interactions; else None."""
         return next((one.config.older for one in self.operations if one.continues_champion), None)
 
     def apply(self, inputs: PolicyInputs) -> pl.DataFrame:
@@ -161,14 +161,13 @@ class Policy:
             )
         return training
 
-    def _refuse_people(self) -> None:
-        """Copies of real rows under made-up names would pass for synthetic ones."""
+    def _refuse_real_users(self) -> None:
+        """Copies of real rows under new ids would pass for synthetic ones."""
         copying = sorted({one.name() for one in self.operations if not one.adds_no_real_users})
         if copying:
             raise ConfigError(
-                f"the policy is to hold no row of a real person, and {', '.join(copying)} would "
-                "bring some",
+                f"the policy must hold no row of a real user, and {', '.join(copying)} would bring "
+                "some",
                 where=f"params.yaml, policies.{self.name}",
-                fix="beside synthetic_only use `mix` with samples of generators, and `reweigh`, "
-                "alone",
+                fix="with synthetic_only use only `mix` with samples of generators, and `reweigh`",
             )

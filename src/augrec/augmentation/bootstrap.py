@@ -13,7 +13,7 @@ from augrec.data.columns import Columns as C
 
 
 class BootstrapConfig(BaseConfig):
-    """Knobs of the bootstrap."""
+    """Config of the bootstrap."""
 
     ratio: float = Field(1.0, ge=0.0)
     """Copies for each real user."""

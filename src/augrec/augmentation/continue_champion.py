@@ -1,4 +1,4 @@
-"""Leaves the rows as they are, and lets training begin at the champion's weights."""
+"""Leaves the rows unchanged, and lets training begin at the champion's weights."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from augrec.core.config import BaseConfig
 
 
 class ContinueChampionConfig(BaseConfig):
-    """What is learnt beside the new data."""
+    """What is trained on in addition to the new data."""
 
     older: float = Field(0.0, ge=0.0, le=1.0)
-    """What users active since did before weighs so much as a target; 0: new data only, 1: their
-    whole histories."""
+    """Weight of older targets of users active since; 0: new data only, 1: their whole histories."""
 
 
 class ContinueChampion(Operation):
-    """Fine-tuning: a recommender of the champion's kind goes on where the champion stopped, with
+    """Fine-tuning: a recommender of the champion's kind continues from the champion's weights, with
     what users did since then.
 
-    Of users who did something since, what they did before is read, as their history, and is a
-    target of weight `older` × its own, 0 by default; all others are left out. Where nobody did
-    anything, all rows are learnt. The rows that decide the catalogue and its popularity are all of
-    them. The gate holds the model against the full retrain: it is chosen only where test users rule
-    a loss beyond the margin out. All other recommenders train in full, and so does everything where
-    there is no champion yet; training.json says which it was, and why.
+    For users with interactions since, older interactions are inputs, as their history, and targets
+    of weight `older` × their own, 0 by default; all other users are left out. Where no user has
+    interactions since, all rows are trained on. The catalogue and its popularity come from all
+    rows. The gate compares the model with the full retrain: it is chosen only where test users rule
+    out a loss beyond the margin. All other recommenders train in full, and so do all where there is
+    no champion yet; training.json records which it was, and why.
     """
 
     Config = ContinueChampionConfig

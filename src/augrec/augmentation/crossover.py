@@ -14,7 +14,7 @@ from augrec.data.columns import Columns as C
 
 
 class CrossoverConfig(BaseConfig):
-    """Knobs of the crossover."""
+    """Config of the crossover."""
 
     ratio: float = Field(1.0, ge=0.0)
     """Children for each real user."""
@@ -26,7 +26,7 @@ class CrossoverConfig(BaseConfig):
 
 
 class Crossover(Operation):
-    """Adds users with a random part of the items of each of several users; items met twice once."""
+    """Adds users with a random part of the items of each of several users; duplicate items once."""
 
     Config = CrossoverConfig
     kind = "placebo"
@@ -39,11 +39,11 @@ class Crossover(Operation):
         n = users_to_add(self.config.ratio, training, inputs)
         parents = min(self.config.parents, n_real)
         chosen = [random.integers(0, n_real, n)]
-        # equal steps around the circle of users meet nobody twice
+        # equal steps around the circle of users reach no user twice
         step = random.integers(1, max(1, (n_real - 1) // max(parents - 1, 1)) + 1, n)
         chosen += [(chosen[0] + number * step) % n_real for number in range(1, parents)]
         share = self.config.share or 1 / self.config.parents
-        # the first parent's part is rounded up, so that nobody is born without items
+        # the first parent's part is rounded up, so that no child is without items
         parts = [
             _part(copy_users(inputs.real, who), share, random, np.floor if number else np.ceil)
             for number, who in enumerate(chosen)

@@ -1,4 +1,4 @@
-"""Placebo: short real histories go on with the items a simple recommender would give them."""
+"""Placebo: short real histories continued with the items that a simple recommender gives them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from augrec.recommenders import base as recommenders
 
 
 class ExpandConfig(BaseConfig):
-    """Whose histories, by what, and how much it counts."""
+    """Which histories, by which recommender, at what weight."""
 
     recommender: dict[str, dict[str, Any] | None] = {"item_knn": None}
-    """One recommender and its config. It learns from the real rows; item_knn goes by which items
-    meet in histories."""
+    """One recommender and its config. It is trained on the real rows; item_knn uses co-occurrence
+    of items in histories."""
     max_length: int = Field(20, ge=1)
-    """Histories of at most so many distinct items are expanded."""
+    """Histories of at most this many distinct items are expanded."""
     items: int = Field(5, ge=0)
-    """Added to each."""
+    """Items added to each history."""
     weight: float = Field(0.3, ge=0.0)
     """Of an added row where a real one has 1; at 0 nothing is added."""
     observed: bool = False
@@ -41,9 +41,8 @@ class Expand(Operation):
     """Positive expansion: rows for real users with few items, of the items that are likeliest to
     come next.
 
-    Nobody did what these rows say, and no generator is needed to write them: they are a placebo,
-    which a generator that extends histories must beat. They stand at the time of the user's last
-    real row.
+    The rows are made without a generator: they are a placebo, which a generator that extends
+    histories must beat. They have the time of the user's last real row.
     """
 
     Config = ExpandConfig
@@ -90,7 +89,7 @@ class Expand(Operation):
     def _recommender(self, real: pl.DataFrame) -> recommenders.Recommender:
         if len(self.config.recommender) != 1:
             raise ConfigError(
-                "expand goes by one recommender",
+                "expand takes one recommender",
                 where="params.yaml, expand.recommender",
                 fix="write it as {item_knn: {}}",
             )

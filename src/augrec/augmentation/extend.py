@@ -1,4 +1,4 @@
-"""Short real histories go on, or begin earlier, as a generator guesses."""
+"""Short real histories extended at their end, or before their beginning, by a generator."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from augrec.generators.base import DIRECTION, EXTENSIONS, PLACE
 
 
 class ExtendConfig(BaseConfig):
-    """Whose guesses, on which side of whose histories, and how much they count."""
+    """Which generator, on which side of which histories, at what weight."""
 
     sample: str
     """A generator that extends histories."""
     direction: Literal["left", "right", "both"] = "left"
     """Before the first real row, after the last one, or both."""
     max_length: int = Field(5, ge=1)
-    """Histories of at most so many distinct items are extended, as far as `synthesis.extensions`
-    has written any."""
+    """Histories of at most this many distinct items are extended, as far as `synthesis.extensions`
+    has written rows for them."""
     items: int = Field(2, ge=0)
     """Rows on each side, at most; those nearest to the real ones."""
     weight: float = Field(0.1, ge=0.0)
@@ -41,9 +41,9 @@ class Extend(Operation):
     what comes next.
 
     Only training users are extended, from their training rows alone, and inside the training time:
-    that is how stage `synthesize` had the generator write the rows. They stand under the ids of
-    real people and belong to no sample that may be given away. `expand` is the placebo to beat. A
-    few rows of little weight: where real histories hold three rows, ten made-up ones drown them.
+    the stage `synthesize` writes the rows that way. They carry the ids of real users and belong to
+    no sample that may be shared. `expand` is the placebo to beat. Use a few rows of little weight:
+    where real histories have three rows, ten synthetic ones dominate them.
     """
 
     Config = ExtendConfig

@@ -1,4 +1,4 @@
-"""Adds users of a sample: of a generator's, of a placebo's, or of several at once."""
+"""Adds users of a sample: a generator's, a placebo's, or several samples at once."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ _logger = logging.getLogger(__name__)
 
 
 class MixConfig(BaseConfig):
-    """Whose users, how many, who of them, and what they weigh."""
+    """Which samples, how many users, which of them, and at what weight."""
 
     sample: str | None = None
     """A generator, or an operation that makes users of real rows: popularity_random, crossover,
     bootstrap, …"""
     samples: dict[str, float] = {}
-    """Or several, with the share of the added users that each gives."""
+    """Or several, each with its share of the added users."""
     ratio: float = Field(1.0, ge=0.0)
     """Users added for each real one."""
     weight: float = Field(1.0, ge=0.0)
     """Weight of their rows where a real row has 1; at 0 nothing is added."""
     choose: list[dict[str, dict[str, Any] | None]] = []
-    """Selectors that decide who is taken; empty: those that come first. Several multiply."""
+    """Selectors that decide which users are taken; empty: the first ones. Values of several are
+    multiplied."""
     weigh: list[dict[str, dict[str, Any] | None]] = []
-    """Selectors by whose values users weigh more or less, `weight` on average; empty: all alike."""
+    """Selectors whose values weight users, `weight` on average; empty: all alike."""
     pool: float | None = Field(None, gt=0.0)
-    """Choose among so many users for each real one; null: all that the sample holds, and of an
+    """Choose among this many users for each real one; null: all users of the sample, and of an
     operation's users 1 or `ratio`, whichever is more."""
 
     @model_validator(mode="after")
-    def _names_somebody(self) -> MixConfig:
+    def _names_a_sample(self) -> MixConfig:
         if (self.sample is None) == (not self.samples):
             raise ValueError("name either one `sample`, or several `samples` with their shares")
         if any(share < 0 for share in self.samples.values()) or (
@@ -164,7 +165,9 @@ class Mix(Operation):
             )
         if left == n:
             _logger.warning(
-                "%s: `choose` had no choice, all %d users it left are needed", pool.name, n
+                "%s: all %d users that `choose` leaves are needed, so it selects none out",
+                pool.name,
+                n,
             )
         with np.errstate(divide="ignore"):
             keys = np.log(chances) + rng(self.seed, "choose", pool.name).gumbel(size=len(chances))
@@ -172,7 +175,7 @@ class Mix(Operation):
 
 
 def _maker(name: str) -> type[Operation] | None:
-    """The operation of that name that makes users of real rows; None: it is a generator's."""
+    """The operation of that name that makes users of real rows; None: the name is a generator's."""
     if name not in component.available("augrec.augmentation"):
         return None
     maker = component.find("augrec.augmentation", name, Operation)  # type: ignore[type-abstract]

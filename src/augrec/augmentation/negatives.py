@@ -1,5 +1,5 @@
-"""Placebo: items that a user most likely saw and left, as rows that a pairwise recommender ranks
-below the others."""
+"""Placebo: popular items without an interaction of the user, as negatives for pairwise
+recommenders."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from augrec.data.row_details import RowDetails
 
 
 class NegativesConfig(BaseConfig):
-    """How many, and which."""
+    """The number of items, and how they are drawn."""
 
     items: int = Field(20, ge=0)
-    """At most so many for each real user."""
+    """At most this many for each real user."""
     power: float = Field(1.0, ge=0.0)
-    """Items are drawn in proportion to popularity to this power: what everybody meets, the user has
-    most likely seen."""
+    """Items are drawn in proportion to popularity to this power: the user has most likely seen
+    popular items."""
 
 
 class Negatives(Operation):
-    """Negative introduction: rows with `negative` True, of popular items that the user has not met.
+    """Named negatives: rows with `negative` True, of popular items that the user has not interacted
+    with.
 
-    Recommenders that are told what to rank below what (bpr) draw part of their negatives from them;
-    to all others these rows do not exist. They stand at the time of the user's last real row.
+    Recommenders that train on named negatives (bpr) draw part of their negatives from them; all
+    others ignore these rows. They have the time of the user's last real row.
     """
 
     Config = NegativesConfig

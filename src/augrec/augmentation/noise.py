@@ -15,7 +15,7 @@ from augrec.data.histories import ItemIndex
 
 
 class NoiseConfig(BaseConfig):
-    """Knobs of the noise."""
+    """Config of the noise."""
 
     ratio: float = Field(1.0, ge=0.0)
     """Noisy copies for each real user."""

@@ -17,7 +17,7 @@ from augrec.data.row_details import RowDetails, build_interactions
 
 
 class PopularityRandomConfig(BaseConfig):
-    """Knobs of the popularity-random users."""
+    """Config of the popularity-random users."""
 
     ratio: float = Field(1.0, ge=0.0)
     """Users for each real one."""

@@ -1,4 +1,4 @@
-"""Rows weigh more or less, so that classes balance: events, items, users or times."""
+"""Weights rows so that classes balance: events, items, users or times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DAY_S = 86_400.0
 
 
 class ReweighConfig(BaseConfig):
-    """What balances, and how far."""
+    """What is balanced, and how far."""
 
     by: Literal["event", "item", "user", "recency"] = "event"
     """event: rare kinds of event count more; item: rare items; user: users with few rows; recency:
@@ -25,9 +25,9 @@ class ReweighConfig(BaseConfig):
     """event, item and user only, of the class' number of rows, by which weights are divided: at 1
     all classes weigh alike, at 0 nothing changes."""
     half_life_days: float = Field(30.0, gt=0.0)
-    """recency only: a row so much older than the latest one weighs half."""
+    """recency only: a row this much older than the latest one has half its weight."""
     most: float = Field(10.0, ge=1.0)
-    """No row weighs more than so many times what it weighed."""
+    """A row's weight is multiplied by this at most."""
 
     @model_validator(mode="after")
     def _concern_by(self) -> Self:
@@ -38,11 +38,10 @@ class ReweighConfig(BaseConfig):
 
 
 class Reweigh(Operation):
-    """Class balance without drawing: every row's weight times a factor with a mean of 1 over the
-    rows, cut at `most`.
+    """Class balance without sampling: every row's weight times a factor with a mean of 1 over the
+    rows, at most `most`.
 
-    It concerns the rows that are there when it comes, made-up ones included, and leaves those of
-    negatives alone.
+    It applies to the rows of earlier operations, synthetic ones included, but not to negatives.
     """
 
     Config = ReweighConfig

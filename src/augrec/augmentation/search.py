@@ -1,5 +1,5 @@
-"""Stands for the mix that serves validation users best, or for no mix at all;
-`augrec.tuning.mixing` looks for it."""
+"""Placeholder for the mix that is best on validation users, or for no mix; `augrec.tuning.mixing`
+searches for it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from augrec.core.errors import ConfigError
 
 
 class SearchConfig(BaseConfig):
-    """What is tried, by whom it is judged, and for how long."""
+    """What is tried, how it is evaluated, and for how long."""
 
     samples: list[str] = Field(min_length=1)
     """As in `mix`: generators, and operations that make users, each of which may be what is chosen.
     The sample of a generator whose audit did not pass is left out."""
     together: int = Field(1, ge=1)
-    """At most so many of them are mixed in equal shares."""
+    """At most this many of them are mixed, in equal shares."""
     ratios: list[float] = Field([0.5, 1.0], min_length=1)
     """Users added for each real one."""
     weights: list[float] = Field([0.25, 0.5, 1.0], min_length=1)
@@ -33,27 +33,27 @@ class SearchConfig(BaseConfig):
     pool: float | None = Field(None, gt=0.0)
     """As in `mix`."""
     recommender: dict[str, dict[str, Any] | None] = {"multvae": None}
-    """One recommender and its config: it trains on each candidate's rows, and is judged on
+    """One recommender and its config: it is trained on each candidate's rows and evaluated on
     validation users."""
     metric: str = "ndcg@10"
     """Maximised; a metric of `evaluation` at any cutoff."""
     slice: str | None = None
-    """Only validation users with so many items, such as "1-5"; null: all."""
+    """Only validation users of this slice, such as "1-5"; null: all."""
     trials: int = Field(20, ge=1)
-    """At most so many trainings; where all candidates are no more than that, each is tried once."""
+    """At most this many trainings; where there are no more candidates, each is tried once."""
     seconds: float | None = Field(600.0, gt=0)
-    """No training begins later than this, and one under way is given up; which end in time depends
-    on the machine. null: as long as it takes, the same on every machine."""
+    """No training begins later than this, and a running one is stopped; which trainings end in time
+    depends on the machine. null: no limit, the same result on every machine."""
     pruning: bool = True
-    """Give a training up whose curve runs below the median of those before it."""
+    """Stop a training whose curve is below the median of those before it."""
 
 
 class Search(Operation):
     """A `mix` whose samples, ratio and weight are chosen on validation users. Of equals the one
     tried first wins.
 
-    Until it is settled its kind is that of its most artificial candidate; what comes out is a
-    `mix`, whose kind is that of its samples, or nothing.
+    Before the search its kind is that of its most artificial candidate; its result is a `mix`,
+    whose kind is that of its samples, or no step.
     """
 
     Config = SearchConfig
@@ -67,27 +67,27 @@ class Search(Operation):
         self.adds_no_real_users = widest.adds_no_real_users
 
     def choices(self, without: Sequence[str]) -> list[str]:
-        """What can be mixed: names of samples, joined by + where they are mixed together, none of
-        them in `without`."""
+        """What can be mixed: names of samples, joined by + where they are mixed together, without
+        those in `without`."""
         names = [name for name in dict.fromkeys(self.config.samples) if name not in without]
         most = min(self.config.together, len(names))
         return ["+".join(some) for n in range(1, most + 1) for some in combinations(names, n)]
 
     def step(self, samples: str, ratio: float, weight: float) -> list[dict[str, Any]]:
-        """What a candidate puts in the search's place: one step of a policy, or none at weight
+        """The step of a policy that replaces the search: a candidate's `mix`, or none at weight
         0."""
         return [{"mix": self._mix(samples, ratio, weight)}] if weight > 0 else []
 
     def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
-        """Never comes so far.
+        """Not applied: a search must be run before.
 
         Raises:
-            ConfigError: always; the search must be settled before.
+            ConfigError: always; the search must be run before.
         """
         raise ConfigError(
-            "this policy's search has not been settled",
+            "this policy's search has not been run",
             where="policies, step search",
-            fix="build it with the stage augment, or settle it with augrec.tuning.mixing",
+            fix="build it with the stage augment, or run it with augrec.tuning.mixing",
         )
 
     def _mix(self, samples: str, ratio: float, weight: float) -> dict[str, Any]:

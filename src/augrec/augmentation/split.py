@@ -14,14 +14,14 @@ from augrec.data.columns import Columns as C
 
 
 class SplitConfig(BaseConfig):
-    """Knobs of the splitting."""
+    """Config of the splitting."""
 
     ratio: float = Field(1.0, ge=0.0)
     """Pieces for each real user."""
     min_length: int = Field(5, ge=2)
-    """Between so many …"""
+    """Between this many …"""
     max_length: int = Field(20, ge=2)
-    """… and so many rows in a piece; shorter histories stay whole."""
+    """… and this many rows in a piece; shorter histories stay whole."""
 
     @model_validator(mode="after")
     def _in_order(self) -> SplitConfig:

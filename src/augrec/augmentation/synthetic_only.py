@@ -1,4 +1,4 @@
-"""Drops every row of a real person: what is left can be shared, and a recommender learns from it
+"""Drops every row of a real user: the rest can be shared, and a recommender is trained on it
 alone."""
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ class SyntheticOnly(Operation):
     brings real rows, and by the stage `augment` if a sample it names did not pass its audit: its
     rows are meant to be shared.
 
-    A recommender that trains on it sees real people in one place: validation users choose its
+    A recommender that is trained on it uses real users in one place: validation users choose its
     checkpoint and, in a search, its values. Selectors of `mix` compare the sample with real users,
-    and what they leave tells of that; the audit judged the whole sample, not what they left.
-    Whoever shares the rows should mix without selectors.
+    and their selection discloses something of them; the audit covered the whole sample, not the
+    selection. To share the rows, mix without selectors.
     """
 
     kind = "generated"
@@ -27,6 +27,6 @@ class SyntheticOnly(Operation):
 
     def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """The rows that neither are real nor belong to a real user."""
-        people = inputs.real.select(C.USER).unique()
+        users = inputs.real.select(C.USER).unique()
         left = training.filter(pl.col(C.ORIGIN) != REAL)
-        return left.join(people, on=C.USER, how="anti", maintain_order="left")
+        return left.join(users, on=C.USER, how="anti", maintain_order="left")

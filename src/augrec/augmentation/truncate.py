@@ -1,4 +1,4 @@
-"""Real users as they looked when they were new: the first items seen, the rest to be predicted."""
+"""Real users cut to their first items, the rest to be predicted: what they were as new users."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from augrec.data.columns import Columns as C
 
 
 class TruncateConfig(BaseConfig):
-    """Knobs of the truncation."""
+    """Config of the truncation."""
 
     ratio: float = Field(1.0, ge=0.0)
     """Truncated users for each real one."""
     max_length: int = Field(5, ge=1)
-    """Between 1 and so many first items are observed."""
+    """Between 1 and this many first items are observed."""
 
 
 class Truncate(Operation):

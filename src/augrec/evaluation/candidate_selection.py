@@ -235,8 +235,8 @@ def select_candidate(
 ) -> CandidateSelection:
     """Choose a recommender's candidate, and what it is compared with, on validation users.
 
-    A policy that continues the champion is the best without generated data only where test users
-    do not favour the full retrain.
+    A policy that continues the champion is the best without generated data only where test users do
+    not favour the full retrain.
 
     Args:
         everything: all arms of the run.

@@ -84,9 +84,8 @@ def summarise_folds(measured: pl.DataFrame) -> dict[str, Any]:
 
     Returns:
         What `summarise` does, and "folds": each fold's {"n_users", metric…}; "deviation": {metric:
-            standard deviation
-        between folds}. Folds share training users, so it is no error of the mean: use the paired
-        bootstrap over users.
+        standard deviation between folds}. Folds share training users, so it is no error of the
+        mean: use the paired bootstrap over users.
     """
     rows = measured.drop(FOLD)
     folds = [

@@ -13,9 +13,9 @@ accepted if on *test* users
 4. against that policy no group of users, slice of activity or group of items is shown to lose more
    than the margin (`augrec.evaluation.harm`).
 
-**A policy that continues the champion** (`continue_champion`) without generated data must pass
-rule 3 against the full retrain, the best on validation users of the real-data policies that train
-in full. However good it is on validation users, it is the best without generated data, and can be
+**A policy that continues the champion** (`continue_champion`) without generated data must pass rule
+3 against the full retrain, the best on validation users of the real-data policies that train in
+full. However good it is on validation users, it is the best without generated data, and can be
 chosen, only where a loss beyond the margin over all test users is ruled out. It remains among what
 a candidate must beat. With generated data it must pass rules 1 to 4, as any other.
 
@@ -110,10 +110,10 @@ def decide(
     Returns:
         decision.json but for the sentences, which `augrec.reporting.decision_words` adds: verdict,
         winner, every arm's numbers, every comparison, every recommender's choice. A comparison's
-        "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain,
-        "continued". An arm's "valid" and "test" are of the model that may be promoted, its
-        "repetitions" of all trainings; comparisons are of the means over repetitions. A choice's
-        "reason" is a code with what it is about, see `_outcome` and `CandidateSelection.refusal`.
+        "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain, "continued".
+        An arm's "valid" and "test" are of the model that may be promoted, its "repetitions" of all
+        trainings; comparisons are of the means over repetitions. A choice's "reason" is a code with
+        what it is about, see `_outcome` and `CandidateSelection.refusal`.
 
     Raises:
         ConfigError: a recommender has no policy without generated data to compare with, or there is

@@ -26,8 +26,8 @@ LOST, HELD, OPEN, FEW = "lost", "held", "open", "few"
 
 @dataclass(frozen=True)
 class _Group:
-    """One group and its metric; `members`, bool (n,), are its users among those of the slice,
-    None: all."""
+    """One group and its metric; `members`, bool (n,), are its users among those of the slice, None:
+    all."""
 
     kind: str
     name: str

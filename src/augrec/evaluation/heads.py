@@ -63,10 +63,9 @@ def evaluate_heads(
 
     Returns:
         One row for each head and case it is asked about: user_id, slice, head, n (the case's
-            positives or values), and
-        Float64 columns `PER_CASE`, null where a metric is not the head's or not defined; and by the
-        head's name {"n", metric…, "slices": {slice: {"n", metric…}}} over all pairs, None where a
-        metric is not defined.
+        positives or values), and Float64 columns `PER_CASE`, null where a metric is not the head's
+        or not defined; and by the head's name {"n", metric…, "slices": {slice: {"n", metric…}}}
+        over all pairs, None where a metric is not defined.
     """
     met, random = _Met.of(recommender.items, cases, events), rng(seed, "heads")
     present = [OVERALL, *(name for name in SLICES if name in set(cases["slice"]))]

@@ -89,7 +89,7 @@ def evaluate(
 
     Returns:
         One row a case, in the order given: user_id, slice, and Float64 columns "ndcg@10",
-            "recall@10", …
+        "recall@10", …
 
     Raises:
         InputError: columns of `cases` are missing.

@@ -93,7 +93,7 @@ def by_group(
     Returns:
         {attribute: {"groups": {value: {"n_users", metric…}}, "gap": {metric: best minus worst
         group}, "worst": {metric: value}}}; gap and worst are None with fewer than two groups that
-            are large enough.
+        are large enough.
     """
     found: dict[str, Any] = {}
     for name, groups in _labels(cases, max_groups).items():

@@ -1,1 +1,1 @@
-"""Plots and the report a person reads."""
+"""Reports for readers: plots, pages, tables and sentences."""

@@ -64,9 +64,8 @@ def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     parts.append("\n".join(f"- {sentence}" for sentence in decision["sentences"]))
     parts.append(
         "**All the evidence** is in this run's report.html: the *Report* link on the *Details* "
-        "page of any stage opens it, "
-        "and it is kept with the run in MLflow. Rejecting, or no answer within a day, leaves the "
-        "champion as it is."
+        "page of any stage opens it, and it is kept with the run in MLflow. Rejecting, or no "
+        "answer within a day, leaves the champion as it is."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -76,8 +75,8 @@ def _side_by_side(
 ) -> str:
     lines = [
         f"| {metric_words(found['metric'])} on the same test users | users | champion "
-        f"{champion['version']} ({_model(champion)}) "
-        f"| challenger {challenger['version']} ({_model(challenger)}) | difference | interval |",
+        f"{champion['version']} ({_model(champion)}) | challenger {challenger['version']} "
+        f"({_model(challenger)}) | difference | interval |",
         "|:--|--:|--:|--:|--:|--:|",
     ]
     for row in ({"slice": "all", **found}, *found.get("slices", [])):
@@ -85,8 +84,8 @@ def _side_by_side(
         interval = "–" if row["ci_low"] is None else f"{low} … {high}"
         lines.append(
             f"| {slice_words(row['slice'])} | {count(row['n_users'])} | "
-            f"{number(row['champion_mean'])} "
-            f"| {number(row['challenger_mean'])} | {signed(row['difference'])} | {interval} |"
+            f"{number(row['champion_mean'])} | {number(row['challenger_mean'])} | "
+            f"{signed(row['difference'])} | {interval} |"
         )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""An audit's numbers and limits as rows to show."""
+"""An audit's measures and limits as rows for tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measures(audit: Mapping[str, Any] | None) -> dict[str, float | None]:
 def limits(audit: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """One row for each limit of an audit.json.
 
-    name, value (measured), interval (in words, empty where there is none), bias (what is taken off
+    name, value (measured), interval (in words, empty where there is none), bias (subtracted from
     the value first), bound ("≥", "≤"), limit, passed, undecided (the limit lies inside the
     interval).
     """

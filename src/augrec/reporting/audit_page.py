@@ -1,5 +1,4 @@
-"""The page a person reads to trust or reject a sample: one HTML file that carries everything it
-shows."""
+"""The page of an audit: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -63,30 +62,26 @@ def _lead(verdict: Mapping[str, Any]) -> list[str]:
     unknown = [name for name in failed if found.get(name.partition("_")[2]) is None]
     broken = [name for name in failed if name not in unknown]
     if failed:
-        told = ["Nothing made with it may be chosen, nor shared."]
+        sentences = ["Nothing made with it may be chosen, nor shared."]
         if broken:
             beyond = "lies beyond its limit" if len(broken) == 1 else "lie beyond their limits"
-            told.append(f"{_listed(broken)} {beyond}.")
+            sentences.append(f"{_listed(broken)} {beyond}.")
         if unknown:
-            told.append(
-                f"{_listed(unknown)} could not be measured, and what cannot be shown is not "
-                "believed."
-            )
+            sentences.append(f"{_listed(unknown)} could not be measured, which breaks the limit.")
         if advice := verdict.get("advice"):
-            told.append(advice)
+            sentences.append(advice)
     else:
-        told = [
-            "No limit of the audit is broken, so policies may use it; whether it helps is for the "
-            "gate to say."
+        sentences = [
+            "No limit of the audit is broken, so policies may use it; whether it helps is decided "
+            "by the gate."
         ]
     rest = [name for name in undecided if name not in failed]
     if rest:
-        told.append(
-            f"There are too few people to be sure of {_listed(rest)}: the limit lies inside the "
-            "interval, "
-            "and such a limit passes by configuration."
+        sentences.append(
+            f"There are too few users to decide on {_listed(rest)}: the limit lies inside the "
+            "interval, and such a limit passes by configuration."
         )
-    return told
+    return sentences
 
 
 def _listed(names: list[str]) -> str:
@@ -95,15 +90,15 @@ def _listed(names: list[str]) -> str:
 
 
 def _big_numbers(verdict: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(value, what it is, what to hold it against)."""
+    """(value, what it is, what to compare it with)."""
     privacy, utility = verdict["privacy"], verdict.get("utility") or {}
     diversity, fidelity = verdict["diversity"], verdict["fidelity"]
     ends = words.between(privacy, "attack_auc")
     numbers = [
         (
             number(privacy.get("attack_auc"), 2),
-            "area of the attack on its people",
-            "too few people were held out to measure it"
+            "AUC of the attack on its training users",
+            "too few users were held out to measure it"
             if privacy.get("attack_auc") is None
             else f"{ends}; 0.50 is guessing",
         )
@@ -111,23 +106,23 @@ def _big_numbers(verdict: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     numbers.append(
         (
             _hundredths(fidelity.get("c2st_accuracy")),
-            "of people sorted right by a classifier, real or synthetic",
+            "of users classified correctly as real or synthetic",
             "50 % is guessing",
         )
     )
     numbers.append(
         (
             _hundredths(diversity.get("item_coverage")),
-            "of the items that real people touched",
-            "all would be best",
+            "of the items of real users",
+            "100 % is best",
         )
     )
     if utility.get("tstr_ratio") is not None:
-        note = f"{number(utility['tstr'])} against {number(utility['trtr'])} with real people"
+        note = f"{number(utility['tstr'])} against {number(utility['trtr'])} with real users"
         numbers.append(
             (
                 _hundredths(utility["tstr_ratio"]),
-                f"of the {words.metric_words(utility['metric'])} that real people teach",
+                f"of the {words.metric_words(utility['metric'])} after training on real users",
                 note,
             )
         )

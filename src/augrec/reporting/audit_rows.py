@@ -1,5 +1,4 @@
-"""What an audit measured, as tables: each number beside what a flawless sample would give, and what
-it tells."""
+"""An audit's measures as tables: each value, what an ideal sample would give, and what it means."""
 
 from __future__ import annotations
 
@@ -10,8 +9,8 @@ from typing import Any, Final
 from augrec.reporting.words import MISSING, between, measure, number
 
 _Line = tuple[str, str | float | None, str]
-"""A measure, what a flawless sample gives (a number, the measure that holds it, or None: nothing),
-and what it tells, with places for names that the audit found."""
+"""A measure; the value of an ideal sample (a number, the measure that holds it, or None); and what
+it means, with placeholders for names that the audit found."""
 
 _NAMED: Final = ("attribute_disclosed", "leak_worst")
 
@@ -27,7 +26,7 @@ _ALIKE: Final[tuple[_Line, ...]] = (
     (
         "length_distance",
         0.0,
-        "How far lengths would have to move, in mean real lengths (Wasserstein distance).",
+        "Wasserstein distance of the lengths, in mean real lengths.",
     ),
     ("event_distance", 0.0, "Views, purchases, ratings: share that would have to change."),
     ("value_ks", 0.0, "Largest gap between the distributions of ratings or prices."),
@@ -36,42 +35,46 @@ _ALIKE: Final[tuple[_Line, ...]] = (
     (
         "cluster_distance",
         "cluster_distance_chance",
-        "Are the kinds of people as frequent? k-means on both together.",
+        "Are the clusters of users as frequent? k-means on both together.",
     ),
     (
         "c2st_accuracy",
         0.5,
-        "How often a classifier tells real from synthetic (Lopez-Paz & Oquab 2017).",
+        "Accuracy of a classifier of real and synthetic users (Lopez-Paz & Oquab 2017).",
     ),
     ("c2st_auc", 0.5, "Area under the ROC curve of the same classifier."),
     ("later_share", 0.0, "Synthetic rows later than any real training row."),
     (
         "untouched_share",
         0.0,
-        "Rows with items that nobody touched; they are set aside before all else is measured.",
+        "Rows with items without interactions; they are removed before anything else is measured.",
     ),
 )
 _VARIED: Final[tuple[_Line, ...]] = (
     (
         "precision",
         "precision_real",
-        "Synthetic people who stand among real ones (Kynkäänniemi et al. 2019).",
+        "Synthetic users among real ones (Kynkäänniemi et al. 2019).",
     ),
-    ("recall", "recall_real", "Real people who stand among synthetic ones (the same)."),
-    ("density", 1.0, "How crowded the places are that synthetic people take (Naeem et al. 2020)."),
-    ("coverage", "coverage_expected", "Real people with a synthetic one close by (the same)."),
-    ("effective_modes", "effective_modes_real", "Kinds of people, counted by their shares."),
+    ("recall", "recall_real", "Real users among synthetic ones (the same)."),
+    ("density", 1.0, "Density of real users around synthetic ones (Naeem et al. 2020)."),
+    ("coverage", "coverage_expected", "Real users with a synthetic one nearby (the same)."),
+    (
+        "effective_modes",
+        "effective_modes_real",
+        "Number of clusters of users, weighted by their shares.",
+    ),
     (
         "effective_neighbours",
         "effective_neighbours_real",
-        "Different real people that the sample is near to.",
+        "Number of real users that the sample is near to.",
     ),
     (
         "self_similarity",
         "self_similarity_real",
-        "Likeness to the nearest other person of the sample.",
+        "Likeness to the nearest other user of the sample.",
     ),
-    ("item_coverage", 1.0, "Share of the items that real people touched."),
+    ("item_coverage", 1.0, "Share of the items of real users."),
     (
         "duplicate_share",
         "duplicate_share_bias",
@@ -82,93 +85,92 @@ _PRIVATE: Final[tuple[_Line, ...]] = (
     (
         "attack_auc",
         "control_auc",
-        "Can the sample tell who was learned from? Beside it: the attack on people made up by "
+        "Does the sample disclose who was trained on? Ideal: the same attack with users drawn by "
         "popularity.",
     ),
     (
         "attack_auc_plain",
         0.5,
-        "The attack by likeness to the sample. The stronger one, its chance success taken off, "
-        "counts.",
+        "The attack by likeness to the sample. The stronger attack counts, minus its bias.",
     ),
     (
         "attack_auc_calibrated",
         0.5,
-        "The attack by how far that likeness exceeds the likeness to other real people.",
+        "The attack by how far that likeness exceeds the likeness to other real users.",
     ),
     (
         "attack_tpr_at_1_percent_fpr",
         0.01,
-        "People found where one in a hundred is accused wrongly (Carlini et al. 2022).",
+        "Members found at 1 % false positives (Carlini et al. 2022).",
     ),
     (
         "singled_out_share",
         0.01,
-        "Synthetic people near to one real person and to nobody else: copies, changed a little.",
+        "Synthetic users near to one real user and to no other: slightly changed copies.",
     ),
     (
         "copy_share",
         "copy_share_bias",
-        "Synthetic profiles equal to a real one; beside it, how often two real people are.",
+        "Synthetic profiles equal to a real one. Ideal: how often two real users are equal.",
     ),
     (
         "copy_share_held_out",
         "copy_share_bias",
-        "The same for held-out people: nobody learned from them, so it is chance.",
+        "The same for held-out users, who were not trained on: the chance level.",
     ),
     ("near_copy_share", 0.0, "Synthetic profiles almost equal to a real one."),
     (
         "item_disclosure",
         0.0,
-        "Of half of a person's items the rest is guessed: how much better for those it learned "
-        "from (Giomi et al. 2023).",
+        "The rest of a user's items is guessed from half of them: how much better for training "
+        "users (Giomi et al. 2023).",
     ),
     (
         "item_disclosure_chance",
         None,
-        "Share of these guesses that is right for people it never met.",
+        "Share of these guesses that is right for users who were not trained on.",
     ),
     (
         "attribute_disclosure",
         0.0,
-        "The same for the attribute that is given away most{attribute_disclosed}.",
+        "The same for the attribute that is disclosed most{attribute_disclosed}.",
     ),
     (
         "attribute_disclosure_chance",
         None,
-        "Share of these guesses that is right for people it never met.",
+        "Share of these guesses that is right for users who were not trained on.",
     ),
     (
         "nearest_training",
         "nearest_held_out",
-        "Likeness to the nearest person learned from; beside it, to the nearest never seen. No "
-        "evidence by itself.",
+        "Likeness to the nearest training user. Ideal: to the nearest held-out user. Not "
+        "conclusive by itself.",
     ),
 )
 _LEAK: Final[tuple[_Line, ...]] = (
     (
         "leak_singled_out_share",
         0.01,
-        "Synthetic people near to one held-out person and to nobody else.",
+        "Synthetic users near to one held-out user and to no other.",
     ),
     (
         "leak_auc",
         0.5,
-        "Are held-out people nearer to the sample than those it learned from? Above 0.5 they are. "
-        "The worst group{leak_worst}.",
+        "Are held-out users nearer to the sample than training users? Above 0.5 they are. The "
+        "worst group{leak_worst}.",
     ),
 )
 _EXTENDED: Final[tuple[_Line, ...]] = (
     (
         "left_popularity_correlation",
         "left_popularity_correlation_real",
-        "Are the same items popular as at the beginning of real histories? Beside it: two halves "
-        "of real people.",
+        "Are the same items popular as at the beginning of real histories? Ideal: two halves of "
+        "real users.",
     ),
     (
         "left_pair_correlation",
         "left_pair_correlation_real",
-        "Do they go with the rest of the history as real ones do? 0: they do not depend on it.",
+        "Do they depend on the rest of the history as real ones do? 0: they do not.",
     ),
     (
         "right_popularity_correlation",
@@ -182,7 +184,7 @@ _EXTENDED: Final[tuple[_Line, ...]] = (
     ),
 )
 _NEW: Final[tuple[_Line, ...]] = (
-    ("new_item_coverage", 1.0, "Share of the new items that somebody of the sample met."),
+    ("new_item_coverage", 1.0, "Share of the new items in the sample."),
     (
         "new_item_popularity",
         1.0,
@@ -191,26 +193,25 @@ _NEW: Final[tuple[_Line, ...]] = (
     (
         "new_category_match",
         "new_category_match_real",
-        "Met by people with known items of a category of theirs; beside it, real rows and the "
-        "person's other items.",
+        "In a category of the user's known items. Ideal: real rows and the user's other items.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measure: its words, what was found and how sure that is, what a flawless sample gives,
-    what it tells."""
+    """One measure: its name in words, its value and interval, the value of an ideal sample, and
+    what it means."""
 
     name: str
     found: str
     interval: str
-    flawless: str
-    tells: str
+    ideal: str
+    meaning: str
 
 
 def sections(verdict: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """The tables of an audit.json by name; measures it does not hold are left out."""
+    """The tables of an audit.json by name; measures it does not have are left out."""
     parts = {
         "alike": ("fidelity", _ALIKE),
         "varied": ("diversity", _VARIED),
@@ -225,16 +226,16 @@ def sections(verdict: Mapping[str, Any]) -> dict[str, list[Row]]:
 def _rows(measures: Mapping[str, Any], lines: tuple[_Line, ...]) -> list[Row]:
     rows = []
     names = {name: f": {measures[name]}" if measures.get(name) else "" for name in _NAMED}
-    for name, flawless, tells in lines:
+    for name, ideal, meaning in lines:
         if measures.get(name) is not None:
-            best = measures.get(flawless) if isinstance(flawless, str) else flawless
+            best = measures.get(ideal) if isinstance(ideal, str) else ideal
             rows.append(
                 Row(
                     measure(name),
                     number(measures[name]),
                     between(measures, name, missing=""),
                     MISSING if best is None else number(best),
-                    tells.format_map(names),
+                    meaning.format_map(names),
                 )
             )
     return rows

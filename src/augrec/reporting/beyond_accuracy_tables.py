@@ -1,5 +1,5 @@
-"""Beyond accuracy, for the report: what the winner's lists are like, who among items gets the
-places, who is served worst, when lists were good, and how good what is said of single events is."""
+"""Beyond accuracy, for the report: properties of the winner's lists, exposure of items, quality by
+group of users and by period, and quality of predicted events."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from augrec.reporting.words import (
 
 _MEASURES: Final = (
     ("ndcg", "how well the list is ordered"),
-    ("recall_head", "found of what was wanted among the most popular items"),
+    ("recall_head", "targets found among the most popular items"),
     ("recall_mid", "… among the items in between"),
     ("recall_tail", "… among the least popular items"),
-    ("recall_new", "… among items nobody was trained on"),
-    ("coverage", "share of the catalogue that anybody is shown"),
-    ("gini", "how unevenly it is shown: 0 all alike, 1 always the same"),
-    ("novelty", "bits: each more, and the items are half as popular"),
+    ("recall_new", "… among items without training interactions"),
+    ("coverage", "share of the catalogue that is recommended at all"),
+    ("gini", "how unevenly items are recommended: 0 all alike, 1 always the same"),
+    ("novelty", "in bits: 1 more means items half as popular"),
     ("popularity_lift", "how much more popular the list is than the user's own history"),
-    ("diversity", "how unlike the items of a list are: 0 all the same kind, 1 nothing in common"),
-    ("serendipity", "wanted items that a list of the most popular ones would not have had"),
+    ("diversity", "how unlike the items of a list are: 0 all alike, 1 nothing in common"),
+    ("serendipity", "targets found that a list of the most popular items would lack"),
 )
 _ITEM_WORDS: Final = {
     "head": "most popular",
@@ -48,15 +48,15 @@ class Beyond:
 
     Attributes:
         cutoff: length of the lists.
-        columns: the arms, "multvae × none", and what they stand for.
-        measures: (metric, what it says, a value for each arm).
-        items: (group of items, how many, share of interactions, share of what was wanted, share of
-            places for each arm).
-        metric: of groups of users and of periods: the gate's, or NDCG where that is not told of
+        columns: the arms, "multvae × none", and their roles.
+        measures: (metric, what it means, a value for each arm).
+        items: (group of items, their number, share of interactions, share of targets, exposure for
+            each arm).
+        metric: of groups of users and of periods: the gate's, or NDCG where it is not measured for
             them.
         users: (attribute, (worst group, gap) for each arm).
         periods: (first day, users, a value for each arm).
-        heads: (arm, head, what it was asked about, a value for each of `_OF_HEADS`).
+        heads: (arm, head, the number of positives or values, a value for each of `_OF_HEADS`).
     """
 
     cutoff: str
@@ -70,15 +70,15 @@ class Beyond:
 
 
 def beyond(decision: Mapping[str, Any]) -> Beyond | None:
-    """The winner beside the best arm without generated data and beside popularity; None where
-    nothing was measured."""
+    """The winner, the best arm without generated data, and popularity; None where nothing was
+    measured."""
     metric = decision["gate"]["metric"]
     cutoff = metric.partition("@")[2]
     arms = _arms(decision, metric)
     tests = [arm["test"] for _, arm in arms if arm.get("test")]
     if not tests or "items" not in tests[0]:
         return None
-    told = metric if metric.partition("@")[0] in BROKEN_DOWN else f"ndcg@{cutoff}"
+    shown = metric if metric.partition("@")[0] in BROKEN_DOWN else f"ndcg@{cutoff}"
     measures = [
         (
             metric_words(name),
@@ -92,9 +92,9 @@ def beyond(decision: Mapping[str, Any]) -> Beyond | None:
         columns=[(f"{arm['recommender']} × {arm['policy']}", role) for role, arm in arms],
         measures=[row for row in measures if set(row[2]) != {MISSING}],
         items=_items(tests, cutoff),
-        metric=told,
-        users=_users(tests, told),
-        periods=_periods(tests, told),
+        metric=shown,
+        users=_users(tests, shown),
+        periods=_periods(tests, shown),
         heads=_heads(decision, [arm for _, arm in arms], metric),
     )
 
@@ -109,7 +109,7 @@ def _arms(decision: Mapping[str, Any], metric: str) -> list[tuple[str, Mapping[s
     roles = (
         ("the winner", winner),
         ("best without generated data", best),
-        ("shows everybody what is popular", floor),
+        ("most popular items for all users", floor),
     )
     found: list[tuple[str, Mapping[str, Any]]] = []
     for role, arm in roles:
@@ -167,7 +167,7 @@ def _users(tests: list[Mapping[str, Any]], metric: str) -> list[tuple[str, list[
 
 
 def _periods(tests: list[Mapping[str, Any]], metric: str) -> list[tuple[str, int, list[str]]]:
-    """Nothing where all cases were judged in one period."""
+    """Empty where all cases are in one period."""
     parts = [test.get("time", {}) for test in tests]
     if len(parts[0]) < 2:
         return []
@@ -189,10 +189,10 @@ def _heads(
         (
             f"{arm['recommender']} × {arm['policy']}",
             plain(name),
-            told["n"],
-            [number(told.get(key)) for key in _OF_HEADS],
+            found["n"],
+            [number(found.get(key)) for key in _OF_HEADS],
         )
         for arm in chosen
-        for name, told in arm["test"]["heads"].items()
-        if told["n"]
+        for name, found in arm["test"]["heads"].items()
+        if found["n"]
     ]

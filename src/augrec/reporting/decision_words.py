@@ -86,8 +86,8 @@ def _verdict(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     helped = [row["recommender"] for row in decision["recommenders"] if row["accepted"]]
     if helped:
         return (
-            f"Serve {model}: generated data helped {', '.join(helped)}, but this model is "
-            "better still."
+            f"Serve {model}: generated data helped {', '.join(helped)}, but this model is better "
+            "still."
         )
     if not any(row["candidate"] for row in decision["recommenders"]):
         return f"Serve {model}: no generated data took part in this run."
@@ -113,11 +113,9 @@ def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     )
     return (
         f"For {_users(hardest['slice'])} the generated candidate, {choice['candidate']}, was "
-        f"{_than(ours, theirs)} "
-        f"{hardest['comparator']}, the hardest to beat without generated data "
-        f"({metric_words(hardest['metric'])} {ours:.3f} "
-        f"against {theirs:.3f} over {hardest['n_users']:,} test "
-        f"users{f' and {times} trainings' if times > 1 else ''}; "
+        f"{_than(ours, theirs)} {hardest['comparator']}, the hardest to beat without generated "
+        f"data ({metric_words(hardest['metric'])} {ours:.3f} against {theirs:.3f} over "
+        f"{hardest['n_users']:,} test users{f' and {times} trainings' if times > 1 else ''}; "
         f"{interval(hardest)}), and was {result}: {choice['reason']}."
     )
 
@@ -138,8 +136,7 @@ def _fine_tuned(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
         ):
             found.append(
                 f"{ours} was better on validation users, but a loss beyond the margin against "
-                f"{retrain}, cannot be ruled out"
-                f"{_numbers(row)}, so it is not chosen."
+                f"{retrain}, cannot be ruled out{_numbers(row)}, so it is not chosen."
             )
     return "".join(found)
 
@@ -151,8 +148,8 @@ def _numbers(row: Mapping[str, Any]) -> str:
         return ""
     ours, theirs = row["candidate_mean"], row["comparator_mean"]
     return (
-        f" ({metric_words(row['metric'])} {ours:.3f} against {theirs:.3f} over "
-        f"{row['n_users']:,} test users; {interval(row)})"
+        f" ({metric_words(row['metric'])} {ours:.3f} against {theirs:.3f} over {row['n_users']:,} "
+        f"test users; {interval(row)})"
     )
 
 
@@ -184,8 +181,7 @@ def _reach(
     )
     return (
         f"With {power['n_users']:,} {users} only a gain of more than about {gain} was likely "
-        f"({100 * power['chance']:.0f} %) "
-        f"to be seen; {overall[0].lower()}{overall[1:]}"
+        f"({100 * power['chance']:.0f} %) to be seen; {overall[0].lower()}{overall[1:]}"
     )
 
 
@@ -227,12 +223,11 @@ def _group(row: Mapping[str, Any]) -> str:
 
 
 def _than(value: float, other: float) -> str:
-    """ "1.2 % worse than", "as good as"."""
+    """How one mean compares with another: "1.2 % worse than", "as good as"."""
     if value == other or not other:
         return "as good as" if value == other else "better than"
     return (
-        f"{_rounded(abs(100 * (value / other - 1)))} % "
-        f"{'better' if value > other else 'worse'} "
+        f"{_rounded(abs(100 * (value / other - 1)))} % {'better' if value > other else 'worse'} "
         "than"
     )
 

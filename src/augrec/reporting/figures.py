@@ -1,5 +1,4 @@
-"""The report's figures: each with a title, a line that says what to see, and a text alternative.
-None without data."""
+"""The report's figures: each with a title, a caption and a text alternative. None without data."""
 
 from __future__ import annotations
 
@@ -31,9 +30,9 @@ def timeline(inputs: load.Inputs) -> Figure | None:
         return None
     title, caption = (
         "Interactions over time",
-        "Models learn from the first stretch, are tuned on the second and judged on the last."
+        "Models are trained on the first period, tuned on the second and tested on the last."
         if (inputs.split or {}).get("valid_from")
-        else "Models learn from all of it, but for what they are tuned on and judged by.",
+        else "Models are trained on all of it, but for the rows they are tuned and tested on.",
     )
     return Figure(title, caption, plots.timeline(inputs.activity, f"{title}. {caption}"))
 
@@ -45,8 +44,8 @@ def popularity(generator: load.GeneratorFacts) -> Figure | None:
         return None
     title = "How popular items are"
     caption = (
-        "Items from most to least popular, and their share of interactions. The closer the "
-        "lines, the more alike."
+        "Items from most to least popular, and their share of interactions. The closer the lines, "
+        "the more alike."
     )
     series = {name: _ranked(drawn[name]) for name in ("real", "synthetic") if drawn.get(name)}
     svg = plots.lines(
@@ -66,8 +65,8 @@ def lengths(generator: load.GeneratorFacts) -> Figure | None:
     if not drawn:
         return None
     title, caption = (
-        "How much each person did",
-        "Items in a profile. Synthetic people should be as busy as real ones, no busier.",
+        "Profile lengths",
+        "Items in a profile. Synthetic users should have profiles as long as real ones.",
     )
     groups = {name: drawn[name] for name in ("real", "synthetic") if drawn.get(name)}
     svg = plots.histogram(
@@ -85,10 +84,8 @@ def categories(generator: load.GeneratorFacts, most: int = 10) -> Figure | None:
     drawn = (generator.distributions or {}).get("categories")
     if not drawn or not drawn["names"]:
         return None
-    title = "What they are interested in"
-    caption = (
-        "The most frequent categories of real people, and how often synthetic people choose them."
-    )
+    title = "Categories"
+    caption = "The most frequent categories of real users, and their share among synthetic users."
     names, real, synthetic = (drawn[name][:most] for name in ("names", "real", "synthetic"))
     svg = plots.shares(names, real, synthetic, f"{generator.name}: {title}. {caption}")
     return Figure(title, caption, svg)
@@ -100,49 +97,48 @@ def events(generator: load.GeneratorFacts) -> Figure | None:
     if not drawn or len(drawn["names"]) < 2:
         return None
     return _shares(
-        generator, drawn, "What they do", "Kinds of events, real and synthetic.", "interactions"
+        generator, drawn, "Events", "Kinds of events, real and synthetic.", "interactions"
     )
 
 
 def values(generator: load.GeneratorFacts) -> Figure | None:
     """Ratings or prices."""
     drawn = generator.distributions or {}
-    title, caption = "How they rate", "Values of the rows that have one."
+    title, caption = "Values", "Values, such as ratings, of the rows that have one."
     if drawn.get("values"):
         return _shares(generator, drawn["values"], title, caption, "values")
     return _histogram(generator, drawn.get("value_bins"), title, caption, x="value", of="values")
 
 
 def gaps(generator: load.GeneratorFacts) -> Figure | None:
-    """Time between two interactions of a person."""
-    title = "How long they pause"
-    caption = "Time between a person's consecutive interactions."
+    """Time between two interactions of a user."""
+    title = "Time gaps"
+    caption = "Time between a user's consecutive interactions."
     drawn = (generator.distributions or {}).get("gaps")
     return _histogram(generator, drawn, title, caption, x="pause", of="pauses", ticks=_PAUSES)
 
 
 def clusters(generator: load.GeneratorFacts) -> Figure | None:
-    """Shares of the kinds of people that k-means finds in real and synthetic people together."""
+    """Shares of the clusters that k-means finds among real and synthetic users together."""
     drawn = (generator.distributions or {}).get("clusters")
     if not drawn:
         return None
     caption = (
-        "Kinds of people, found in real and synthetic people together; a kind of real "
-        "people "
-        "that the sample lacks is a lost one."
+        "Clusters of real and synthetic users together; a cluster of real users that the sample "
+        "lacks is a lost mode."
     )
-    return _shares(generator, drawn, "Which kinds of people there are", caption, "people")
+    return _shares(generator, drawn, "Clusters of users", caption, "users")
 
 
 def places(generator: load.GeneratorFacts) -> Figure | None:
-    """A map of real and synthetic people."""
+    """A map of real and synthetic users."""
     drawn = (generator.distributions or {}).get("map")
     if not drawn:
         return None
-    title = "A map of people"
+    title = "Map of users"
     caption = (
-        "A dot is a person; people who did alike things are close. Where one colour stands "
-        "alone, the other has nobody like that."
+        "A dot is a user; users with similar profiles are close. Where one colour stands alone, "
+        "the other side has no similar users."
     )
     svg = plots.dots(
         drawn,
@@ -153,15 +149,14 @@ def places(generator: load.GeneratorFacts) -> Figure | None:
 
 
 def neighbours(generator: load.GeneratorFacts) -> Figure | None:
-    """How near synthetic people come to people the generator saw, and to people it never saw."""
+    """How near synthetic users are to training users and to held-out users."""
     drawn = (generator.distributions or {}).get("neighbours")
     if not drawn:
         return None
-    title = "Does it copy people?"
+    title = "Does it copy users?"
     caption = (
-        "Likeness of each synthetic person to the nearest real one. If those the generator learned "
-        "from are nearer "
-        "than those it never saw, it remembers them."
+        "Likeness of each synthetic user to the nearest real one. If training users are nearer "
+        "than held-out users, the generator has memorised them."
     )
     groups = {words: drawn[name] for name, words in _SIDES.items() if drawn.get(name)}
     svg = plots.histogram(
@@ -169,7 +164,7 @@ def neighbours(generator: load.GeneratorFacts) -> Figure | None:
         groups,
         f"{generator.name}: {title} {caption}",
         x="similarity (1 = same items)",
-        colours={"learned from": "loss", "never seen": "real"},
+        colours={"training users": "loss", "held-out users": "real"},
     )
     return Figure(title, caption, svg)
 
@@ -181,18 +176,18 @@ def attack(generator: load.GeneratorFacts) -> Figure | None:
         return None
     privacy = (generator.audit or {}).get("privacy") or {}
     auc, ends = privacy.get("attack_auc"), between(privacy, "attack_auc", missing="")
-    title = "Can an attacker tell who was in?"
+    title = "Can an attacker find training users?"
     caption = (
-        "An attacker guesses from the sample who the generator learned from: area "
-        f"{number(auc, 2)}{f' ({ends})' if ends else ''}, "
-        "where 0.50 is guessing and 1.00 is certainty."
+        "An attacker guesses from the sample who the generator was trained on: AUC "
+        f"{number(auc, 2)}{f' ({ends})' if ends else ''}, where 0.50 is guessing and 1.00 is "
+        "certainty."
     )
     series = {"attack": (drawn["false_positive_rate"], drawn["true_positive_rate"])}
     svg = plots.lines(
         series,
         f"{generator.name}: {title} {caption}",
-        x="false alarms",
-        y="people found",
+        x="false positives",
+        y="members found",
         colours={"attack": "loss"},
         diagonal=True,
     )
@@ -215,8 +210,8 @@ def differences(found: Mapping[str, list[gains.Gain]], metric: str) -> list[Figu
             else ("Over all users no policy is clearly better or worse than “none”.")
         )
         label = (
-            f"{title}: difference in {metric_words(metric)} from policy none, by policy and "
-            f"user activity. {caption}"
+            f"{title}: difference in {metric_words(metric)} from policy none, by policy and user "
+            f"activity. {caption}"
         )
         figures.append(
             Figure(title, caption, plots.differences(rows, label, metric=metric, reach=reach))
@@ -225,14 +220,14 @@ def differences(found: Mapping[str, list[gains.Gain]], metric: str) -> list[Figu
 
 
 def winner_by_user(found: gains.UserGains | None, metric: str) -> Figure | None:
-    """How many users gained and lost how much."""
+    """Users by their gain or loss."""
     if found is None:
         return None
     title = f"{found.recommender}, user by user: {found.policy} against none"
     unchanged = len(found.values) - found.better - found.worse
     caption = (
-        f"Test {crowd(found.slice)}: {found.better} gained, {found.worse} lost, "
-        f"{unchanged} saw no change."
+        f"Test {crowd(found.slice)}: {found.better} gained, {found.worse} lost, {unchanged} saw no "
+        "change."
     )
     return Figure(title, caption, plots.user_gains(found, f"{title}. {caption}", metric=metric))
 
@@ -289,7 +284,7 @@ _PAUSES = {
     math.log10(86400): "1 day",
     math.log10(86400 * 30): "1 month",
 }
-_SIDES = {"training": "learned from", "held_out": "never seen"}
+_SIDES = {"training": "training users", "held_out": "held-out users"}
 
 
 def _ranked(shares: list[float]) -> tuple[list[float], list[float]]:

@@ -1,5 +1,5 @@
-"""Who gained and who lost: every policy against "none", paired by user, from the per-user metrics
-of the run."""
+"""Gains and losses of every policy against "none", paired by user, from the per-user metrics of the
+run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class UserGains:
-    """Each user's gain of one policy over "none" in the slice the gate looks at."""
+    """Each user's gain of one policy over "none" in the gate's target slice."""
 
     recommender: str
     policy: str
@@ -44,12 +44,12 @@ class UserGains:
 
     @property
     def better(self) -> int:
-        """How many users gained."""
+        """The number of users who gained."""
         return sum(value > 0 for value in self.values)
 
     @property
     def worse(self) -> int:
-        """How many users lost."""
+        """The number of users who lost."""
         return sum(value < 0 for value in self.values)
 
 

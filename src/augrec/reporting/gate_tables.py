@@ -1,5 +1,5 @@
-"""What the gate's evidence looks like in tables: trainings and their luck, groups that were
-protected, what could be seen."""
+"""The gate's numbers as tables: repeated trainings, groups of users and items, and the gain that
+could have been detected."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ORDER: Final = {LOST: 0, HELD: 1, OPEN: 1, FEW: 2}
 
 @dataclass(frozen=True)
 class Groups:
-    """What became of every group under one recommender's candidate.
+    """The effect of one recommender's candidate on every group.
 
     Attributes:
         title: which candidate, against what.
-        summary: how many came out how.
+        summary: the number of groups by verdict.
         rows: kind and name in words, users, candidate, other, difference, low, high, verdict,
             whether it is lost.
     """
@@ -37,8 +37,8 @@ class Groups:
 
 
 def trainings(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row an arm that was trained more than once, or whose regularisation was chosen: what each
-    training reached.
+    """A row for each arm that was trained more than once, or whose regularisation was chosen: the
+    result of each training.
 
     {"recommender", "policy", "kind", "values", "mean", "sd", "regularisation"} on the gate's metric
     and target slice.
@@ -76,7 +76,7 @@ def protected(decision: Mapping[str, Any]) -> list[Groups]:
 
 
 def visible(power: Mapping[str, Any] | None) -> str:
-    """The gain that could have been seen: "7.4 % (+0.031)"."""
+    """The gain that could have been detected: "7.4 % (+0.031)"."""
     if power is None:
         return MISSING
     gain = signed(power["gain"])
@@ -100,7 +100,7 @@ def _group(row: Mapping[str, Any]) -> dict[str, Any]:
 def _counts(verdicts: Iterable[str]) -> str:
     found = list(verdicts)
     counted = {name: found.count(name) for name in VERDICTS}
-    told = [
+    counts = [
         f"{n} where {VERDICTS[name]}" if name != FEW else f"{n} with {VERDICTS[name]}"
         for name, n in counted.items()
         if n and name != LOST
@@ -110,7 +110,7 @@ def _counts(verdicts: Iterable[str]) -> str:
         if counted[LOST]
         else f"no group {_NOT_LOST}"
     )
-    return ", ".join([lost, *told])
+    return ", ".join([lost, *counts])
 
 
 def _short(value: Any) -> str:

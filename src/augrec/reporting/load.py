@@ -1,5 +1,5 @@
-"""What the report shows, read from a workspace's files. A file that is not there was not part of
-the run: None."""
+"""Reads from a workspace's files what the report shows. A missing file was not part of the run:
+None."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ SHOWN_PARAMETERS = (
     "evaluation",
     "gate",
 )
-"""What of params.yaml the report repeats: what a run depends on. How tables were imported stays out
-of it."""
+"""The parts of params.yaml that the report repeats: what a run depends on, without the import of
+tables."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What went in.
+    """The inputs of a run.
 
     Attributes:
         facts: n_interactions, n_users, n_items, n_training_users, first, last of the cleaned
             interactions.
-        activity: columns start, n, period ("train", "validation", "test"): interactions by stretch
-            of time.
+        activity: columns start, n, period ("train", "validation", "test"): interactions by bin of
+            time.
         checks: one row a table: name, rows, good, quarantined.
-        reasons: (table, reason, rows) of quarantined rows, most frequent first; None where nothing
-            counted them.
+        reasons: (table, reason, rows) of quarantined rows, most frequent first; None where they
+            were not counted.
         cases: {split: {slice: number of cases}}.
         split: split.json.
     """
@@ -59,17 +59,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class GeneratorFacts:
-    """One generator: its sample, its audit, what the audit drew, and a few of the people it made
-    up."""
+    """One generator: its sample, its audit with distributions, and a few synthetic users as
+    examples."""
 
     name: str
     sample: Mapping[str, Any] | None
     audit: Mapping[str, Any] | None
     distributions: Mapping[str, Any] | None
-    people: list[list[str]]
+    examples: list[list[str]]
     curve: pl.DataFrame | None
     page: str | None = None
-    """Where the audit's own page lies, from reports/."""
+    """Path of the audit's page, relative to reports/."""
 
 
 def table(path: Path, columns: list[str] | None = None) -> pl.DataFrame | None:
@@ -90,13 +90,13 @@ def curve(path: Path) -> pl.DataFrame | None:
 
 
 def moment(text: str) -> datetime:
-    """An ISO timestamp, UTC where it does not say."""
+    """An ISO timestamp, UTC where it names no zone."""
     found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def inputs(workspace: Path) -> Inputs:
-    """Read what went in."""
+    """Read the inputs of the run."""
     prepared = workspace / "data/prepared"
     split = json_file(prepared / "split.json")
     rows = table(prepared / "interactions.parquet", [C.USER, C.ITEM, C.TIMESTAMP])
@@ -119,9 +119,9 @@ def inputs(workspace: Path) -> Inputs:
     )
 
 
-def generators(workspace: Path, names: Iterable[str], n_people: int = 3) -> list[GeneratorFacts]:
-    """Read what the named generators made and what their audits found; others in the folders are of
-    other runs."""
+def generators(workspace: Path, names: Iterable[str], n_examples: int = 3) -> list[GeneratorFacts]:
+    """Read the samples and audits of the named generators; others in the folders belong to other
+    runs."""
     titles = table(workspace / "data/prepared/items.parquet")
     return [
         GeneratorFacts(
@@ -129,8 +129,8 @@ def generators(workspace: Path, names: Iterable[str], n_people: int = 3) -> list
             sample=json_file(workspace / "data/synthetic" / name / "sample.json"),
             audit=json_file(workspace / "reports/audit" / name / "audit.json"),
             distributions=json_file(workspace / "reports/audit" / name / "distributions.json"),
-            people=_people(
-                workspace / "data/synthetic" / name / "interactions.parquet", titles, n_people
+            examples=_examples(
+                workspace / "data/synthetic" / name / "interactions.parquet", titles, n_examples
             ),
             curve=curve(workspace / "models/generators" / name / "curve.csv"),
             page=f"audit/{name}/index.html"
@@ -177,7 +177,7 @@ def _facts(rows: pl.DataFrame, training: pl.DataFrame | None) -> dict[str, Any]:
 
 
 def _activity(times: pl.Series, split: Mapping[str, Any] | None, n_bins: int = 60) -> pl.DataFrame:
-    """Interactions by stretch of time; a stretch belongs to the period it begins in."""
+    """Interactions by bin of time; a bin belongs to the period of its middle."""
     seconds = times.dt.epoch("s")
     low, high = int(seconds.min()), int(seconds.max())  # type: ignore[arg-type]
     width = max(1, -(-(high - low + 1) // n_bins))
@@ -215,8 +215,8 @@ def _reasons(counts: Mapping[str, Mapping[str, int]] | None) -> list[tuple[str, 
     return sorted(found, key=lambda row: (-row[2], row[0], row[1]))
 
 
-def _people(path: Path, items: pl.DataFrame | None, n: int, length: int = 8) -> list[list[str]]:
-    """Titles of a few synthetic profiles: those whose length is most usual."""
+def _examples(path: Path, items: pl.DataFrame | None, n: int, length: int = 8) -> list[list[str]]:
+    """Titles of a few synthetic profiles of median length."""
     rows = table(path, [C.USER, C.ITEM])
     if rows is None or rows.is_empty():
         return []
@@ -229,8 +229,8 @@ def _people(path: Path, items: pl.DataFrame | None, n: int, length: int = 8) -> 
             items.select(C.ITEM, C.TITLE), on=C.ITEM, how="left", maintain_order="left"
         )
         rows = rows.with_columns(pl.coalesce(C.TITLE, C.ITEM).alias(C.ITEM))
-    people = rows.group_by(C.USER, maintain_order=True).agg(pl.col(C.ITEM))
+    profiles = rows.group_by(C.USER, maintain_order=True).agg(pl.col(C.ITEM))
     return [
         [*titles[:length], *([f"… {len(titles) - length} more"] if len(titles) > length else [])]
-        for titles in people[C.ITEM].to_list()
+        for titles in profiles[C.ITEM].to_list()
     ]

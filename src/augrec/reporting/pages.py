@@ -1,5 +1,5 @@
-"""A self-contained HTML page out of a template: its style within it, nothing loaded from
-anywhere."""
+"""Renders a template as a self-contained HTML page: its style inlined, nothing loaded from
+elsewhere."""
 
 from __future__ import annotations
 

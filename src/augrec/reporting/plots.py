@@ -318,8 +318,8 @@ def shares(
 def dots(
     groups: Mapping[str, Sequence[Sequence[float]]], label: str, *, colours: Mapping[str, str]
 ) -> Markup:
-    """Points of several groups over one another, without a scale: only who is near to whom says
-    something."""
+    """Points of several groups over one another, without a scale: only relative distances are
+    meaningful."""
 
     def paint(axes: Axes) -> None:
         for place, (name, points) in enumerate(groups.items()):
@@ -346,7 +346,7 @@ def dots(
 
 
 def user_gains(gains: UserGains, label: str, *, metric: str) -> Markup:
-    """How many users gained and lost how much."""
+    """Histogram of users by their gain."""
     values = np.asarray(gains.values)
     reach = max(float(np.abs(values).max()), 1e-9)
     edges = np.linspace(-reach, reach, 30)  # an odd number of bins: the middle one is "no change"

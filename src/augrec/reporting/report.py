@@ -1,4 +1,4 @@
-"""The report a person reads: one HTML file that carries everything it shows."""
+"""The report of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "gate": gate,
         "metric": metric,
         "big": _big_numbers(decision, inputs.split),
-        "judged_on": _judged_on(inputs.split),
+        "tested_on": _tested_on(inputs.split),
         "inputs": inputs,
         "slices": SLICES,
         "timeline": figures.timeline(inputs),
@@ -76,7 +76,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
 def _big_numbers(
     decision: Mapping[str, Any], split: Mapping[str, Any] | None
 ) -> list[tuple[str, str, str]]:
-    """(value, what it is, what to hold it against): the winner over all users, in the target slice,
+    """(value, what it is, what to compare it with): the winner over all users, in the target slice,
     and its gain."""
     gate, winner = decision["gate"], decision["winner"]
     metric, group = gate["metric"], gate["target_slice"]
@@ -91,11 +91,11 @@ def _big_numbers(
         note = "the real data as it is" if winner["policy"] == gains.BASELINE else against
         numbers.append((number(value), f"{metric_words(metric)}, {slice_words(part)}", note))
     users = words.users(arm)
-    strangers = _rules(split)["strangers"]
+    held_out = _rules(split)["strangers"]
     note = (
-        "none of them was trained on"
-        if strangers
-        else "trained on, but for what they are judged by"
+        "no model was trained on them"
+        if held_out
+        else "models were trained on their other interactions"
     )
     numbers.append((words.count(users), "test users", note))
     audits = decision.get("audits") or {}
@@ -114,18 +114,18 @@ def _rules(split: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return (split or {}).get("rules") or {"order": "global", "strangers": True}
 
 
-def _judged_on(split: Mapping[str, Any] | None) -> str:
-    """Whom and what the protocol of the split kept from every model, in words."""
+def _tested_on(split: Mapping[str, Any] | None) -> str:
+    """The users and times that the split's protocol held out from every model, in words."""
     rules = _rules(split)
     if rules["order"] == "global":
-        return f"{'people and ' * rules['strangers']}times that no model was trained on"
+        return f"{'users and ' * rules['strangers']}times that no model was trained on"
     protocol = plain((split or {}).get("protocol", ""))
     if rules["strangers"]:
         return (
-            "people that no model was trained on, though on later deeds of others (protocol: "
+            "users that no model was trained on, though on later interactions of others (protocol: "
             f"{protocol})"
         )
-    return f"what was left out of each user's own record (protocol: {protocol})"
+    return f"what was held out of each user's own history (protocol: {protocol})"
 
 
 def _drawn(generator: load.GeneratorFacts) -> list[figures.Figure]:
@@ -166,21 +166,21 @@ def _heat(arms: list[dict[str, Any]], group: str) -> dict[str, Any]:
 
 
 def _comparison(row: Mapping[str, Any], gate: Mapping[str, Any]) -> str:
-    """What one comparison of the gate asked, in words; or why it could not be asked."""
-    whom, candidate, comparator = words.crowd(row["slice"]), row["candidate"], row["comparator"]
+    """The question of one comparison of the gate, in words; or why there is none."""
+    users, candidate, comparator = words.crowd(row["slice"]), row["candidate"], row["comparator"]
     if row.get("n_users") is not None and row["n_users"] < gate["min_users"]:
         return (
-            f"Only {row['n_users']} users ({whom}), fewer than {gate['min_users']}: too few to "
+            f"Only {row['n_users']} users ({users}), fewer than {gate['min_users']}: too few to "
             "decide anything."
         )
     if row["ci_low"] is None:
-        return f"There is nothing to compare {candidate} and {comparator} on ({whom})."
+        return f"There is nothing to compare {candidate} and {comparator} on ({users})."
     if row["question"] == "beats":
-        return f"Is {candidate} better than {comparator} for {whom}?"
+        return f"Is {candidate} better than {comparator} for {users}?"
     margin = 100 * gate["non_inferiority_margin"]
     if row["question"] == "continued":
         candidate, comparator = (
             f"{candidate}, from the champion on,",
             f"the full retrain, {comparator},",
         )
-    return f"Is {candidate} no more than {margin:g} % worse than {comparator} over {whom}?"
+    return f"Is {candidate} no more than {margin:g} % worse than {comparator} over {users}?"

@@ -1,4 +1,4 @@
-"""The end of a run in the terminal: who was how good, what the gate decided, and where to look."""
+"""The summary of a run in the terminal: results, the gate's decision, and where to look."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLACES: Final = ("report", "airflow", "mlflow", "service")
 _COLOURS: Final = {"real": "blue", "placebo": "yellow", "generated": "green"}
 _LEGEND: Final = (
     "▶ the winner · green: best of its recommender\n0 … more: "
-    f"{metric_words(RANKING)} of users of whom so many items are known"
+    f"{metric_words(RANKING)} of users with this number of known items"
 )
 _HEADINGS: Final = {"0": "0", "1-5": "1–5", "6-20": "6–20", "21+": "more"}
 
@@ -108,8 +108,8 @@ def _stages(restored: Mapping[str, bool]) -> str:
         return f"all {total} restored from the cache: nothing they depend on has changed"
     if n_ran == total:
         return (
-            f"all {total} ran; a later run restores those whose data, parameters and code are "
-            "the same"
+            f"all {total} ran; a later run restores those whose data, parameters and code are the "
+            "same"
         )
     return f"{total - n_ran} of {total} restored from the cache; ran: {listed}"
 

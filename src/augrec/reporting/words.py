@@ -1,5 +1,4 @@
-"""Names and numbers as a reader sees them; the report, the terminal and the approval screen all use
-these."""
+"""Names and numbers as they are shown in the report, the terminal and the approval screen."""
 
 from __future__ import annotations
 
@@ -99,43 +98,43 @@ MEASURES: Final = {
     "value_ks": "values",
     "gap_ks": "time gaps",
     "category_distance": "categories",
-    "cluster_distance": "kinds of people",
-    "c2st_accuracy": "told from real",
-    "c2st_auc": "told from real, area",
+    "cluster_distance": "user clusters",
+    "c2st_accuracy": "real or synthetic, accuracy",
+    "c2st_auc": "real or synthetic, AUC",
     "later_share": "later than training",
-    "untouched_share": "items nobody touched",
-    "effective_modes": "effective kinds",
+    "untouched_share": "items without interactions",
+    "effective_modes": "effective clusters",
     "effective_neighbours": "effective neighbours",
     "self_similarity": "likeness within",
     "item_coverage": "items covered",
     "duplicate_share": "duplicates",
-    "copy_share": "copies of real people",
-    "copy_share_held_out": "held-out people who are copies",
+    "copy_share": "copies of real users",
+    "copy_share_held_out": "held-out users who are copies",
     "near_copy_share": "near copies",
-    "singled_out_share": "real people singled out",
-    "attack_auc": "attack area (0.5: guessing)",
+    "singled_out_share": "real users singled out",
+    "attack_auc": "attack AUC (0.5: guessing)",
     "attack_auc_plain": "attack by likeness",
     "attack_auc_calibrated": "attack by unusual likeness",
-    "attack_tpr_at_1_percent_fpr": "found at 1 % false alarms",
-    "item_disclosure": "hidden items given away",
+    "attack_tpr_at_1_percent_fpr": "found at 1 % false positives",
+    "item_disclosure": "hidden items disclosed",
     "item_disclosure_chance": "hidden items, by chance",
-    "attribute_disclosure": "attributes given away",
+    "attribute_disclosure": "attributes disclosed",
     "attribute_disclosure_chance": "attributes, by chance",
-    "nearest_training": "nearest real person",
-    "leak_singled_out_share": "held-out people singled out",
-    "leak_auc": "held-out people nearer (0.5: as near)",
+    "nearest_training": "nearest training user",
+    "leak_singled_out_share": "held-out users singled out",
+    "leak_auc": "held-out users nearer (0.5: as near)",
     "left_popularity_correlation": "before: popularity of items",
     "left_pair_correlation": "before: pairs with the history",
     "right_popularity_correlation": "after: popularity of items",
     "right_pair_correlation": "after: pairs with the history",
-    "new_item_coverage": "new items met",
+    "new_item_coverage": "new items covered",
     "new_item_popularity": "popularity of new items",
-    "new_category_match": "new items by taste",
-    "tstr": "learned from synthetic",
-    "trtr": "learned from real",
-    "tstr_ratio": "use kept",
+    "new_category_match": "new items by category",
+    "tstr": "trained on synthetic",
+    "trtr": "trained on real",
+    "tstr_ratio": "utility kept",
 }
-"""What an audit measures, in words; other measures go by their names."""
+"""Words for an audit's measures; other measures are shown by their names."""
 
 
 def measure(name: str) -> str:
@@ -173,8 +172,7 @@ def many(n: int, one: str, several: str | None = None) -> str:
 
 
 def relative(value: float | None, baseline: float | None) -> float | None:
-    """How far `value` lies above `baseline`, as a share of it; nothing where that has no
-    meaning."""
+    """`value` relative to `baseline`, minus 1; None where that is undefined."""
     if value is None or baseline is None or baseline == 0:
         return None
     return value / baseline - 1
@@ -194,7 +192,7 @@ def expected(arm: Mapping[str, Any] | None, group: str = "all") -> float | None:
 
 
 def users(arm: Mapping[str, Any] | None, group: str = "all", split: str = "test") -> int | None:
-    """How many users an arm of decision.json was judged on, in all or in a slice."""
+    """The number of users an arm of decision.json was evaluated on, overall or in a slice."""
     return _group(arm, group, split).get("n_users")
 
 

@@ -1,5 +1,5 @@
-"""What several stages read from the workspace: tables, the training set, the cuts of the split,
-and audits."""
+"""What several stages read from the workspace: tables, the training set, the cuts of the split, and
+audits."""
 
 from __future__ import annotations
 

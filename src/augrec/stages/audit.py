@@ -1,7 +1,7 @@
-"""Judge a synthetic sample: data/synthetic/<generator> -> reports/audit/<generator>.
+"""Audit a synthetic sample: data/synthetic/<generator> -> reports/audit/<generator>.
 
-A sample that fails is no error of this stage: the verdict is written, and the stages augment and
-decide go by it.
+A failed audit is no error of this stage: the verdict is written, and the stages augment and decide
+read it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PREPARED = Path("data/prepared")
 def main(name: str) -> None:
     """Audit the sample of the generator called `name`: audit.json, distributions.json and a page,
     index.html."""
-    from augrec.reporting import audit_page  # brings the plotting libraries
+    from augrec.reporting import audit_page  # imports the plotting libraries
 
     params = read_params()
     config = parse(AuditConfig, params.get("audit") or {}, "audit")
@@ -58,8 +58,10 @@ def main(name: str) -> None:
     if verdict["passed"]:
         log.info("%s passed the audit", name)
     else:
-        told = " ".join([", ".join(verdict["failed_limits"]), *filter(None, [verdict["advice"]])])
-        log.warning("%s failed the audit: %s", name, told)
+        details = " ".join(
+            [", ".join(verdict["failed_limits"]), *filter(None, [verdict["advice"]])]
+        )
+        log.warning("%s failed the audit: %s", name, details)
 
 
 if __name__ == "__main__":

@@ -1,2 +1,2 @@
-"""Who of a sample is taken, or what they weigh: one selector a file, named in `mix` under `choose`
-and `weigh`."""
+"""Which users of a sample are taken, or their weights: one selector a file, named in `mix` under
+`choose` and `weigh`."""

@@ -1,5 +1,5 @@
 """The contract of selectors: a number for each user of a sample, by which users are drawn or
-weighed."""
+weighted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Pool:
 
     @cached_property
     def items(self) -> ItemIndex:
-        """Every item of real and made-up users."""
+        """Every item of real and synthetic users."""
         return ItemIndex(pl.concat([self.real[C.ITEM], self.rows[C.ITEM]]))
 
     @cached_property
@@ -71,7 +71,7 @@ class Selector(Configured, ABC):
 
     @abstractmethod
     def values(self, pool: Pool) -> np.ndarray:
-        """In proportion to which users are drawn or weighed, float64 (n,); 0 leaves a user out."""
+        """In proportion to which users are drawn or weighted, float64 (n,); 0 leaves a user out."""
 
 
 Steps = Sequence[Mapping[str, Mapping[str, Any] | None]]

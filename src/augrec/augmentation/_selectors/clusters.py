@@ -1,4 +1,4 @@
-"""As many users of one taste as of another."""
+"""Balances clusters of users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SWEEPS = 30
 
 
 class ClustersConfig(BaseConfig):
-    """Size of the clustering, and what is aimed at."""
+    """Size of the clustering, and the wanted shares."""
 
     clusters: int = Field(16, ge=2)
     """Of real users, by k-means."""
@@ -29,7 +29,7 @@ class ClustersConfig(BaseConfig):
 
 
 class Clusters(Selector):
-    """Balances tastes: k-means of real profiles in the space of their singular vectors, then each
+    """Balances clusters: k-means of real profiles in the space of their singular vectors, then each
     cluster by its share."""
 
     Config = ClustersConfig

@@ -1,4 +1,4 @@
-"""A discriminator of its own for any sample, placebos included."""
+"""A discriminator trained for any sample, placebos included."""
 
 from __future__ import annotations
 
@@ -13,40 +13,38 @@ from augrec.data.embedding import basis, unit
 
 _RIDGE = 5.0
 _USERS_PER_DIMENSION = 20
-"""With fewer users the space has fewer dimensions: a regression on more would see differences that
-are none."""
+"""With fewer users the space has fewer dimensions, so that the regression does not overfit."""
 _NEWTON_STEPS = 25
 _MOST = 10.0
-"""Log odds are cut at so much."""
+"""Log odds are clipped to this."""
 
 
 class DiscriminatorConfig(BaseConfig):
-    """What it sees, and how it decides."""
+    """Its features, and how it selects."""
 
     dimensions: int = Field(32, ge=1)
-    """It sees a profile's place in the space of so many singular vectors of all profiles, the
-    place's squares, and the length."""
+    """Features are a profile's coordinates in the space of this many singular vectors of all
+    profiles, their squares, and the length."""
     keep: float = Field(1.0, gt=0, le=1)
     """Share of the sample that is kept, the users most likely to be real."""
     power: float = Field(1.0, ge=0)
-    """Those kept are drawn in proportion to their odds of being real to this power; 1 undoes what
-    the discriminator sees of the difference between sample and real users."""
+    """Those kept are drawn in proportion to their odds of being real to this power; 1 removes the
+    difference between sample and real users as far as the discriminator detects it."""
 
 
 class Discriminator(Selector):
     """Draws by the odds that a logistic regression gives a user of being real (Azadi et al. 2019,
     arXiv 1810.06758).
 
-    Each half of the users is judged by a regression that learnt from the other half. Where it
-    cannot tell them apart, all are drawn alike.
+    Each half of the users is scored by a regression that was fitted on the other half. Where it
+    cannot distinguish them, all are drawn alike.
     """
 
     Config = DiscriminatorConfig
 
     def values(self, pool: Pool) -> np.ndarray:
         """odds^power for those kept, else 0."""
-        # of real and made-up users together: directions found among real ones alone would fit those
-        # ones best
+        # of real and synthetic users together: directions of real ones alone would fit those best
         both = sp.csr_matrix(sp.vstack([pool.real_profiles, pool.profiles]))
         dimensions = max(1, min(self.config.dimensions, both.shape[0] // _USERS_PER_DIMENSION))
         directions = basis(both, dimensions, derive(self.seed, "space"))
@@ -63,8 +61,8 @@ class Discriminator(Selector):
 
 
 def _features(profiles: sp.csr_matrix, directions: np.ndarray) -> np.ndarray:
-    """Place, its squares and length, float64 (n, 2d + 1): two tastes in one profile lie between
-    those of real people, which nothing linear can see."""
+    """Place, its squares and length, float64 (n, 2d + 1): a profile that mixes two tastes lies
+    between those of real users, which no linear model detects."""
     lengths, place = np.log1p(np.diff(profiles.indptr)), unit(profiles) @ directions
     return np.column_stack([place, place**2, lengths]).astype(np.float64)
 

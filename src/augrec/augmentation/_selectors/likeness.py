@@ -1,4 +1,4 @@
-"""How like a real person a made-up one may or must be."""
+"""How similar to a real user a synthetic one may or must be."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from augrec.data.similarity import nearest
 
 
 class LikenessConfig(BaseConfig):
-    """What lies too near, and what too far."""
+    """What is too near, and what too far."""
 
     drop_nearest: float = Field(0.0, ge=0, lt=1)
     """Share of the sample that is left out as nothing new: the users most like a real one."""
     drop_farthest: float = Field(0.0, ge=0, lt=1)
-    """Share left out as too far from everybody."""
+    """Share left out as too far from every real user."""
     max: float = Field(1.0, ge=0, le=1)
-    """Besides, users more like a real one than this are left out …"""
+    """Also, users more similar to a real one than this are left out …"""
     min: float = Field(0.0, ge=0, le=1)
-    """… and those less like anybody than this."""
+    """… and those less similar to every real one than this."""
     references: int = Field(5000, ge=1)
-    """At most so many real users are compared with, drawn at random where there are more: time
+    """At most this many real users are compared with, drawn at random where there are more: time
     stays linear in users."""
 
 
@@ -31,7 +31,7 @@ class Likeness(Selector):
     """Keeps users by their Jaccard similarity to the nearest real profile: novel ones, close ones,
     or a window.
 
-    It looks for use, not for privacy: whether a sample copies people is for the audit to say.
+    It selects for utility, not for privacy: whether a sample copies users is measured by the audit.
     """
 
     Config = LikenessConfig

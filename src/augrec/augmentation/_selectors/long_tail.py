@@ -8,7 +8,7 @@ from pydantic import Field
 from augrec.augmentation._selectors.base import Pool, Selector
 from augrec.core.config import BaseConfig
 
-_NOBODY = 1e-3
+_LEAST = 1e-3
 """Added to every share, so that users without a rare item come last and are not shut out."""
 
 
@@ -31,7 +31,7 @@ class LongTail(Selector):
         """(share of tail items)^power."""
         tail = tail_items(pool.popularity, self.config.head)
         shares = (pool.profiles @ tail.astype(np.float32)) / np.diff(pool.profiles.indptr)
-        return (shares.astype(np.float64) + _NOBODY) ** self.config.power
+        return (shares.astype(np.float64) + _LEAST) ** self.config.power
 
 
 def tail_items(popularity: np.ndarray, head: float) -> np.ndarray:

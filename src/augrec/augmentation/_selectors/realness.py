@@ -1,4 +1,4 @@
-"""What the generator's own critic thinks of its users."""
+"""Scores of the generator's own critic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augrec.data.columns import Columns as C
 
 
 class RealnessConfig(BaseConfig):
-    """How many are kept."""
+    """The share that is kept."""
 
     keep: float = Field(0.5, gt=0, le=1)
     """Share of the sample, the most real-looking users."""
@@ -23,8 +23,8 @@ class RealnessConfig(BaseConfig):
 
 
 class Realness(Selector):
-    """Keeps the users whom the generator's critic holds for the most real; `synthesize` writes what
-    it thinks."""
+    """Keeps the users that the generator's critic scores as most real; `synthesize` writes the
+    scores."""
 
     Config = RealnessConfig
 
@@ -37,9 +37,9 @@ class Realness(Selector):
         table = pool.sample_table("realness")
         if table is None:
             raise ConfigError(
-                f"nobody said how real the users of {pool.name} look: it has no critic",
+                f"the sample of {pool.name} has no critic scores",
                 where="params.yaml, selector realness",
-                fix="use `discriminator`, which judges any sample, or a generator with a critic",
+                fix="use `discriminator`, which works for any sample, or a generator with a critic",
             )
         found = pool.users.to_frame().join(
             table.unique(C.USER), on=C.USER, how="left", maintain_order="left"
