@@ -126,7 +126,7 @@ def _measure(
                 items=kept["items"],
                 users=kept["users"],
                 metric=RankingMetric(params["tuning"]["metric"]),
-                told=partial(progress.advance, bars[name]),
+                on_fold=partial(progress.advance, bars[name]),
             )
             summaries[name] = summarise_folds(measured[name])
             with whole_directory(here.home / "reports" / "cross_validation" / name) as draft:

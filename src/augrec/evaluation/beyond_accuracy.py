@@ -1,20 +1,20 @@
-"""Beyond accuracy, for each case: how new, popular, varied and surprising a list is, and whose
-targets it finds.
+"""Beyond-accuracy metrics of each case: novelty, popularity, diversity and serendipity of a list,
+and recall by popularity of the targets.
 
-| metric at cutoff k | for one case |
-|---|---|
-| novelty | mean self-information -log2(share of training interactions) of the list, in bits; an
-item without any counts as if it had half of one |
-| popularity | mean training interactions of the list over those of the mean item that has any: 10
-is ten times as popular |
-| popularity_lift | the list's mean popularity over that of the history, minus 1 (Abdollahpouri et
-al. 2019, arXiv 1907.13286); none without a history |
-| diversity | 1 - mean cosine of all pairs of the list, by categories or, where items have none, by
-who met them (Ziegler et al. 2005) |
-| serendipity | wanted items that are not among the k most popular ones the user has not met, / k
-(Ge et al. 2010) |
-| recall_head, recall_mid, recall_tail, recall_new | recall of the targets of that popularity; none
-for a case without such targets |
+At cutoff k, for one case:
+
+* novelty: mean self-information -log2(share of training interactions) of the list, in bits; an item
+  without interactions counts as half of one.
+* popularity: mean training interactions of the list over those of the mean item that has any: 10 is
+  ten times as popular.
+* popularity_lift: the list's mean popularity over that of the history, minus 1 (Abdollahpouri et
+  al. 2019, arXiv 1907.13286); none without a history.
+* diversity: 1 - mean cosine of all pairs of the list, by categories or, where items have none, by
+  their users (Ziegler et al. 2005).
+* serendipity: targets that are not among the k most popular items new to the user, / k (Ge et al.
+  2010).
+* recall_head, recall_mid, recall_tail, recall_new: recall of the targets of that popularity; none
+  for a case without such targets.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def beyond_accuracy(
 
     Args:
         ranked: positions (n, k); -1 is an empty place.
-        hit: which of them were wanted, bool (n, k).
+        hit: which of them are targets, bool (n, k).
         history, targets: List(String) (n,).
         statistics: of the model's items.
         cutoffs: each metric is measured at each of them.
@@ -100,7 +100,7 @@ def _diversity(top: np.ndarray, vectors: sp.csr_matrix) -> np.ndarray:
     lists = sp.csr_matrix(
         (np.ones(int(starts[-1])), top[filled], starts), shape=(len(top), vectors.shape[0])
     )
-    lengths = _squares(vectors)  # 1, or 0 where nothing is known of the item
+    lengths = _squares(vectors)  # 1, or 0 for an item without a vector
     total, own = _squares(lists @ vectors), lists @ lengths
     known = lists @ (lengths > 0)
     pairs = known * (known - 1)
@@ -116,8 +116,7 @@ def _squares(table: sp.csr_matrix) -> np.ndarray:
 def _places_by_popularity(
     ranked: np.ndarray, met: Histories, statistics: ItemStatistics
 ) -> np.ndarray:
-    """Where each recommended item would stand in a list by popularity of what the user has not met,
-    int64 (n, k)."""
+    """The rank of each recommended item by popularity among items new to the user, int64 (n, k)."""
     n_items = len(statistics.items)
     rank = np.empty(n_items, np.int64)
     rank[np.argsort(-statistics.interactions, kind="stable")] = np.arange(n_items)

@@ -14,7 +14,7 @@ from augrec.data.columns import Columns as C
 from augrec.evaluation.user_means import OVERALL, user_values
 
 _CELLS = 2**22
-"""At most so many draws are held at once."""
+"""At most this many draws are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Noise:
 
     Attributes:
         sd: its standard deviation.
-        degrees: of freedom that is known with.
-        apart: how much of that variance comes from what training does to each user apart. Users'
-            values vary by it as well: it is taken off there, so that it counts once.
+        degrees: its degrees of freedom.
+        apart: the part of that variance from the effect of training on each user separately. The
+            variance between users contains it too: it is subtracted there, so that it counts once.
     """
 
     sd: float = 0.0
@@ -46,8 +46,8 @@ class Noise:
     apart: float = 0.0
 
     def kept(self, values: np.ndarray) -> float:
-        """By what the resampled means' distance from the mean is multiplied to take `apart` off, 0
-        … 1."""
+        """The factor of the resampled means' distance from the mean that subtracts `apart`, 0 …
+        1."""
         variance = float(values.var(ddof=1)) / len(values)
         return float(np.sqrt(max(0.0, 1 - self.apart / variance))) if variance > 0 else 1.0
 
@@ -62,19 +62,19 @@ def interval(
     narrowness on few users and vanishes on many (Hesterberg 2015, The American Statistician 69,
     371-386). Time is linear in n × samples, memory is bounded.
 
-    Resampling users tells how other users would have fared with these very models. With `noise`
-    each resampled mean is moved by a draw of Student's t besides, so that the interval is about
-    models trained anew too.
+    Resampling users covers the variation between users with these very models. With `noise` a draw
+    of Student's t is added to each resampled mean, so that the interval also covers models trained
+    again.
 
     Args:
         values: one number for each independent unit (user), float64 (n,).
         confidence: for example 0.95, two-sided.
-        samples: how many resamples.
+        samples: the number of resamples.
         seed: of the draws.
         noise: what chance in training adds to the mean; None: nothing.
 
     Returns:
-        Low and high; (-inf, inf) for fewer than two values, which say nothing of their spread.
+        Low and high; (-inf, inf) for fewer than two values, which have no spread.
     """
     n = len(values)
     if n < 2:

@@ -35,29 +35,29 @@ def cross_validate(
     items: pl.DataFrame | None = None,
     users: pl.DataFrame | None = None,
     metric: RankingMetric | None = None,
-    told: Callable[[], object] | None = None,
+    on_fold: Callable[[], object] | None = None,
 ) -> pl.DataFrame:
-    """Train on all folds but two, choose a checkpoint on the one's users and measure on the
-    other's; for each fold.
+    """For each fold: train on all folds but two, choose a checkpoint on one's users and measure on
+    the other's.
 
     Args:
         make: gives an unfitted recommender; called once for each fold.
         interactions: what `augrec.data.clean.clean` gives.
         config: `folds`, `fold_in`, `min_targets` and `max_history` are read; None: the defaults.
-        seed: deals users to folds; the same seed gives the same folds, so that two recommenders can
-            be paired by user.
+        seed: assigns users to folds; the same seed gives the same folds, so that two recommenders
+            can be paired by user.
         cutoffs: each metric is measured at each of them.
         items, users: see `TrainingData`. Attributes of test users are given when ranking, not when
             training.
         metric: how a checkpoint is chosen; None: by NDCG@10.
-        told: called after each fold.
+        on_fold: called after each fold.
 
     Returns:
         The columns of `augrec.evaluation.metrics.evaluate` and `fold` (Int32); users of folds in
         turn. Users with fewer than 1 + min_targets items are in no row.
 
     Raises:
-        RefusedError: there are fewer users than folds, or a fold has nobody to judge by.
+        RefusedError: there are fewer users than folds, or a fold has no users to evaluate.
     """
     config = config or SplitConfig()
     measured = []
@@ -71,13 +71,13 @@ def cross_validate(
         recommender = make().fit(data)
         found = evaluate(recommender, _with(users, parts.cases_test), cutoffs)
         measured.append(found.with_columns(pl.lit(fold, pl.Int32).alias(FOLD)))
-        if told is not None:
-            told()
+        if on_fold is not None:
+            on_fold()
     return pl.concat(measured)
 
 
 def summarise_folds(measured: pl.DataFrame) -> dict[str, Any]:
-    """Means over all users, and how much folds differ.
+    """Means over all users, and the deviation between folds.
 
     Args:
         measured: what `cross_validate` gives.

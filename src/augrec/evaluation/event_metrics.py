@@ -25,8 +25,8 @@ def losses(happened: np.ndarray, said: np.ndarray) -> np.ndarray:
 def auc(
     happened: np.ndarray, said: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> np.ndarray:
-    """The chance that a positive is given more than a negative, ties one half, in each group; NaN
-    where one class lacks.
+    """The probability that a positive is scored higher than a negative, ties one half, in each
+    group; NaN where one class is missing.
 
     Args:
         happened: bool (n,).
@@ -42,7 +42,7 @@ def auc(
     happened, said, weights, groups = happened[order], said[order], weights[order], groups[order]
     fresh = np.ones(len(said), np.bool_)
     fresh[1:] = (groups[1:] != groups[:-1]) | (said[1:] != said[:-1])
-    run = np.cumsum(fresh) - 1  # pairs of one group that are given the same
+    run = np.cumsum(fresh) - 1  # pairs of one group with the same score
     negative = np.bincount(run, weights * ~happened)
     negatives = np.bincount(groups, weights * ~happened, minlength=n_groups)
     positives = np.bincount(groups, weights * happened, minlength=n_groups)
@@ -122,7 +122,7 @@ class PooledValues:
     distances: float = 0.0
 
     def add(self, errors: np.ndarray) -> PooledValues:
-        """Add what was said minus what came, float64 (n,)."""
+        """Add predictions minus values, float64 (n,)."""
         self.n += len(errors)
         self.squares += float((errors**2).sum())
         self.distances += float(np.abs(errors).sum())

@@ -1,14 +1,14 @@
 """How good a recommender's heads are: the chance of events, and the value of ratings.
 
-What is predicted is what the user of a case does next: the case's targets, each with all that came
-of it, every event with its value: what was clicked and then bought is a positive of both heads.
-Targets that the recommender does not know are left out, since it can say nothing of them.
+Predicted is what the user of a case does next: the case's targets, each with all its events and
+values: an item clicked and then bought is a positive of both heads. Targets that the recommender
+does not know are left out, since it cannot score them.
 
-A head of kind "probability" is asked about the case's targets of its event, the positives, and
-about items drawn evenly from the catalogue without those the user ever meets, the same ones for
-every head. The drawn ones weigh as much together as the case's positives do, so that a prediction
-of a half says nothing: that is what the head promises, see `augrec.recommenders._heads`. A head of
-kind "value" is asked about the targets that have a value.
+A head of kind "probability" is evaluated on the case's targets of its event, the positives, and on
+items drawn uniformly from the catalogue without those the user ever interacts with, the same ones
+for every head. The drawn ones together weigh as much as the case's positives, so that 0.5 is
+uninformative, as the head promises; see `augrec.recommenders._heads`. A head of kind "value" is
+evaluated on the targets that have a value.
 
 | metric | |
 |---|---|
@@ -18,10 +18,10 @@ kind "value" is asked about the targets that have a value.
 positives| |
 | mse, rmse, mae | of values, in their unit (mse: squared) |
 
-They are measured over all pairs, by weight, in all and in each slice of users' activity; auc,
-log_loss, mse and mae for each case as well, to be paired. The draws follow from the seed and the
-size of the catalogue alone, so that recommenders of one catalogue are asked about the same items.
-Cases are gone through in parts: memory beside the result does not grow with them.
+They are measured over all pairs, by weight, overall and in each slice of users' activity; auc,
+log_loss, mse and mae for each case as well, for paired comparisons. The draws depend only on the
+seed and the size of the catalogue, so that recommenders of one catalogue are evaluated on the same
+items. Cases are processed in parts: memory apart from the result does not grow with them.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ N_DRAWN: Final = 100
 PER_CASE: Final = ("auc", "log_loss", "mse", "mae")
 _CASES_AT_ONCE: Final = 8192
 _CELLS: Final = 2**20
-"""At most so many pairs are asked about at once."""
+"""At most this many pairs are scored at once."""
 
 
 def evaluate_heads(
     recommender: HasHeads, cases: pl.DataFrame, events: pl.DataFrame, seed: int
 ) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
-    """Ask every head about every case.
+    """Evaluate every head on every case.
 
     Args:
         recommender: a fitted one with heads.
-        cases: see `augrec.data.cases.CASES`; quickest where a user's cases follow one another.
+        cases: see `augrec.data.cases.CASES`; fastest where a user's cases are adjacent.
         events: canonical, those of the cases' users among them; of a user and an item at most one
             of each kind.
         seed: of the drawn items; one for all recommenders that are compared.
 
     Returns:
-        One row for each head and case it is asked about: user_id, slice, head, n (the case's
+        One row for each head and case it is evaluated on: user_id, slice, head, n (the case's
         positives or values), and Float64 columns `PER_CASE`, null where a metric is not the head's
         or not defined; and by the head's name {"n", metric…, "slices": {slice: {"n", metric…}}}
         over all pairs, None where a metric is not defined.
@@ -93,7 +93,7 @@ def evaluate_heads(
 
 @dataclass(frozen=True)
 class _Met:
-    """What the users of cases ever meet.
+    """The items that the users of cases ever interact with.
 
     Attributes:
         table: user (number in order of their first case), item (position), event, value; sorted by
@@ -119,7 +119,7 @@ class _Met:
         return cls(own, starts, who.to_numpy().astype(np.int64))
 
     def by(self, who: np.ndarray) -> pl.DataFrame:
-        """The rows of these users; those of users numbered between them too."""
+        """The rows of these users and of those numbered between them."""
         if not len(who):
             return self.table.clear()
         first, last = self.starts[who.min()], self.starts[who.max() + 1]
@@ -129,7 +129,7 @@ class _Met:
 def _pairs(
     items: ItemIndex, cases: pl.DataFrame, who: np.ndarray, met: _Met, random: np.random.Generator
 ) -> pl.DataFrame:
-    """What is asked: case, item (positions), event, value (of targets; else null), wanted; sorted
+    """Pairs to score: case, item (positions), event, value (of targets; else null), wanted; sorted
     by case.
 
     A target has a row for each of its events.
@@ -157,7 +157,7 @@ def _pairs(
 
 
 def _ask(recommender: HasHeads, cases: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, np.ndarray]:
-    """What each head says of each pair, float32 (pairs,)."""
+    """Each head's prediction for each pair, float32 (pairs,)."""
     case, item = pairs["case"].to_numpy(), pairs["item"].to_numpy()
     counts = np.bincount(case, minlength=len(cases))
     column = np.arange(len(case)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -183,7 +183,7 @@ def _ask(recommender: HasHeads, cases: pl.DataFrame, pairs: pl.DataFrame) -> dic
 def _measure(
     head: Head, pairs: pl.DataFrame, cases: pl.DataFrame, pooled: dict[str, Any]
 ) -> pl.DataFrame:
-    """One head's rows, from pairs with what it said, column `said`; the pairs are added to each
+    """One head's rows, from pairs with its predictions, column `said`; the pairs are added to each
     part of `pooled`."""
     positive = pl.col("wanted") & (pl.col(C.EVENT) == head.event)
     if head.kind == "value":

@@ -1,20 +1,19 @@
-"""What is known of a model's items when its rankings are judged, and how rankings spread over them.
+"""Popularity, groups and categories of a model's items, and how rankings spread over them.
 
-The yardstick is the real training interactions, the same for every policy: how popular an item is,
-and whether it belongs to the head, the middle or the tail. Head is the fewest most popular items
-that together have a third of the interactions, tail the least popular ones that have the last
-third; items without interactions are new.
+They come from the real training interactions, the same for every policy. Head is the fewest most
+popular items that together have a third of the interactions, tail the least popular ones that have
+the last third; items without interactions are new.
 
-| metric at cutoff k | for the catalogue |
-|---|---|
-| coverage | share of the model's items that at least one case is recommended |
-| gini | Gini index of how often each item is recommended: 0 all alike, 1 always the same |
+At cutoff k, for the catalogue:
 
-| at cutoff k | for a group of items |
-|---|---|
-| exposure | share of all recommended places that its items take |
-| divergence | half the sum over groups of the absolute difference of exposure and share of
-interactions (total variation): 0 as popular as they are, 1 nothing in common |
+* coverage: share of the model's items that are recommended in at least one case.
+* gini: Gini index of the number of times each item is recommended: 0 all alike, 1 always the same.
+
+At cutoff k, for a group of items:
+
+* exposure: share of all places in lists that its items take.
+* divergence: half the sum over groups of the absolute difference of exposure and share of
+  interactions (total variation): 0 equal, 1 nothing in common.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ _MAX_CATEGORIES: Final = 20
 
 @dataclass(frozen=True)
 class ItemStatistics:
-    """A model's items.
+    """Statistics of a model's items.
 
     Attributes:
         items: the model's.
         interactions: training interactions of each item, int64 (n_items,).
-        total: all training interactions, those of items that the model lacks among them.
+        total: all training interactions, including those of items that the model lacks.
         group_of: item_id, group (position in `ITEM_GROUPS`), for every training item; all others
             are new.
         group: the same for the model's items, int8 (n_items,).
-        categories: which categories an item is of, each of its own counting 1 / their number;
-            float64 sparse (n_items, n_categories).
+        categories: the categories of each item, each with weight 1 / their number; float64 sparse
+            (n_items, n_categories).
         category_names: their names, the most frequent among training interactions first.
-        vectors: rows of length 1 (by users: about 1) whose inner products say how alike two items
-            are, sparse (n_items, d); 0 where nothing is known: their categories, or where there are
-            none who met them.
+        vectors: rows of length 1 (by users: about 1) whose inner products are the similarity of two
+            items, sparse (n_items, d); 0 where there is no information: from their categories, or
+            without categories from their users.
         alike_by: "categories" or "users".
     """
 
@@ -70,8 +69,7 @@ class ItemStatistics:
     def of(
         cls, items: ItemIndex, train: pl.DataFrame, table: pl.DataFrame | None = None
     ) -> ItemStatistics:
-        """What training interactions (user_id, item_id) and the items table say of a model's
-        items."""
+        """From training interactions (user_id, item_id) and the items table."""
         positions = items.encode(train[C.ITEM])
         counts = np.bincount(positions[positions >= 0], minlength=len(items))
         group_of = _thirds(train)
@@ -89,7 +87,7 @@ class ItemStatistics:
             group=found["group"].fill_null(new).to_numpy(),
             categories=categories,
             category_names=names,
-            vectors=_unit_rows(categories.sign()) if described else _met_by(items, train),
+            vectors=_unit_rows(categories.sign()) if described else _user_vectors(items, train),
             alike_by="categories" if described else "users",
         )
 
@@ -102,7 +100,7 @@ class ItemStatistics:
 def catalogue_metrics(
     ranked: np.ndarray, n_items: int, cutoffs: Sequence[int]
 ) -> dict[str, float | None]:
-    """What rankings do with the catalogue as a whole.
+    """Metrics of rankings for the catalogue as a whole.
 
     Args:
         ranked: positions (n, k) of `augrec.evaluation.metrics.rank_cases`; -1 is an empty place.
@@ -125,20 +123,20 @@ def catalogue_metrics(
 def exposure(
     ranked: np.ndarray, targets: pl.Series, statistics: ItemStatistics, cutoffs: Sequence[int]
 ) -> dict[str, Any]:
-    """Who among the items gets the places: by popularity, and by category.
+    """Exposure of groups of items: by popularity, and by category.
 
     Args:
         ranked: positions (n, k).
-        targets: List(String) (n,), what was wanted.
+        targets: List(String) (n,).
         statistics: of the model's items.
         cutoffs: lengths of the lists.
 
     Returns:
         {"popularity": {"groups": {"head": {"items", "interactions", "targets", "exposure@10", …},
         …}, "divergence@10", …}, "categories": the same with the most frequent categories}. `items`
-        is how many there are, `interactions` and `targets` are shares; an item of several
-        categories counts in parts. Shares are None where there is nothing to share; "categories" is
-        empty where the items have none.
+        is their number, `interactions` and `targets` are shares; an item of several categories
+        counts in parts. Shares are None where there is nothing to share; "categories" is empty
+        where the items have none.
     """
     wanted = targets.explode(empty_as_null=False)
     known = statistics.items.encode(wanted)
@@ -175,7 +173,7 @@ def _shares(
     wanted: np.ndarray,
     places: Mapping[int, np.ndarray],
 ) -> dict[str, Any]:
-    """Shares of groups, given how much of each item belongs to them, (n_items, n_groups)."""
+    """Shares of groups, given the membership of each item in them, (n_items, n_groups)."""
     columns = {"interactions": members.T @ interactions, "targets": wanted}
     columns |= {f"exposure@{k}": members.T @ counts for k, counts in places.items()}
     shares = {
@@ -247,11 +245,11 @@ def _unit_rows(table: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix(sp.diags_array(1 / np.maximum(lengths, 1e-12)) @ table)
 
 
-def _met_by(items: ItemIndex, train: pl.DataFrame) -> sp.csr_matrix:
-    """Items as the users who met them, each user given one of 256 places and a sign, float64 sparse
-    (n_items, 256).
+def _user_vectors(items: ItemIndex, train: pl.DataFrame) -> sp.csr_matrix:
+    """Items as vectors of their users, each user hashed to one of 256 places with a sign, float64
+    sparse (n_items, 256).
 
-    Inner products are those of the full vectors but for chance of about 1 / 16 (feature hashing,
+    Inner products are those of the full vectors but for an error of about 1 / 16 (feature hashing,
     Weinberger et al. 2009, arXiv 0902.2206).
     """
     positions = items.encode(train[C.ITEM])

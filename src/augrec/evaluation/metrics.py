@@ -1,4 +1,4 @@
-"""How good full-catalogue rankings are, case by case. Relevance is binary, seen items are never
+"""Metrics of full-catalogue rankings for each case. Relevance is binary, seen items are never
 recommended again.
 
 A target the model does not know stays a target: it counts as a miss, so that models with different
@@ -107,13 +107,13 @@ def per_case(
     cutoffs: Sequence[int],
     statistics: ItemStatistics | None = None,
 ) -> pl.DataFrame:
-    """The metrics of rankings from `rank_cases`; memory beside the result does not grow with the
-    cases.
+    """The metrics of rankings from `rank_cases`; memory apart from the result does not grow with
+    the cases.
 
     Args:
         ranked: positions (n, k).
         cases: what was ranked for.
-        recommender: what ranked.
+        recommender: the model that ranked.
         cutoffs: each metric is measured at each of them.
         statistics: of the recommender's items; adds the metrics of
             `augrec.evaluation.beyond_accuracy`.

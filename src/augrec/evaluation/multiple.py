@@ -1,4 +1,4 @@
-"""Several chances to be wrong in one decision."""
+"""Correction for multiple tests in one decision."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ def holm(names: Sequence[str], passes: Callable[[str, int], bool]) -> dict[str, 
 
     All are tested as one of len(names); those that pass are set aside and the rest is tested as one
     of the rest, until none passes. The chance that any passes which should not stays at the level
-    of a single test, whatever their dependence. Never less is found than with Bonferroni.
+    of a single test, whatever their dependence. Never less powerful than Bonferroni.
 
     Args:
         names: what is tested.
-        passes: whether one passes when its level is divided by that many.
+        passes: whether one passes when its level is divided by that number.
 
     Returns:
-        For each by how many its level was divided when it was last tested; `passes` at that number
-        is the outcome.
+        For each the number by which its level was divided when it was last tested; `passes` at that
+        number is the outcome.
     """
     left, divided = list(names), dict[str, int]()
     while left:

@@ -1,5 +1,5 @@
-"""Differences between a recommender's arms, paired by user, with both kinds of chance in them:
-users, and training."""
+"""Differences between a recommender's arms, paired by user, with both sources of variance: users,
+and training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Paired:
     """One recommender's arms on the same users.
 
     A paired bootstrap over users holds the models fixed: two arms whose data are of equal worth,
-    but whose trainings drew differently, differ truly for a large enough crowd of users, and one of
+    but whose trainings drew differently, do differ for a large enough number of users, and one of
     them would win. So the variance of a training's mean goes into each interval: s² (1 / R of the
     candidate + 1 / R of the comparator), R being the repetitions and s² pooled over the
-    recommender's arms. What s² holds of chance in each user's own values is taken off the users'
-    side: users and trainings are crossed random factors, Var = users + trainings - both (Cornfield
-    and Tukey 1956, Annals of Mathematical Statistics 27, 907-949; on which chance a comparison must
+    recommender's arms. The part of s² from each user's own values is subtracted on the users' side:
+    users and trainings are crossed random factors, Var = users + trainings - both (Cornfield and
+    Tukey 1956, Annals of Mathematical Statistics 27, 907-949; on which chance a comparison must
     hold: Bouthillier et al. 2021, arXiv 2103.03098). An arm that draws nothing has no such
     variance. A generator's sample is a draw that is not repeated: its arms always have it.
 
@@ -44,7 +44,7 @@ class Paired:
         return all(metric in table.columns for tables in self._arms.values() for table in tables)
 
     def values(self, policy: str, metric: str, slice_name: str = OVERALL) -> UserValues:
-        """What an arm's users got.
+        """The values of an arm's users.
 
         Raises:
             InputError: its repetitions were measured on different users.
@@ -57,8 +57,8 @@ class Paired:
     def spread(
         self, metric: str, slice_name: str = OVERALL, members: np.ndarray | None = None
     ) -> Spread:
-        """How far training moves the mean of a metric over the users of a slice, or over those
-        `members` of it, bool (n,)."""
+        """The variance that training adds to the mean of a metric over the users of a slice, or
+        over those `members` of it, bool (n,)."""
         tables = (self.values(policy, metric, slice_name).table for policy in self._arms)
         return pooled([table if members is None else table[:, members] for table in tables])
 

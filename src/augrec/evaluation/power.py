@@ -1,4 +1,4 @@
-"""What size of gain the data could have shown at all."""
+"""The gain that the data could have shown."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def detectable(
     """The smallest gain over every comparator that passes with a chance of `power`.
 
     A difference passes where it lies further above 0 than its interval reaches down. With a true
-    gain g over each of the m comparators, the measured ones are g + e, the e being what users and
-    trainings happen to be; all m pass if g > max_j (reach_j - e_j). The `power` quantile of that
+    gain g over each of the m comparators, the measured ones are g + e, the e being the chance of
+    users and trainings; all m pass if g > max_j (reach_j - e_j). The `power` quantile of that
     maximum, e resampled from the users' own differences, is the answer: minimal detectable effect
-    of an intersection-union test, with the correlation the comparators have. It is about what the
-    test can do and does not depend on what was measured, but for the spread. That is taken as it
-    was measured: where few repetitions tell of training, so rough is the answer.
+    of an intersection-union test, with the correlation the comparators have. It is a property of
+    the test and does not depend on the measured differences, only on their spread, as measured:
+    with few repetitions of training the answer is rough.
 
     Args:
         gains: candidate minus each comparator, float64 (n users, m).
-        reach: how far each interval reaches down from its difference, float64 (m,).
+        reach: distance of each interval's lower end from its difference, float64 (m,).
         own_sd: what training adds to the candidate's mean.
         other_sds: what it adds to each comparator's, float64 (m,).
         kept: `Noise.kept` of each comparison, float64 (m,).

@@ -1,4 +1,5 @@
-"""An arm trained several times: what its users got, on average and from training to training."""
+"""An arm trained several times: its users' values, their mean and their variance between
+trainings."""
 
 from __future__ import annotations
 
@@ -38,12 +39,12 @@ class UserValues:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far chance in training moves the mean over users of a single training.
+    """The variance that chance in training adds to the mean over users of a single training.
 
     Attributes:
         variance: of that mean.
-        apart: the part of it that comes from what training does to each user apart.
-        degrees: of freedom they were estimated with; 0: nothing was trained twice.
+        apart: the part of it from the effect of training on each user separately.
+        degrees: degrees of freedom of the estimates; 0: nothing was trained twice.
     """
 
     variance: float
@@ -52,8 +53,8 @@ class Spread:
 
 
 def read(folder: Path, columns: Sequence[str] | None = None) -> list[pl.DataFrame]:
-    """What an arm's folder of reports/evaluation holds, a table for each repetition, that of the
-    promoted model first.
+    """The tables in an arm's folder of reports/evaluation, one for each repetition, that of the
+    model that may be promoted first.
 
     Args:
         folder: with per_user.parquet, and repetitions.parquet where the arm was trained again.
@@ -101,9 +102,9 @@ def pooled(arms: Sequence[np.ndarray]) -> Spread:
     once.
 
     Users and trainings are crossed: training moves all users together (variance σ²), and each user
-    apart (τ²), so that the mean of n users has the variance σ² + τ² / n from training to training;
-    both are estimated by mean squares. Two or three trainings say little of their own spread; those
-    of all of a recommender's arms together say more.
+    separately (τ²), so that the mean of n users has the variance σ² + τ² / n from training to
+    training; both are estimated by mean squares. The spread of two or three trainings is a poor
+    estimate; that of all of a recommender's arms together is a better one.
 
     Args:
         arms: for each arm the users' values in each repetition, float64 (repetitions, n).

@@ -1,7 +1,7 @@
-"""From each case's metrics to means over users: overall, by activity, by group of users, by time.
+"""Means over users of each case's metrics: overall, by activity, by group of users, by time.
 
-A user counts once: every mean is one over users of the user's mean over cases. A case without a
-value (there was no target of that kind, or no history to compare with) takes no part.
+A user counts once: every mean is over users, of each user's mean over cases. A case without a value
+(without a target of that kind, or a history to compare with) is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from augrec.data.slices import SLICES
 OVERALL: Final = "overall"
 UNKNOWN: Final = "unknown"
 BROKEN_DOWN: Final = ("ndcg", "recall")
-"""What is told of each group and period; everything else is in the table of cases."""
+"""The metrics of each group and period; all others are in the table of cases."""
 _MAX_PERIODS: Final = 12
 _PERIODS: Final = (
     ("1d", "%Y-%m-%d"),
@@ -80,14 +80,14 @@ def user_values(measured: pl.DataFrame, metric: str, slice_name: str = OVERALL) 
 def by_group(
     measured: pl.DataFrame, cases: pl.DataFrame, *, max_groups: int = 25, min_users: int = 20
 ) -> dict[str, Any]:
-    """How well each group of users is served, for each attribute that cases carry.
+    """The metrics of each group of users, for each attribute in cases.
 
     Args:
         measured: rows of `augrec.evaluation.metrics.evaluate` for `cases`, in their order.
-        cases: with attributes of the users beside the columns of `CASES`; Feast's features,
-            user__…, are passed over.
-        max_groups: an attribute of more distinct texts is passed over; numbers beyond that are cut
-            into thirds of users.
+        cases: with attributes of the users in addition to the columns of `CASES`; Feast's features,
+            user__…, are ignored.
+        max_groups: a text attribute with more distinct values is ignored; a numeric one is cut into
+            thirds of users.
         min_users: smaller groups are shown, but make no gap.
 
     Returns:
@@ -121,9 +121,8 @@ def _labels(cases: pl.DataFrame, max_groups: int) -> dict[str, pl.Series]:
 
 
 def by_time(measured: pl.DataFrame, cases: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """{period: {"n_users", metric…}} by when cases were judged: days, weeks (their Mondays),
-    months, quarters or years (their first months), whichever is the finest that gives at most
-    twelve."""
+    """{period: {"n_users", metric…}} by the time of cases: days, weeks (their Mondays), months,
+    quarters or years (their first months), whichever is the finest that gives at most twelve."""
     if cases.is_empty() or "moment" not in cases.columns:
         return {}
     labels = (cases["moment"].dt.truncate(length).dt.strftime(form) for length, form in _PERIODS)

@@ -19,7 +19,7 @@ from augrec.registry.mlflow_values import metrics, texts
 
 MAX_CURVE_ROWS = 200
 MAX_TRIALS = 30
-"""The best so many of a search become runs of their own; trials.csv has them all."""
+"""The best trials of a search become runs of their own; trials.csv has all."""
 _AUDITED = ("passed", "fidelity", "diversity", "privacy", "leak", "utility")
 # How tables are imported may name databases; it stays out.
 _RUN_PARAMETERS = (
@@ -109,7 +109,7 @@ def read_items(workspace: Path) -> pl.DataFrame | None:
 
 
 def run_parameters(workspace: Path) -> dict[str, str]:
-    """What the whole run was told, flat; sections of single components are with their parts."""
+    """Parameters of the whole run, flat; sections of single components are with their parts."""
     params = read_params(workspace)
     shown: dict[str, Any] = {}
     for name in _RUN_PARAMETERS:
@@ -144,18 +144,17 @@ def fingerprint(workspace: Path, commit: str) -> str:
 
 
 def shown(measures: Mapping[str, Any]) -> dict[str, Any]:
-    """What MLflow gets of a split's measures: all of them over all users, accuracy by slice, and
-    how uneven the rest is.
+    """The metrics of a split for MLflow: all of them over all users, accuracy by slice, and the
+    gaps between groups.
 
-    The numbers of every group of users, group of items and period would bury these; they are in
-    metrics.json.
+    Those of every group of users, group of items and period are in metrics.json.
     """
-    told = {
+    kept = {
         name: part
         for name, part in measures.items()
         if name not in ("slices", "items", "groups", "time")
     }
-    told["slices"] = {
+    kept["slices"] = {
         name: {
             key: value
             for key, value in part.items()
@@ -163,14 +162,14 @@ def shown(measures: Mapping[str, Any]) -> dict[str, Any]:
         }
         for name, part in measures.get("slices", {}).items()
     }
-    told["items"] = {
+    kept["items"] = {
         name: {key: value for key, value in part.items() if key != "groups"}
         for name, part in measures.get("items", {}).items()
     }
-    told["groups"] = {
+    kept["groups"] = {
         name: {"gap": part["gap"]} for name, part in measures.get("groups", {}).items()
     }
-    return told
+    return kept
 
 
 def read_curve(path: Path) -> pl.DataFrame:
@@ -234,14 +233,14 @@ def _generator(workspace: Path, params: Mapping[str, Any], name: str) -> Part:
 
 
 def _policy(params: Mapping[str, Any], folder: Path) -> Part:
-    told = read_json(folder / "policy.json")
+    saved = read_json(folder / "policy.json")
     return Part(
         role="policy",
         name=folder.name,
         parameters=texts(
             {"policies": {folder.name: (params.get("policies") or {}).get(folder.name)}}
         ),
-        metrics=metrics({"search": told["search"]}),
+        metrics=metrics({"search": saved["search"]}),
         curve=pl.DataFrame(schema={"step": pl.Int64}),
         inputs={"data/training_set": "training"},
         files=[folder / "trials.csv", folder / "policy.json"],
@@ -270,7 +269,7 @@ def _recommender(workspace: Path, params: Mapping[str, Any], name: str, policy: 
 
 
 def _component(params: Mapping[str, Any], section: str, name: str, folder: Path) -> dict[str, str]:
-    """What params.yaml asked for, and the full config it became."""
+    """The config in params.yaml, and the full config of the component."""
     asked = {section: {name: (params.get(section) or {}).get(name)}}
     saved = folder / "component.json"
     became = read_json(saved) if saved.exists() else {}

@@ -2,10 +2,10 @@
 data/augmented/<policy>.
 
 A sample is blocked whose audit, in reports/audit, failed or is missing. A policy whose rows are to
-be shared is then refused, a search leaves the sample out, and every other policy is built and says
-so: its arms are measured, and the gate refuses them.
+be shared is then refused, a search leaves the sample out, and every other policy is built and
+records it: its arms are measured, and the gate refuses them.
 
-With `run.repetitions` above 1, a policy that makes random draws has its rows redrawn beside, in
+With `run.repetitions` above 1, a policy with random draws has its rows redrawn, in
 repetitions/<number>.parquet.
 """
 
@@ -61,7 +61,7 @@ class AugmentationConfig(BaseConfig):
 
 
 class Samples:
-    """Reads the samples that operations ask for, and what lies beside them, and remembers whose.
+    """Reads the samples and further tables that operations ask for, and records their generators.
 
     Args:
         generators: those that take part in the run.
@@ -84,8 +84,7 @@ class Samples:
         return self._table(generator, "interactions")
 
     def sample_table(self, generator: str, name: str) -> pl.DataFrame | None:
-        """Another table of the generator's, such as "realness"; None where it makes none, or
-        nothing is its sample."""
+        """Another table of the generator's, such as "realness"; None where it makes none."""
         if not (_SYNTHETIC / generator / f"{name}.parquet").exists():
             return None
         return self._table(generator, name)
@@ -129,7 +128,7 @@ def main(name: str) -> None:
 
     configured = Policy(name, policies[name] or [], seed=seed)
     blocked = _blocked(configured, taking_part.get("generators") or [])
-    steps, settled = _settle(configured, policies[name] or [], inputs()[0], blocked)
+    steps, found_mix = _search(configured, policies[name] or [], inputs()[0], blocked)
     policy, (used, samples) = Policy(name, steps, seed=seed), inputs()
     champion = taking_part.get("champion") if policy.continues_champion else None
     training = policy.apply(used)
@@ -142,7 +141,7 @@ def main(name: str) -> None:
         "start": "champion" if policy.continues_champion else None,
         "older": policy.older,
         "champion": champion,
-        "search": settled.facts if settled else None,
+        "search": found_mix.facts if found_mix else None,
     }
     with whole_directory(Path("data/augmented") / name) as draft:
         write_parquet(draft / "interactions.parquet", training)
@@ -153,8 +152,8 @@ def main(name: str) -> None:
                 break  # the policy draws nothing
             write_parquet(_repetitions.rows_file(draft, number), redrawn)
         write_json(draft / "policy.json", facts)
-        if settled:
-            settled.trials.write_csv(draft / "trials.csv")
+        if found_mix:
+            found_mix.trials.write_csv(draft / "trials.csv")
         if champion is not None:
             _copy_champion(champion, draft / "champion")
     if facts["blocked"]:
@@ -204,7 +203,7 @@ def _failed_limits(audit: Mapping[str, Any] | None) -> str:
         value = measures.get(measure)
         found = "could not be measured" if value is None else f"{value:.3g}"
         bound = f"at {'least' if kind == 'min' else 'most'} {audit['limits'][limit]:g}"
-        unsure = ", too few people to tell" if limit in audit["undecided_limits"] else ""
+        unsure = ", too few users to decide" if limit in audit["undecided_limits"] else ""
         parts.append(f"{measure} {found}, {bound}{unsure}")
     return "; ".join(parts)
 
@@ -212,28 +211,27 @@ def _failed_limits(audit: Mapping[str, Any] | None) -> str:
 def _count(training: pl.DataFrame, real: pl.DataFrame) -> dict[str, Any]:
     """What a training set holds, for policy.json."""
     users = set(training[C.USER].unique())
-    people = users.intersection(real[C.USER].unique())
+    real_users = users.intersection(real[C.USER].unique())
     origins = training[C.ORIGIN].value_counts().sort(C.ORIGIN)
     return {
-        "n_real_users": len(people),
-        "n_added_users": len(users) - len(people),
+        "n_real_users": len(real_users),
+        "n_added_users": len(users) - len(real_users),
         "n_rows": len(training),
         "origins": dict(origins.iter_rows()),
     }
 
 
-def _settle(
+def _search(
     policy: Policy, steps: Steps, inputs: PolicyInputs, blocked: Sequence[str]
 ) -> tuple[Steps, MixSearchResult | None]:
-    """A policy's steps with the search at its end, on validation users; as they are where nothing
-    is to be searched."""
+    """A policy's steps with the search replaced by its result; unchanged without a search."""
     found = find_search(policy)
     if found is None:
         return steps, None
     place, candidates = found
-    from augrec.tuning.mixing import MixSearchData, search_mix  # brings Optuna
+    from augrec.tuning.mixing import MixSearchData, search_mix  # imports Optuna
 
-    judges = MixSearchData(
+    data = MixSearchData(
         cases=read_table(TRAINING_SET / f"cases_{VALID}.parquet", "training_set"),
         items=read_table(Path("data/prepared/items.parquet"), "prepare"),
         users=read_table(TRAINING_SET / "users.parquet", "training_set"),
@@ -248,12 +246,12 @@ def _settle(
         return Policy(policy.name, around(mixed), seed=policy.seed).apply(inputs)
 
     left_out = [name for name in blocked if name in candidates.generators]
-    settled = search_mix(policy.name, candidates, build, judges, seed=policy.seed, blocked=left_out)
-    return around(settled.steps), settled
+    found_mix = search_mix(policy.name, candidates, build, data, seed=policy.seed, blocked=left_out)
+    return around(found_mix.steps), found_mix
 
 
 def _copy_champion(champion: Mapping[str, str], target: Path) -> None:
-    """Put the model that `run.champion` names, by version and digest, beside the rows it is to be
+    """Copy the model that `run.champion` names, by version and digest, next to the rows it is to be
     trained on."""
     if not CHAMPION.is_dir() or digest(CHAMPION) != champion["digest"]:
         raise InputError(

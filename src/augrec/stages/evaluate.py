@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Yardstick:
-    """What every model of a run is judged by."""
+class _Evaluation:
+    """What every model of a run is evaluated with."""
 
     config: EvaluationConfig
     cases: Mapping[str, pl.DataFrame]
@@ -45,7 +45,7 @@ class _Yardstick:
     seed: int
 
     def of(self, model: Recommender) -> tuple[ItemStatistics, np.ndarray | None]:
-        """What is known of the model's items, and which of them are ranked; None: all."""
+        """Statistics of the model's items, and which of them are ranked; None: all."""
         return ItemStatistics.of(model.items, self.train, self.items), self.judging.among(
             model.items
         )
@@ -55,24 +55,24 @@ def main(recommender: str, policy: str) -> None:
     """Write reports/evaluation/<recommender>/<policy>: per_user.parquet and metrics.json;
     heads.parquet if it has heads.
 
-    They tell of the model that may be promoted. What its further repetitions reached is in
-    repetitions.parquet, which has the columns of per_user.parquet and `repetition`, from 1 on;
-    without further repetitions it has no rows.
+    They are of the model that may be promoted. Its further repetitions are in repetitions.parquet,
+    which has the columns of per_user.parquet and `repetition`, from 1 on; without further
+    repetitions it has no rows.
     """
-    yardstick = _yardstick()
+    evaluation = _evaluation()
     model = load(Path("models/recommenders") / recommender / policy)
-    statistics, among = yardstick.of(model)
+    statistics, among = evaluation.of(model)
     tables, of_heads, metrics = [], [], {}
-    for split, cases in yardstick.cases.items():
-        measured, metrics[split] = _measure(model, cases, statistics, yardstick.config, among)
+    for split, cases in evaluation.cases.items():
+        measured, metrics[split] = _measure(model, cases, statistics, evaluation.config, among)
         tables.append(measured.select(pl.lit(split).alias("split"), pl.all()))
         if isinstance(model, HasHeads):
-            events = _events(split, yardstick.cases[TEST])
-            rows, metrics[split]["heads"] = evaluate_heads(model, cases, events, yardstick.seed)
+            events = _events(split, evaluation.cases[TEST])
+            rows, metrics[split]["heads"] = evaluate_heads(model, cases, events, evaluation.seed)
             of_heads.append(rows.select(pl.lit(split).alias("split"), pl.all()))
         _log.info("%s: %d cases, overall %s", split, len(cases), metrics[split]["overall"])
     own = pl.concat(tables)
-    again = [_repeated(path, yardstick) for path in _repetitions.models(recommender, policy)]
+    again = [_repeated(path, evaluation) for path in _repetitions.models(recommender, policy)]
     nothing = own.clear().insert_column(0, pl.Series(REPETITION, [], pl.Int32))
     with whole_directory(Path("reports/evaluation") / recommender / policy) as draft:
         write_parquet(draft / "per_user.parquet", own)
@@ -82,15 +82,15 @@ def main(recommender: str, policy: str) -> None:
         write_json(draft / "metrics.json", metrics)
 
 
-def _yardstick() -> _Yardstick:
+def _evaluation() -> _Evaluation:
     params = read_params()
-    return _Yardstick(
+    return _Evaluation(
         config=parse(EvaluationConfig, params["evaluation"], "evaluation"),
         cases={
             split: read_table(TRAINING_SET / f"cases_{split}.parquet", "training_set")
             for split in (VALID, TEST)
         },
-        # real rows: the same yardstick for every policy
+        # real rows: the same for every policy
         train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
         items=pl.read_parquet("data/prepared/items.parquet"),
         judging=RankingMetric(familiar=familiar_items(Path("data/prepared"))),
@@ -99,17 +99,17 @@ def _yardstick() -> _Yardstick:
 
 
 def _events(split: str, test: pl.DataFrame) -> pl.DataFrame:
-    """What came of a split's targets; of validation's, what came before test."""
+    """The events of a split's targets; for validation only those before test."""
     events = read_table(Path("data/prepared/events.parquet"), "prepare")
     if split == TEST:
         return events
     return events_before(events, begin_of(TEST), test)
 
 
-def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:
-    """What a further repetition reached, case by case, in the order of the first's."""
-    model, cutoffs = load(path), yardstick.config.cutoffs
-    statistics, among = yardstick.of(model)
+def _repeated(path: Path, evaluation: _Evaluation) -> pl.DataFrame:
+    """The metrics of a further repetition, case by case, in the order of the first."""
+    model, cutoffs = load(path), evaluation.config.cutoffs
+    statistics, among = evaluation.of(model)
     return pl.concat(
         per_case(
             rank_cases(model, cases, max(cutoffs), among=among), cases, model, cutoffs, statistics
@@ -118,7 +118,7 @@ def _repeated(path: Path, yardstick: _Yardstick) -> pl.DataFrame:
             pl.lit(split).alias("split"),
             pl.all(),
         )
-        for split, cases in yardstick.cases.items()
+        for split, cases in evaluation.cases.items()
     )
 
 
@@ -129,7 +129,7 @@ def _measure(
     config: EvaluationConfig,
     among: np.ndarray | None,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The metrics of each case, and what is told of them all."""
+    """The metrics of each case, and their summary."""
     ranked = rank_cases(model, cases, max(config.cutoffs), among=among)
     measured = per_case(ranked, cases, model, config.cutoffs, statistics)
     return measured, {

@@ -1,8 +1,7 @@
-"""data/prepared, data/features → data/training_set: training interactions and cases, with what was
-known at that moment.
+"""data/prepared, data/features → data/training_set: training interactions and cases, with their
+point-in-time features.
 
-Training interactions also say what else came of each before anything that is judged; see
-`augrec.data.outcomes`.
+Training interactions also have their outcomes before validation begins; see `augrec.data.outcomes`.
 """
 
 from __future__ import annotations
@@ -33,16 +32,18 @@ def main() -> None:
     joined = point_in_time(Path(), train)
     log.info("%d interactions, %d feature columns", len(joined), joined.width - train.width)
     with whole_directory(TRAINING_SET) as folder:
-        write_parquet(folder / "interactions.parquet", with_outcomes(joined, _unjudged()))
+        write_parquet(
+            folder / "interactions.parquet", with_outcomes(joined, _events_before_validation())
+        )
         write_parquet(
             folder / "users.parquet",
             users.join(train.select(C.USER).unique(), on=C.USER, how="semi"),
         )
         for split in (VALID, TEST):
-            write_parquet(folder / f"cases_{split}.parquet", _known(split, users))
+            write_parquet(folder / f"cases_{split}.parquet", _with_features(split, users))
 
 
-def _unjudged() -> pl.DataFrame:
+def _events_before_validation() -> pl.DataFrame:
     """The events before validation, which comes before test."""
     cases = pl.concat(
         pl.read_parquet(PREPARED / f"cases_{split}.parquet", columns=[C.USER, "moment"])
@@ -52,7 +53,7 @@ def _unjudged() -> pl.DataFrame:
     return events_before(events, begin_of(VALID), cases)
 
 
-def _known(split: str, users: pl.DataFrame) -> pl.DataFrame:
+def _with_features(split: str, users: pl.DataFrame) -> pl.DataFrame:
     """The cases of a split with their users' attributes, and features as they were at the case's
     moment."""
     cases = pl.read_parquet(PREPARED / f"cases_{split}.parquet")

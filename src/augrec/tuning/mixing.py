@@ -28,12 +28,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MixSearchData:
-    """What trainings are judged by, and what they get besides their rows.
+    """What candidates are trained and evaluated with, in addition to their rows.
 
     Attributes:
         cases: of validation users.
         items, users: as in `TrainingData`.
-        with_features: adds the features of the moment to rows, for recommenders that read them.
+        with_features: adds point-in-time features to rows, for recommenders that read them.
         familiar: items that lists leave out, see `augrec.data.ranking.RankingMetric`.
     """
 
@@ -60,7 +60,7 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class MixSearchResult:
-    """How a search came to its end.
+    """The result of a search for a mix.
 
     Attributes:
         steps: the best mix, as one step of a policy; none where to add nothing was best.
@@ -77,7 +77,7 @@ def search_mix(
     name: str,
     candidates: Candidates,
     build: Callable[[list[dict[str, Any]]], pl.DataFrame],
-    judges: MixSearchData,
+    data: MixSearchData,
     *,
     seed: int,
     blocked: Sequence[str] = (),
@@ -85,20 +85,20 @@ def search_mix(
     """Try candidates on validation users. The first trial adds nothing; of equals the one tried
     first wins.
 
-    Without `seconds` the same call comes to the same end; `facts` says whether time ended it.
+    Without `seconds` the same call gives the same result; `facts` records whether time ended it.
 
     Args:
         name: the policy's.
         candidates: what is tried.
         build: gives the training set of the policy with these steps where the search stands.
-        judges: see there.
+        data: what candidates are trained and evaluated with.
         seed: of the search and of the trainings.
         blocked: samples that are left out; where none is left, to add nothing is the only
             candidate.
 
     Raises:
         ConfigError: the search cannot be made as it is described.
-        InputError: nobody was held out to judge by.
+        InputError: no validation users were held out.
     """
     config = candidates.config
     kind, options = _proxy(config.recommender)
@@ -112,8 +112,8 @@ def search_mix(
         config.seconds,
     )
     found = search(
-        _trainer(kind(options, seed=derive(seed, name, "proxy")), candidates, build, judges),
-        over_users(_of_slice(judges.cases, config.slice), config.metric, judges.familiar),
+        _trainer(kind(options, seed=derive(seed, name, "proxy")), candidates, build, data),
+        over_users(_of_slice(data.cases, config.slice), config.metric, data.familiar),
         space,
         every if len(every) == trials else every[:1],
         TuningConfig(
@@ -135,25 +135,25 @@ def _trainer(
     proxy: Recommender,
     candidates: Candidates,
     build: Callable[[list[dict[str, Any]]], pl.DataFrame],
-    judges: MixSearchData,
+    data: MixSearchData,
 ) -> Callable[[Mapping[str, Any], Log], Recommender]:
-    """Trains one like `proxy` on a candidate's rows; whatever is not added, it is the same
+    """Trains a copy of `proxy` on a candidate's rows; candidates that add nothing share one
     model."""
     without: list[Recommender] = []
-    metric = RankingMetric(candidates.config.metric, judges.familiar)
+    metric = RankingMetric(candidates.config.metric, data.familiar)
 
     def fit(values: Mapping[str, Any], log: Log) -> Recommender:
         if not values["weight"] and without:
             return without[0]
         rows = build(candidates.step(**values))
         model = type(proxy)(proxy.config.model_dump(), seed=proxy.seed)
-        rows = judges.with_features(rows) if model.reads_features else rows
+        rows = data.with_features(rows) if model.reads_features else rows
         model.fit(
             TrainingData(
                 rows,
-                users=judges.users,
-                items=judges.items,
-                cases=judges.cases,
+                users=data.users,
+                items=data.items,
+                cases=data.cases,
                 metric=metric,
                 log=log,
             )
@@ -182,7 +182,7 @@ def _facts(found: SearchResult, config: Any) -> dict[str, Any]:
 def _candidates(
     one: Candidates, blocked: Sequence[str]
 ) -> tuple[dict[str, Dimension], list[dict[str, Any]]]:
-    """Where Optuna looks, and every candidate, nothing added first."""
+    """Optuna's search space, and every candidate, the one that adds nothing first."""
     left, ratios = one.choices(blocked), list(dict.fromkeys(one.config.ratios))
     samples = left or [_NOTHING]
     weights = [weight for weight in dict.fromkeys(one.config.weights) if weight > 0] if left else []
@@ -202,7 +202,7 @@ def _proxy(
 ) -> tuple[type[Recommender], Mapping[str, Any]]:
     if len(described) != 1:
         raise ConfigError(
-            "a search is judged by one recommender",
+            "a search takes one recommender",
             where=f"{_WHERE}.recommender",
             fix="write it as {multvae: {steps: 400}}",
         )

@@ -1,4 +1,4 @@
-"""The search: ask Optuna for values, train with them, tell it how good they were."""
+"""The search: ask Optuna for values, train with them, report the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Fit = Callable[[Mapping[str, Any], Log], Recommender]
 curve."""
 
 _STARTUP, _CHECKPOINTS = 4, 2
-"""No trial is given up before so many others have ended, nor before so many checkpoints of its
+"""No trial is pruned before this many others have ended, nor before this many checkpoints of its
 own."""
 
 _log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Trial:
 
     Attributes:
         number: from 0, in order.
-        state: complete; repeated: these values had been tried; pruned: given up as worse than the
-            median; failed: training refused these values; stopped: the time was over.
+        state: complete; repeated: these values were tried before; pruned: worse than the median;
+            failed: training refused these values; stopped: out of time.
         value: the metric; None unless complete or repeated.
         parameters: the values tried.
     """
@@ -51,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         model: the best trial's, as it was fitted.
@@ -70,7 +70,7 @@ class SearchResult:
 
 
 class _OutOfTimeError(Exception):
-    """Ends a trial that is under way."""
+    """Ends a running trial."""
 
 
 def search(
@@ -92,8 +92,8 @@ def search(
     Args:
         fit: trains a model; may be ended through the log it is given, where its curve has
             `config.metric`.
-        measure: how good a model is; more is better.
-        space: what is searched.
+        measure: the quality of a model; more is better.
+        space: the search space.
         starts: values tried before all others, see `starting_points`.
         config: bounds and pruning.
         seed: of the sampler.
@@ -118,19 +118,19 @@ def search(
         study.enqueue_trial(start)
     run = _Run(fit, measure, config)
     for number in range(n_trials):
-        if number and run.late():
+        if number and run.is_late():
             run.out_of_time = True
             break
         asked = study.ask()
         trial = run.attempt(asked, {name: _suggest(asked, one) for name, one in space.items()})
-        study.tell(asked, trial.value, _TOLD.get(trial.state))
+        study.tell(asked, trial.value, _OPTUNA_STATES.get(trial.state))
         _log.info(_sentence(trial, n_trials, run.best, config.metric))
     if run.best is None or run.model is None:
         raise run.errors[0]
     return SearchResult(run.model, run.curve, run.best, run.trials, run.out_of_time)
 
 
-_TOLD = {
+_OPTUNA_STATES = {
     "pruned": optuna.trial.TrialState.PRUNED,
     "stopped": optuna.trial.TrialState.FAIL,
     "failed": optuna.trial.TrialState.FAIL,
@@ -152,7 +152,7 @@ class _Run:
         self.best: Trial | None = None
         self.out_of_time = False
 
-    def late(self) -> bool:
+    def is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def attempt(self, asked: optuna.Trial, parameters: dict[str, Any]) -> Trial:
@@ -168,7 +168,7 @@ class _Run:
             return self._keep(Trial(asked.number, "repeated", known, parameters))
         curve: list[dict[str, float]] = []
         try:
-            model = self._fit(parameters, lambda row: self._follow(asked, curve, row))
+            model = self._fit(parameters, lambda row: self._record(asked, curve, row))
         except optuna.TrialPruned:
             return self._keep(Trial(asked.number, "pruned", None, parameters))
         except _OutOfTimeError:
@@ -187,17 +187,17 @@ class _Run:
         self.trials.append(trial)
         return trial
 
-    def _follow(
+    def _record(
         self, asked: optuna.Trial, curve: list[dict[str, float]], row: Mapping[str, float]
     ) -> None:
-        """Take in a row of the training curve; end the trial where it is late or hopeless."""
+        """Record a row of the training curve; end the trial where it is out of time or pruned."""
         curve.append(dict(row))
         validated = row.get(self._metric)
         if validated is not None:
             asked.report(validated, step=sum(self._metric in one for one in curve))
-        if self.best is None:  # the first model comes to its end
+        if self.best is None:  # the first trial is always completed
             return
-        if self.late():
+        if self.is_late():
             raise _OutOfTimeError
         if validated is not None and asked.should_prune():
             raise optuna.TrialPruned
