@@ -8,7 +8,7 @@ from typing import Any
 
 from augrec.core.files import write_text
 from augrec.data.slices import SLICES
-from augrec.reporting import figures, load, words
+from augrec.reporting import audit_figures, load, words
 from augrec.reporting.audit_limits import limits, measures
 from augrec.reporting.audit_rows import sections
 from augrec.reporting.pages import render
@@ -16,16 +16,16 @@ from augrec.reporting.words import number
 
 _DRAWN = {
     "alike": (
-        figures.popularity,
-        figures.lengths,
-        figures.values,
-        figures.gaps,
-        figures.events,
-        figures.categories,
-        figures.clusters,
+        audit_figures.popularity,
+        audit_figures.lengths,
+        audit_figures.values,
+        audit_figures.gaps,
+        audit_figures.events,
+        audit_figures.categories,
+        audit_figures.clusters,
     ),
-    "varied": (figures.places,),
-    "private": (figures.attack, figures.neighbours),
+    "varied": (audit_figures.places,),
+    "private": (audit_figures.attack, audit_figures.neighbours),
 }
 
 

@@ -1,13 +1,9 @@
-"""Figures as SVG that takes the page's fonts and colours, so that they read in light, in dark and
-in print."""
+"""Plots of the reports: lines, histograms, intervals, shares and dots."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import matplotlib.dates
@@ -16,86 +12,14 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from augrec.data.slices import SLICES
 from augrec.evaluation.user_means import OVERALL
 from augrec.reporting.gains import Gain, UserGains
+from augrec.reporting.svg import COLOURS, draw
 from augrec.reporting.words import KINDS, metric_words
 
-# Drawn in these colours, then replaced by the style sheet's variables of the same name.
-COLOURS: Final = {
-    "ink": "#101010",
-    "muted": "#707070",
-    "rule": "#d0d0d0",
-    "real": "#0072b2",
-    "placebo": "#e69f00",
-    "generated": "#009e73",
-    "gain": "#1a7f5a",
-    "loss": "#c1440e",
-}
 MARKERS: Final = {"real": "o", "placebo": "s", "generated": "D"}
-
-_STYLE: Final[Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.edgecolor": COLOURS["rule"],
-    "axes.labelcolor": COLOURS["muted"],
-    "axes.labelsize": 9.5,
-    "text.color": COLOURS["ink"],
-    "xtick.color": COLOURS["muted"],
-    "ytick.color": COLOURS["muted"],
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": COLOURS["rule"],
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-    "axes.formatter.useoffset": False,
-}
-
-
-def _draw(paint: Any, label: str, height: float = 2.35) -> Markup:
-    """Let `paint` fill one set of axes, and give the SVG with `label` as its text alternative."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": label}):
-        figure = Figure(figsize=(3.7, height), layout="constrained")
-        paint(figure.subplots())
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Markup(_inline(buffer.getvalue(), label))
-
-
-def _inline(svg: str, label: str) -> str:
-    """Only what a browser needs inside a page; no fonts, names or colours of its own."""
-    svg = svg[svg.index("<svg") :]
-    box = re.search(r'viewBox="([^"]*)"', svg)
-    body = svg[svg.index(">") + 1 :]
-    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
-    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
-    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
-    body = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", body)
-    body = re.sub(
-        r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), body
-    )  # coordinates, never words
-    body = re.sub(r"\s*\n\s*", " ", body)
-    for name, colour in COLOURS.items():
-        body = body.replace(colour, f"var(--{name})")
-    title = escape(label, quote=True)
-    return (
-        f'<svg class="plot" viewBox="{box[1] if box else ""}" role="img" '
-        f'aria-label="{title}"><title>{title}</title>{body}'
-    )
 
 
 def timeline(activity: pl.DataFrame, label: str) -> Markup:
@@ -119,7 +43,7 @@ def timeline(activity: pl.DataFrame, label: str) -> Markup:
         axes.set_ylabel("interactions")
         _legend_above(axes)
 
-    return _draw(paint, label)
+    return draw(paint, label)
 
 
 def lines(
@@ -164,7 +88,7 @@ def lines(
         axes.set_ylabel(y)
         _legend_above(axes)
 
-    return _draw(paint, label)
+    return draw(paint, label)
 
 
 def curves(
@@ -191,7 +115,7 @@ def curves(
         axes.set_xlabel("step")
         _legend_above(axes)
 
-    return _draw(paint, label)
+    return draw(paint, label)
 
 
 def histogram(
@@ -228,7 +152,7 @@ def histogram(
             axes.set_xticks(list(named), list(named.values()))
         _legend_above(axes)
 
-    return _draw(paint, label)
+    return draw(paint, label)
 
 
 def differences(
@@ -273,7 +197,7 @@ def differences(
         axes.set_xlim(*reach)
         axes.set_xlabel(f"change in {metric_words(metric)}")
 
-    return _draw(paint, label, height=0.75 + 0.185 * len(rows))
+    return draw(paint, label, height=0.75 + 0.185 * len(rows))
 
 
 def shares(
@@ -312,7 +236,7 @@ def shares(
         axes.set_xlabel(f"share of {of}")
         _legend_above(axes)
 
-    return _draw(paint, label, height=max(2.35, 0.9 + 0.2 * len(names)))
+    return draw(paint, label, height=max(2.35, 0.9 + 0.2 * len(names)))
 
 
 def dots(
@@ -342,7 +266,7 @@ def dots(
         axes.grid(visible=False)
         _legend_above(axes)
 
-    return _draw(paint, label, height=3.2)
+    return draw(paint, label, height=3.2)
 
 
 def user_gains(gains: UserGains, label: str, *, metric: str) -> Markup:
@@ -365,7 +289,7 @@ def user_gains(gains: UserGains, label: str, *, metric: str) -> Markup:
         axes.set_xlabel(f"a user's gain in {metric_words(metric)}")
         axes.set_ylabel("users")
 
-    return _draw(paint, label)
+    return draw(paint, label)
 
 
 def _plain_ticks(value: float, _: float) -> str:

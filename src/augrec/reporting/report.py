@@ -8,10 +8,11 @@ from typing import Any
 
 from augrec.core.files import write_text
 from augrec.data.slices import SLICES
-from augrec.reporting import figures, gains, gate_tables, load, words
+from augrec.reporting import audit_figures, figures, gains, gate_tables, load, words
 from augrec.reporting.audit_limits import limits, measures
 from augrec.reporting.beyond_accuracy_tables import beyond
 from augrec.reporting.pages import render
+from augrec.reporting.svg import Figure
 from augrec.reporting.words import (
     find_arm,
     measured,
@@ -128,13 +129,13 @@ def _tested_on(split: Mapping[str, Any] | None) -> str:
     return f"what was held out of each user's own history (protocol: {protocol})"
 
 
-def _drawn(generator: load.GeneratorFacts) -> list[figures.Figure]:
+def _drawn(generator: load.GeneratorFacts) -> list[Figure]:
     drawings = (
-        figures.popularity,
-        figures.lengths,
-        figures.categories,
-        figures.neighbours,
-        figures.attack,
+        audit_figures.popularity,
+        audit_figures.lengths,
+        audit_figures.categories,
+        audit_figures.neighbours,
+        audit_figures.attack,
     )
     return [figure for draw in drawings if (figure := draw(generator))]
 
