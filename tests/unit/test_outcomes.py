@@ -166,7 +166,7 @@ def test_the_stages_keep_validation_from_test_and_training_from_both(
     cuts = {name: getattr(parts, name) for name in ("valid_from", "test_from")}
     told = {name: None if cut is None else cut.isoformat() for name, cut in cuts.items()}
     (folder / "split.json").write_text(json.dumps(told))
-    trained = training_set._unjudged()
+    trained = training_set._events_before_validation()
     valid, test = (evaluate._events(role, parts.cases_test) for role in ("valid", "test"))
     assert len(trained) < len(valid) < len(test) == len(events)
     targets = parts.cases_valid.select("user_id", pl.col("targets").alias("item_id")).explode(
