@@ -172,10 +172,10 @@ def _interval(found: Difference) -> str:
 
 def _chosen(router: Any, members: list[dict[str, dict[str, Any]]]) -> str:
     """Who serves whom, chosen on validation users."""
-    chosen = [
-        f"{name}: {' + '.join(f'{weight:.2f} {label}' for label, weight in part['weights'].items())}"
-        for name, part in router.choices()["slices"].items()
-    ]
+    chosen = []
+    for name, part in router.choices()["slices"].items():
+        weights = [f"{weight:.2f} {label}" for label, weight in part["weights"].items()]
+        chosen.append(f"{name}: {' + '.join(weights)}")
     twice = [f"{name} {config}" for member in members for name, config in member.items() if config][
         :1
     ]

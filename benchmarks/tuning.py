@@ -142,17 +142,18 @@ def compare(
 
 HEADER = """# Hyper-parameters searched on small, sparse and sequential data
 
-Made by `benchmarks/tuning.py`. "own" are the values under `recommenders` in params.yaml, "found" the best of the search on
-validation users, its first trial being "own"; NDCG@10, mean over users. The interval is that of the mean difference between
-the two on the same test users. ⏱: the time bound ended the search, so that another machine may find another config. Data are
-split by time: what is best in the validation period need not be best in the test period that follows, and where the interval
-holds 0 nothing was gained that could be told from chance.
+Made by `benchmarks/tuning.py`. "own" is the config that the project trains with, "found" the best of
+the search on validation users, whose first trial is "own"; NDCG@10, mean over users. The interval
+is that of the mean difference between the two on the same test users. ⏱: the time limit ended the
+search; another machine may find another config. The data are split by time: what is best in the
+validation period need not be best in the test period that follows. Where the interval holds 0, the
+gain cannot be distinguished from chance.
 """
 
 PRESETS = """## Presets
 
-Where the found config was better on validation and on test users, by however little, it stands under `tuning.presets` in
-params.yaml: a search tries it right after "own".
+Where the found config was better on validation users and on test users, by any amount, it stands
+under `tuning.presets` in params.yaml: a search tries it right after "own".
 """
 
 

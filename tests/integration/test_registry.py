@@ -252,10 +252,11 @@ def test_anybody_can_load_a_bundle_with_plain_mlflow(workspaces: dict[str, Path]
 import sys, mlflow.pyfunc, pandas as pd
 model = mlflow.pyfunc.load_model(sys.argv[1])
 assert [c.name for c in model.metadata.signature.inputs] == ["history"]
-told = model.predict(pd.DataFrame({"history": [["i000", "i001"], [], ["never seen"]]}), params={"k": 3})
-assert [len(row) for row in told["items"]] == [3, 3, 3], told
-assert not {"i000", "i001"} & set(told["items"][0])
-assert all(list(row) == sorted(row, reverse=True) for row in told["scores"])
+histories = pd.DataFrame({"history": [["i000", "i001"], [], ["never seen"]]})
+lists = model.predict(histories, params={"k": 3})
+assert [len(row) for row in lists["items"]] == [3, 3, 3], lists
+assert not {"i000", "i001"} & set(lists["items"][0])
+assert all(list(row) == sorted(row, reverse=True) for row in lists["scores"])
 print(sys.modules["augrec"].__file__)
 """
     environment = {

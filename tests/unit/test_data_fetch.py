@@ -14,9 +14,10 @@ from augrec.data.fetch import TERMS, movielens_100k, unpack
 INSIDE = "recbole/dataset_example/ml-100k/ml-100k"
 FILES = {
     "inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t4\t881250949\n",
-    "item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n2\tToy "
-    "Story\t1995\tAnimation\n",
-    "user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n1\t24\tM\ttechnician\t85711\n",
+    "item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+    "2\tToy Story\t1995\tAnimation\n",
+    "user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
+    "1\t24\tM\ttechnician\t85711\n",
 }
 
 

@@ -15,7 +15,8 @@ FIGURE = """<section id="generated"><h2>x</h2>
 <figure>
 <h4>Sons &amp; Lovers</h4>
 <figcaption>The closer, the more &lt;alike&gt;.</figcaption>
-<svg class="plot" viewBox="0 0 266.4 169.2" role="img" aria-label="A &amp; B"><title>t</title><path d="M 0 1"/></svg>
+<svg class="plot" viewBox="0 0 266.4 169.2" role="img" aria-label="A &amp; B"><title>t</title>\
+<path d="M 0 1"/></svg>
 </figure>
 <figure><h4>A table</h4><figcaption>no drawing</figcaption><div class="scroll"></div></figure>
 </section>

@@ -21,11 +21,20 @@ from airflow.dag_processing.dagbag import DagBag
 
 bag = DagBag(dag_folder=sys.argv[1])
 dags = {
-    name: {task.task_id: {"upstream": sorted(task.upstream_task_ids), "mapped": task.is_mapped, "retries": task.retries,
-                          "pool": task.pool, "doc": task.doc_md or ""} for task in dag.tasks}
+    name: {
+        task.task_id: {
+            "upstream": sorted(task.upstream_task_ids),
+            "mapped": task.is_mapped,
+            "retries": task.retries,
+            "pool": task.pool,
+            "doc": task.doc_md or "",
+        }
+        for task in dag.tasks
+    }
     for name, dag in bag.dags.items()
 }
-heavy = [name for name in ("torch", "mlflow", "feast", "great_expectations", "dvc.repo") if name in sys.modules]
+slow_to_import = ("torch", "mlflow", "feast", "great_expectations", "dvc.repo")
+heavy = [name for name in slow_to_import if name in sys.modules]
 print(json.dumps({"dags": dags, "errors": bag.import_errors, "heavy": heavy}))
 """
 
