@@ -1,5 +1,7 @@
-"""Environments of their own for the peers, which want older packages: `python -m
-benchmarks.environments`."""
+"""Separate environments for the peers, which need older packages.
+
+python -m benchmarks.environments
+"""
 
 from __future__ import annotations
 
@@ -53,9 +55,15 @@ def build(where: Path = WHERE) -> None:
         print(f"built {name}")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--where", type=Path, default=WHERE, help="folder that holds the environments"
     )
     build(parser.parse_args().where)
+
+
+if __name__ == "__main__":
+    main()

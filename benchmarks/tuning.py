@@ -142,12 +142,12 @@ def compare(
 
 HEADER = """# Hyper-parameters searched on small, sparse and sequential data
 
-Made by `benchmarks/tuning.py`. "own" is the config that the project trains with, "found" the best of
-the search on validation users, whose first trial is "own"; NDCG@10, mean over users. The interval
-is that of the mean difference between the two on the same test users. ⏱: the time limit ended the
-search; another machine may find another config. The data are split by time: what is best in the
-validation period need not be best in the test period that follows. Where the interval holds 0, the
-gain cannot be distinguished from chance.
+Made by `benchmarks/tuning.py`. "own" is the config that the project trains with, "found" the best
+of the search on validation users, whose first trial is "own"; NDCG@10, mean over users. The
+interval is that of the mean difference between the two on the same test users. ⏱: the time limit
+ended the search; another machine may find another config. The data are split by time: what is best
+in the validation period need not be best in the test period that follows. Where the interval holds
+0, the gain cannot be distinguished from chance.
 """
 
 PRESETS = """## Presets

@@ -35,7 +35,12 @@ LONG = (
     "its parts: " * 2
 )
 RUN = "manual__2026-01-01"
-_SERVE = "from augrec.core import settings; from augrec.serving.server import serve; serve(settings.load())"
+_SERVE = """
+from augrec.core import settings
+from augrec.serving.server import serve
+
+serve(settings.load())
+"""
 _GROUPS = {"0": 40, "1-5": 60, "6-20": 50, "21+": 20}
 _ARMS = {("ease", "none"): 0.12, ("ease", "profile_gan"): 0.11, ("popularity", "none"): 0.06}
 

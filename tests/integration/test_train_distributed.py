@@ -25,20 +25,18 @@ def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_pa
     assert stage.returncode == 0, told
     curve = pl.read_csv(whole / MADE / "curve.csv")
     assert curve["step"].to_list() == [5, 10]
-    assert len((whole / "curve.jsonl").read_text().splitlines()) == 2, "one of the two tells"
+    assert len((whole / "curve.jsonl").read_text().splitlines()) == 2, "one of the two reports"
     assert not (whole / KEPT).exists()
 
     os.mkfifo(cut / "curve.jsonl")
     stage = start(cut, start_new_session=True)
-    with (cut / "curve.jsonl").open() as told_once:
-        assert json.loads(told_once.readline())["row"]["step"] == 5
+    with (cut / "curve.jsonl").open() as reports:
+        assert json.loads(reports.readline())["row"]["step"] == 5
     while not (cut / KEPT / "training.json").exists():
         assert stage.poll() is None, stage.communicate()[0]
         time.sleep(0.02)
-    os.killpg(
-        stage.pid, signal.SIGKILL
-    )  # both, while they wait for somebody to read the second row
-    stage.wait()
+    os.killpg(stage.pid, signal.SIGKILL)  # both, while the second row waits for a reader
+    stage.communicate()
     assert json.loads((cut / KEPT / "training.json").read_text())["step"] == 5
     (cut / "curve.jsonl").unlink()
     stage = start(cut)

@@ -67,7 +67,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, 
         time.sleep(0.02)
     time.sleep(0.2)  # into the steps after it
     stage.send_signal(signal.SIGKILL)
-    stage.wait()
+    stage.communicate()
     reached = json.loads((cut / KEPT / "training.json").read_text())["step"]
     assert 10 <= reached < 500
     assert not (cut / MADE).exists(), "half a generator is none"

@@ -88,16 +88,11 @@ def test_equal_training_sets_are_searched_alike_and_twice_gives_the_same_bytes(
 
 
 def test_without_trials_there_is_no_search(workspace: Path) -> None:
-    say(workspace, tuning=SEARCH | {"trials": 0})
+    say(workspace, tuning=SEARCH | {"trials": 0, "regularisation": {"ease": {}}})
     train.main("ease", "none")
     assert not (workspace / "models/recommenders/ease/none/trials.csv").exists()
-    assert (
-        facts(workspace, "ease", "none")["n_trials"],
-        facts(workspace, "ease", "none")["tuning"],
-    ) == (
-        0,
-        None,
-    )
+    found = facts(workspace, "ease", "none")
+    assert (found["n_trials"], found["tuning"]) == (0, None)
 
 
 @pytest.mark.parametrize(

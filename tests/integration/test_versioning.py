@@ -4,6 +4,7 @@ stages."""
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,8 @@ run:
   - two
 policies: {}
 """
+# what the stages of a workspace import from its own src, besides the stage of this test
+PACKAGE = ("__init__.py", "core", "stages/__init__.py", "stages/runner.py")
 STAGE = """
 import os, shutil, sys, time
 from pathlib import Path
@@ -72,12 +75,11 @@ if __name__ == "__main__":
 def project(tmp_path: Path) -> Settings:
     home = tmp_path / "project"
     package = home / "src" / "augrec"
-    # the workspace's own src is what its stages import: the runner they need, and the stage of this
-    # test
     source = Path(__file__).parents[2] / "src" / "augrec"
     (package / "stages").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "files.py", "stages/__init__.py", "stages/runner.py"):
-        (package / name).write_text((source / name).read_text())
+    for name in PACKAGE:
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copyfile
+        copy(source / name, package / name)
     (package / "tiny.py").write_text(STAGE)
     (home / "dvc.yaml").write_text(PIPELINE)
     (home / "params.yaml").write_text(PARAMS)

@@ -111,6 +111,7 @@ def test_epsilon_is_what_opacus_accounts_for_step_by_step(epsilon, n_users, step
     assert budget.epsilon(0) <= epsilon / 2 + 1e-9, "half of the budget is the counts'"
 
 
+@pytest.mark.filterwarnings("ignore:Optimal order is:UserWarning:opacus")
 def test_without_counts_to_pay_for_the_noise_is_opacus_own():
     budget = Budget.plan(PrivacyConfig(epsilon=3.0, delta=1e-4, statistics=0.05), 1000, 100, 100)
     known = get_noise_multiplier(target_epsilon=3.0, target_delta=1e-4, sample_rate=0.1, steps=100)

@@ -14,7 +14,7 @@ import pytest
 
 from augrec.core.files import write_json, write_parquet, write_text
 from augrec.data.slices import SLICES
-from augrec.reporting import report
+from augrec.reporting import plots, report
 
 POLICIES = {
     "none": "real",
@@ -629,3 +629,11 @@ def test_a_run_without_generated_data_says_so(
     report.write(tmp_path / "report.html", decision, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "No generated data this time" in page and "Comparisons: not part of this run" in page
+
+
+@pytest.mark.parametrize("hours", [0.05, 1.6, 3, 30, 24 * 45, 24 * 100, 24 * 700])
+def test_the_timeline_finds_dates_to_show_for_any_span(hours: float) -> None:
+    width = timedelta(hours=hours) / 40
+    starts = [START + step * width for step in range(40)]
+    activity = pl.DataFrame({"period": "train", "start": starts, "width": width, "n": 3})
+    assert "<svg" in plots.timeline(activity, "activity")

@@ -465,7 +465,7 @@ async def test_a_shadow_is_asked_and_logged_and_never_shown(
     lines = [
         orjson.loads(line)
         for path in settings.var.glob("serving/answers/*.jsonl")
-        for line in path.open()
+        for line in path.read_text().splitlines()
     ]
     shown = {one["answer_id"]: one for one in lines if one["kind"] == "assigned"}
     shadows = [one for one in lines if one["kind"] == "shadow"]

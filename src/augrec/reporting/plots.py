@@ -35,7 +35,8 @@ def timeline(activity: pl.DataFrame, label: str) -> Markup:
                 axes.bar(
                     starts, part["n"].to_numpy(), widths, align="edge", color=colour, label=period
                 )
-        locator = mpl.dates.AutoDateLocator(maxticks=5)
+        # five at most need two at least: a few hours would have no interval that fits otherwise
+        locator = mpl.dates.AutoDateLocator(minticks=2, maxticks=5)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(mpl.dates.ConciseDateFormatter(locator))
         axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
