@@ -124,8 +124,10 @@ def _compare(model: Model, expected: dict[str, Any], max_scores: int) -> None:
     # items with equal scores up to rounding may swap places
     overlap = len(set(items[0]) & set(expected["items"])) / max(1, len(expected["items"]))
     if not same_scores or overlap < 0.8:
+        found, recorded = items[0][:3].tolist(), expected["items"][:3]
         raise _refused(
-            model, f"it recommends {items[0][:3].tolist()}, recorded are {expected['items'][:3]}"
+            model,
+            f"items or scores differ from the recorded ones (items {found}, recorded {recorded})",
         )
     [(served, _)] = rank(
         model.recommender, model.places, [Query(expected["history"], k)], {}, max_scores
