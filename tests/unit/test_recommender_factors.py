@@ -106,17 +106,17 @@ def draw(table: pl.DataFrame, n_users: int = 200) -> tuple[PairBatch, Pairs, His
     return pairs.draw(n_users, 4), pairs, known
 
 
-def test_positives_were_met_and_what_is_strange_was_not():
+def test_positives_were_met_and_what_is_unmet_was_not():
     batch, pairs, known = draw(rows())
     asked = torch.arange(N_ITEMS).expand(200, 3, N_ITEMS)
-    strange = pairs.strange(batch.users, asked)
+    unmet = pairs.unmet(batch.users, asked)
     met = known.matrix().toarray() > 0
     starts = [*batch.history.starts.tolist(), len(batch.history.items)]
     for user in range(200):
         items = batch.history.items[starts[user] : starts[user + 1]]
         assert set(batch.positives[user].tolist()) <= set(items.tolist())
         assert set(items.tolist()) == set(np.flatnonzero(met[batch.users[user]]))
-        assert (strange[user].numpy() == ~met[batch.users[user]]).all()
+        assert (unmet[user].numpy() == ~met[batch.users[user]]).all()
 
 
 def test_a_target_that_is_not_observed_is_drawn_but_is_no_part_of_the_history():

@@ -437,7 +437,7 @@ def test_a_moment_lies_between_what_was_read_and_what_is_wanted():
     torch.manual_seed(0)
     moments = PrefixSampler(known, torch.device("cpu"))
     batch, asked = moments.draw(300, 4, truncate=0.5), torch.tensor([5, 0, 3])
-    strange = moments.strange(batch.users, asked)
+    unmet = moments.unmet(batch.users, asked)
     met = known.matrix().toarray() > 0
     for place, (user, entry) in enumerate(
         zip(batch.users.tolist(), batch.entries.tolist(), strict=True)
@@ -450,7 +450,7 @@ def test_a_moment_lies_between_what_was_read_and_what_is_wanted():
         )
         assert (batch.later[place] >= entry).all()
         assert (batch.later[place] < known.indptr[user + 1]).all()
-        assert (strange[place].numpy() == ~met[user, asked]).all()
+        assert (unmet[place].numpy() == ~met[user, asked]).all()
 
 
 def test_what_weighs_nothing_is_read_and_never_wanted():

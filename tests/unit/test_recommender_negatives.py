@@ -36,7 +36,7 @@ def sampler(kind: str, width: int = 0, **options: Any) -> Negatives:
     return negatives(NegativesConfig(negative_sampler=kind, **options), POPULARITY, CPU, width)
 
 
-def everything_is_strange(items: torch.Tensor) -> torch.Tensor:
+def everything_is_unmet(items: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(items, dtype=torch.bool)
 
 
@@ -53,7 +53,7 @@ def positives() -> torch.Tensor:
 def test_items_are_drawn_by_the_power_of_popularity_that_is_asked_for(kind, power):
     drawing = sampler(kind, negative_exponent=0.5)
     expected = POPULARITY**power / (POPULARITY**power).sum()
-    each = drawing.for_users(positives(), 3000, torch.zeros(4, 5, 2), everything_is_strange)
+    each = drawing.for_users(positives(), 3000, torch.zeros(4, 5, 2), everything_is_unmet)
     assert each.items.shape == (4, 3000), "a user's five positives share them"
     for drawn in (each, drawing.for_all(positives(), 60_000)):
         np.testing.assert_allclose(shares(drawn.items), expected, rtol=0.1)
@@ -80,13 +80,11 @@ def play(drawing: Negatives, pushes: torch.Tensor, rounds: int = 200) -> Drawn:
     taste = torch.arange(16) % 2
     for _ in range(rounds):
         drawn = drawing.for_users(
-            torch.zeros(16, 1, dtype=torch.long), 8, users, everything_is_strange
+            torch.zeros(16, 1, dtype=torch.long), 8, users, everything_is_unmet
         )
         (drawn.nudge * pushes[taste[:, None], drawn.items]).sum().backward()
         drawing.learn(drawn)
-    return drawing.for_users(
-        torch.zeros(16, 1, dtype=torch.long), 500, users, everything_is_strange
-    )
+    return drawing.for_users(torch.zeros(16, 1, dtype=torch.long), 500, users, everything_is_unmet)
 
 
 def test_the_adversary_finds_what_is_hard_for_whom():
@@ -115,14 +113,14 @@ def test_hardness_zero_leaves_the_candidates_as_they_come():
 
 
 def test_the_adversary_never_picks_what_the_user_is_known_to_meet():
-    def strange(items: torch.Tensor) -> torch.Tensor:
+    def unmet(items: torch.Tensor) -> torch.Tensor:
         return items > 1
 
     drawing = sampler("adversarial", width=2, negative_candidates=12)
     with torch.no_grad():
         drawing._bias[:2] = 20.0
     drawn = drawing.for_users(
-        torch.zeros(500, 2, dtype=torch.long), 2, torch.zeros(500, 2, 2), strange
+        torch.zeros(500, 2, dtype=torch.long), 2, torch.zeros(500, 2, 2), unmet
     )
     assert (drawn.items <= 1).double().mean() < 0.01, "only where all twelve candidates were met"
     assert drawn.items.unique().tolist()[-4:] == [2, 3, 4, 5]
@@ -131,7 +129,7 @@ def test_the_adversary_never_picks_what_the_user_is_known_to_meet():
 def test_draws_that_were_met_after_all_teach_nothing():
     drawing = sampler("adversarial", width=2)
     before = drawing._bias.clone()
-    drawn = drawing.for_users(positives(), 3, torch.ones(4, 5, 2), everything_is_strange)
+    drawn = drawing.for_users(positives(), 3, torch.ones(4, 5, 2), everything_is_unmet)
     (drawn.nudge * 0).sum().backward()
     drawing.learn(drawn)
     assert torch.equal(drawing._bias, before)
@@ -158,8 +156,8 @@ def test_negatives_of_the_batch_are_its_other_positives_and_none_of_the_users_ow
     pairs = Pairs(known, CPU)
     batch = pairs.draw(50, 2)
     drawing = negatives(NegativesConfig(negative_sampler="in_batch"), np.ones(3, np.float32), CPU)
-    drawn = drawing.for_users(batch.positives, 4, torch.zeros(50, 2, 1), everything_is_strange)
-    real = pairs.strange(batch.users, drawn.items)
+    drawn = drawing.for_users(batch.positives, 4, torch.zeros(50, 2, 1), everything_is_unmet)
+    real = pairs.unmet(batch.users, drawn.items)
     assert drawn.items.unique().tolist() == [0, 1, 2]
     for user, only in ((0, 2), (1, 0)):
         assert drawn.items[batch.users == user][real[batch.users == user]].unique().tolist() == [

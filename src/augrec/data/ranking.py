@@ -18,7 +18,7 @@ LIST_METRICS: Final = ("ndcg", "recall", "precision", "f1", "hit_rate", "mrr", "
 """How well a list serves a user: what models, checkpoints and values of options can be chosen
 by."""
 _CROWDED = 4
-"""A row with more than so many times k candidates is searched on its own."""
+"""A row with more than this number times k candidates is searched on its own."""
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The two networks of CFGAN and their game."""
+"""The two networks of CFGAN and their adversarial training."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from augrec.core.config import BaseConfig
 from augrec.nn.profile_batches import ProfileBatch
 
 _BETAS = (0.5, 0.99)
-"""Of Adam: little momentum, as the two networks chase each other."""
+"""Of Adam: little momentum, as both networks keep changing."""
 _HIDDEN = {"read.weight": 0, "read.bias": 0, "vary.weight": 0, "write.weight": 1}
 """Which way a generator's hidden units lie in its weights."""
-_DULL = 10.0
-"""Weight of the variety that lacks: enough to be had, as the losses are of order one."""
+_VARIETY_WEIGHT = 10.0
+"""Weight of missing variety; the losses are of order one."""
 
 
 class AdversarialConfig(BaseConfig):
-    """Two networks, what the critic is shown, and what pulls towards zero."""
+    """The two networks, what the critic sees, and the penalties that pull towards zero."""
 
     hidden: int = Field(200, ge=1)
     """Width of the generator's hidden layer."""
@@ -39,7 +39,7 @@ class AdversarialConfig(BaseConfig):
     """Share of the training histories cut to their first 1 to 5 items, while all the user's items
     stay real."""
     partial_masking: float = Field(0.05, ge=0, le=1)
-    """Share of the items a user has not met that the critic sees beside those met (PM); 0: none."""
+    """Share of the items a user has not met that the critic also sees (PM); 0: none."""
     zero_reconstruction: float = Field(0.9, ge=0, le=1)
     """Share of them that the generator is to give a zero (ZR); 0: none."""
     zero_weight: float = Field(0.1, ge=0)
@@ -94,7 +94,7 @@ class CfganGenerator(nn.Module):
         return torch.tanh(read if noise is None else read + self.vary(noise))
 
     def state_of(self, items: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """The same for listed items, without a table of people × catalogue.
+        """The same for listed items, without a dense table of users × catalogue.
 
         Args:
             items: int64 (B, longest), distinct ones in a row; -1 is none, and each row has some.
@@ -169,17 +169,17 @@ class AdversarialTrainer:
     minimises -log D(e, p ⊙ (e + k)) + zero_weight × Σ_j p_j² over others drawn from those not met
     (zero reconstruction). Without either the answer "everything" would pass.
 
-    Without noise, and with c = e, the game is an autoencoder's, and the identity wins it (Pérez
-    Maurera, Ferrari Dacrema, Cremonesi 2022, arXiv 2201.01815); nor does anything in it reward
-    heeding the noise. So two draws of noise are to give different profiles, up to Σ|p - p'| / Σ(p +
-    p') = variety (as Yang et al. 2019, arXiv 1901.09024). An entry of weight w belongs to e in w /
-    max w of the draws, and a user counts max w; one of weight 0 is neither in e nor among those not
-    met. Draws come from torch's generator.
+    Without noise, and with c = e, the training is that of an autoencoder, whose optimum is the
+    identity (Pérez Maurera, Ferrari Dacrema, Cremonesi 2022, arXiv 2201.01815); and nothing in it
+    rewards the use of noise. So two draws of noise are to give different profiles, up to Σ|p - p'|
+    / Σ(p + p') = variety (as Yang et al. 2019, arXiv 1901.09024). An entry of weight w belongs to e
+    in w / max w of the draws, and a user counts max w; one of weight 0 is neither in e nor among
+    those not met. Draws come from torch's generator.
 
     Args:
         writer, critic: the networks.
         config: the rules.
-        gentler: what the learning rates are multiplied by.
+        lr_factor: what the learning rates are multiplied by.
 
     Attributes:
         optimisers: of either network.
@@ -190,13 +190,13 @@ class AdversarialTrainer:
         writer: CfganGenerator,
         critic: CfganCritic,
         config: AdversarialConfig,
-        gentler: float = 1.0,
+        lr_factor: float = 1.0,
     ) -> None:
         self._writer, self._critic, self._config = writer, critic, config
         self.optimisers = {
             name: torch.optim.AdamW(
                 network.parameters(),
-                config.learning_rate * gentler,
+                config.learning_rate * lr_factor,
                 _BETAS,
                 weight_decay=decay,
                 fused=True,
@@ -218,18 +218,18 @@ class AdversarialTrainer:
         written, other = self._writer.twins(batch.x).sigmoid()  # (B, n_items) each
         fake = written * shown
         scores = self._critic(real, real), self._critic(real, fake.detach())
-        told = F.softplus(-scores[0]) + F.softplus(scores[1])
-        self._update("critic", self._critic, (counts * told).mean())
+        critic_loss = F.softplus(-scores[0]) + F.softplus(scores[1])
+        self._update("critic", self._critic, (counts * critic_loss).mean())
         nothing = (written.square() * zeros).sum(1)
         varied = (written - other).abs().sum(1) / (written + other).sum(1)
-        dull = _DULL * F.relu(self._config.variety - varied)
+        missing_variety = _VARIETY_WEIGHT * F.relu(self._config.variety - varied)
         fooled = F.softplus(-self._critic(real, fake))
-        loss = (counts * (fooled + self._config.zero_weight * nothing + dull)).mean()
+        loss = (counts * (fooled + self._config.zero_weight * nothing + missing_variety)).mean()
         self._update("writer", self._writer, loss)
         leads = (scores[0] - scores[1]).sigmoid().mean()
         found = {
             "loss": loss,
-            "critic": told.mean(),
+            "critic": critic_loss.mean(),
             "critic_leads": leads,
             "zeros": nothing.mean(),
             "variety": varied.mean(),
@@ -239,14 +239,14 @@ class AdversarialTrainer:
     def roles(
         self, batch: ProfileBatch
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What is real, what of it and beside it the critic sees, what is to be zero, (B, n_items)
-        each; weights (B,)."""
+        """The real items, the items that the critic sees, the items that are to be zero, (B,
+        n_items) each; weights (B,)."""
         counts = batch.w.amax(1)
         real = (torch.rand_like(batch.w) * counts[:, None] < batch.w).float()
         chance, absent = torch.rand_like(batch.w), (batch.w == 0) & (batch.whole == 0)
-        beside = absent & (chance < self._config.partial_masking)
+        masked = absent & (chance < self._config.partial_masking)
         zeros = absent & (chance >= 1 - self._config.zero_reconstruction)
-        return real, real + beside, zeros.float(), counts
+        return real, real + masked, zeros.float(), counts
 
     def _update(self, name: str, network: nn.Module, loss: torch.Tensor) -> None:
         loss.backward(

@@ -19,7 +19,7 @@ from augrec.nn.pairs import place
 
 _NEVER = -1e9
 Sampler = Literal["uniform", "popularity", "in_batch", "adversarial"]
-Strange = Callable[[torch.Tensor], torch.Tensor]
+Unmet = Callable[[torch.Tensor], torch.Tensor]
 
 
 class NegativesConfig(BaseConfig):
@@ -31,7 +31,7 @@ class NegativesConfig(BaseConfig):
     negative_exponent: float = Field(0.75, ge=0)
     """That power: of `popularity`, and of the candidates that `adversarial` picks from."""
     negative_candidates: int = Field(4, ge=1)
-    """The adversary picks each negative from so many."""
+    """The number of candidates that the adversary picks each negative from."""
     negative_hardness: float = Field(1.0, ge=0)
     """How much the adversary prefers what pushes the recommender hard; 0: not at all."""
     negative_learning_rate: float = Field(0.01, gt=0)
@@ -54,7 +54,7 @@ class Drawn:
         nudge: 0, to be added to the scores of the drawn items, so that an adversary learns what
             they did; (…, n) or a number.
         picked: ln of the chance that the adversary picked it among its candidates, with gradient;
-            None: nobody learns.
+            None: there is no adversary.
     """
 
     items: torch.Tensor
@@ -80,7 +80,7 @@ class Negatives:
         self._alike = bool((chances == 1).all())
 
     def for_users(
-        self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange
+        self, positives: torch.Tensor, n: int, users: torch.Tensor, unmet: Unmet
     ) -> Drawn:
         """n negatives for every user, (B, n), which the user's positives share.
 
@@ -89,7 +89,7 @@ class Negatives:
             n: how many.
             users: the users' vectors as each positive meets them, float32 (B, P, width); an
                 adversary sees their mean.
-            strange: says of items, int64 (B, …), where the user never meets them.
+            unmet: gives for items, int64 (B, …), whether the user never meets them.
         """
         return self._drawn(self._at_random((len(positives), n)))
 
@@ -124,7 +124,7 @@ class _InBatch(Negatives):
     correction)."""
 
     def for_users(
-        self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange
+        self, positives: torch.Tensor, n: int, users: torch.Tensor, unmet: Unmet
     ) -> Drawn:
         return self._drawn(_some(positives, (len(positives), n)))
 
@@ -161,13 +161,13 @@ class _Adversary(Negatives):
         )
 
     def for_users(
-        self, positives: torch.Tensor, n: int, users: torch.Tensor, strange: Strange
+        self, positives: torch.Tensor, n: int, users: torch.Tensor, unmet: Unmet
     ) -> Drawn:
         candidates = self._at_random((len(positives), n, self._n))
         vectors = take(self._vectors, candidates)  # (B, n, candidates, width)
         mean = users.detach().mean(1)[:, None, :, None]
         scores = (vectors @ mean)[..., 0] + take(self._bias, candidates)
-        return self._pick(candidates, scores.masked_fill(~strange(candidates), _NEVER))
+        return self._pick(candidates, scores.masked_fill(~unmet(candidates), _NEVER))
 
     def for_all(self, positives: torch.Tensor, n: int) -> Drawn:
         candidates = self._at_random((n, self._n))

@@ -94,7 +94,7 @@ class Pairs:
         positives = self._keys[entry] - users[:, None] * self._n_items
         return PairBatch(users, self._history.rows(users), positives, self._observed[entry])
 
-    def strange(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    def unmet(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Where the user never meets the item, bool, for users, int64 (B,), and items, int64 (B,
         …)."""
         return ~among(self._keys, users.view(-1, *[1] * (items.dim() - 1)) * self._n_items + items)

@@ -13,7 +13,7 @@ from augrec.data.histories import Histories
 from augrec.nn.sparse_rows import SparseRows
 
 _COLD = 5
-"""A truncated history holds at most so many items."""
+"""The most items of a truncated history."""
 
 
 @dataclass(frozen=True)

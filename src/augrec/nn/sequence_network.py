@@ -12,8 +12,8 @@ from torch import nn
 from augrec.nn.sequences import Sequences
 
 _SPREAD = 0.2
-"""Standard deviation of an item's score at the start, beside its popularity: little, so that
-popularity leads."""
+"""Standard deviation of the part of an item's initial score that is not its popularity: small, so
+that popularity decides."""
 
 
 class SequenceNetwork(nn.Module):

@@ -176,8 +176,8 @@ class Windows:
         Args:
             size: the last batch before all windows begin anew may be smaller.
             steps: how many.
-            ahead: a target is predicted from the state right before it or up to so many less one
-                earlier, all of them alike, but not from nothing where something was read.
+            ahead: a target is predicted from the state right before it or up to this number less
+                one earlier, all of them alike, but not from nothing where something was read.
         """
         taken = 0
         while True:

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from augrec.nn.negatives import Drawn
 
 _CELLS = 2**20
-"""At most so many scores are held at once: 4 MiB of float32, which stay in a CPU's cache."""
+"""At most this number of scores is held at once: 4 MiB of float32, which stay in a CPU's cache."""
 
 
 def full(

@@ -14,7 +14,7 @@ from augrec.data.histories import ItemIndex
 def transfer(
     network: torch.nn.Module, start: torch.nn.Module, items: ItemIndex, start_items: ItemIndex
 ) -> None:
-    """Let training of `network` begin at the weights of `start`.
+    """Copy the weights of `start` into `network`, so that training starts from them.
 
     The class of the network says which of its parameters and buffers hold a row for each item, and
     along which axis, e.g. `ITEM_PARAMETERS = {"read.weight": 1, "write.bias": 0}`. Those are

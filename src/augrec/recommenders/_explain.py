@@ -1,5 +1,5 @@
-"""Why an item was recommended: what items of the history, what is known of the user, and popularity
-add to its score."""
+"""Why an item was recommended: what items of the history, attributes and features of the user, and
+popularity add to its score."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def explanations(
         index: the catalogue.
         histories: of n users.
         targets: positions of the items to explain, int (n, m); -1 is an empty place.
-        top: at most so many reasons of a kind for each.
+        top: at most this number of reasons of a kind for each.
     """
     user = np.repeat(np.arange(len(histories)), histories.lengths)
     entry, place = np.nonzero((shares > 0) & (targets[user] >= 0))
@@ -70,22 +70,22 @@ def explanations(
         row, place = np.nonzero((table > 0) & (targets >= 0))
         why = "popularity" if name == POPULAR else "attribute"
         found.append(_reasons(why, row, place, table[row, place], pl.lit(name or None, pl.String)))
-    told = pl.concat(found)
+    reasons = pl.concat(found)
     alone = targets >= 0
-    alone[told["row"].to_numpy(), told["place"].to_numpy()] = False
+    alone[reasons["row"].to_numpy(), reasons["place"].to_numpy()] = False
     alone &= popularity[targets] * len(index) >= 1
     row, place = np.nonzero(alone)
-    told = pl.concat(
+    reasons = pl.concat(
         [
-            told,
+            reasons,
             _reasons(
                 "popularity", row, place, popularity[targets[row, place]], pl.lit(None, pl.String)
             ),
         ]
     )
-    item = index.decode(targets[told["row"].to_numpy(), told["place"].to_numpy()])
+    item = index.decode(targets[reasons["row"].to_numpy(), reasons["place"].to_numpy()])
     return (
-        told.with_columns(pl.Series(C.ITEM, item.tolist(), dtype=pl.String))
+        reasons.with_columns(pl.Series(C.ITEM, item.tolist(), dtype=pl.String))
         .sort(
             "row",
             "place",
@@ -144,8 +144,7 @@ def leave_columns_out(
     targets: np.ndarray,
     names: Sequence[str],
 ) -> Background:
-    """What the score of each target loses without each of the columns `names` of what is known of
-    the users.
+    """What the score of each target loses without each of the columns `names` of `Histories.known`.
 
     `score` as for `leave_one_out`; it must do without any column.
     """

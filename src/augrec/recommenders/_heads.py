@@ -1,5 +1,5 @@
-"""Heads: what a recommender says about events besides a ranking, such as the chance of a purchase
-or the rating to come."""
+"""Heads: what a recommender predicts about events besides a ranking, such as the chance of a
+purchase or the rating to come."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class HasHeads(Protocol):
     heads: tuple[Head, ...]
 
     def predict_events(self, histories: Histories, items: np.ndarray) -> dict[str, np.ndarray]:
-        """What every head says of the pairs: {head's name: float32 (n, m)}.
+        """The prediction of every head for the pairs: {head's name: float32 (n, m)}.
 
         Args:
             histories: of n users.

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 _ROWS = 1024
 _LARGE = 2**28
-"""From so many multiplications on it pays to load torch, which takes a second and 250 MB."""
+"""From this number of multiplications on it pays to load torch, which takes a second and 250 MB."""
 
 
 def n_multiplications(left: sp.csr_matrix, right: sp.csr_matrix) -> int:

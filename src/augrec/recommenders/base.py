@@ -99,7 +99,7 @@ class Recommender(Component):
                 names, Feast's features as user__…; any column may be missing or null.
             among: recommend only these, bool (n_items,) over `items`.
             exclude_seen: leave out items of the history.
-            batch_size: at most so many users are scored at once; fewer where the catalogue is
+            batch_size: at most this number of users is scored at once; fewer where the catalogue is
                 large.
 
         Returns:
@@ -186,15 +186,15 @@ class Recommender(Component):
         known: pl.DataFrame | None = None,
         top: int = 3,
     ) -> pl.DataFrame:
-        """What carried each recommendation, the strongest first: items of the history, what is
-        known of the user, popularity.
+        """What contributed to each recommendation, the strongest first: items of the history,
+        attributes and features of the user, popularity.
 
         Args:
             histories: List(String) (n,).
             items: the items to explain, str (n, m), as `recommend` gives them; "" and unknown ids
                 are passed over.
             known: as for `recommend`.
-            top: at most so many reasons of a kind for each.
+            top: at most this number of reasons of a kind for each.
 
         Returns:
             row (UInt32, position in `histories`), item_id, kind, because, contribution (Float32:
@@ -257,14 +257,14 @@ class Recommender(Component):
         m)}.
 
         The name is `POPULAR` or a column of `Histories.known`. Here popularity: all that ranks a
-        stranger, and the part that the config key `popularity_blend` gives it. Arguments as for
-        `contributions`.
+        user without a history, and the part that the config key `popularity_blend` gives it.
+        Arguments as for `contributions`.
         """
         popular = self.popularity[targets]
         blend = getattr(self.config, "popularity_blend", 0.0)
         weight = popularity_weight(histories.matrix().getnnz(1)[:, None], blend)
-        stranger = (histories.lengths == 0)[:, None]
-        return {POPULAR: np.where(stranger, popular, weight * popular / self.popularity.max())}
+        cold = (histories.lengths == 0)[:, None]
+        return {POPULAR: np.where(cold, popular, weight * popular / self.popularity.max())}
 
     @abstractmethod
     def _fit(self, data: TrainingData) -> None:

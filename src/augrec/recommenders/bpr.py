@@ -117,10 +117,10 @@ class Bpr(NeuralRecommender):
         config = self.config
         batch = pairs.draw(config.batch_size, config.positives)
         users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
-        strange = partial(pairs.strange, batch.users)
-        drawn = sampler.for_users(batch.positives, config.negatives, users, strange)
+        unmet = partial(pairs.unmet, batch.users)
+        drawn = sampler.for_users(batch.positives, config.negatives, users, unmet)
         items = drawn.items if named is None else named.put(batch.users, drawn.items)
-        real = strange(items)
+        real = unmet(items)
         offered, bias = self._network.offered.weight, self._network.bias
         vectors = [users, take(offered, batch.positives), take(offered, items)]
         against = take(bias, items) + drawn.nudge * (items == drawn.items)  # (B, N)

@@ -1,5 +1,4 @@
-"""CFGAN: a generator writes the profile of a person from noise and what the person is known to have
-met."""
+"""CFGAN: a generator writes a user's profile from noise and the user's history."""
 
 from __future__ import annotations
 
@@ -27,16 +26,16 @@ from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
 class CfganConfig(AdversarialConfig, NeuralConfig):
-    """The rules of the game, how many play it, and a training loop of a fixed length."""
+    """The adversarial training, the number of generators, and a training loop of a fixed length."""
 
     generators: int = Field(1, ge=1)
-    """So many learn at once, each from a beginning of its own and against a critic of its own; the
-    means of their logits are what is scored (deep ensembles, Lakshminarayanan, Pritzel, Blundell
-    2017). Time and memory are in proportion."""
+    """The number of generators trained at once, each from its own initial weights and against its
+    own critic; the means of their logits are what is scored (deep ensembles, Lakshminarayanan,
+    Pritzel, Blundell 2017). Time and memory are in proportion."""
 
 
 class Cfgan(NeuralRecommender):
-    """A generative adversarial network that reads a history and writes the rest; see
+    """A generative adversarial network that reads a history and generates the whole profile; see
     `augrec.nn.cfgan.AdversarialTrainer`.
 
     Scores are the logits of what it writes without noise, which is the noise's mean. Entries that

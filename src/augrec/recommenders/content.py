@@ -25,7 +25,7 @@ _TEXTS = (C.TITLE, C.DESCRIPTION, C.CATEGORIES, C.TAGS)
 
 
 class ContentConfig(BaseConfig):
-    """Which words describe an item, and how loud each column speaks."""
+    """Which words describe an item, and the weight of each column."""
 
     title: float = Field(0.5, ge=0)
     """Weight of the words of the title; 0 leaves the column out."""
@@ -40,13 +40,13 @@ class ContentConfig(BaseConfig):
     max_share: float = Field(0.5, gt=0, le=1)
     """Words that describe more than this share of the items are left out."""
     max_words: int = Field(50_000, ge=1)
-    """So many words are kept at most, those of the most items."""
+    """At most this number of words is kept, those of the most items."""
     popularity_blend: float = Field(20.0, ge=0)
     """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
     item is 1) added."""
     max_new_items: int = Field(0, ge=0)
-    """So many items of the items table that nobody has met yet may be recommended too: the last
-    ones with a text."""
+    """At most this number of items without interactions may be recommended too: the last ones of
+    the items table that have a text."""
     embeddings: str | None = None
     """An installed module that turns texts into vectors, such as sentence_transformers; null: words
     alone."""
@@ -65,8 +65,8 @@ class Content(Recommender):
     (1 + items with it))) with c the weight of the column; vectors have length 1, so a score is the
     mean cosine to the items of the history, in [0, 1]. Items without words are as far from all
     others as can be. Interactions decide the catalogue and the popularity, no more. With sentence
-    embeddings (see `augrec.recommenders._embeddings`) their cosine is mixed in. An item that nobody
-    has met yet has popularity 0 and lives by its words.
+    embeddings (see `augrec.recommenders._embeddings`) their cosine is mixed in. An item without
+    interactions has popularity 0 and is ranked by its words.
     """
 
     Config = ContentConfig

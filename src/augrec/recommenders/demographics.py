@@ -1,4 +1,4 @@
-"""Demographics: what users of like attributes take to; for those of whom nothing else is known."""
+"""Demographics: what users with similar attributes prefer; for users without a history."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class DemographicsConfig(BaseConfig):
     strength: float = Field(1.0, ge=0)
     """What the attributes add is multiplied by this; 0: popularity alone."""
     brackets: int = Field(5, ge=2)
-    """A number becomes one of so many brackets, each with about as many users."""
+    """The number of brackets that a numeric attribute is cut into, each with about as many
+    users."""
     min_users: int = Field(5, ge=1)
     """Labels that fewer users carry are left out."""
     max_labels: int = Field(50, ge=1)
-    """The most frequent so many labels of an attribute are kept."""
+    """At most this number of labels of an attribute is kept, the most frequent."""
     half_life_days: float | None = Field(None, gt=0)
-    """Of the popularity that scores begin at: interactions count half for each so many days; null:
-    all the same."""
+    """Of the popularity that scores start from: days after which an interaction counts half; null:
+    all count the same."""
 
 
 class Demographics(Recommender):
@@ -126,7 +127,7 @@ class Demographics(Recommender):
         return table
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Zeros: the history has no say."""
+        """Zeros: scores do not depend on the history."""
         return np.zeros((len(histories.items), targets.shape[1]), np.float32)
 
     def background(self, histories: Histories, targets: np.ndarray) -> Background:

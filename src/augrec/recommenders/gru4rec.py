@@ -15,7 +15,7 @@ from augrec.recommenders._neural.sequential import SequentialConfig, SequentialR
 
 
 class Gru4recConfig(SequentialConfig):
-    """The recurrent layers, beside what all sequential recommenders share."""
+    """The recurrent layers, and the keys of every sequential recommender."""
 
     hidden: int = Field(128, ge=1)
     """Width of the recurrent state."""

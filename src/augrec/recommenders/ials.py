@@ -27,9 +27,9 @@ from augrec.recommenders._blend import popularity_share, popularity_weight
 from augrec.recommenders.base import Recommender
 
 _CELLS = 2**23
-"""About so many floats are gathered at once."""
+"""About this number of floats is gathered at once."""
 _ROWS = 2**16
-"""So many users or items are improved at once."""
+"""The number of users or items that are improved at once."""
 _MOST = 0.5
 """The most that the penalty may be, as a share of the one that leaves nothing of the vectors."""
 _POWER_STEPS = 30

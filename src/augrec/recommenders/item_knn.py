@@ -19,9 +19,9 @@ from augrec.recommenders._product import dense_product, is_large, n_multiplicati
 from augrec.recommenders.base import Recommender
 
 _CELLS = 2**19
-"""At most so many similarities are held at once before the nearest are kept."""
+"""At most this number of similarities is held at once before the nearest are kept."""
 _FULL = 0.1
-"""From so many products a cell on a block is computed in full."""
+"""From this number of products per cell on, a block is computed in full."""
 _TINY = np.float32(1e-30)
 
 
@@ -32,7 +32,7 @@ class ItemKnnConfig(BaseConfig):
     """cosine; tfidf: users with short histories say more; bm25: as tfidf, but divided by lengths in
     place of norms."""
     neighbours: int = Field(50, ge=1)
-    """Each item keeps so many others, the most similar."""
+    """The number of most similar items that each item keeps."""
     nearest_to: Literal["met", "recommended"] = "met"
     """met: the nearest of each item met are kept; recommended: the nearest of each item that can be
     recommended, so that every item, however common, rests on as many. The latter is better where

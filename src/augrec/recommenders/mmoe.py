@@ -30,7 +30,7 @@ from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 _HEAD_KEYS = ("name", "event", "kind")
 _ITEMS_AT_ONCE = 8192
 _CELLS = 2**22
-"""At most so many numbers are gathered at once to predict for pairs: 16 MiB."""
+"""At most this number of floats is gathered at once to predict for pairs: 16 MiB."""
 
 
 class MmoeConfig(NegativesConfig, NeuralConfig):
@@ -47,9 +47,10 @@ class MmoeConfig(NegativesConfig, NeuralConfig):
     text_factors: int = Field(8, ge=1)
     """Length of the vector of a text attribute's value."""
     max_values: int = Field(32, ge=1)
-    """So many values of a text attribute are told apart, the most frequent ones …"""
+    """The number of values of a text attribute that are distinguished, the most frequent ones …"""
     min_users: int = Field(10, ge=1)
-    """… of those that at least so many training users have; all others are as good as unknown."""
+    """… among those that at least this number of training users have; all others count as
+    unknown."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Share of a tower's inputs hidden while training."""
     unknown: float = Field(0.1, ge=0, lt=1)
@@ -86,8 +87,8 @@ class Mmoe(NeuralRecommender):
     A user is a history, Feast's features of the moment and attributes; an item is a vector and its
     latest features in the training set, those it is ranked with later, too. Whatever is missing,
     NaN included, is flagged as such, and training hides things at random, so the model works with
-    any part of it: a stranger is ranked by attributes, somebody nobody knows anything of but a
-    history by the history. Where there is neither, the order is that of popularity.
+    any part of it: a user without a history is ranked by attributes, one without attributes by the
+        history, and one without either by popularity.
 
     Experts over pairs of user and item would cost users × items passes through a network. Here
     experts and gates lie in each tower, and a head is the product of a user's vector with an
@@ -205,14 +206,15 @@ class Mmoe(NeuralRecommender):
         return self._network.users(History.of(histories.matrix(), where), known)
 
     def score(self, histories: Histories) -> np.ndarray:
-        """As every recommender's; somebody nothing at all is known of gets the popularity."""
+        """As for every recommender; users without history, attributes and features get the
+        popularity."""
         table = super().score(histories)
         table[self._unknown(histories)] = self.popularity
         return table
 
     def background(self, histories: Histories, targets: np.ndarray) -> Background:
-        """What the score loses without each feature and attribute; of somebody nothing at all is
-        known of, the popularity."""
+        """What the score loses without each feature and attribute; for users without any of them
+        and without a history, the popularity."""
         unknown = self._unknown(histories)[:, None]
         lost = leave_columns_out(
             self._scores,
@@ -226,12 +228,10 @@ class Mmoe(NeuralRecommender):
         }
 
     def _unknown(self, histories: Histories) -> np.ndarray:
-        """Of whom neither a history nor anything else is known, bool (n,)."""
+        """Users without a history, attributes and features, bool (n,)."""
         unknown = histories.lengths == 0
-        strangers = np.flatnonzero(unknown)
-        unknown[strangers] = self._users.encode(
-            histories.take(strangers).known, len(strangers)
-        ).empty
+        cold = np.flatnonzero(unknown)
+        unknown[cold] = self._users.encode(histories.take(cold).known, len(cold)).empty
         return unknown
 
     @torch.inference_mode()
@@ -261,7 +261,7 @@ class Mmoe(NeuralRecommender):
 
     @torch.inference_mode()
     def predict_events(self, histories: Histories, items: np.ndarray) -> dict[str, np.ndarray]:
-        """What every head says of the pairs; see `augrec.recommenders._heads.HasHeads`."""
+        """The prediction of every head for the pairs; see `augrec.recommenders._heads.HasHeads`."""
         size = max(1, _CELLS // max(1, items.shape[1] * self.config.factors))
         found = np.zeros((len(self.heads), *items.shape), np.float32)
         for number, batch in enumerate(histories.batches(size)):

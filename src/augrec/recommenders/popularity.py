@@ -1,5 +1,5 @@
-"""The most popular items, for everybody or for each group of users the same: the floor that every
-model must clear."""
+"""The most popular items, for all users or for each group of users: the floor that every model must
+clear."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class PopularityConfig(BaseConfig):
     """What is popular, for how long, and with whom."""
 
     half_life_days: float | None = Field(None, gt=0)
-    """An interaction counts half as much for each so many days before the newest one; null: all
-    count the same."""
+    """Days before the newest interaction after which one counts half as much; null: all count the
+    same."""
     window_days: float | None = Field(None, gt=0)
-    """Only interactions less than so many days before the newest one count; null: all."""
+    """Only interactions less than this number of days before the newest one count; null: all."""
     group_by: str | None = None
     """An attribute of the users table: each of its values has a popularity of its own; null: one
     for all."""
@@ -34,9 +34,11 @@ class PopularityConfig(BaseConfig):
     """Where there are any, the attribute is a number, and groups are the brackets between these,
     ascending."""
     group_shrinkage: float = Field(500.0, ge=0)
-    """A group's popularity is mixed with so many interactions (their weight) of the overall one."""
+    """A group's popularity is mixed with the overall one at the weight of this number of
+    interactions."""
     max_groups: int = Field(100, ge=1)
-    """The largest so many groups are kept; users of the others get the overall popularity."""
+    """At most this number of groups is kept, the largest; users of the others get the overall
+    popularity."""
 
 
 class Popularity(Recommender):
@@ -115,11 +117,11 @@ class Popularity(Recommender):
         return table
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Zeros: what is popular is popular whatever the history."""
+        """Zeros: popularity does not depend on the history."""
         return np.zeros((len(histories.items), targets.shape[1]), np.float32)
 
     def background(self, histories: Histories, targets: np.ndarray) -> Background:
-        """Popularity with everybody, and what the user's group takes to beyond that."""
+        """Popularity among all users, and what the user's group adds to it."""
         popular = self.popularity[targets]
         if self.config.group_by is None:
             return {POPULAR: popular}

@@ -1,5 +1,5 @@
-"""The router: for each kind of user, by how much is known of them, the recommender that serves such
-users best."""
+"""The router: for each kind of user, by the length of their history, the recommender that ranks
+best for such users."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from augrec.recommenders.base import Recommender, find
 
 logger = logging.getLogger(__name__)
 
-_FOR_STRANGERS = ("demographics", "popularity")
-_FOR_KNOWN = ("ease", "ials", "item_knn", "content", "popularity")
-"""Who serves where there are no validation users to choose by; first that is there."""
+_COLD_DEFAULTS = ("demographics", "popularity")
+_WARM_DEFAULTS = ("ease", "ials", "item_knn", "content", "popularity")
+"""Members to serve a slice without enough validation users; the first that takes part does."""
 
 
 class RouterConfig(BaseConfig):
-    """Who takes part, and how carefully the choice is made."""
+    """The members, and how carefully the choice among them is made."""
 
     members: list[dict[str, dict[str, Any]]] = [
         {"popularity": {}},
@@ -56,20 +56,20 @@ class RouterConfig(BaseConfig):
     cutoff: int = Field(10, ge=1)
     """They are judged by NDCG at this length."""
     caution: float = Field(0.5, ge=0)
-    """Differences within so many standard errors are noise."""
+    """Differences within this number of standard errors are noise."""
     blend_weights: list[float] = [0.25, 0.5, 0.75]
-    """Shares of a further member that are tried beside the rest; empty: no blends."""
+    """Shares of a further member that are tried with the others; empty: no blends."""
     max_blended: int = Field(3, ge=1)
-    """At most so many members are blended in a slice; 1: no blends."""
+    """At most this number of members is blended in a slice; 1: no blends."""
     new_item_shares: list[float] = [0.0, 0.05, 0.1, 0.2]
-    """Shares of a list for items that nobody has met yet, ranked by a member that has them all,
-    such as content. Each slice gets the first share, and the first such member, that no other beats
-    by more than noise on validation users; the first of all where these are too few. 0: they stand
+    """Shares of a list for items without interactions, ranked by a member that has them all, such
+    as content. Each slice gets the first share, and the first such member, that no other beats by
+    more than noise on validation users; the first of all where these are too few. 0: they stand
     where the members that serve place them."""
     min_users: int = Field(30, ge=2)
     """A slice with fewer validation users is served as if there were none."""
     max_cases: int = Field(1000, ge=1)
-    """At most so many validation cases of a slice are looked at."""
+    """At most this number of validation cases of a slice is used."""
 
     @field_validator("members")
     @classmethod
@@ -112,8 +112,8 @@ class Router(Recommender):
     The validation cases may also have chosen the members' checkpoints, which flatters neural
     members a little. With new_item_shares a bounded share of a list goes to items without
     interactions, ranked by a member that has them. Where there are too few cases, the first there
-    is of demographics and popularity serves strangers, and of EASE, iALS, item-KNN, content and
-    popularity all others.
+    is of demographics and popularity serves users without a history, and of EASE, iALS, item-KNN,
+    content and popularity all others.
     """
 
     Config = RouterConfig
@@ -212,8 +212,8 @@ class Router(Recommender):
 
     def _offers(self) -> list[tuple[float, int]]:
         """The shares of a list for new items, each with the members that could fill it; (0, -1):
-        nobody fills one."""
-        new = self._newcomers
+        new items get no share."""
+        new = self._new_items
         holders = [
             number
             for number, m in enumerate(self._members)
@@ -240,7 +240,9 @@ class Router(Recommender):
 
     def _by_default(self, place: int) -> np.ndarray:
         names = [member.model.name() for member in self._members]
-        wanted = [name for name in (_FOR_STRANGERS if place == 0 else _FOR_KNOWN) if name in names]
+        wanted = [
+            name for name in (_COLD_DEFAULTS if place == 0 else _WARM_DEFAULTS) if name in names
+        ]
         return np.eye(len(names))[names.index(wanted[0]) if wanted else 0]
 
     def _scores(self, histories: Histories) -> np.ndarray:
@@ -256,26 +258,26 @@ class Router(Recommender):
         self, place: int, histories: Histories, new_share: float, placing: int
     ) -> np.ndarray:
         """Scores of users of one slice, float32 (B, n_items); the member `placing` ranks the new
-        items, -1: nobody apart."""
+        items; -1: they are not ranked apart."""
         table = mix(self._members, self._routes.weights[place], histories)
         if placing < 0:
             return table
-        new = self._newcomers
+        new = self._new_items
         return insert_new_items(
             table, histories, new, self._members[placing].scores(histories)[:, new], new_share
         )
 
     @property
-    def _newcomers(self) -> np.ndarray:
-        """Items that nobody has met yet, int (n_new,)."""
+    def _new_items(self) -> np.ndarray:
+        """Items without interactions, int (n_new,)."""
         return np.flatnonzero(self.popularity == 0)
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
-        """Those of the members that serve the user, weighted as their scores are; of a new item, of
-        who placed it."""
+        """Those of the members that serve the user, weighted as their scores are; for a new item,
+        of the member that ranks it."""
         found = np.zeros((len(histories.items), targets.shape[1]), np.float32)
         user = np.repeat(np.arange(len(histories)), histories.lengths)
-        for rows, asked, member, weight in self._speakers(histories, targets):
+        for rows, asked, member, weight in self._scorers(histories, targets):
             said = member.contributions(histories.take(rows), asked, standardised=weight < 1)
             found[np.isin(user, rows)] += weight * said
         return found
@@ -283,22 +285,22 @@ class Router(Recommender):
     def background(self, histories: Histories, targets: np.ndarray) -> Background:
         """As `contributions`."""
         found: Background = {}
-        for rows, asked, member, weight in self._speakers(histories, targets):
+        for rows, asked, member, weight in self._scorers(histories, targets):
             for name, share in member.background(
                 histories.take(rows), asked, standardised=weight < 1
             ).items():
                 found.setdefault(name, np.zeros(targets.shape, np.float32))[rows] += weight * share
         return found
 
-    def _speakers(
+    def _scorers(
         self, histories: Histories, targets: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, Member, float]]:
-        """Who decides about whom: users, int (B,), their targets, -1 where it does not, (B, m), the
-        member, its weight."""
+        """Which member scores which users' targets: users int (B,), their targets (B, m), -1 where
+        the member does not score one, the member, and its weight."""
         slots = _slots(histories)
         for place in np.unique(slots):
             rows, placing = np.flatnonzero(slots == place), self._routes.placing[place]
-            asked, apart = targets[rows], np.isin(targets[rows], self._newcomers) & (placing >= 0)
+            asked, apart = targets[rows], np.isin(targets[rows], self._new_items) & (placing >= 0)
             for number in np.flatnonzero(self._routes.weights[place]):
                 weight = float(self._routes.weights[place, number])
                 yield rows, np.where(apart, -1, asked), self._members[number], weight

@@ -16,7 +16,7 @@ from augrec.recommenders._neural.sequential import SequentialConfig, SequentialR
 
 
 class SasrecConfig(SequentialConfig):
-    """The blocks, beside what all sequential recommenders share."""
+    """The blocks, and the keys of every sequential recommender."""
 
     factors: int = Field(32, ge=1)
     """Length of an item's vector, the same for reading and predicting it."""

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Start:
-    """A fitted model to begin at, or not.
+    """The fitted model that training starts from, if any.
 
     Attributes:
         model: the champion's; None: training begins with nothing.

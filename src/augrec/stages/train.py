@@ -111,7 +111,7 @@ def main(recommender: str, policy: str) -> None:
         write_curve(draft / "curve.csv", first.curve)
         if first.trials is not None:
             first.trials.write_csv(draft / "trials.csv")
-        told = {
+        facts = {
             "recommender": recommender,
             "policy": read_json(training_set / "policy.json"),
             "seed": first.model.seed,
@@ -124,7 +124,7 @@ def main(recommender: str, policy: str) -> None:
         }
         write_json(
             draft / "training.json",
-            told | {"choices": first.model.choices()} | first.model.describe(),
+            facts | {"choices": first.model.choices()} | first.model.describe(),
         )
     with whole_directory(_repetitions.MODELS / recommender / policy) as draft:
         for number, model in enumerate(repeated, start=1):

@@ -33,10 +33,10 @@ class Known(NamedTuple):
 
 
 class Columns(nn.Module):
-    """What is known of someone or something as one vector: numbers, flags of what is missing,
-    vectors of texts.
+    """The attributes and features of users or items as one vector: numbers, flags of what is
+    missing, vectors of texts.
 
-    While training, all that is known of a row is hidden with the chance `dropout`, and so is each
+    While training, all columns of a row are hidden with the chance `dropout`, and so is each
     single column: a network that has never seen a column missing could not be asked without it.
 
     Args:
@@ -122,7 +122,7 @@ class Towers(nn.Module):
     Args:
         n_items: size of the catalogue.
         n_heads: number of heads.
-        users, items: what is known of either.
+        users, items: the columns of either.
         factors: length of the vectors.
         hidden, experts: of the mixtures.
         exponent: see above.

@@ -13,7 +13,7 @@ from augrec.data.columns import without_nan
 from augrec.data.histories import Histories
 
 USER_PREFIX, ITEM_PREFIX = "user__", "item__"
-"""Of the features' columns beside training interactions."""
+"""Prefixes of the columns of features in training interactions."""
 _LARGEST = 5.0
 """Standardised values are cut to this range: a value far outside of training must not carry
 everything."""
@@ -46,7 +46,7 @@ class Encoded:
 
     @property
     def empty(self) -> np.ndarray:
-        """Rows of which nothing is known, bool (n,)."""
+        """Rows in which everything is missing, bool (n,)."""
         return self.missing.all(1) & (self.codes == 0).all(1)
 
 
@@ -88,10 +88,11 @@ class Encoder:
 
         Args:
             table: the columns to encode.
-            max_values: so many values of a text column are told apart, the most frequent ones …
-            min_rows: … of those in at least so many rows …
+            max_values: the number of values of a text column that are distinguished, the most
+                frequent ones …
+            min_rows: … among those in at least this number of rows …
             texts: … of this table, where it is given: one that has a row for each user, not for
-                each interaction, so that nobody's own value is learnt by heart.
+                each interaction, so that no single user's value is memorised.
         """
         widths = {name: _width(table[name]) for name in table.columns}
         names = [name for name in table.columns if widths[name]]
@@ -168,7 +169,7 @@ class Encoder:
 
 
 def known_rows(interactions: pl.DataFrame, histories: Histories) -> pl.DataFrame:
-    """What is known of the user at each interaction: features, columns user__…, and attributes,
+    """The user's features (columns user__…) and attributes at each interaction, the latter from
     `histories.known`.
 
     Args:

@@ -64,7 +64,7 @@ class Losses:
         self._network, self._rows, self._items = network, examples.rows, items
         self._weight = negative_weight
         self._sampler = sampler
-        self._heads, self._moments = outcomes.heads, PrefixSampler(histories, where)
+        self._heads, self._prefixes = outcomes.heads, PrefixSampler(histories, where)
         self._met = torch.from_numpy(histories.items.astype(np.int64)).to(where)
         self._happened = torch.from_numpy(outcomes.happened).to(where)
         self._values = torch.from_numpy(outcomes.values).to(where)
@@ -74,7 +74,7 @@ class Losses:
     ) -> torch.Tensor:
         """Each head's loss on a fresh batch, (heads,); 0 for a head that the batch has nothing
         for."""
-        batch = self._moments.draw(n_users, n_positives, truncate)
+        batch = self._prefixes.draw(n_users, n_positives, truncate)
         self._drawn = self._sampler.for_all(self._met[batch.later], n_negatives)
         wanted, drawn = self._logits(batch, self._drawn)  # (B, P, heads), (B, N, heads)
         happened = self._happened[batch.later]  # (B, P, heads)
@@ -93,8 +93,8 @@ class Losses:
     def _counted(self, batch: PrefixBatch) -> torch.Tensor:
         """How much each drawn item counts for each user, float32 (B, N): 0 where the user meets
         it."""
-        chances = self._drawn.log_chances + math.log(self._n_items)  # beside those of an even draw
-        return self._moments.strange(batch.users, self._drawn.items) * torch.exp(-chances)
+        chances = self._drawn.log_chances + math.log(self._n_items)  # relative to an even draw
+        return self._prefixes.unmet(batch.users, self._drawn.items) * torch.exp(-chances)
 
     def _logits(self, batch: PrefixBatch, drawn: Drawn) -> tuple[torch.Tensor, torch.Tensor]:
         users, ease = self._network.users(batch.history, self._rows.rows(batch.entries))

@@ -15,7 +15,7 @@ from augrec.recommenders._heads import RATING, Head, heads_of
 _UNNAMED = "interaction"
 """The event of rows that do not say which they are."""
 _PRIOR = 5.0
-"""An item's mean rating is drawn to that of all items by so many ratings."""
+"""An item's mean rating is shrunk towards that of all items by this number of ratings."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Outcomes:
         valued = np.isfinite(values) & (events == RATING)
         kinds = table["event"].unique().sort().to_list()
         heads, scale = like or _heads_and_scale(kinds, values[valued])
-        if strange := set(kinds) - {head.event for head in heads}:
+        if missing := set(kinds) - {head.event for head in heads}:
             raise InputError(
-                f"the fitted model has no head for {', '.join(sorted(strange))}",
+                f"the fitted model has no head for {', '.join(sorted(missing))}",
                 where="training data, previous",
                 fix="train in full once",
             )

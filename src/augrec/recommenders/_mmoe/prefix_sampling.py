@@ -12,7 +12,7 @@ from augrec.data.histories import Histories
 from augrec.nn.pairs import History, among
 
 COLD = 5
-"""A truncated history holds at most so many items."""
+"""The most items of a truncated history."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class PrefixSampler:
         )
         return PrefixBatch(users, moment, self._before(start, moment), later)
 
-    def strange(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    def unmet(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Where the user never meets the item, bool (B, N), for users, int64 (B,), and items, int64
         (N,)."""
         return ~among(self._keys, users[:, None] * self._n_items + items)

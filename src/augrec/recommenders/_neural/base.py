@@ -31,7 +31,7 @@ class NeuralConfig(BaseConfig):
     steps: int = Field(400, ge=1)
     """Gradient steps."""
     eval_every: int = Field(50, ge=1)
-    """Validate after so many steps; the best checkpoint is kept. Without cases the last one is."""
+    """Steps between validations; the best checkpoint is kept, without cases the last one."""
     threads: int = Field(1, ge=1)
     """CPU threads of training; the same number gives the same bytes."""
     device: Device = "auto"

@@ -23,7 +23,7 @@ from augrec.nn.softmax import full, sampled
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 _PLACES = 2**15
-"""So many items are read at once when histories are scored."""
+"""The number of items that are read at once when histories are scored."""
 
 
 class SequentialConfig(NegativesConfig, NeuralConfig):
@@ -35,11 +35,11 @@ class SequentialConfig(NegativesConfig, NeuralConfig):
     dropout: float = Field(0.3, ge=0, lt=1)
     """Share of the network's inner values hidden while training."""
     max_length: int = Field(50, ge=1)
-    """So many of the latest items are read; longer training histories are cut into overlapping
+    """The number of latest items that are read; longer training histories are cut into overlapping
     windows."""
     ahead: int = Field(30, ge=1)
-    """An item is predicted from a history that ends up to so many items before it; 1: right before
-    it."""
+    """An item is predicted from a history that ends at most this number of items before it; 1:
+    right before it."""
     loss: Literal["auto", "full", "sampled"] = "auto"
     """Cross-entropy over all items, over drawn ones, or full up to `max_full_items`."""
     max_full_items: int = Field(20_000, ge=1)

@@ -14,7 +14,7 @@ from augrec.recommenders._explain import Background
 from augrec.recommenders.base import Recommender
 
 _CELLS = 2**25
-"""At most so many scores of all members together are held at once: 128 MiB."""
+"""At most this number of scores of all members together is held at once: 128 MiB."""
 _MARGIN = 1e-3
 """How far below the worst an item stands that a member does not have, as a share of the range of
 its scores."""
@@ -46,7 +46,7 @@ class Member:
         )
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """As the model says, fresh float32 (B, n_items); items it does not have come last."""
+        """The model's scores, fresh float32 (B, n_items); items it does not have come last."""
         table = self.model.score(self._inside(histories))
         if len(self.model.items) == len(self.places):
             return table
@@ -125,7 +125,7 @@ class Judged:
 
     Attributes:
         users: ids, str (n,).
-        histories: n of them, with what is known of the users.
+        histories: n of them, with attributes and features of the users.
         targets: in the same catalogue.
         n_targets: unknown ones included, int (n,).
         among: which items lists are made of, bool (n_items,); None: all.

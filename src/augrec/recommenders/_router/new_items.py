@@ -1,4 +1,4 @@
-"""A bounded share of every list for items that nobody has met yet."""
+"""Inserting new items: a bounded share of every list for items without interactions."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
 
 _DEPTH = 500
-"""So many places of a list are shared."""
+"""The number of places of a list in which new items are inserted."""
 
 
 def insert_new_items(
     table: np.ndarray, histories: Histories, new: np.ndarray, said: np.ndarray, share: float
 ) -> np.ndarray:
-    """Let the best new items into the list, the j-th at place ⌈j / share⌉ of the items not in the
-    history.
+    """Insert the best new items into the list, the j-th at place ⌈j / share⌉ of the items not in
+    the history.
 
-    Where the items around that place are tied it comes after them. Only those that content has
-    something to say for, a score above 0; what remains of the new items comes last.
+    Where the items around that place are tied it comes after them. Only those with a content score
+    above 0 are inserted; the other new items come last.
 
     Args:
         table: scores, float32 (B, n_items); changed and returned.
         histories: of those B users.
         new: positions of the new items, int (n_new,).
-        said: what content says of them, float32 (B, n_new).
+        said: their scores by content, float32 (B, n_new).
         share: above 0, below 1.
     """
     others = table.copy()
