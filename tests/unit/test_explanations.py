@@ -103,7 +103,7 @@ def test_the_strongest_reason_of_ease_is_the_item_of_the_largest_weight():
 def router(*members: str, weights: list[float]) -> Recommender:
     """Every user is served by the same mix."""
     fitted = fit("router", members=[{name: LINEAR[name]} for name in members])
-    fitted._weights = np.tile(weights, (4, 1))
+    fitted._routes.weights = np.tile(weights, (4, 1))
     return fitted
 
 
@@ -200,7 +200,7 @@ def test_popularity_and_attributes_make_up_the_score(name):
 def test_a_router_weighs_what_its_members_say_of_strangers():
     members = [{"popularity": {}}, {"demographics": OF_TOWNS["demographics"]}]
     fitted = find("router")({"members": members}).fit(TrainingData(TAKEN, users=PEOPLE))
-    fitted._weights[:] = [0.25, 0.75]
+    fitted._routes.weights[:] = [0.25, 0.75]
     histories = Histories.from_lists(
         pl.Series([[]], dtype=pl.List(pl.String)), fitted.items, known=KNOWN[:1]
     )
