@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.inputs import AuditInputs
@@ -31,12 +30,12 @@ from augrec.data.row_details import RowDetails, build_interactions
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, split
 from augrec.evaluation.candidate_selection import Arm
-from augrec.evaluation.config import GateConfig
+from augrec.evaluation.config import EvaluationConfig, GateConfig
 from augrec.evaluation.gate import decide
 from augrec.generators.base import find
+from benchmarks import project
 
 SEED = 20260
-PARAMS = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
 RECOMMENDERS, REPETITIONS = 2, 3
 KINDS = {
     "none": "real",
@@ -45,9 +44,9 @@ KINDS = {
     "truncation": "real",
     "latent_gan": "generated",
 }
-LITTLE = {"steps": 100, "batch_size": 16, "hidden": 64}
+SMALL = {"steps": 100, "batch_size": 16, "hidden": 64}
 _POSITIVE = {"view": None}
-_ITEMS_FOR_EACH_MET = 1.15
+_ITEMS_PER_SEEN = 1.15
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ class Size:
 
 
 def prepare_shop(where: Path, n_items: int) -> Size:
-    """Simulate a shop in which about so many items are met, 4 times each; kept below `where` for
-    the cells."""
+    """Simulate a shop in which about `n_items` items have interactions, 4 each; stored below
+    `where` for the cells."""
     folder = where / f"catalogue-{n_items}"
     if not (folder / "size.json").exists():
         shop = simulate(
             ShopConfig(
                 n_users=max(n_items // 5, 50),
-                n_items=round(_ITEMS_FOR_EACH_MET * n_items),
+                n_items=round(_ITEMS_PER_SEEN * n_items),
                 n_interactions=round(4.6 * n_items),
                 popularity_exponent=0.4,
                 new_item_share=0.0,
@@ -85,7 +84,7 @@ def prepare_shop(where: Path, n_items: int) -> Size:
 
 
 def prepare_evidence(where: Path, wanted: int) -> Size:
-    """Simulate and split a shop with about so many training interactions, and draw a sample by
+    """Simulate and split a shop with about `wanted` training interactions, and draw a sample by
     popularity."""
     folder = where / f"evidence-{wanted}"
     if not (folder / "size.json").exists():
@@ -112,16 +111,15 @@ def prepare_evidence(where: Path, wanted: int) -> Size:
 def generator_costs(
     where: Path, name: str, n_items: int, drawn: int = 1000, **settings: int
 ) -> dict[str, float]:
-    """Training and drawing so many, with the settings of params.yaml but for those given."""
+    """Training, and drawing `drawn` users, with the project's settings but for those given."""
     folder = where / f"catalogue-{n_items}"
     train, items = (
         pl.read_parquet(folder / "train.parquet"),
         pl.read_parquet(folder / "items.parquet"),
     )
-    config = (PARAMS["generators"].get(name) or {}) | settings
-    find(name)({**config, "steps": 2}).fit(train.head(500)).sample(
-        2
-    )  # what is loaded once is not counted
+    config = project.overrides("generators", name) | settings
+    # loads what is loaded once, which is not counted
+    find(name)({**config, "steps": 2}).fit(train.head(500)).sample(2)
     generator = find(name)(config, seed=SEED)
     curve: list[tuple[float, float]] = []
 
@@ -138,9 +136,9 @@ def generator_costs(
     return costs | {"drawn_per_s": drawn / (time.perf_counter() - began)}
 
 
-def costs_in_little(where: Path, name: str, n_items: int) -> dict[str, float]:
+def small_costs(where: Path, name: str, n_items: int) -> dict[str, float]:
     """The same with few steps, small batches and narrow layers, so that a million items fit."""
-    return generator_costs(where, name, n_items, drawn=100, **LITTLE)
+    return generator_costs(where, name, n_items, drawn=100, **SMALL)
 
 
 def audit_costs(where: Path, name: str, wanted: int) -> dict[str, float]:
@@ -165,7 +163,7 @@ def audit_costs(where: Path, name: str, wanted: int) -> dict[str, float]:
         audit_sample(
             table["sample"],
             inputs,
-            AuditConfig.model_validate(PARAMS["audit"]),
+            project.config(AuditConfig, "audit"),
             generator="placebo",
             seed=SEED,
         )
@@ -173,7 +171,7 @@ def audit_costs(where: Path, name: str, wanted: int) -> dict[str, float]:
 
 
 def gate_costs(where: Path, name: str, n_users: int) -> dict[str, float]:
-    """One decision about made-up measurements: a generator that helps a little."""
+    """One decision about simulated measurements: a generator that helps a little."""
     arms = [
         Arm(
             recommender=f"recommender {at}",
@@ -192,13 +190,13 @@ def gate_costs(where: Path, name: str, n_users: int) -> dict[str, float]:
     }
     audits = {"latent_gan": {"passed": True, "failed_limits": []}}
     with _measured() as costs:
-        decide(arms, measured, audits, GateConfig.model_validate(PARAMS["gate"]), SEED)
+        decide(arms, measured, audits, project.config(GateConfig, "gate"), SEED)
     return costs
 
 
 CELLS: dict[str, Callable[[Path, str, int], dict[str, float]]] = {
     "generators": generator_costs,
-    "little": costs_in_little,
+    "small": small_costs,
     "audit": audit_costs,
     "gate": gate_costs,
 }
@@ -215,7 +213,7 @@ def _measurements(arm: Arm, n_users: int, turn: int) -> pl.DataFrame:
             f"{metric}@{cutoff}": np.clip(
                 level + own.normal(0.01 * (arm.kind == "generated"), 0.1, n_users), 0, 1
             )
-            for cutoff in PARAMS["evaluation"]["cutoffs"]
+            for cutoff in project.config(EvaluationConfig, "evaluation").cutoffs
             for metric in LIST_METRICS
         }
         ids = [f"{role}{at}" for at in range(n_users)]

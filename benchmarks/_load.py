@@ -18,7 +18,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it; times in ms."""
+    """The outcome; times in ms."""
 
     seconds: float
     statuses: dict[int, int]
@@ -28,12 +28,12 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests answered with 200, a second."""
+        """Requests answered with 200 per second."""
         return self.statuses.get(200, 0) / self.seconds
 
 
 def request(path: str, body: bytes, host: str = "127.0.0.1") -> bytes:
-    """A POST as it goes over the wire."""
+    """The bytes of a POST request."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: "
         f"application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -49,21 +49,21 @@ def load(
     seconds: float,
     rate: float | None = None,
 ) -> Load:
-    """Ask again and again.
+    """Send requests for a time.
 
     Args:
         port: on 127.0.0.1.
         requests: sent in turn.
-        connections: so many at once.
-        seconds: for so long.
-        rate: at most so many requests a second over all connections, at times drawn beforehand: the
-            time a request waits because an earlier one is slow counts, so that a slow server is not
-            spared; None: as fast as it goes.
+        connections: their number.
+        seconds: the duration.
+        rate: requests per second over all connections, at scheduled times: the time that a request
+            waits because an earlier one is slow counts (no coordinated omission); None: as fast as
+            possible.
     """
     import uvloop
 
     gc.collect()
-    gc.disable()  # a pause of the one who measures would count as the server's
+    gc.disable()  # a pause of this process would count as the server's
     try:
         return uvloop.run(_load(port, requests, connections, seconds, rate))
     finally:
@@ -100,13 +100,13 @@ async def _load(
 
 
 class _Client(asyncio.Protocol):
-    """One connection: asks, waits for the whole answer, asks again until the end.
+    """One connection: sends a request, waits for the whole answer, repeats until the end.
 
     Args:
         requests: sent in turn.
         due: when the first is due; None: at once, and each next one too.
         every: seconds between two that are due.
-        end: nothing is asked after that.
+        end: no request is sent after that.
     """
 
     def __init__(
@@ -121,9 +121,8 @@ class _Client(asyncio.Protocol):
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop's is none of asyncio's classes
+        # uvloop's transport is no subclass of asyncio's
+        self._transport = cast(asyncio.Transport, transport)
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -150,12 +149,12 @@ class _Client(asyncio.Protocol):
             assert self._transport is not None
             self._transport.close()
         elif self._due is None:
-            self._ask(now)
+            self._send(now)
         else:
             due, self._due = self._due, self._due + self._every
-            self._loop.call_later(max(0.0, due - now), self._ask, due)
+            self._loop.call_later(max(0.0, due - now), self._send, due)
 
-    def _ask(self, started: float) -> None:
+    def _send(self, started: float) -> None:
         self._started = started
         assert self._transport is not None
         self._transport.write(next(self._requests))

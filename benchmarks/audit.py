@@ -1,12 +1,12 @@
 """How often the audit blocks what it must and lets pass what it may, over many simulated shops.
 
-    python -m benchmarks.audit                        # 24 shops of 400 users, limits and generators
-    of params.yaml python -m benchmarks.audit --seeds 100 --users 800
+    python -m benchmarks.audit            # 24 shops of 400 users, the project's limits
+    python -m benchmarks.audit --seeds 100 --users 800
 
-In each shop: an honest generator; ones that republish training users with 10, 20 or 30 % of their
-items changed; ones that republish validation users, test users, what test users did in the test
-period, or everybody; and one that is honest but for every tenth person. Blocked honest samples are
-the audit's false alarms; everything else should be blocked.
+Samples of each shop: of a generator that copies no one; training users republished with 10, 20 or
+30 % of their items changed; validation users, test users, test users in the test period and all
+users republished; and the generator's sample with every tenth training user added. A blocked sample
+of the generator alone is a false alarm; all others should be blocked.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-import yaml
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.inputs import AuditInputs
@@ -33,10 +31,9 @@ from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import ROLE, TEST, VALID, Split, split
 from augrec.generators.base import find
-from benchmarks import tables
+from benchmarks import project, tables
 
-PARAMS = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
-CONFIG = AuditConfig.model_validate(PARAMS["audit"])
+CONFIG = project.config(AuditConfig, "audit")
 
 
 def main() -> None:
@@ -88,7 +85,7 @@ def _shop(n_users: int, seed: int) -> tuple[pl.DataFrame, Split]:
     made = simulate(
         ShopConfig(n_users=n_users, n_items=n_users // 2, n_interactions=30 * n_users), seed=seed
     )
-    prepare = PrepareConfig.model_validate(PARAMS["prepare"])
+    prepare = project.config(PrepareConfig, "prepare")
     interactions = clean(made.interactions, prepare.positive, min_item_interactions=1)
     return interactions, split(interactions, prepare.split, seed=seed)
 
@@ -96,21 +93,19 @@ def _shop(n_users: int, seed: int) -> tuple[pl.DataFrame, Split]:
 def _samples(
     interactions: pl.DataFrame, parts: Split, generators: list[str], seed: int
 ) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Names and samples, each of as many people as there are training users or republished ones."""
+    """Names and samples; each has as many users as there are training users, or those it
+    republishes."""
     train = parts.train
     users, known = train[C.USER].unique().sort(), train.select(C.ITEM).unique()
     interactions = interactions.join(known, on=C.ITEM, how="semi", maintain_order="left")
     for name in generators:
-        honest = (
-            find(name)(PARAMS["generators"][name], seed=seed)
-            .fit(train)
-            .sample(len(users), seed=seed)
-        )
-        yield f"honest: {name}", honest
+        generator = find(name)(project.overrides("generators", name), seed=seed).fit(train)
+        clean_sample = generator.sample(len(users), seed=seed)
+        yield f"no copies: {name}", clean_sample
         tenth = train.filter(pl.col(C.USER).is_in(users.gather_every(10).implode()))
         yield (
             f"{name}, and every tenth training user, 10 % changed",
-            pl.concat([honest, republished(tenth, known, 0.1, seed)]),
+            pl.concat([clean_sample, republished(tenth, known, 0.1, seed)]),
         )
     for changed in (0.1, 0.2, 0.3):
         yield (
@@ -127,21 +122,21 @@ def _samples(
         yield f"{words}, 20 % changed", republished(rows, known, 0.2, seed)
     later = rows.filter(pl.col(C.TIMESTAMP) >= parts.test_from)
     yield "test users in the test period, 20 % changed", republished(later, known, 0.2, seed)
-    yield "everybody, 20 % changed", republished(interactions, known, 0.2, seed)
+    yield "all users, 20 % changed", republished(interactions, known, 0.2, seed)
 
 
 def republished(rows: pl.DataFrame, known: pl.DataFrame, changed: float, seed: int) -> pl.DataFrame:
-    """The people of `rows` under new names, a share of each one's items changed for others of the
-    items `known`."""
+    """The users of `rows` under new names, a share of each user's items replaced by others of
+    `known`."""
     random, items, parts = rng(seed, "changed"), known[C.ITEM].sort().to_numpy().astype(str), []
-    for number, person in enumerate(rows.partition_by(C.USER, maintain_order=True)):
-        own = person[C.ITEM].to_numpy().astype(object)
+    for number, user in enumerate(rows.partition_by(C.USER, maintain_order=True)):
+        own = user[C.ITEM].to_numpy().astype(object)
         places = random.permutation(len(own))[: round(changed * len(own))]
         others = np.setdiff1d(items, own.astype(str))
         places = places[: len(others)]
         own[places] = random.choice(others, len(places), replace=False)
         parts.append(
-            person.with_columns(
+            user.with_columns(
                 pl.Series(C.ITEM, own.tolist(), dtype=pl.String),
                 pl.lit("planted").alias(C.ORIGIN),
                 pl.lit(f"synthetic:planted:{number:08}").alias(C.USER),
@@ -177,9 +172,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=24, help="how many shops")
+    parser.add_argument("--seeds", type=int, default=24, help="number of shops")
     parser.add_argument("--users", type=int, default=400, help="users of each")
-    parser.add_argument("--generators", nargs="+", default=["profile_gan"], help="the honest ones")
+    parser.add_argument(
+        "--generators", nargs="+", default=["profile_gan"], help="those that copy no one"
+    )
     return parser.parse_args()
 
 

@@ -1,18 +1,17 @@
-"""What generators cost as the catalogue grows to a million items, and the audit and the gate as
-people do.
+"""The cost of generators as the catalogue grows to a million items, and of the audit and the gate
+as the number of users grows.
 
-    python -m benchmarks.catalogue                                           # everything
+    python -m benchmarks.catalogue                   # everything
     python -m benchmarks.catalogue --parts generators --generators latent_gan --items 1000 1000000
-    python -m benchmarks.catalogue --parts dense                             # writes a table of its
-    own, as the first does
+    python -m benchmarks.catalogue --parts dense     # writes a separate table, as the first does
 
-Every cell is a process of its own, which is given data that lies ready; a cell that the same code
-has measured is not measured again. Slopes are those of log cost over log size since the size
-before: 1 is linear, and above 1 would grow faster than the data. Shops: a user for every five
-items, 20 views each. The dense generators hold a weight for each item and each hidden unit, and
-batches of users × items: with the settings of params.yaml they are made for catalogues of some ten
-thousand items, and are measured up to there; on the way to a million their batches and layers are
-made small, at every size alike.
+Every cell is a separate process on data prepared before; a cell that the same code has measured is
+not measured again. A slope is that of log cost over log size since the previous size: 1 is linear,
+above 1 grows faster than the data. Shops have a user for every five items, with 20 views each. The
+dense generators hold a weight for each item and each hidden unit, and batches of users × items:
+with the project's settings they are meant for catalogues of at most ten thousand items, and are
+measured up to there. Up to a million items they are measured with small batches and layers, the
+same at every size.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from pathlib import Path
 
 from augrec.core.component import available
 from augrec.generators._training.monitor import LOOK_AT_USERS
-from benchmarks import _costs, kept, tables
+from benchmarks import _costs, cache, tables
 from benchmarks.environments import WHERE
 
 DENSE = ("cfgan", "profile_gan", "profile_vae")
@@ -48,9 +47,8 @@ def main() -> None:
     for file, parts in FILES.items():
         texts = [text for part in parts if part in given.parts for text in written[part](given)]
         note = (
-            f"One thread. Load average {os.getloadavg()[0]:.0f} at the end: CPU seconds are the "
-            "cost, and profiles per second, "
-            "which are of the clock, would be more on an idle machine."
+            f"One thread. Load average {os.getloadavg()[0]:.0f} at the end: CPU seconds measure "
+            "the cost; profiles per second are wall-clock rates and higher on an idle machine."
         )
         if texts:
             tables.write(file, "Cost against size", [*texts, note], command, tables.own_versions())
@@ -79,7 +77,7 @@ def _arguments() -> argparse.Namespace:
         help="test users, for the gate",
     )
     parser.add_argument(
-        "--deadline", type=int, default=1800, help="seconds after which a cell is given up"
+        "--deadline", type=int, default=1800, help="seconds after which a cell is stopped"
     )
     parser.add_argument("--where", type=Path, default=WHERE, help="holds the simulated shops")
     parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
@@ -89,7 +87,7 @@ def _arguments() -> argparse.Namespace:
 def _generators(given: argparse.Namespace) -> list[str]:
     names = [name for name in given.generators if name not in DENSE]
     elsewhere = (
-        f"With the settings of params.yaml. Of {', '.join(DENSE)} see [their own "
+        f"With the project's settings. {', '.join(DENSE)} have [a separate "
         "table](catalogue-dense.md)."
     )
     return [
@@ -102,17 +100,15 @@ def _generators(given: argparse.Namespace) -> list[str]:
 def _dense(given: argparse.Namespace) -> list[str]:
     names = [name for name in given.generators if name in DENSE]
     sizes = [n_items for n_items in given.items if n_items <= MOST_ITEMS_OF_DENSE]
-    told = ", ".join(f"`{key}` {value}" for key, value in _costs.LITTLE.items())
+    small = ", ".join(f"`{key}` {value}" for key, value in _costs.SMALL.items())
     return [
-        "## Dense generators, in little",
-        f"With the settings of params.yaml but for {told}. Each look at {LOOK_AT_USERS} drawn "
-        "users, every 50 steps, is part of "
-        "the training.",
-        _costs_of_generators(given, "little", names, given.items),
-        "## Dense generators, as params.yaml has them",
-        "Measured up to ten thousand items, which they are made for. Cost and memory grow on as "
-        "above; a training that would not "
-        "fit in the machine's memory is refused before it begins.",
+        "## Dense generators, small",
+        f"With the project's settings but for {small}. Training includes the monitor's samples of "
+        f"{LOOK_AT_USERS} users, every 50 steps.",
+        _costs_of_generators(given, "small", names, given.items),
+        "## Dense generators, with the project's settings",
+        "Measured up to ten thousand items, which they are meant for. Beyond, cost and memory grow "
+        "as above; a training that would not fit in the machine's memory is refused at its start.",
         _costs_of_generators(given, "generators", names, sizes),
     ]
 
@@ -138,7 +134,7 @@ def _costs_of_generators(
             before = None if found is None else {**found, "size": size.interactions}
     header = [
         "generator",
-        "items met",
+        "items",
         "interactions",
         "training, CPU s",
         "slope",
@@ -175,17 +171,17 @@ def _gate(given: argparse.Namespace) -> list[str]:
         rows.append([f"{n_users:,}", *_costs_of(found, before, n_users)])
         before = None if found is None else {**found, "size": n_users}
     header = ["test users", "gate, CPU s", "slope", "MiB", "slope"]
-    told = (
+    note = (
         f"Of {_costs.RECOMMENDERS} recommenders × {len(_costs.KINDS)} policies, each trained "
         f"{_costs.REPETITIONS} times."
     )
-    return ["## Gate", told, tables.markdown(header, rows)]
+    return ["## Gate", note, tables.markdown(header, rows)]
 
 
 def _cell(given: argparse.Namespace, part: str, name: str, size: int) -> dict[str, float] | None:
     """The costs that a fresh process finds or has found; None where it fails or takes too long,
-    which is told."""
-    path = kept.folder("catalogue", _costs.__file__) / f"{part}-{name}-{size}.json"
+    which is printed."""
+    path = cache.folder("catalogue", _costs.__file__) / f"{part}-{name}-{size}.json"
     if path.exists():
         known: dict[str, float] = json.loads(path.read_text())
         return known

@@ -3,10 +3,9 @@ rating counts as 1.
 
     python -m benchmarks.cfgan movielens_100k FOLDER
 
-Several splits, each with a seed of its own for the models too; lists are ranked over the full
-catalogue. What is tried for CFGAN is chosen on a fifth of each split's training rows. EASE and iALS
-have the settings of `benchmarks.settings`.
-"""
+Several splits, each with its own seed, for the models too; lists are ranked over the full
+catalogue. CFGAN's partial masking is chosen on a fifth of each split's training rows. EASE and iALS
+have the settings of `benchmarks.settings`."""
 
 from __future__ import annotations
 
@@ -36,16 +35,15 @@ from benchmarks.settings import RANDOM
 
 METRICS = ("precision@5", "precision@20", "recall@20", "ndcg@20")
 PUBLISHED = {"CFGAN": (0.444, 0.294, 0.360, 0.433), "iALS": (0.449, 0.299, 0.359, 0.444)}
-"""Chae et al. 2018, table of MovieLens 100K; recall and NDCG beside precision; on their one
-split."""
+"""Chae et al. 2018, table of MovieLens 100K, on their single split."""
 ARM, ONE, TOGETHER = "CFGAN", "CFGAN, one generator", {"generators": 4}
 SETTINGS: dict[str, Any] = {"truncate": 0.0, "hidden": 300, "steps": 1000}
-"""All users are known here, so no history is cut to what a cold user has."""
+"""All users have a history here, so none is truncated to that of a cold user."""
 TRIED: list[dict[str, Any]] = [{"partial_masking": share} for share in (0.05, 0.1)]
 WITHOUT: dict[str, dict[str, Any]] = {
     "without noise": {"noise": 0, "variety": 0.0},
-    "noise left to itself": {"variety": 0.0},
-    "nothing hidden": {"dropout": 0.0},
+    "without variety loss": {"variety": 0.0},
+    "without dropout": {"dropout": 0.0},
     "without partial masking": {"partial_masking": 0.0},
     "without zero reconstruction": {"zero_reconstruction": 0.0},
 }
@@ -191,15 +189,12 @@ def _gain(pairs: Sequence[tuple[Run, Run]], metric: str) -> str:
 def _facts(given: argparse.Namespace, chosen: list[dict[str, Any]]) -> str:
     masks = ", ".join(f"{each['partial_masking']:g}" for each in chosen)
     return (
-        f"{given.splits} random splits with seeds of their own, means over the users of each test, "
-        "± the standard "
-        f"deviation over splits. CFGAN: {SETTINGS | TOGETHER}, the rest as in params.yaml; chosen "
-        f"partial masking, with one generator, split by split: {masks}. "
-        "The published figures stem from one split, which is not among these. Noise changes: the "
-        "share of a list of 20 "
-        "that differs between two draws of noise; scores are taken without noise. In brackets: 95 "
-        "% paired bootstrap over "
-        "users, of each the mean over splits."
+        f"{given.splits} random splits, each with its own seed; means over each test's users, ± "
+        f"the standard deviation over splits. CFGAN: {SETTINGS | TOGETHER}, all else by default; "
+        f"partial masking chosen with one generator, split by split: {masks}. The published "
+        "figures are of one other split. Noise changes: the share of a list of 20 that differs "
+        "between two draws of noise; scores are taken without noise. In brackets: 95 % paired "
+        "bootstrap over users, each user's mean over splits."
     )
 
 

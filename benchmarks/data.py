@@ -1,5 +1,5 @@
-"""The two prepared splits that every library reads: train.parquet and cases.parquet in a folder of
-their own."""
+"""The two prepared splits that every library reads: a folder with train.parquet and
+cases.parquet."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def split_rows(rows: pl.DataFrame, out: Path, seed: int) -> None:
 
 
 def validation_part(train: pl.DataFrame, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The training rows without a random fifth of them, and cases that want that fifth: to choose
-    settings by."""
+    """The training rows without a random fifth of them, and cases with that fifth as targets: to
+    choose settings by."""
     held_out = pl.Series(rng(seed, "validation").random(len(train)) < 0.2)
     rows = train.filter(~held_out)
     return rows, _cases(rows, train.filter(held_out))
 
 
 def time_split(layout: str, folder: Path, out: Path, seed: int) -> None:
-    """What comes after the 80 % quantile of time is the test, for users met before it; items of 5
-    earlier rows."""
+    """The test is what comes after the 80 % quantile of time, for users with earlier rows; items
+    with at least 5 earlier rows."""
     rows = _rows(layout, folder)
     cut = rows[C.TIMESTAMP].sort()[int(0.8 * len(rows))]
     train, test = rows.filter(pl.col(C.TIMESTAMP) < cut), rows.filter(pl.col(C.TIMESTAMP) >= cut)
@@ -46,7 +46,7 @@ def time_split(layout: str, folder: Path, out: Path, seed: int) -> None:
 
 
 def _rows(layout: str, folder: Path) -> pl.DataFrame:
-    """user_id, item_id, timestamp in order of time; a user's first meeting with each item."""
+    """user_id, item_id, timestamp in order of time; a user's first row of each item."""
     tables = import_module(f"augrec.data.sources.{layout}").read(folder)
     columns = (C.USER, C.ITEM, C.TIMESTAMP)
     rows = tables.interactions.select(columns).sort(C.TIMESTAMP, C.USER, C.ITEM)

@@ -1,11 +1,11 @@
 """Full-catalogue evaluation at 1 k, 10 k and 100 k users × about 50 k items, lists of 100: time and
 peak memory.
 
-    python benchmarks/evaluation.py [--users 1000 10000 100000] [--recommenders item_knn ials]
+    python -m benchmarks.evaluation [--users 1000 10000 100000] [--recommenders item_knn ials]
 
-A simulated shop; models learn from users of their own and rank for others, whose oldest 80 % of
-items are the history. Each size runs in a process of its own, so that its peak memory is its own.
-The table goes to results/evaluation.md.
+A simulated shop; models train on some users and rank for others, whose oldest 80 % of items are the
+history. Each size runs in a separate process, to measure its peak memory. The table is written to
+results/evaluation.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from augrec.recommenders.base import find, load
 THREADS = 2
 K = 100
 CUTOFFS = [10, 100]
-N_ITEMS, N_TRAINING_USERS, ROWS_PER_USER = 70_000, 30_000, 30  # some items nobody meets
+N_ITEMS, N_TRAINING_USERS, ROWS_PER_USER = 70_000, 30_000, 30  # some items have no rows
 CONFIGS: dict[str, dict[str, Any]] = {"item_knn": {}, "ials": {"epochs": 2, "threads": THREADS}}
 RESULT = Path(__file__).parent / "results/evaluation.md"
 
@@ -69,12 +69,12 @@ def main() -> None:
 
 def prepare(folder: Path, n_users: int, names: list[str]) -> dict[str, int]:
     """Write cases, training rows, items and fitted models to `folder`."""
-    everybody = int(1.3 * n_users) + N_TRAINING_USERS  # some do too little to be judged
+    n_simulated = int(1.3 * n_users) + N_TRAINING_USERS  # some have too few rows to be evaluated
     shop = simulate(
         ShopConfig(
-            n_users=everybody,
+            n_users=n_simulated,
             n_items=N_ITEMS,
-            n_interactions=ROWS_PER_USER * everybody,
+            n_interactions=ROWS_PER_USER * n_simulated,
             n_categories=40,
         ),
         seed=1,

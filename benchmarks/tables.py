@@ -1,4 +1,4 @@
-"""Markdown tables that say how they were made."""
+"""Markdown tables with the command, the versions and the machine that made them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; all columns but the first to the right."""
+    """A table; all columns but the first are right-aligned."""
     marks = ["---"] + ["--:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, marks, *rows])
 
@@ -56,6 +56,6 @@ def own_versions() -> dict[str, str]:
 
 
 def command_line(module: str) -> str:
-    """The command that runs; folders are named, not told."""
+    """The command that runs, with FOLDER in place of paths."""
     words = ["FOLDER" if "/" in word else word for word in sys.argv[1:]]
     return shlex.join(["python", "-m", module, *words])

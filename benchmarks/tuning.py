@@ -1,11 +1,11 @@
-"""What the search of `tuning` in params.yaml finds on small, sparse and sequential data, beside
-params.yaml's own values.
+"""What the search of `tuning` in params.yaml finds on small, sparse and sequential data, compared
+with the project's own config.
 
-    python benchmarks/tuning.py small=movielens-100k:FOLDER sparse=movietweetings:FOLDER
-    sequential=completejourney:FOLDER
+    python -m benchmarks.tuning small=movielens-100k:FOLDER sparse=movietweetings:FOLDER \\
+        sequential=completejourney:FOLDER
 
-Each recommender is searched with the same budget, its config chosen on validation users, both
-configs judged on test users. Writes benchmarks/results/tuning.md and tuning.json.
+Each recommender is searched with the same budget; its config is chosen on validation users, both
+configs are evaluated on test users. Writes benchmarks/results/tuning.md and tuning.json.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ from augrec.recommenders.base import Recommender, find
 from augrec.tuning.config import TuningConfig, space_of, starting_points
 from augrec.tuning.metric import over_users
 from augrec.tuning.search import search
+from benchmarks import project
 
 HOME = Path(__file__).parents[1]
 RESULTS = HOME / "benchmarks" / "results"
+_MIN_ROWS = 3
+"""Items with fewer interactions are left out."""
 
 
 def completejourney(folder: Path) -> Tables:
-    """Baskets of 84.51°'s Complete Journey, as in the R package: which kinds of product households
+    """Baskets of 84.51°'s Complete Journey, as in the R package: the product types that households
     buy over a year."""
     products = pl.read_csv(folder / "products.csv.gz", infer_schema=False)
     rows = pl.read_csv(folder / "transactions_sample.csv.gz", infer_schema=False).join(
@@ -77,34 +80,27 @@ def completejourney(folder: Path) -> Tables:
     return Tables(interactions, described.cast(dict(ITEMS)), users)
 
 
-def load(spec: str, params: Mapping[str, Any]) -> tuple[Split, Tables]:
-    """A data set "layout:folder", cleaned and split as params.yaml says."""
+def load(spec: str) -> tuple[Split, Tables]:
+    """A data set "layout:folder", cleaned and split by the project's settings."""
     layout, _, folder = spec.partition(":")
     tables = (
         completejourney(Path(folder))
         if layout == "completejourney"
         else sources.read(layout, Path(folder))
     )
-    config = parse(PrepareConfig, params["prepare"], "prepare")
-    config = config.model_copy(
-        update={"min_item_interactions": 3}
-    )  # items met once teach nothing here
-    rows = clean(
-        tables.interactions, config.positive, min_item_interactions=config.min_item_interactions
-    )
-    return split(rows, config.split, params["seed"]), tables
+    config = project.config(PrepareConfig, "prepare")
+    rows = clean(tables.interactions, config.positive, min_item_interactions=_MIN_ROWS)
+    return split(rows, config.split, project.PARAMS["seed"]), tables
 
 
-def compare(
-    name: str, parts: Split, tables: Tables, params: Mapping[str, Any], config: TuningConfig
-) -> dict:
-    """Search one recommender; the test users' mean NDCG@10 with params.yaml's config and with the
+def compare(name: str, parts: Split, tables: Tables, config: TuningConfig) -> dict[str, Any]:
+    """Search one recommender; the test users' mean NDCG@10 with the project's config and with the
     one found."""
-    kind, own = find(name), params["recommenders"].get(name) or {}
+    kind, own, seed = find(name), project.overrides("recommenders", name), project.PARAMS["seed"]
     space, models = space_of(config, kind), []
 
     def fit(values: Mapping[str, Any], log: Any) -> Recommender:
-        model = kind({**own, **values}, seed=derive(params["seed"], "train", name)).fit(
+        model = kind({**own, **values}, seed=derive(seed, "train", name)).fit(
             TrainingData(
                 parts.train,
                 cases=parts.cases_valid,
@@ -119,8 +115,7 @@ def compare(
     started = time.perf_counter()
     measure = over_users(parts.cases_valid, config.metric)
     starts = starting_points(config, kind(own), space)
-    seed = derive(params["seed"], "tuning", name)
-    found = search(fit, measure, space, starts, config, seed=seed)
+    found = search(fit, measure, space, starts, config, seed=derive(seed, "tuning", name))
     seconds = time.perf_counter() - started
     before, after = (
         user_values(evaluate(model, parts.cases_test, [10]), "ndcg@10")["value"].to_numpy()
@@ -211,27 +206,26 @@ def _rounded(value: Any) -> Any:
 
 
 def main() -> None:
-    """Search everything, keep what was found after each recommender."""
+    """Search all; results are written after each recommender."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", nargs="+", help="name=layout:folder")
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=120.0, help="for each recommender")
     parser.add_argument(
-        "--recommenders", nargs="*", help="all that have a space in params.yaml, if left out"
+        "--recommenders", nargs="*", help="all that have a search space, if left out"
     )
     parser.add_argument("--out", type=Path, default=RESULTS / "tuning")
     words = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    params = yaml.safe_load((HOME / "params.yaml").read_text(encoding="utf-8"))
-    told = {**params["tuning"], "trials": words.trials, "seconds": words.seconds, "presets": {}}
-    config = parse(TuningConfig, told, "tuning")
-    kept = words.out.with_suffix(".json")
-    results: dict[str, Any] = read_json(kept) if kept.exists() else {}
+    budget = {"trials": words.trials, "seconds": words.seconds, "presets": {}}
+    config = parse(TuningConfig, project.overrides("tuning") | budget, "tuning")
+    path = words.out.with_suffix(".json")
+    results: dict[str, Any] = read_json(path) if path.exists() else {}
     for word in words.data:
         name, _, spec = word.partition("=")
-        parts, tables = load(spec, params)
+        parts, tables = load(spec)
         train = parts.train
         counts = {
             "rows": len(train),
@@ -246,8 +240,8 @@ def main() -> None:
         for recommender in words.recommenders or [
             key for key, space in config.spaces.items() if space
         ]:
-            data["recommenders"][recommender] = compare(recommender, parts, tables, params, config)
-            write_json(kept, results)
+            data["recommenders"][recommender] = compare(recommender, parts, tables, config)
+            write_json(path, results)
             write_text(words.out.with_suffix(".md"), table(results))
 
 

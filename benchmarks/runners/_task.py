@@ -1,10 +1,10 @@
-"""What every library's runner shares: read the split, train on the clock, rank, write. Needs only
+"""What every library's runner shares: read the split, train and measure, rank, write. Needs only
 numpy and polars.
 
 `python run_<library>.py MODEL SPLIT OUT --settings JSON --threads N --k K --seed S` writes
 OUT.parquet (user_id, items) and OUT.json (seconds and memory of indexing, training and ranking).
-For every library training is what comes after its own data object stands, and indexing what leads
-there: a peer's from positions, augrec's from the table of ids.
+For every library training starts when its own data object is ready; indexing is what comes before:
+from positions for a peer, from the table of ids for augrec.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ Rank = Callable[[], np.ndarray]
 empty."""
 Fit = Callable[[], Rank]
 Model = Callable[["Task"], Fit]
-"""Builds the library's data object and gives what trains."""
+"""Builds the library's data object; returns what trains."""
 
-_stood: list[tuple[float, float]] = []
+_ready: list[tuple[float, float]] = []
 
 
 @dataclass(frozen=True)
 class Task:
-    """A split as tables and as positions; users and items stand in sorted order of their ids.
+    """A split as tables and as positions; users and items in sorted order of their ids.
 
     Attributes:
         train: user_id, item_id, timestamp, in order of time.
         users, items: ids, str.
         user, item: positions of each training row, int32 (n_rows,).
-        asked: the users to rank for, positions int32 (n_cases,).
+        cases: the users to rank for, positions int32 (n_cases,).
         settings: of the model, in the library's own names.
         folder: the split's.
     """
@@ -50,7 +50,7 @@ class Task:
     items: np.ndarray
     user: np.ndarray
     item: np.ndarray
-    asked: np.ndarray
+    cases: np.ndarray
     settings: dict[str, Any]
     k: int
     threads: int
@@ -58,11 +58,11 @@ class Task:
     folder: Path
 
     @classmethod
-    def of(cls, train: pl.DataFrame, asked: pl.Series, **rest: Any) -> Task:
+    def of(cls, train: pl.DataFrame, cases: pl.Series, **rest: Any) -> Task:
         users, items = train["user_id"].unique().sort(), train["item_id"].unique().sort()
         user, item = _positions(train["user_id"], users), _positions(train["item_id"], items)
         return cls(
-            train, users.to_numpy(), items.to_numpy(), user, item, _positions(asked, users), **rest
+            train, users.to_numpy(), items.to_numpy(), user, item, _positions(cases, users), **rest
         )
 
     def small(self) -> Task:
@@ -74,29 +74,29 @@ class Task:
         return Task.of(train, train["user_id"].unique().sort(), **rest)
 
     def lists(self) -> list[np.ndarray]:
-        """The training items of each asked user, oldest first."""
+        """The training items of each user to rank for, oldest first."""
         order = np.argsort(self.user, kind="stable")
         starts = np.searchsorted(self.user[order], np.arange(len(self.users) + 1))
-        return [self.item[order[starts[user] : starts[user + 1]]] for user in self.asked]
+        return [self.item[order[starts[user] : starts[user + 1]]] for user in self.cases]
 
     def best(self, scores_of: Callable[[np.ndarray], np.ndarray], batch: int = 256) -> np.ndarray:
-        """Rank by scores_of(positions in `asked`), float (B, n_items), what was met in training
+        """Rank by scores_of(positions in `cases`), float (B, n_items), what was met in training
         left out."""
-        met, parts = self.lists(), []
-        for start in range(0, len(self.asked), batch):
-            rows = np.arange(start, min(start + batch, len(self.asked)))
+        seen, parts = self.lists(), []
+        for start in range(0, len(self.cases), batch):
+            rows = np.arange(start, min(start + batch, len(self.cases)))
             scores = np.array(scores_of(rows), dtype=np.float32)
             for row, user in enumerate(rows):
-                scores[row, met[user]] = -np.inf
+                scores[row, seen[user]] = -np.inf
             best = np.argsort(-scores, axis=1, kind="stable")[:, : self.k]
             parts.append(np.where(np.isneginf(np.take_along_axis(scores, best, 1)), -1, best))
         return np.concatenate(parts)
 
 
-def data_stands() -> None:
-    """Training begins here. `main` says so before it; a library that indexes as it trains says so
-    again, and the last counts."""
-    _stood.append(_now())
+def data_ready() -> None:
+    """Training starts here. `main` calls it before training; a library that indexes within training
+    calls it again, and the last call counts."""
+    _ready.append(_now())
 
 
 def main(models: dict[str, Model]) -> None:
@@ -110,30 +110,35 @@ def main(models: dict[str, Model]) -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     train = pl.read_parquet(given.split / "train.parquet")
-    asked = pl.read_parquet(given.split / "cases.parquet", columns=["user_id"])["user_id"]
-    told = {"settings": given.settings, "k": given.k, "threads": given.threads, "seed": given.seed}
-    task = Task.of(train, asked, folder=given.split, **told)
+    cases = pl.read_parquet(given.split / "cases.parquet", columns=["user_id"])["user_id"]
+    options = {
+        "settings": given.settings,
+        "k": given.k,
+        "threads": given.threads,
+        "seed": given.seed,
+    }
+    task = Task.of(train, cases, folder=given.split, **options)
     build = models[given.model]
     build(task.small())()()
     began = _now()
     fit = build(task)
     before = _status("VmRSS")
-    data_stands()
+    data_ready()
     rank = fit()
     wall, cpu = _now()
-    facts = {"seconds": wall - _stood[-1][0], "cpu_seconds": cpu - _stood[-1][1]}
+    facts = {"seconds": wall - _ready[-1][0], "cpu_seconds": cpu - _ready[-1][1]}
     facts |= {
-        "index_seconds": _stood[-1][0] - began[0],
-        "index_cpu_seconds": _stood[-1][1] - began[1],
+        "index_seconds": _ready[-1][0] - began[0],
+        "index_cpu_seconds": _ready[-1][1] - began[1],
     }
     facts |= {"peak_mib": _status("VmHWM"), "grown_mib": _status("VmHWM") - before}
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     before, wall = _status("VmRSS"), time.perf_counter()
     places = rank()
     facts["rank_seconds"] = time.perf_counter() - wall
     facts["rank_grown_mib"] = _status("VmHWM") - before
     ids = np.append(task.items, "")[places]  # -1 is the last
-    pl.DataFrame({"user_id": asked, "items": ids.tolist()}).write_parquet(
+    pl.DataFrame({"user_id": cases, "items": ids.tolist()}).write_parquet(
         given.out.with_suffix(".parquet")
     )
     given.out.with_suffix(".json").write_text(json.dumps(facts))

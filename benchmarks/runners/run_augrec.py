@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from _task import Fit, Model, Rank, Task, data_stands, main
+from _task import Fit, Model, Rank, Task, data_ready, main
 
 from augrec.core.component import available
 from augrec.data.training_data import TrainingData
@@ -24,17 +24,17 @@ def model(name: str) -> Model:
 
             def begin(data: TrainingData) -> None:
                 _ = data.histories  # indexed before the clock of training starts
-                data_stands()
+                data_ready()
                 learn(data)
 
             fitted._fit = begin  # type: ignore[method-assign]
             fitted.fit(TrainingData(task.train, **known))
 
             def rank() -> np.ndarray:
-                met = pl.Series(
+                seen = pl.Series(
                     [task.items[items].tolist() for items in task.lists()], dtype=pl.List(pl.String)
                 )
-                return fitted.rank(met, task.k)[0]
+                return fitted.rank(seen, task.k)[0]
 
             return rank
 

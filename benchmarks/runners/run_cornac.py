@@ -36,7 +36,7 @@ def rank(fitted: Any, data: Dataset, task: Task) -> np.ndarray:
     places = np.array([data.iid_map[item] for item in range(len(task.items))])
 
     def scores(rows: np.ndarray) -> np.ndarray:
-        users = [data.uid_map[int(task.asked[row])] for row in rows]
+        users = [data.uid_map[int(task.cases[row])] for row in rows]
         return np.stack([np.asarray(fitted.score(user)).ravel()[places] for user in users])
 
     return task.best(scores)

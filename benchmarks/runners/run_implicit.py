@@ -24,18 +24,18 @@ def model(make: Callable[..., Any], seeded: bool) -> Model:
         def fit() -> Rank:
             fitted = make(**task.settings, num_threads=task.threads, **seed)
             fitted.fit(matrix, show_progress=False)
-            return lambda: rank(fitted, matrix[task.asked], task)
+            return lambda: rank(fitted, matrix[task.cases], task)
 
         return fit
 
     return build
 
 
-def rank(fitted: Any, met: sp.csr_matrix, task: Task) -> np.ndarray:
-    """Where it has fewer candidates than places it fills up with what was met or with item 0: those
-    places are empty."""
-    items, scores = fitted.recommend(task.asked, met, N=task.k, filter_already_liked_items=True)
-    again = np.asarray(met[np.arange(len(items))[:, None], items].todense()) > 0
+def rank(fitted: Any, seen: sp.csr_matrix, task: Task) -> np.ndarray:
+    """Where it has fewer candidates than places it fills up with what was seen or with item 0:
+    those places are empty."""
+    items, scores = fitted.recommend(task.cases, seen, N=task.k, filter_already_liked_items=True)
+    again = np.asarray(seen[np.arange(len(items))[:, None], items].todense()) > 0
     return np.where(again | (scores == 0) | (scores < -1e30), -1, items)
 
 

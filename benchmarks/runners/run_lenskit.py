@@ -30,14 +30,14 @@ def model(scorer: Any) -> Model:
 
 
 def rank(fitted: Any, task: Task) -> np.ndarray:
-    met, everything = task.lists(), ItemList(item_ids=task.items)
+    seen, everything = task.lists(), ItemList(item_ids=task.items)
 
     def scores(rows: np.ndarray) -> np.ndarray:
         found = []
         for row in rows:
             query = RecQuery(
-                user_id=task.users[task.asked[row]],
-                user_items=ItemList(item_ids=task.items[met[row]]),
+                user_id=task.users[task.cases[row]],
+                user_items=ItemList(item_ids=task.items[seen[row]]),
             )
             found.append(fitted(query, everything).scores("numpy"))
         return np.nan_to_num(np.stack(found), nan=-1e9)  # no neighbour at all

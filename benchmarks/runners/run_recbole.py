@@ -71,19 +71,19 @@ def rank(
 ) -> np.ndarray:
     network.eval()
     places = dataset.token2id(dataset.iid_field, [str(item) for item in range(len(task.items))])
-    met = task.lists()
+    seen = task.lists()
 
     def scores(rows: np.ndarray) -> np.ndarray:
         if sequential:
-            lengths = [min(len(met[row]), longest) for row in rows]
+            lengths = [min(len(seen[row]), longest) for row in rows]
             lists = torch.zeros(len(rows), longest, dtype=torch.long)
             for line, row in enumerate(rows):
-                lists[line, : lengths[line]] = torch.from_numpy(places[met[row][-longest:]])
-            asked = {"item_id_list": lists, "item_length": torch.tensor(lengths)}
+                lists[line, : lengths[line]] = torch.from_numpy(places[seen[row][-longest:]])
+            query = {"item_id_list": lists, "item_length": torch.tensor(lengths)}
         else:
-            tokens = [str(user) for user in task.asked[rows]]
-            asked = {"user_id": torch.from_numpy(dataset.token2id(dataset.uid_field, tokens))}
-        found = network.full_sort_predict(Interaction(asked)).reshape(len(rows), -1)
+            tokens = [str(user) for user in task.cases[rows]]
+            query = {"user_id": torch.from_numpy(dataset.token2id(dataset.uid_field, tokens))}
+        found = network.full_sort_predict(Interaction(query)).reshape(len(rows), -1)
         return found.numpy()[:, places]
 
     return task.best(scores)

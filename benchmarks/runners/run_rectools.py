@@ -47,14 +47,14 @@ def model(make: Any) -> Model:
 def rank(fitted: Any, data: Dataset, task: Task) -> np.ndarray:
     """Users without a list (SASRec passes over those of one item) keep empty places."""
     found = fitted.recommend(
-        users=task.asked,
+        users=task.cases,
         dataset=data,
         k=task.k,
         filter_viewed=True,
         on_unsupported_targets="ignore",
     )
-    places = np.full((len(task.asked), task.k), -1)
-    row = pd.Series(np.arange(len(task.asked)), index=task.asked)[found[Columns.User]].to_numpy()
+    places = np.full((len(task.cases), task.k), -1)
+    row = pd.Series(np.arange(len(task.cases)), index=task.cases)[found[Columns.User]].to_numpy()
     places[row, found[Columns.Rank].to_numpy() - 1] = found[Columns.Item].to_numpy()
     return places
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -289,8 +288,8 @@ def test_what_was_acknowledged_survives_kill_9(home: Path) -> None:
                     "accepted"
                 ]
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.communicate()
 
     async def after() -> dict:
         async with running() as asking:

@@ -1,5 +1,5 @@
-"""Where a benchmark keeps what it has measured, so that a run can go on: never beside what other
-code or settings gave."""
+"""Where a benchmark stores what it has measured, so that an interrupted run can continue. Results
+of other code or settings are never mixed in: they have another folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def folder(name: str, script: str, **arguments: object) -> Path:
     the script itself.
 
     Args:
-        name: for people.
+        name: a readable prefix.
         script: the benchmark's __file__.
-        arguments: what the measured numbers depend on besides.
+        arguments: what else the measured numbers depend on.
     """
     root = HERE.parent
     hasher = hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode())
