@@ -114,7 +114,7 @@ def _write_prepared(folder: Path) -> None:
     for name, rows in tables.items():
         rows.write_parquet(folder / f"{name}.parquet")
     (folder / "split.json").write_text(
-        '{"rules": {"order": "global", "strangers": true, "new_items": false}, "valid_from": '
+        '{"rules": {"order": "global", "users_held_out": true, "new_items": false}, "valid_from": '
         '"2024-05-20T00:00:00+00:00"}'
     )
 

@@ -34,7 +34,7 @@ RECOMMENDERS = {
         "batch_size": 16,
     },
 }
-RULES = {"order": "global", "strangers": True, "new_items": False}
+RULES = {"order": "global", "users_held_out": True, "new_items": False}
 TEST_FROM = "2024-01-20T00:00:00+00:00"
 PARAMS: dict[str, Any] = {
     "seed": 5,

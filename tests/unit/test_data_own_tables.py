@@ -241,7 +241,7 @@ def test_missing_columns_are_named_with_those_found_and_the_key_to_change(tmp_pa
             "cannot be read",
         ),
         ("cut.csv.gz", gzip.compress(CSV.encode() * 50, mtime=0)[:60], "cannot be read"),
-        ("table.xlsx", b"PK", "not understood"),
+        ("table.xlsx", b"PK", "not supported"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused_by_name(
@@ -285,7 +285,7 @@ def test_lists_of_numbers_cannot_be_ids(tmp_path: Path) -> None:
     pl.DataFrame({"user_id": [[1]], "item_id": ["b"], "timestamp": ["2024-01-01"]}).write_parquet(
         path
     )
-    with pytest.raises(InputError, match="cannot hold ids"):
+    with pytest.raises(InputError, match="cannot be used as ids"):
         read(path)
 
 

@@ -228,7 +228,7 @@ def test_data_that_cannot_be_split_is_refused_with_advice(rows: list, words: str
 
 
 def test_an_item_met_twice_is_an_error_and_not_a_silent_leak() -> None:
-    with pytest.raises(InputError, match="more than once"):
+    with pytest.raises(InputError, match="more than one interaction"):
         split(table([("u", "i", 1), ("u", "i", 5)]), CONFIG, seed=1)
 
 

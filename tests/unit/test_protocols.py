@@ -127,11 +127,11 @@ def test_the_rules_hold_in_time(interactions, variant):
             assert user not in last_trained or last_trained[user] <= moment
 
 
-def test_users_of_cases_are_strangers_where_the_rules_say_so(interactions, variant):
+def test_users_of_cases_are_held_out_where_the_rules_say_so(interactions, variant):
     parts = split(interactions, config(variant), 1)
     trained = set(parts.train["user_id"])
     roles = dict(parts.held_out.iter_rows())
-    if parts.rules.strangers:
+    if parts.rules.users_held_out:
         assert not trained & set(roles)
         for role, cases in (("valid", parts.cases_valid), ("test", parts.cases_test)):
             assert {roles[user] for user in cases["user_id"]} == {role}
@@ -170,7 +170,7 @@ def test_leave_last_out_is_what_a_loop_over_users_finds(interactions):
 
 
 def test_leave_last_out_cannot_leave_two():
-    with pytest.raises(ConfigError, match="leaves one target"):
+    with pytest.raises(ConfigError, match="has one target"):
         protocol_of(SplitConfig(protocol="leave_last_out", min_targets=2), 1).parts(
             table([("u", "i", 1)])
         )

@@ -536,7 +536,7 @@ def test_the_report_says_what_the_protocol_kept_from_the_models(
     workspace: tuple[Path, dict, str], tmp_path: Path
 ) -> None:
     assert "users and times that no model was trained on" in section(workspace[2], "verdict")
-    rules = {"order": "user", "strangers": False, "new_items": False}
+    rules = {"order": "user", "users_held_out": False, "new_items": False}
     write_json(
         tmp_path / "data/prepared/split.json",
         {"protocol": "leave_last_out", "rules": rules, "valid_from": None, "test_from": None},

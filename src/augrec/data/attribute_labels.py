@@ -1,5 +1,5 @@
-"""Attributes of people as labels: what generators condition on, and what real and synthetic people
-are compared by."""
+"""User attributes as labels: generators are conditioned on them, and the audit compares real and
+synthetic users by them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _UP_TO = "<="
 
 
 def range_labels(edges: Iterable[float]) -> list[str]:
-    """Labels of the ranges that numbers are cut into: up to each edge, told in six digits, and
-    above the last."""
-    told = sorted({f"{edge:g}" for edge in edges}, key=float)
-    return [*(f"{_UP_TO}{edge}" for edge in told), f">{told[-1]}"]
+    """Labels of numeric ranges: one up to each edge, written with six digits, and one above the
+    last edge."""
+    written = sorted({f"{edge:g}" for edge in edges}, key=float)
+    return [*(f"{_UP_TO}{edge}" for edge in written), f">{written[-1]}"]
 
 
 def to_labels(column: pl.Series, labels: Iterable[str]) -> pl.Series:
-    """An attribute of anybody as String, UNKNOWN where there is none.
+    """Convert an attribute to String labels; UNKNOWN replaces null.
 
     Args:
         column: numbers, texts, categories or booleans.
-        labels: those in use; if they name ranges, a number becomes the label of its range.
+        labels: the labels in use; if they are ranges, a number becomes the label of its range.
     """
     cut = (
         [label for label in labels if label.startswith(_UP_TO)] if column.dtype.is_numeric() else []

@@ -1,4 +1,4 @@
-"""data/raw: the three canonical tables as they came, and where they came from."""
+"""The three canonical tables: complete them, write them to data/raw, read them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from augrec.data.columns import Columns as C
 
 
 class Tables(NamedTuple):
-    """The canonical tables of one source: schemas `INTERACTIONS`, `ITEMS` and `USERS`; the latter
-    two may hold more."""
+    """The canonical tables of one source, with the schemas `INTERACTIONS`, `ITEMS` and `USERS`; the
+    latter two may have more columns."""
 
     interactions: pl.DataFrame
     items: pl.DataFrame
@@ -33,11 +33,11 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
 def canonical_tables(
     interactions: pl.DataFrame, items: pl.DataFrame | None = None, users: pl.DataFrame | None = None
 ) -> Tables:
-    """Complete tables that hold canonical columns of the right types, but not all of them.
+    """Add the canonical columns that are missing.
 
-    Missing columns become null, `origin` "real" and `weight` 1. Where there is no table of items or
-    users, it lists the ids found in the interactions. Further columns of items and users are kept,
-    after the canonical ones.
+    They become null, except `origin` "real" and `weight` 1. Without a table of items or users, the
+    table consists of the ids in the interactions. Other columns of items and users are kept, after
+    the canonical ones.
     """
     whole = interactions.with_columns(
         pl.lit(REAL).alias(C.ORIGIN), pl.lit(1.0, pl.Float32).alias(C.WEIGHT)
@@ -56,14 +56,14 @@ def write_raw(
     users: pl.DataFrame,
     source: Mapping[str, Any],
 ) -> None:
-    """Write data/raw, whole or not at all: three Parquet files and source.json.
+    """Write data/raw, completely or not at all: three Parquet files and source.json.
 
     Args:
         folder: usually data/raw.
         interactions, items, users: canonical tables.
-        source: what to remember of where they came from, e.g. {"source": "movielens-100k"}; rows
-            and missing values of each table are added. It must not hold credentials:
-            `augrec.data.sql.without_credentials` strips them.
+        source: description of the source, e.g. {"source": "movielens-100k"}; the number of rows
+            and missing values of each table are added. It must not contain credentials:
+            `augrec.data.sql.without_credentials` removes them.
 
     Raises:
         InputError: a table lacks columns or has no rows.
@@ -96,7 +96,7 @@ def read_tables(folder: Path) -> Tables:
     """Read interactions, items and users from data/raw or data/validated.
 
     Raises:
-        InputError: a file is missing, cut off or lacks columns.
+        InputError: a file is missing, incomplete or lacks columns.
     """
     found = {}
     for name, schema in SCHEMAS.items():
@@ -112,7 +112,7 @@ def read_tables(folder: Path) -> Tables:
             raise InputError(
                 f"the table of {name} {problem}",
                 where=str(path),
-                fix="import the data again, or run the stage before",
+                fix="import the data again, or run the stage that writes this table",
             ) from error
         require(found[name], schema, where=str(path))
     return Tables(**found)

@@ -1,4 +1,4 @@
-"""Cases: held-out users at a moment, what they had done before and what they did next."""
+"""Evaluation cases: a user at a point in time, their history before it and their items after it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ CASES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     "history": pl.List(pl.String),
     "targets": pl.List(pl.String),
 }
-"""`slice` by the number of items before the moment; `history` oldest first, cut to the latest;
-`targets` in order of time, none of them in the history. Targets unknown to training stay: they
-count as misses for every model."""
+"""`moment`: the time at which recommendations are made. `slice`: by the number of items before it.
+`history`: oldest first, cut to the latest items. `targets`: in order of time, none of them in the
+history. Targets that are not in the training data are kept: they count as misses for every
+model."""
 
 
 def known_of(cases: pl.DataFrame) -> pl.DataFrame | None:
-    """What else is known of each case's user at that moment: the columns beside those of `CASES`;
+    """Attributes and features of each case's user at its time: all columns but those of `CASES`;
     None: there are none."""
     known = without_nan(cases.drop(*CASES, strict=False))
     return known if known.width else None
@@ -42,21 +43,21 @@ def build_cases(
 ) -> pl.DataFrame:
     """The cases of the users in `rows` for the period [begin, end).
 
-    Each user is judged at the moment the period begins, and after their n-th interaction for each n
-    of `moments` where that interaction lies inside the period; once in each slice, at the earliest
-    such moment.
+    Each user is evaluated at the start of the period, and after their n-th interaction for each n
+    of `moments`, if that interaction is inside the period. Each slice of a user has only the
+    earliest of these cases.
 
     Args:
-        rows: all interactions of the held-out users, sorted by user and time; a user meets an item
-            once.
-        begin: start of the period; an interaction at exactly this time lies inside.
-        end: its end, not inside; None: open.
-        moments: numbers of interactions.
+        rows: all interactions of the held-out users, sorted by user and time; at most one for each
+            user and item.
+        begin: start of the period, included.
+        end: end of the period, not included; None: open.
+        moments: prefix lengths: numbers of interactions after which users are evaluated.
         min_targets: cases with fewer targets are left out.
-        max_history: so many of the latest items are kept in a history.
+        max_history: at most this number of the latest items are kept in a history.
 
     Returns:
-        A table of schema `CASES`, sorted by user and moment.
+        A table with the schema `CASES`, sorted by user and moment.
     """
     users = (
         rows.with_row_index("row")
@@ -102,20 +103,21 @@ def cases_of(
     moment: datetime | None = None,
     ordered: bool = True,
 ) -> pl.DataFrame:
-    """At most one case for each user, from marks on their rows.
+    """At most one case for each user, from masks over their rows.
 
     Args:
-        rows: interactions, sorted by user and time; a user meets an item once.
-        given: which rows make the history, bool (n,).
-        wanted: which are the targets, bool (n,).
+        rows: interactions, sorted by user and time; at most one for each user and item.
+        given: the rows of the histories, bool (n,).
+        wanted: the rows of the targets, bool (n,).
         min_targets: users with fewer targets are left out.
-        max_history: so many of the latest items are kept in a history.
-        moment: when all are judged; None: each user at a moment of their own.
-        ordered: that moment is the first target's; otherwise it is right after the history's last
-            item, or the first moment of all rows where there is no history.
+        max_history: at most this number of the latest items are kept in a history.
+        moment: the time of all cases; None: each user has their own.
+        ordered: without `moment`: True for the time of the user's first target; False for the time
+            right after the last item of the history, or the first time in `rows` if the history is
+            empty.
 
     Returns:
-        A table of schema `CASES`, sorted by user.
+        A table with the schema `CASES`, sorted by user.
     """
     met = pl.col(C.TIMESTAMP)
     own = (
@@ -156,9 +158,9 @@ def cases_of(
 def _positions(
     before: np.ndarray, until: np.ndarray, moments: Sequence[int], min_targets: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(user, position) of each case: the user's first `position` interactions are the history;
-    int64 (n,) each."""
-    # "after 0 interactions" inside the period is the moment it begins, with an empty history
+    """(user, position) of each case, int64 (n,) each: the user's first `position` interactions are
+    the history."""
+    # "after 0 interactions" inside the period is the start of the period with an empty history
     inside = [
         (np.flatnonzero((before < n) & (n <= until)), n) for n in sorted(set(moments)) if n > 0
     ]
@@ -172,8 +174,8 @@ def _positions(
 
 
 def _earliest_in_slice(user: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Of (user, position) pairs the smallest position in each user's slice; int64 (n, 2),
-    sorted."""
+    """The (user, position) pairs with the smallest position in each slice of each user; int64
+    (n, 2), sorted."""
     order = np.lexsort((position, user))
     user, position = user[order], position[order]
     names = slice_of(position)

@@ -1,5 +1,5 @@
-"""From validated events to positives: who showed interest in what, when for the first time, and
-what came of it."""
+"""From validated events to positive interactions: the first one of each user with each item, and
+the events that followed it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from augrec.data.columns import Columns as C
 log = logging.getLogger(__name__)
 
 ORDER = (C.USER, C.TIMESTAMP, C.ITEM)
-"""How clean interactions are sorted; the item breaks ties in time, so that the order never depends
-on the source's."""
+"""Sort order of clean interactions; the item breaks ties in time, so that the order does not depend
+on that of the source."""
 
 
 def clean(
@@ -29,10 +29,10 @@ def clean(
 
     Args:
         interactions: canonical interactions.
-        positive: event -> the smallest value that counts as interest; None: any value counts, a
-            missing one too. Events that are not listed are no sign of interest.
-        min_item_interactions: items that fewer users touched are left out. The count is taken once:
-            users who lose interactions by this do not take further items down.
+        positive: event -> the smallest value that counts as interest; None: any value counts, also
+            a missing one. Events that are not listed do not count.
+        min_item_interactions: items with fewer users are left out. They are counted only once: the
+            removal of an item does not lead to the removal of others.
 
     Returns:
         Canonical interactions, one row for each user and item, sorted by `ORDER`.
@@ -41,7 +41,7 @@ def clean(
         InputError: columns or ids are missing, or nothing is left.
     """
     require(interactions, INTERACTIONS, where="interactions to clean")
-    _require_known(interactions)
+    _require_no_nulls(interactions)
     kept = _firsts(interactions, positive, [C.USER, C.ITEM])
     if min_item_interactions > 1:
         kept = kept.filter(pl.len().over(C.ITEM) >= min_item_interactions)
@@ -67,12 +67,12 @@ def first_events(
     followed it.
 
     Args:
-        interactions: what `clean` was given, and `positive`.
-        pairs: what `clean` gave: user_id, item_id; all others are left out.
+        interactions, positive: as given to `clean`.
+        pairs: user_id and item_id of the rows that `clean` returned; other pairs are left out.
 
     Returns:
-        Canonical interactions, one row for each user, item and event, sorted by `ORDER`. The rows
-        of `pairs` are among them, and no pair has an earlier one.
+        Canonical interactions, one row for each user, item and event, sorted by `ORDER`. The first
+        row of each pair is the one that `clean` returned.
     """
     firsts = _firsts(interactions, positive, [C.USER, C.ITEM, C.EVENT])
     return firsts.join(pairs, on=[C.USER, C.ITEM], how="semi", maintain_order="left")
@@ -90,23 +90,22 @@ def _firsts(
 
 
 def _is_positive(positive: Mapping[str, float | None]) -> pl.Expr:
-    verdict = pl.lit(False)
+    is_positive = pl.lit(False)
     for event, least in positive.items():
         enough = pl.lit(True) if least is None else (pl.col(C.VALUE) >= least).fill_null(False)
-        verdict = verdict | ((pl.col(C.EVENT) == event) & enough)
-    return verdict
+        is_positive = is_positive | ((pl.col(C.EVENT) == event) & enough)
+    return is_positive
 
 
-def _require_known(interactions: pl.DataFrame) -> None:
-    needed = (C.USER, C.ITEM, C.EVENT, C.TIMESTAMP)
-    holes = [
+def _require_no_nulls(interactions: pl.DataFrame) -> None:
+    missing = [
         f"{name} in {interactions[name].null_count():,} rows"
-        for name in needed
+        for name in (C.USER, C.ITEM, C.EVENT, C.TIMESTAMP)
         if interactions[name].null_count()
     ]
-    if holes:
+    if missing:
         raise InputError(
-            f"missing values: {', '.join(holes)}",
+            f"missing values: {', '.join(missing)}",
             where="interactions to clean",
-            fix="run the validate stage first: it quarantines such rows with the reason",
+            fix="run the stage `validate` first: it moves such rows to the quarantine",
         )

@@ -1,4 +1,4 @@
-"""Column names and types of the canonical tables; they live here and nowhere else."""
+"""Column names and types of the canonical tables. They are defined here and nowhere else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from augrec.core.errors import InputError
 
 REAL: Final = "real"
-"""The `origin` of interactions that people made."""
+"""The `origin` of interactions of real users."""
 
 
 class Columns:
@@ -24,14 +24,13 @@ class Columns:
     ORIGIN: Final = "origin"
     WEIGHT: Final = "weight"
     OBSERVED: Final = "observed"
-    """Training sets only: False where a row is a target that the model must predict but may not see
-    as input."""
+    """Training sets only: False for a row that is a target and not part of the model's input."""
     NEGATIVE: Final = "negative"
-    """Training sets only: True where the user most likely met the item and left it; such a row is
-    no interaction, but something that pairwise recommenders may rank below those there are."""
+    """Training sets only: True for an item that the user most likely saw and ignored. Such a row is
+    not an interaction; pairwise recommenders may rank its item below the user's interactions."""
     OUTCOMES: Final = "outcomes"
-    """Training sets only: what else came of the row's user and item, see `augrec.data.outcomes`;
-    null: nothing."""
+    """Training sets only: later events of the same user and item, see `augrec.data.outcomes`; null:
+    none."""
 
     TITLE: Final = "title"
     DESCRIPTION: Final = "description"
@@ -51,8 +50,8 @@ INTERACTIONS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     Columns.ORIGIN: pl.String,
     Columns.WEIGHT: pl.Float32,
 }
-"""The one table everything speaks. `value` is the rating, price or dwell time of the event, null
-where it has none."""
+"""The table of interactions. `value` is the rating, price or dwell time of the event; null: it has
+none."""
 
 ITEMS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     Columns.ITEM: pl.String,
@@ -62,10 +61,10 @@ ITEMS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     Columns.TAGS: pl.List(pl.String),
     Columns.PRICE: pl.Float64,
 }
-"""Columns every items table has (null where unknown); a source may add more."""
+"""Columns of every items table, null where unknown; a source may add more."""
 
 USERS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {Columns.USER: pl.String}
-"""Columns every users table has; a source adds the attributes it knows."""
+"""Columns of every users table; a source adds its user attributes."""
 
 
 def require(
@@ -93,8 +92,7 @@ def require(
 
 
 def without_nan(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with null for NaN: both say nothing, but polars orders NaN above every number and
-    counts it as known."""
+    """Replace NaN by null: polars sorts NaN above every number and does not count it as missing."""
     return table.with_columns(pl.selectors.float().fill_nan(None))
 
 

@@ -1,5 +1,4 @@
-"""The typed sections of params.yaml that belong to data: unknown keys are refused, each key is
-described."""
+"""The configs of the sections `prepare` and `data.import` of params.yaml."""
 
 from __future__ import annotations
 
@@ -11,15 +10,15 @@ from augrec.core.config import BaseConfig
 
 
 class SplitConfig(BaseConfig):
-    """`prepare.split`. Each protocol reads the keys that concern it; `min_targets` and
-    `max_history` concern all."""
+    """`prepare.split`. `min_targets` and `max_history` apply to all protocols, the other keys to
+    the protocols that they name."""
 
     protocol: str = "time"
-    """The module of `augrec.data.protocols` to split by."""
+    """The name of a module in `augrec.data.protocols`."""
     min_targets: int = Field(default=1, ge=1)
     """Cases with fewer targets are dropped."""
     max_history: int = Field(default=500, ge=1)
-    """The latest so many items of a history are kept."""
+    """At most this number of the latest items of a history are kept."""
     valid_from: float = Field(default=0.70, gt=0, lt=1)
     """time, cold_items: quantile of time at which validation begins."""
     test_from: float = Field(default=0.85, gt=0, lt=1)
@@ -29,19 +28,20 @@ class SplitConfig(BaseConfig):
     max_test_users: float = Field(default=0.25, gt=0, lt=1)
     """time, held_out_users: at most this share of all users is held out for test."""
     moments: list[int] = [0, 5, 20]
-    """time: besides the moment a period begins, users are judged after so many interactions."""
+    """time: prefix lengths. A user is evaluated at the start of the period, and after their n-th
+    interaction for each n in this list."""
     target_share: float = Field(default=0.2, gt=0, lt=0.5)
     """random: share of a user's items that become test targets, and as many validation targets."""
     fold_in: float = Field(default=0.8, gt=0, lt=1)
-    """k_fold, held_out_users: the oldest share of a held-out user's items that a recommender is
-    given."""
+    """k_fold, held_out_users: the share of a held-out user's items, oldest first, that is the
+    history."""
     folds: int = Field(default=5, ge=3)
-    """k_fold: into how many folds users are dealt."""
+    """k_fold: number of folds."""
     fold: int = Field(default=0, ge=0)
-    """k_fold: whose users are test users; the next fold's are validation users."""
+    """k_fold: the fold of test users; the users of the next fold are validation users."""
     cold_share: float | None = Field(default=None, gt=0, lt=0.5)
-    """cold_items: share of items that is cold for test, and as many for validation; null: those
-    first met after the cuts."""
+    """cold_items: share of the items that are cold for test, and as many for validation; null: the
+    items that first occur after the cuts."""
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
@@ -56,15 +56,15 @@ class PrepareConfig(BaseConfig):
     """`prepare`."""
 
     positive: dict[str, float | None]
-    """Event -> the smallest value that counts as interest; null: any. Events not listed do not
-    count."""
+    """Event -> the smallest value that counts as interest; null: any. Events that are not listed do
+    not count."""
     min_item_interactions: int = Field(default=1, ge=1)
-    """Items that fewer users touched are left out."""
+    """Items with fewer users are left out."""
     split: SplitConfig = SplitConfig()
 
 
 class InteractionColumns(BaseConfig):
-    """`data.import.interactions`: your column for each canonical one; null where you have none."""
+    """`data.import.interactions`: your column for each canonical column; null: you have none."""
 
     user_id: str = "user_id"
     item_id: str = "item_id"
@@ -72,9 +72,9 @@ class InteractionColumns(BaseConfig):
     event: str | None = None
     value: str | None = None
     default_event: str = "view"
-    """The event of every row where there is no event column."""
+    """The event of every row if there is no event column."""
     timestamp_unit: str | None = Field(default=None, pattern="^(s|ms|us)$")
-    """Unit of timestamps that are numbers since 1970; null: they are dates."""
+    """Unit of timestamps that are numbers since 1970; null: the timestamps are dates."""
 
 
 class ItemColumns(BaseConfig):
@@ -87,9 +87,9 @@ class ItemColumns(BaseConfig):
     tags: str | None = None
     price: str | None = None
     list_separator: str = Field(default="|", min_length=1)
-    """Separates the categories or tags held in one text column."""
+    """Separator of categories or tags in a text column."""
     extra: list[str] = []
-    """Further columns to keep under their own names."""
+    """Other columns to keep under their own names."""
 
 
 class UserColumns(BaseConfig):

@@ -1,5 +1,5 @@
-"""Columns of any type into canonical ones: ids, times, numbers, lists. Rows are never dropped; what
-cannot be read is null."""
+"""Convert columns of any type to canonical ones: ids, times, numbers, lists. Rows are never
+dropped; a value that cannot be converted becomes null."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ UNITS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 """Microseconds in one unit."""
 
 _NUMBER: Final = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]\d+)?$"
-"""As programs write numbers: 01234 and 12E4 are codes."""
+"""A number as programs write it; 01234 and 12E4 are codes."""
 _FORMATS: Final = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z")
 
 
 def ids(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
-    """Ids as strings: 5 and 5.0 become "5"; missing, NaN and empty ones become null.
+    """Ids as strings: 5 and 5.0 become "5"; missing, NaN and empty ids become null.
 
     Args:
         column: any scalar type.
-        text_numbers: the column was read as text from a file without types. There "5.0" becomes "5"
-            if every id of the column looks like that: tables with missing integer ids are often
-                written so.
+        text_numbers: the column was read as text from a file without types. "5.0" then becomes "5"
+            if every id of the column has this form: many programs write integer ids like this if
+            some are missing.
     """
     if column.dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
@@ -50,18 +50,17 @@ def ids(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
 
 
 def times(column: pl.Series, unit: str | None, *, where: str, key: str) -> pl.Series:
-    """UTC times from dates, date texts (ISO 8601; without a zone they are UTC), or numbers since
-    1970.
+    """UTC times from dates, ISO 8601 texts (UTC if they have no zone), or numbers since 1970.
 
     Args:
         column: the values.
-        unit: "s", "ms" or "us" for numbers, also for those held as text; None: they must be dates.
+        unit: "s", "ms" or "us" for numbers, also in text form; None: the values are dates.
         where: the file or table, for messages.
         key: the entry of params.yaml that names the column, for messages.
 
     Raises:
-        InputError: none can be read; the message says which key of params.yaml to change. Where
-            only some cannot, they become null, and validation puts those rows aside.
+        InputError: no value can be read; the message names the key of params.yaml to change. If
+            only some cannot be read, they become null, and validation quarantines those rows.
     """
     if unit is not None and not column.dtype.is_temporal():
         read = _from_numbers(column, UNITS[unit])
@@ -75,7 +74,7 @@ def times(column: pl.Series, unit: str | None, *, where: str, key: str) -> pl.Se
         read = pl.Series(column.name, [None] * len(column), dtype=TIME)
     else:
         raise InputError(
-            f"the timestamps are numbers ({column.drop_nulls()[0]}, …), but their unit is not said",
+            f"the timestamps are numbers ({column.drop_nulls()[0]}, …), but their unit is not set",
             where=f"{where}, column {column.name}",
             fix=f"set {key}_unit in params.yaml to s, ms or us",
         )
@@ -92,8 +91,8 @@ def times(column: pl.Series, unit: str | None, *, where: str, key: str) -> pl.Se
 
 
 def numbers(column: pl.Series, dtype: type[pl.DataType], *, where: str) -> pl.Series:
-    """Numbers; a text loses currency signs and thousands separators ("$1,299.00" is 1299).
-    Unreadable, NaN: null."""
+    """Numbers, from text without currency signs and thousands separators ("$1,299.00" is 1299).
+    NaN and unreadable values become null."""
     if column.dtype == pl.String:
         plain = column.str.replace_all(r"[\s$€£¥,]", "")
         read = plain.cast(pl.Float64, strict=False)
@@ -104,13 +103,13 @@ def numbers(column: pl.Series, dtype: type[pl.DataType], *, where: str) -> pl.Se
 
 
 def attribute(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
-    """What is known of a user or an item: a number without NaN, or whatever else it is.
+    """An attribute of users or items: floats without NaN, other types as they are.
 
     Args:
         column: any type.
         text_numbers: the column was read as text from a file without types. It becomes Int64 or
-            Float64 if every value is written as a number; one code such as 01234, or a whole number
-            of more than 64 bits, and it stays text.
+            Float64 if every value is a number; it remains text if any value is a code such as
+            01234, or an integer of more than 64 bits.
     """
     if column.dtype.is_float():
         return column.fill_nan(None)
@@ -125,8 +124,8 @@ def attribute(column: pl.Series, *, text_numbers: bool = False) -> pl.Series:
 
 
 def lists(column: pl.Series, separator: str) -> pl.Series:
-    """Lists of texts; a text is cut at `separator`. Empty entries are left out, an empty list is
-    null."""
+    """Lists of texts; a text is split at `separator`. Empty entries are removed, an empty list
+    becomes null."""
     if column.dtype == pl.String:
         parts = column.str.split(separator)
     elif isinstance(column.dtype, pl.List):
@@ -149,7 +148,8 @@ def lists(column: pl.Series, separator: str) -> pl.Series:
 
 
 def texts(column: pl.Series) -> pl.Series:
-    """Texts without outer blanks; the entries of a list are joined; empty ones are null."""
+    """Texts without surrounding whitespace; the entries of a list are joined; an empty text becomes
+    null."""
     plain = (
         column.cast(pl.List(pl.String)).list.join(" ")
         if isinstance(column.dtype, pl.List)
@@ -162,7 +162,7 @@ def warn_lost(lost: int, column: pl.Series, where: str) -> None:
     """Log how many values of a column could not be read."""
     if lost > 0:
         log.warning(
-            "%s: %s of %s values of column %s cannot be read and are kept as missing",
+            "%s: %s of %s values of column %s cannot be read and become null",
             where,
             f"{lost:,}",
             f"{len(column):,}",

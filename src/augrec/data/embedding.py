@@ -1,4 +1,5 @@
-"""Profiles in a space of few dimensions, for clusters and for telling real from made up."""
+"""Low-dimensional embeddings of user profiles by truncated SVD, for clustering and for telling real
+from synthetic profiles."""
 
 from __future__ import annotations
 
@@ -12,13 +13,12 @@ _MAX_ROWS = 20_000
 
 
 def basis(profiles: sp.csr_matrix, dimensions: int, seed: int) -> np.ndarray:
-    """The directions in which profiles differ most: right singular vectors of rows of length 1.
+    """The first right singular vectors of the profiles, scaled to unit length.
 
     Args:
-        profiles: 0/1 (n, n_items); at most 20 000 rows are looked at, drawn at random where there
-            are more.
-        dimensions: how many; fewer come back where rows or items do not allow so many.
-        seed: of rows and of the solver's start.
+        profiles: 0/1 (n, n_items); at most 20 000 rows are used, a random sample if there are more.
+        dimensions: the number of vectors; fewer are returned if there are too few rows or items.
+        seed: for the sample of rows and the starting vector of the solver.
 
     Returns:
         float32 (n_items, d).
@@ -35,7 +35,7 @@ def basis(profiles: sp.csr_matrix, dimensions: int, seed: int) -> np.ndarray:
 
 
 def unit(profiles: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows of length 1, float32; empty ones stay empty."""
+    """Rows scaled to unit length, float32; empty rows stay empty."""
     lengths = np.sqrt(np.maximum(profiles.multiply(profiles).sum(axis=1), 1e-12))
     return sp.csr_matrix(sp.diags_array(1.0 / np.asarray(lengths).ravel()) @ profiles).astype(
         np.float32

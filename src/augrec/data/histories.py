@@ -1,4 +1,4 @@
-"""Users' histories in the compact form models work on."""
+"""User histories in the compact form that models use: compressed rows of item positions."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ class ItemIndex:
     """
 
     def __init__(self, ids: Sequence[str] | np.ndarray | pl.Series) -> None:
-        if isinstance(
-            ids, pl.Series
-        ):  # the rows of a large table: text arrays of NumPy are as wide as the longest id
+        # a Series may hold the rows of a large table: NumPy texts all take as much as the longest
+        if isinstance(ids, pl.Series):
             ids = ids.drop_nulls().cast(pl.String).unique().to_list()
         self.ids: np.ndarray = np.unique(np.asarray(ids, dtype=str))
 
@@ -56,7 +55,7 @@ class ItemIndex:
 
 @dataclass(frozen=True)
 class Histories:
-    """The histories of n users, rows compressed: user u holds entries indptr[u] … indptr[u+1],
+    """The histories of n users as compressed rows: user u has the entries indptr[u] … indptr[u+1],
     oldest first.
 
     Attributes:
@@ -64,10 +63,10 @@ class Histories:
         indptr: int64 (n + 1,).
         items: positions in an `ItemIndex`, int32 (nnz,). Unknown items are left out.
         weights: float32 (nnz,).
-        observed: bool (nnz,); False where an entry is a target only.
+        observed: bool (nnz,); False: the entry is only a target.
         n_items: size of the item index.
-        known: what else is known of the users, n rows in their order: attributes, features; None:
-            nothing.
+        known: attributes and features of the users, one row each in the order of `users`; None:
+            there are none.
     """
 
     users: np.ndarray
@@ -87,8 +86,8 @@ class Histories:
         and True.
 
         Args:
-            interactions: at least user_id and item_id; ordered by `timestamp` within a user when
-                there is one.
+            interactions: at least user_id and item_id. A user's entries are sorted by `timestamp`
+                if there is such a column.
             items: the item index.
         """
         users = interactions[C.USER].unique().sort()
@@ -117,21 +116,20 @@ class Histories:
         users: Sequence[str] | np.ndarray | None = None,
         known: pl.DataFrame | None = None,
     ) -> Histories:
-        """One history for each list of item ids, in the order given; empty lists are empty
-        histories.
+        """One history for each list of item ids, in the same order.
 
         Args:
             lists: List(String) (n,), oldest item first.
             items: the item index.
-            users: ids for the rows; row numbers when absent.
-            known: what else is known of them, a row for each list.
+            users: ids for the rows; default: row numbers.
+            known: attributes and features of the users, one row for each list.
 
         Raises:
-            InputError: `known` has another number of rows.
+            InputError: `known` has a different number of rows.
         """
         if known is not None and len(known) != len(lists):
             raise InputError(
-                f"{len(lists)} histories came with what is known of {len(known)} users",
+                f"there are {len(lists)} histories, but attributes of {len(known)} users",
                 where="histories",
                 fix="give one row for each history, in the same order",
             )
@@ -157,17 +155,17 @@ class Histories:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Entries for each user, int64 (n,)."""
+        """Number of entries of each user, int64 (n,)."""
         return np.diff(self.indptr)
 
     def matrix(self, *, observed_only: bool = False) -> sp.csr_matrix:
-        """Sparse float32 (n, n_items) of weights; an item met twice keeps its largest weight."""
+        """Weights as sparse float32 (n, n_items); a repeated item has its largest weight."""
         kept = self.keep(self.observed) if observed_only and not self.observed.all() else self
         shape = (len(self), self.n_items)
         table = sp.csr_matrix(
             (kept.weights, kept.items, kept.indptr), shape=shape, dtype=np.float32
         )
-        table = table.tocsc().tocsr()  # in order of the items, in linear time
+        table = table.tocsc().tocsr()  # sorts the items of each row, in linear time
         rows = np.repeat(np.arange(len(self)), kept.lengths)
         again = (rows[1:] == rows[:-1]) & (table.indices[1:] == table.indices[:-1])
         if again.any():
@@ -179,8 +177,8 @@ class Histories:
         return table
 
     def with_known(self, users: pl.DataFrame | None) -> Histories:
-        """The same, with what a table with a column user_id (one row a user) knows of them; nulls
-        where it knows nothing."""
+        """The same histories with `known` from a table with a column user_id and one row for each
+        user; users that it lacks have nulls."""
         if users is None:
             return self
         ids = pl.DataFrame({C.USER: self.users.tolist()}, schema={C.USER: pl.String})
@@ -190,7 +188,7 @@ class Histories:
         return replace(self, known=without_nan(table.drop(C.USER)))
 
     def take(self, users: np.ndarray) -> Histories:
-        """The users at positions `users`, int (m,), in that order; one may come more than once."""
+        """The users at positions `users`, int (m,), in that order; they may repeat."""
         lengths = self.lengths[users]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         entries = np.arange(indptr[-1]) + np.repeat(self.indptr[users] - indptr[:-1], lengths)
@@ -237,23 +235,23 @@ class Histories:
 
 
 def _order(ranks: np.ndarray, interactions: pl.DataFrame) -> np.ndarray:
-    """Rows by user, within a user by time where there is one, else as they come; much faster than
-    sorting by text."""
+    """The order of the rows by user, then by time if there is one; much faster than a sort by
+    ids."""
     if C.TIMESTAMP not in interactions.columns or interactions[C.TIMESTAMP].is_sorted():
-        return _by(ranks)
-    moments = interactions[C.TIMESTAMP].to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
-    by_time = np.argsort(moments, kind="stable")
-    return by_time[_by(ranks[by_time])]
+        return _stable_argsort(ranks)
+    times = interactions[C.TIMESTAMP].to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
+    by_time = np.argsort(times, kind="stable")
+    return by_time[_stable_argsort(ranks[by_time])]
 
 
-def _by(ranks: np.ndarray) -> np.ndarray:
-    """np.argsort(ranks, kind="stable") of int32 (n,), from a sort of whole numbers that hold rank
-    and place: faster."""
+def _stable_argsort(ranks: np.ndarray) -> np.ndarray:
+    """np.argsort(ranks, kind="stable") of int32 (n,); faster, by sorting integers that combine rank
+    and position."""
     return np.sort(ranks.astype(np.int64) << 32 | np.arange(len(ranks))) & 0xFFFFFFFF
 
 
 def _positions(ids: pl.Series, known: pl.Series) -> np.ndarray:
-    """Where each id stands in `known`, int32 (n,), -1 for an unknown one."""
+    """The position of each id in `known`, int32 (n,), -1 for an unknown id."""
     lookup = pl.DataFrame({"id": known, "position": np.arange(len(known), dtype=np.int32)})
     found = ids.alias("id").to_frame().join(lookup, on="id", how="left", maintain_order="left")
     return found["position"].fill_null(-1).to_numpy()

@@ -1,10 +1,8 @@
-"""Outcomes: what came of a user and an item after they first met, where a table has one row for the
-two.
+"""Outcomes: the later events of a user and an item, in a table with one row for each such pair.
 
-A training row is the first event of its user and item, in a shop nearly always a click. The events
-of other kinds that followed it, a purchase or a rating, stand beside it in the column
-`Columns.OUTCOMES`, for models that predict events. Nothing that cases are judged by may be among
-them: see `events_before`.
+A training row is the first event of its user and item, in a shop nearly always a click. Later
+events of other kinds, such as a purchase or a rating, are in its column `Columns.OUTCOMES`, for
+models that predict events. They must not contain what cases are evaluated on: see `events_before`.
 """
 
 from __future__ import annotations
@@ -23,15 +21,15 @@ _PAIR = [C.USER, C.ITEM]
 
 
 def events_before(events: pl.DataFrame, cut: datetime | None, cases: pl.DataFrame) -> pl.DataFrame:
-    """The events that are over when cases are judged.
+    """The events before the evaluation cases.
 
     Args:
         events: see `augrec.data.clean.first_events`.
-        cut: when all cases begin; events at exactly this time are left out.
-        cases: where there is no such cut (None), each user's events before the earliest of their
-            cases here; who has no case keeps all. The moment a user and an item first meet is the
-            split's affair: what happened then is kept, for in data of coarse time it may be the
-            moment of the case, too.
+        cut: the time at which all cases begin; events at exactly this time are left out.
+        cases: if there is no such cut (None), the events of each user before their earliest case
+            here are kept; users without a case keep all events. The first event of each pair is
+            always kept: the split decides about it, and if timestamps are coarse, it may have the
+            same time as the case.
 
     Returns:
         Rows of `events`, in their order.
@@ -47,12 +45,11 @@ def events_before(events: pl.DataFrame, cut: datetime | None, cases: pl.DataFram
 
 
 def with_outcomes(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a column of type `OUTCOMES`: the pair's events of other kinds than the row's,
-    in order.
+    """Add the column `Columns.OUTCOMES`: the pair's events of other kinds than the row's, in order.
 
     Args:
         rows: canonical interactions.
-        events: those that may be known; see `events_before`.
+        events: the events that training may use; see `events_before`.
     """
     others = events.join(rows, on=[*_PAIR, C.EVENT], how="anti", maintain_order="left")
     outcome = pl.struct(C.EVENT, C.VALUE, C.TIMESTAMP).alias(C.OUTCOMES)
@@ -73,7 +70,7 @@ def outcomes_of(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def last_known(rows: pl.DataFrame) -> pl.Series:
-    """The latest moment that each row tells of: its own, or that of its last outcome."""
+    """The latest time in each row: its own timestamp, or that of its last outcome."""
     if C.OUTCOMES not in rows.columns:
         return rows[C.TIMESTAMP]
     last = pl.col(C.OUTCOMES).list.eval(pl.element().struct.field(C.TIMESTAMP)).list.max()

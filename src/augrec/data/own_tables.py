@@ -1,4 +1,4 @@
-"""Importing a shop's own tables: CSV, Parquet or SQL, with the column mapping of `data.import` in
+"""Import a shop's own tables: CSV, Parquet or SQL, with the column mapping of `data.import` in
 params.yaml."""
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Source:
     query: str | None = None
 
     def describe(self) -> str:
-        """The source in words, without credentials."""
+        """A description of the source for messages, without credentials."""
         if not is_url(self.location):
             return self.location
         return f"{without_credentials(self.location)}, {self.table or self.query}"
@@ -48,13 +48,14 @@ def import_tables(
     items: Source | None = None,
     users: Source | None = None,
 ) -> Tables:
-    """Read a shop's tables as canonical ones. No row is dropped: validation judges them.
+    """Read a shop's tables and convert them to canonical ones. No row is dropped: that is left to
+    validation.
 
     Raises:
-        ConfigError: params.yaml asks for something impossible.
-        InputError: a file is missing, empty, cut off, or lacks a mapped column; no timestamp can be
-            read.
-        TransientError: a database does not answer.
+        ConfigError: the configuration in params.yaml is not possible.
+        InputError: a file is missing, empty, incomplete, or lacks a mapped column; no timestamp can
+            be read.
+        TransientError: a database does not respond.
     """
     return canonical_tables(
         _interactions(config.interactions, interactions),
@@ -66,7 +67,7 @@ def import_tables(
 def describe(
     interactions: Source, items: Source | None = None, users: Source | None = None
 ) -> dict[str, Any]:
-    """What `write_raw` should remember of an import; holds no credentials."""
+    """The description of an import for `write_raw`, without credentials."""
     named = {"interactions": interactions, "items": items, "users": users}
     return {
         "source": "import",
@@ -75,8 +76,8 @@ def describe(
 
 
 def read_source(source: Source) -> pl.DataFrame:
-    """Read a table as it is. From CSV all columns come as text, so that an id such as 007 stays
-    what it is; `convert.attribute` makes numbers of extra columns that hold nothing else.
+    """Read a table without conversion. All columns of a CSV file are read as text, so that an id
+    such as 007 is kept; `convert.attribute` converts extra columns that contain only numbers.
 
     Raises:
         InputError: the file is missing, empty or cannot be read.
@@ -108,11 +109,10 @@ def _read_file(path: Path) -> pl.DataFrame:
         raise InputError(
             f"the file cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            fix="it may be cut off or not be what its ending says; CSV must be UTF-8; export it "
-            "again",
+            fix="it may be incomplete or not match its ending; CSV must be UTF-8; export it again",
         ) from error
     raise ConfigError(
-        f"files ending in {path.suffix or 'nothing'} are not understood",
+        f"files with the ending {path.suffix or '(none)'} are not supported",
         where=str(path),
         fix=f"use one of {', '.join(CSV_ENDINGS + PARQUET_ENDINGS)}, or a database URL",
     )
@@ -125,7 +125,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
         else path.open(encoding="utf-8") as lines
     ):
         header = lines.readline()
-    # the most frequent one, a comma where none occurs
+    # the most frequent separator of the header, a comma if it has none
     separator = "\t" if ".tsv" in path.suffixes else max(",;\t|", key=header.count)
     return pl.read_csv(
         path, separator=separator, infer_schema=False, null_values=["NULL", "null", "NaN", "nan"]
@@ -200,7 +200,7 @@ def _ids(table: pl.DataFrame, name: str, source: Source) -> pl.Series:
         return convert.ids(table[name], text_numbers=_untyped(source))
     except pl.exceptions.PolarsError as error:
         raise InputError(
-            f"a column of type {table.schema[name]} cannot hold ids",
+            f"a column of type {table.schema[name]} cannot be used as ids",
             where=f"{source.describe()}, column {name}",
             fix="map a column of texts or integers",
         ) from error
@@ -217,9 +217,9 @@ def _with_extra(
     clashes = [name for name in extra if name in taken]
     if clashes:
         raise ConfigError(
-            f"{', '.join(clashes)} cannot be an extra column: a mapped one has that name",
+            f"{', '.join(clashes)} cannot be an extra column: a mapped column has that name",
             where=f"params.yaml, {section}.extra",
-            fix="take it out of extra",
+            fix="remove it from extra",
         )
     further = (convert.attribute(table[name], text_numbers=_untyped(source)) for name in extra)
     return pl.DataFrame([*columns, *further])

@@ -1,9 +1,8 @@
-"""The log of events that shops send to the service, as `augrec serve` writes it and `ingest` reads
-it.
+"""The log of events that shops send to the service: `augrec serve` writes it, `ingest` reads it.
 
 It is an SQLite file in WAL mode with synchronous=FULL: an event is on disk before it is
-acknowledged, its id is the primary key, so that sending it again changes nothing, the newest events
-of a user are found by an index, and a reader never waits for the writer.
+acknowledged. Event ids are unique, so that sending an event again changes nothing. An index finds
+the newest events of a user, and readers never wait for the writer.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from augrec.data.columns import INTERACTIONS, REAL, TIME
 from augrec.data.columns import Columns as C
 
 FILE: Final = "serving/events.db"
-"""Below the folder var."""
+"""Path inside the folder var."""
 
 SCHEMA: Final = """
 create table if not exists events (
@@ -42,10 +41,10 @@ def read_served_events(path: Path) -> pl.DataFrame:
     """All events acknowledged so far as canonical interactions, in the order they happened.
 
     Args:
-        path: the log; where there is none, there are no rows.
+        path: the log; no rows if it does not exist.
 
     Raises:
-        InputError: the file is no log of events.
+        InputError: the file is not a log of events.
     """
     columns = ("user_id", "item_id", "event", "value", "timestamp_us")
     if not path.exists():
@@ -63,7 +62,7 @@ def read_served_events(path: Path) -> pl.DataFrame:
             raise InputError(
                 f"the log of events cannot be read: {error}",
                 where=str(path),
-                fix="move it away; `augrec serve` begins a new one",
+                fix="move it away; `augrec serve` creates a new one",
             ) from error
     kinds = {
         C.USER: pl.String,

@@ -1,4 +1,4 @@
-"""Which profiles are alike: Jaccard similarity between sparse 0/1 rows, a batch at a time."""
+"""Jaccard similarity between user profiles, which are sparse 0/1 rows; computed in batches."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _CELLS_AT_ONCE = 2**22
 
 
 def profiles(interactions: pl.DataFrame, items: ItemIndex) -> sp.csr_matrix:
-    """One 0/1 row float32 for each user in sorted order, (n_users, n_items); items outside the
-    index are left out."""
+    """0/1 rows, float32 (n_users, n_items), one for each user in sorted order; items that are not
+    in the index are left out."""
     matrix = Histories.from_interactions(interactions, items).matrix()
     matrix.data[:] = 1.0
     return matrix
@@ -24,16 +24,15 @@ def profiles(interactions: pl.DataFrame, items: ItemIndex) -> sp.csr_matrix:
 def nearest(
     queries: sp.csr_matrix, references: sp.csr_matrix, k: int = 1, *, own: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How like its nearest references each query is.
+    """The similarity of each query to its nearest references.
 
     Memory is bounded; time grows with the number of queries times the non-zeros of the references.
 
     Args:
         queries: 0/1 (n, n_items).
         references: 0/1 (m, n_items).
-        k: the similarity is the mean over so many nearest references, or over all if there are
-            fewer.
-        own: int (n,), for each query a reference that is the same person and does not count.
+        k: the similarity is the mean over the k nearest references, or over all if there are fewer.
+        own: int (n,), for each query the reference of the same user, which does not count.
 
     Returns:
         similarity float64 (n,), zero without references; position int64 (n,) of the nearest
@@ -53,8 +52,7 @@ def nearest(
 def similarity_blocks(
     queries: sp.csr_matrix, references: sp.csr_matrix, *, own: np.ndarray | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """The Jaccard similarities of a batch of queries at a time, (B, m), with the queries they are
-    of; see `nearest`."""
+    """Batches of queries, each with its Jaccard similarities (B, m); see `nearest`."""
     m = references.shape[0]
     transposed, sizes = references.T.tocsr(), np.diff(references.indptr)
     step = max(1, _CELLS_AT_ONCE // max(m, 1))

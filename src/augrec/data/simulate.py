@@ -1,27 +1,22 @@
-"""A synthetic shop of any size: what tests and scale runs use, and a way to try augrec without data
-of one's own.
+"""A simulated shop of any size, for tests, scale runs, and trying augrec without own data.
 
-How it works, so that results on it can be judged:
+How it works, so that results on it can be interpreted:
 
 * Items belong to a category and, within it, to a style: together a *cell*. Within a cell their
-    popularity follows a power
-  law, (rank)^-exponent. Categories differ in size. Items come to the shop over time; each cell has
-  one from the start.
-* Users have a latent taste over categories and another over styles: a point near that of their age
-    group and region,
-  pushed through a softmax. So attributes say something about taste, and taste says most about what
-  is clicked.
-* Activity is log-normal across users. Some users are there from the start, the others arrive evenly
-    over time; some never
-  do anything.
-* A visit begins at a moment drawn from the time the user has been there, by day of the year, day of
-    the week and hour.
-  Its views follow within minutes and mostly stay in one category. A view may lead to the cart, and
-  that to a purchase.
-* With drift, the shop's taste moves: over time some categories gain and others lose.
+  popularity follows a power law, (rank)^-exponent. Categories differ in size. Items arrive over
+  time; each cell has one from the start.
+* Users have a latent taste over categories and another over styles: a point near that of their
+  age group and region, passed through a softmax. So attributes are informative about taste, and
+  taste mostly determines what is viewed.
+* Activity is log-normal across users. Some users are present from the start, the others arrive
+  evenly over time; some have no interactions.
+* A visit starts at a random time after the arrival of the user, weighted by day of the year, day
+  of the week and hour. Its views follow within minutes and mostly stay in one category. A view may
+  lead to the cart, and that to a purchase.
+* With drift, the tastes of all users change: over time some categories gain and others lose.
 
-Nothing is ever as large as users × items. The cost is linear in the interactions; memory stays at a
-few dozen bytes each.
+No array is as large as users × items. The time is linear in the interactions, and the memory is a
+few dozen bytes for each.
 """
 
 from __future__ import annotations
@@ -52,7 +47,8 @@ _HOURS: Final = np.array(
 
 
 class ShopConfig(BaseConfig):
-    """A shop. `n_interactions` is met to about one percent."""
+    """A simulated shop. The number of interactions differs from `n_interactions` by about one
+    percent."""
 
     n_users: int = Field(default=1_000, ge=1)
     n_items: int = Field(default=500, ge=1)
@@ -64,36 +60,39 @@ class ShopConfig(BaseConfig):
     popularity_exponent: float = Field(default=0.9, ge=0)
     """0: all items of a cell are equally popular."""
     taste_strength: float = Field(default=2.0, ge=0)
-    """0: all users want the same."""
+    """0: all users have the same taste."""
     attribute_strength: float = Field(default=0.5, ge=0, le=1)
-    """How much of a user's taste is that of their age group and region."""
+    """Share of a user's taste that comes from their age group and region."""
     activity_spread: float = Field(default=1.0, ge=0)
     """Standard deviation of the logarithm of users' activity."""
     new_user_share: float = Field(default=0.6, ge=0, le=1)
-    """Users who arrive after the start."""
+    """Share of users who arrive after the start."""
     silent_user_share: float = Field(default=0.02, ge=0, lt=1)
-    """Users who never do anything."""
+    """Share of users without interactions."""
     new_item_share: float = Field(default=0.3, ge=0, le=1)
-    """Items that come after the start."""
+    """Share of items that arrive after the start."""
     weekly_swing: float = Field(default=0.3, ge=0, lt=1)
+    """Relative increase of activity at weekends."""
     yearly_swing: float = Field(default=0.3, ge=0, lt=1)
+    """Relative amplitude of activity over the year."""
     visit_views: float = Field(default=4.0, ge=1)
     """Mean number of views in a visit."""
     visit_focus: float = Field(default=0.7, ge=0, le=1)
-    """Chance that a view stays in the category its visit began with."""
+    """Probability that a view is in the category of its visit's first view."""
     cart_rate: float = Field(default=0.15, ge=0, le=1)
-    """Carts for each view."""
+    """Probability that a view leads to a cart event."""
     purchase_rate: float = Field(default=0.4, ge=0, le=1)
-    """Purchases for each cart."""
+    """Probability that a cart event leads to a purchase."""
     drift: float = Field(default=0.0, ge=0)
-    """0: tastes stay; 1: over the whole time a category's odds change by a factor of about e."""
+    """0: tastes do not change; 1: over the simulated time, the odds of a category change by a
+    factor of about e."""
 
 
 def simulate(config: ShopConfig, seed: int) -> Tables:
-    """Make the tables of a shop: events view, cart and purchase (value: the price paid); user
-    attributes age_group, region.
+    """Simulate a shop: the events view, cart and purchase (value: the price paid), and the user
+    attributes age_group and region.
 
-    The same config and seed give the same tables. Interactions come sorted by time.
+    The same config and seed give the same tables. Interactions are sorted by time.
     """
     shop = simulate_items.build(
         config.n_items,
@@ -108,13 +107,11 @@ def simulate(config: ShopConfig, seed: int) -> Tables:
     who, visit, when = _visits(config, max(views, 1), rng(seed, "visits"))
     drift = _drift(config, rng(seed, "drift"))
     draw = rng(seed, "views")
-    visit_cell = _choose(
-        category_taste, who, when, drift, draw
-    )  # category each view would have by itself
+    own_category = _choose(category_taste, who, when, drift, draw)  # of each view by itself
     first_of_visit = np.r_[True, visit[1:] != visit[:-1]]
-    led_by = np.flatnonzero(first_of_visit)[np.cumsum(first_of_visit) - 1]
+    first_view = np.flatnonzero(first_of_visit)[np.cumsum(first_of_visit) - 1]
     stays = draw.random(len(who)) < config.visit_focus
-    category = np.where(stays, visit_cell[led_by], visit_cell)
+    category = np.where(stays, own_category[first_view], own_category)
     style = _choose(style_taste, who, when, None, draw)
     item = shop.draw(category * config.n_styles + style, when, draw)
     return canonical_tables(
@@ -123,8 +120,8 @@ def simulate(config: ShopConfig, seed: int) -> Tables:
 
 
 def _users(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """The table, and tastes as probabilities: (n_users, n_categories) and (n_users, n_styles),
-    float32."""
+    """The users table, and tastes as probabilities: float32 (n_users, n_categories) and (n_users,
+    n_styles)."""
     draw = rng(seed, "users")
     age = draw.choice(len(AGE_GROUPS), config.n_users, p=[0.14, 0.24, 0.22, 0.17, 0.13, 0.10])
     region = draw.choice(len(REGIONS), config.n_users, p=[0.15, 0.2, 0.2, 0.2, 0.25])
@@ -150,15 +147,14 @@ def _users(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.
 def _visits(
     config: ShopConfig, n_views: int, draw: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each view its user, its visit and its time in microseconds since the start; views of a
-    visit stand together."""
+    """The user, the visit and the time, in microseconds since the start, of each view; views of a
+    visit are adjacent."""
     n = config.n_users
-    arrival = np.where(
-        draw.random(n) < config.new_user_share, draw.random(n), 0.0
-    )  # as a share of the whole time
+    # as a share of the simulated time
+    arrival = np.where(draw.random(n) < config.new_user_share, draw.random(n), 0.0)
     activity = np.exp(config.activity_spread * draw.standard_normal(n)) * (1 - arrival)
     silent = draw.random(n) < config.silent_user_share
-    silent[int(np.argmax(activity))] = False  # somebody always comes
+    silent[int(np.argmax(activity))] = False  # at least one user is active
     activity[silent] = 0
     sizes = draw.geometric(1 / config.visit_views, size=n_views)
     n_visits = int(np.searchsorted(np.cumsum(sizes), n_views)) + 1
@@ -168,9 +164,8 @@ def _visits(
         np.cumsum(activity) / activity.sum(), draw.random(n_visits), side="right"
     ).clip(max=n - 1)
     day_weight = _day_weights(config)
-    until = np.r_[
-        0.0, np.cumsum(day_weight) / day_weight.sum()
-    ]  # share of all visits before a day begins
+    # share of all visits before each day
+    until = np.r_[0.0, np.cumsum(day_weight) / day_weight.sum()]
     earliest = np.interp(arrival[user] * config.days, np.arange(config.days + 1), until)
     day = np.interp(
         earliest + draw.random(n_visits) * (1 - earliest), until, np.arange(config.days + 1)
@@ -178,7 +173,7 @@ def _visits(
     hour = draw.choice(24, n_visits, p=_HOURS / _HOURS.sum()) + draw.random(n_visits)
     begin = np.maximum(np.floor(day) + hour / 24, arrival[user] * config.days)
     visit = np.repeat(np.arange(n_visits), sizes)
-    pauses = draw.exponential(90e6, n_views)  # a minute and a half between views
+    pauses = draw.exponential(90e6, n_views)  # on average 90 s between views
     pauses[np.r_[0, np.cumsum(sizes)[:-1]]] = 0
     walked = np.cumsum(pauses)
     within = walked - np.repeat(walked[np.r_[0, np.cumsum(sizes)[:-1]]], sizes)
@@ -191,14 +186,13 @@ def _day_weights(config: ShopConfig) -> np.ndarray:
     weekday = (config.start.weekday() + days) % 7
     of_year = (config.start.timetuple().tm_yday + days) / 365.25
     weekly = 1 + config.weekly_swing * np.where(weekday >= 5, 1.0, -0.4)
-    return weekly * (
-        1 + config.yearly_swing * np.cos(2 * np.pi * (of_year - 0.95))
-    )  # busiest in December
+    # most active in December
+    return weekly * (1 + config.yearly_swing * np.cos(2 * np.pi * (of_year - 0.95)))
 
 
 def _drift(config: ShopConfig, draw: np.random.Generator) -> np.ndarray | None:
-    """Factors on the categories' odds, float32 (DRIFT_STEPS, n_categories); half of them gain, half
-    lose."""
+    """Factors on the odds of the categories, float32 (DRIFT_STEPS, n_categories); half of the
+    categories gain, half lose."""
     if config.drift == 0:
         return None
     direction = np.where(np.arange(config.n_categories) % 2 == 0, 1.0, -1.0)[
@@ -215,7 +209,7 @@ def _choose(
     factors: np.ndarray | None,
     draw: np.random.Generator,
 ) -> np.ndarray:
-    """For each row a column of `tastes[who]`, drawn with those probabilities; int64 (n,)."""
+    """Draw a column for each row with the probabilities `tastes[who]`; int64 (n,)."""
     chosen = np.empty(len(who), np.int64)
     end = int(when.max()) + 1
     for low in range(0, len(who), BATCH):
@@ -237,7 +231,7 @@ def _funnel(
     when: np.ndarray,
     draw: np.random.Generator,
 ) -> pl.DataFrame:
-    """Views, and the carts and purchases that follow some of them."""
+    """Views, and the cart events and purchases that follow some of them."""
     cart = np.flatnonzero(draw.random(len(who)) < config.cart_rate)
     bought = cart[draw.random(len(cart)) < config.purchase_rate]
     rows = np.concatenate([np.arange(len(who)), cart, bought])

@@ -1,4 +1,4 @@
-"""The items of a synthetic shop: cells, power-law popularity, arrival over time, and words to
+"""The items of a simulated shop: cells, power-law popularity, arrival over time, and texts that
 describe them."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import polars as pl
 from augrec.data.columns import Columns as C
 
 DAY_STEPS: Final = 1 << 20
-"""Arrival is kept in so many steps of the whole time."""
+"""The number of steps of the simulated time in which arrivals are stored."""
 
 _CATEGORIES: Final = {
     "lighting": "lamp",
@@ -58,7 +58,8 @@ class ShopItems:
     Attributes:
         ids: item ids, String (n,).
         cell: category × n_styles + style, int64 (n,).
-        arrival: share of the whole time after which an item is there, float64 (n,), in [0, 1).
+        arrival: time at which an item arrives, as a share of the simulated time, float64 (n,), in
+            [0, 1).
         popularity: weight within the cell, float64 (n,).
         price: float64 (n,).
         n_styles: styles in a category.
@@ -74,13 +75,13 @@ class ShopItems:
     adjective: np.ndarray
 
     def draw(self, cells: np.ndarray, when: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """An item of each cell that is there by then, by popularity; int64 (m,). Cells without
-        items lend a neighbour's.
+        """Draw an item of each cell by popularity, among those that have arrived; int64 (m,). For
+        cells without items it comes from a neighbouring cell.
 
         Args:
             cells: int64 (m,).
-            when: times in any unit from 0; the largest one is the end.
-            random: where draws come from.
+            when: times (m,) in any unit, from 0 to the end of the simulated time.
+            random: the generator of the draws.
         """
         cells = self._stocked(cells)
         moment = when / (float(when.max()) + 1)
@@ -154,7 +155,7 @@ def build(
     new_share: float,
     random: np.random.Generator,
 ) -> ShopItems:
-    """Make a catalogue; ids say nothing about popularity or cell."""
+    """Make the items of a shop; ids are independent of popularity and cell."""
     sizes = 1 / np.sqrt(np.arange(1, n_categories + 1))
     category = random.choice(n_categories, n_items, p=sizes / sizes.sum())
     cell = np.sort(category * n_styles + random.integers(n_styles, size=n_items))
@@ -163,9 +164,8 @@ def build(
     arrival[first] = 0.0
     order = np.lexsort((arrival, cell))
     arrival = arrival[order]
-    shuffled = np.lexsort(
-        (random.random(n_items), cell)
-    )  # a random rank within the cell, whatever the arrival
+    # a random rank within the cell, independent of the arrival
+    shuffled = np.lexsort((random.random(n_items), cell))
     starts = np.flatnonzero(first)[np.cumsum(first) - 1]
     rank = np.empty(n_items, np.int64)
     rank[shuffled] = np.arange(n_items) - starts + 1
@@ -182,7 +182,7 @@ def build(
 
 
 def names(letter: str, n: int) -> list[str]:
-    """Ids such as u00042, all of one length, numbered from 1."""
+    """Ids such as u00042, all of the same length, numbered from 1."""
     width = max(len(str(n)), 5)
     return [f"{letter}{number:0{width}d}" for number in range(1, n + 1)]
 

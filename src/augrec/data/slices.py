@@ -1,4 +1,4 @@
-"""How users are sliced by activity: the length of the history a recommender is given."""
+"""Slices of users by activity: the length of the history that a recommender is given."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 SLICES: Final = ("0", "1-5", "6-20", "21+")
-"""By the number of distinct items a user had met."""
+"""By the number of distinct items in a user's history."""
 
 _FIRST_LENGTHS = np.array([1, 6, 21])
 

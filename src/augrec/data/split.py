@@ -1,7 +1,7 @@
-"""Splitting: training rows, and the cases that what was learnt from them is judged by.
+"""Split interactions into training rows and evaluation cases.
 
-A *case* is a user at a moment: what they had done before, what they did next. How cases and
-training rows are made is the protocol's: see `augrec.data.protocols`.
+A *case* is a user at a point in time: their history before it and their items after it. The
+protocol decides which these are: see `augrec.data.protocols`.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Split:
-    """What `split` gives.
+    """The result of `split`.
 
     Attributes:
-        protocol: its name.
-        rules: what it promises.
-        first, last: the first and the last interaction, UTC.
-        valid_from, test_from: the cuts, UTC; None where the protocol does not cut time for all
-            alike.
+        protocol: the protocol's name.
+        rules: the properties that it guarantees.
+        first, last: times of the first and the last interaction, UTC.
+        valid_from, test_from: the cuts, UTC; None if the protocol has no common cuts in time.
         train: canonical interactions, sorted by user and time.
         cases_valid, cases_test: see `augrec.data.cases.CASES`.
-        held_out: user_id, role ("valid" or "test"), sorted by user; empty where users of cases are
-            trained on.
+        held_out: user_id, role ("valid" or "test"), sorted by user; empty if users of cases are
+            also in the training rows.
         counts: sizes for split.json and the report.
     """
 
@@ -56,18 +55,17 @@ class Split:
 
 
 def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
-    """Split clean interactions. The cost is linear in the interactions, but for sorting.
+    """Split clean interactions. The time is linear in the interactions, apart from sorting.
 
     Args:
-        interactions: what `augrec.data.clean.clean` gives: a user meets an item once.
-        config: the protocol and its knobs.
-        seed: decides what is drawn: users, items or rows.
+        interactions: the result of `augrec.data.clean.clean`: at most one for each user and item.
+        config: the protocol and its parameters.
+        seed: for the random choice of users, items or rows.
 
     Raises:
-        ConfigError: there is no such protocol, or it cannot do what is asked.
-        InputError: a user meets an item twice.
-        RefusedError: there is nothing to learn from or nobody to judge by; the message says what to
-            change.
+        ConfigError: there is no such protocol, or it does not support the parameters.
+        InputError: a user and an item have more than one interaction.
+        RefusedError: there are no training rows or no cases; the message says what to change.
     """
     _require_distinct(interactions)
     if interactions.is_empty():
@@ -96,16 +94,16 @@ def _require_distinct(interactions: pl.DataFrame) -> None:
     require(interactions, INTERACTIONS, where="interactions to split")
     if interactions.select(C.USER, C.ITEM).is_duplicated().any():
         raise InputError(
-            "a user meets the same item more than once",
+            "a user has more than one interaction with the same item",
             where="interactions to split",
-            fix="pass them through augrec.data.clean.clean first",
+            fix="clean them first with augrec.data.clean.clean",
         )
 
 
 def _require_something(parts: Parts) -> None:
     if parts.train.is_empty():
         raise RefusedError(
-            "no interaction is left to train on",
+            "no training row is left",
             where="prepare.split in params.yaml",
             fix="raise valid_from, or hold out fewer users (max_valid_users, max_test_users, "
             "folds)",
@@ -113,18 +111,18 @@ def _require_something(parts: Parts) -> None:
     for role, cases in ((VALID, parts.cases_valid), (TEST, parts.cases_test)):
         if cases.is_empty():
             raise RefusedError(
-                f"there is no {role} case: nobody did enough to be judged by",
+                f"there is no {role} case: no user has enough interactions to be evaluated",
                 where="prepare.split in params.yaml",
                 fix="lower min_targets, or make the period or the shares larger",
             )
 
 
 def _counts(table: pl.DataFrame, parts: Parts) -> dict[str, Any]:
-    known = parts.train.select(C.ITEM).unique()
+    trained = parts.train.select(C.ITEM).unique()
     counts: dict[str, Any] = {"all": _sizes(table), "train": _sizes(parts.train)}
     for role, these in ((VALID, parts.cases_valid), (TEST, parts.cases_test)):
         targets = these.select(pl.col("targets").explode(empty_as_null=False).alias(C.ITEM))
-        unknown = targets.join(known, on=C.ITEM, how="anti")
+        unknown = targets.join(trained, on=C.ITEM, how="anti")
         slices = dict(these["slice"].value_counts().iter_rows())
         counts[role] = {
             "held_out_users": int((parts.held_out[ROLE] == role).sum()),

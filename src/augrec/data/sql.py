@@ -1,5 +1,5 @@
-"""Reading a table or a query from any database SQLAlchemy can reach. The only module of the core
-that imports it."""
+"""Read a table or a query from any database that SQLAlchemy supports. The only module of the core
+that imports SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_url(location: str) -> bool:
 
 
 def without_credentials(url: str) -> str:
-    """The URL without user, password and options: fit for messages and files."""
+    """The URL without user, password and options, for messages and files."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     shown = urlunsplit((parts.scheme, host, parts.path, "", ""))
@@ -32,23 +32,23 @@ def without_credentials(url: str) -> str:
 
 
 def read_sql(url: str, *, table: str | None = None, query: str | None = None) -> pl.DataFrame:
-    """Read one table, or what one query gives.
+    """Read a table or the result of a query.
 
     Args:
         url: an SQLAlchemy URL, e.g. postgresql://user:password@host/shop or sqlite:///shop.db.
-        table: a table's name, with its schema before a dot if need be.
-        query: or a SELECT.
+        table: the name of a table, optionally with its schema before a dot.
+        query: a SELECT, instead of `table`.
 
     Raises:
-        ConfigError: the URL cannot be understood, its driver is not installed, or not exactly one
-            of table and query is given.
+        ConfigError: the URL is not valid, its driver is not installed, or not exactly one of
+            `table` and `query` is given.
         InputError: the database file, table or column does not exist.
         TransientError: the database does not answer.
     """
     where = without_credentials(url)
     if (table is None) == (query is None):
         raise ConfigError(
-            "name either a table or a query", where=where, fix="give exactly one of them"
+            "give either a table or a query", where=where, fix="give exactly one of them"
         )
     engine = _engine(url, where)
     try:
@@ -62,12 +62,12 @@ def _engine(url: str, where: str) -> Engine:
     import sqlalchemy as sa
 
     try:
-        # Airflow and others still write postgres://, which SQLAlchemy no longer takes
+        # Airflow and others still write postgres://, which SQLAlchemy no longer accepts
         engine = sa.create_engine(re.sub(r"^postgres:", "postgresql:", url))
     except (sa.exc.ArgumentError, ImportError, ValueError) as error:
         missing = isinstance(error, (ImportError, sa.exc.NoSuchModuleError))
-        # the cause is not chained, nor shown unless it is about a driver: it may hold the URL with
-        # its password
+        # the cause is not chained, and shown only if it concerns a driver: it may contain the URL
+        # with the password
         raise ConfigError(
             f"the database cannot be used: {error if missing else 'this is not an SQLAlchemy URL'}",
             where=where,
@@ -78,7 +78,7 @@ def _engine(url: str, where: str) -> Engine:
         raise InputError(
             "there is no such database file",
             where=where,
-            fix="check the path; four slashes begin an absolute one",
+            fix="check the path; an absolute path needs four slashes",
         )
     return engine
 
@@ -101,7 +101,7 @@ def _read(connection: Connection, table: str | None, query: str | None, where: s
 
     try:
         if query is not None:
-            # as it is: a colon or a percent sign in it is not a parameter
+            # unchanged: a colon or a percent sign in it is not a parameter
             options = {"stream_results": True, "no_parameters": True}
             return _frame(connection.exec_driver_sql(query, execution_options=options))
         schema, _, name = str(table).rpartition(".")
@@ -135,7 +135,7 @@ def _frame(result: CursorResult[Any]) -> pl.DataFrame:
 def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
     try:
         return pl.Series(name, values)
-    except (TypeError, pl.exceptions.PolarsError):  # SQLite lets a column mix types
+    except (TypeError, pl.exceptions.PolarsError):  # SQLite allows mixed types in a column
         return pl.Series(
             name, [None if value is None else str(value) for value in values], dtype=pl.String
         )

@@ -92,7 +92,7 @@ def _big_numbers(
         note = "the real data as it is" if winner["policy"] == gains.BASELINE else against
         numbers.append((number(value), f"{metric_words(metric)}, {slice_words(part)}", note))
     users = words.users(arm)
-    held_out = _rules(split)["strangers"]
+    held_out = _rules(split)["users_held_out"]
     note = (
         "no model was trained on them"
         if held_out
@@ -112,16 +112,16 @@ def _big_numbers(
 
 
 def _rules(split: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return (split or {}).get("rules") or {"order": "global", "strangers": True}
+    return (split or {}).get("rules") or {"order": "global", "users_held_out": True}
 
 
 def _tested_on(split: Mapping[str, Any] | None) -> str:
     """The users and times that the split's protocol held out from every model, in words."""
     rules = _rules(split)
     if rules["order"] == "global":
-        return f"{'users and ' * rules['strangers']}times that no model was trained on"
+        return f"{'users and ' * rules['users_held_out']}times that no model was trained on"
     protocol = plain((split or {}).get("protocol", ""))
-    if rules["strangers"]:
+    if rules["users_held_out"]:
         return (
             "users that no model was trained on, though on later interactions of others (protocol: "
             f"{protocol})"

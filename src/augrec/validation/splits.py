@@ -11,8 +11,8 @@ records about itself:
 * order "user": histories lie before the moment, targets from the moment on; no training row of the
   user is later.
 * order "none": no expectation on time.
-* strangers: users of cases are held out for that role and have no training rows; without it no user
-  is held out.
+* users_held_out: users of cases are held out for that role and have no training rows; without it
+  no user is held out.
 * new_items: no target is in any training row.
 """
 
@@ -140,7 +140,7 @@ def _held_out_suite(held_out: pl.DataFrame, first_seen: pl.DataFrame, rules: Rul
     table = held_out.join(users, on=C.USER, how="left", maintain_order="left").with_columns(
         pl.col("known").fill_null(False)
     )
-    if not rules.strangers:
+    if not rules.users_held_out:
         no_rows = _critical(
             "no user is held out", "ExpectTableRowCountToBeBetween", min_value=0, max_value=0
         )
@@ -178,7 +178,7 @@ def _cases_suite(
     ]
     if role == "test":
         checks.append(_zero("validated_targets", "no target is in a validation case of the user"))
-    if rules.strangers:
+    if rules.users_held_out:
         checks += [_present("role"), _in_set("role", [role], f"every user is held out for {role}")]
     if rules.order != "none":
         targets = "targets are after the moment" + " and inside the period" * period.limited

@@ -1,4 +1,4 @@
-"""Strangers judged by the later part of their own record, given the earlier one."""
+"""Held-out users, evaluated on their later items given their earlier ones (fold-in)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from augrec.data.protocols.base import ROLE, TEST, VALID, Parts
 
 
 def fold_in_parts(table: pl.DataFrame, held_out: pl.DataFrame, config: SplitConfig) -> Parts:
-    """Train on those who are not held out; of those who are, the oldest `fold_in` of the items are
+    """Train on the users who are not held out; the oldest `fold_in` of a held-out user's items are
     the history.
 
-    The history is rounded down, but holds at least one item, and leaves at least `min_targets`;
-    users too short for both give no case, and are not trained on either.
+    The size of the history is rounded down, but it is at least one item and leaves at least
+    `min_targets`. Held-out users with too few items for both have no case, and are not in the
+    training rows either.
     """
     cases = {}
     for role in (VALID, TEST):
         users = held_out.filter(pl.col(ROLE) == role)
         rows = table.join(users, on=C.USER, how="semi", maintain_order="left")
-        place, length = positions(rows)
+        position, length = positions(rows)
         most = length - config.min_targets
         kept = np.clip((config.fold_in * length).astype(np.int64), 1, np.maximum(most, 1))
         judged = most >= 1
         cases[role] = cases_of(
             rows,
-            given=judged & (place < kept),
-            wanted=judged & (place >= kept),
+            given=judged & (position < kept),
+            wanted=judged & (position >= kept),
             min_targets=config.min_targets,
             max_history=config.max_history,
         )

@@ -1,4 +1,4 @@
-"""Who is held out, and where each row stands in its user's record."""
+"""Choose held-out users, and number the rows of each user."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from augrec.data.protocols.base import ROLE
 
 
 def by_digest(names: pl.Series, seed: int, purpose: str) -> pl.Series:
-    """The names in an order that looks random, and depends neither on theirs nor on which others
-    there are."""
+    """The names in a pseudo-random order. The relative order of two names does not depend on the
+    other names, nor on the order of the input."""
     key = hashlib.blake2b(f"{seed} {purpose}".encode(), digest_size=16).digest()
     digests = [hashlib.blake2b(name.encode(), digest_size=8, key=key).hexdigest() for name in names]
     return pl.DataFrame({"name": names, "digest": digests}).sort("digest", "name")["name"]
 
 
 def choose_users(users: pl.Series, share: float, n_users: int, seed: int, role: str) -> pl.Series:
-    """At most `share` × `n_users` of `users`, by their digests.
+    """At most `share` × `n_users` of `users`, in the order of `by_digest`.
 
     Raises:
-        RefusedError: that is nobody.
+        RefusedError: that is no user.
     """
     most = int(share * n_users)
     if users.is_empty() or most == 0:
         raise RefusedError(
-            f"nobody can be held out for {role}: {len(users):,} of {n_users:,} users could be, "
-            f"{most:,} may be",
+            f"no user can be held out for {role}: {len(users):,} of {n_users:,} users are "
+            f"candidates, at most {most:,} may be held out",
             where=f"prepare.split.max_{role}_users in params.yaml",
-            fix="bring more users (at least ten), a longer period, or raise that share",
+            fix="use data with more users (at least ten) or a longer period, or raise that share",
         )
     return by_digest(users, seed, role).head(most)
 
 
 def roles(users: Mapping[str, pl.Series]) -> pl.DataFrame:
-    """{role: its users} as a table: user_id, role; sorted by user."""
+    """Convert role -> users to a table: user_id, role; sorted by user."""
     return pl.DataFrame(
         {
             C.USER: [user for part in users.values() for user in part],
@@ -50,13 +50,13 @@ def roles(users: Mapping[str, pl.Series]) -> pl.DataFrame:
 
 
 def without(table: pl.DataFrame, held_out: pl.DataFrame) -> pl.DataFrame:
-    """The rows of everybody who is not held out."""
+    """The rows of all users who are not held out."""
     return table.join(held_out, on=C.USER, how="anti", maintain_order="left")
 
 
 def positions(table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """(place, length) of each row in its user's record: 0 is the oldest; int64 (n,) each, for a
-    table sorted by user."""
+    """(position, length) for each row of a table sorted by user, int64 (n,) each: its position
+    among the rows of its user, and the number of these rows."""
     run = table[C.USER].rle_id().to_numpy()
     lengths = np.bincount(run) if len(run) else np.zeros(0, np.int64)
     starts = np.cumsum(lengths) - lengths

@@ -1,4 +1,4 @@
-"""Where time is cut for all users alike."""
+"""Cuts in time that are the same for all users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from augrec.data.protocols.base import VALID
 
 
 def time_cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
-    """Where validation and test begin: the quantiles of time that `config` names.
+    """The times at which validation and test begin: the quantiles given in `config`.
 
     Raises:
         RefusedError: a period would be empty.

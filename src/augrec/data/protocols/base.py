@@ -1,4 +1,4 @@
-"""What every protocol gives and promises."""
+"""The base of all protocols, the tables that they return, and the properties they guarantee."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ ROLE: Final = "role"
 
 @dataclass(frozen=True)
 class Rules:
-    """What a protocol promises of its tables.
+    """The properties that a protocol guarantees.
 
-    Of all protocols it holds that only the judge sees a case's targets: they are neither in the
-    user's training rows nor in the case's history, and no test target is in a validation case of
-    the user.
+    Under every protocol, targets are used only for evaluation: they are neither in the user's
+    training rows nor in the case's history, and no test target is in a validation case of the user.
 
     Attributes:
-        order: "global": training rows lie before valid_from, a case's history before its moment,
-            its targets from its moment on and inside its period. "user": history before the moment,
-                targets from then on, and nothing of the
-            user's training rows later than that. "none": targets lie anywhere in the user's record.
-        strangers: users of cases are held out, and never trained on; otherwise nobody is held out.
-        new_items: targets are items that no training row holds.
+        order: "global": training rows are before valid_from, a case's history is before its moment,
+            its targets are from its moment on and inside its period. "user": the history is before
+            the moment, the targets are from then on, and no training row of the user is later.
+            "none": targets may be at any time.
+        users_held_out: users of cases are in no training row; otherwise no user is held out.
+        new_items: targets are items that are in no training row.
     """
 
     order: Literal["global", "user", "none"]
-    strangers: bool
+    users_held_out: bool
     new_items: bool = False
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a protocol makes of the interactions.
+    """The tables that a protocol makes of the interactions.
 
     Attributes:
-        train: rows of the interactions, in their order.
+        train: the training rows, in the order of the interactions.
         cases_valid, cases_test: see `augrec.data.cases.CASES`.
         held_out: user_id, role ("valid" or "test"), sorted by user.
-        valid_from, test_from: the cuts, UTC; None where time is not cut for all alike.
+        valid_from, test_from: the cuts, UTC; None if there are no common cuts in time.
     """
 
     train: pl.DataFrame
@@ -63,8 +62,8 @@ class Protocol(Configured, ABC):
     """A way to split.
 
     Args:
-        config: `prepare.split` of params.yaml; each protocol reads the keys that concern it.
-        seed: decides what is drawn.
+        config: `prepare.split` of params.yaml; each protocol reads the keys that apply to it.
+        seed: for the random choice of users, items or rows.
     """
 
     config: SplitConfig
@@ -76,17 +75,18 @@ class Protocol(Configured, ABC):
     @property
     @abstractmethod
     def rules(self) -> Rules:
-        """What it promises."""
+        """The properties that the protocol guarantees."""
 
     @abstractmethod
     def parts(self, table: pl.DataFrame) -> Parts:
-        """Split; the cost is linear in the rows, but for sorting.
+        """Split; the time is linear in the rows, apart from sorting.
 
         Args:
-            table: canonical interactions sorted by user and time; a user meets an item once.
+            table: canonical interactions, sorted by user and time; at most one for each user and
+                item.
 
         Raises:
-            RefusedError: too little data for what was asked; the message says what to change.
+            RefusedError: too little data for the parameters; the message says what to change.
         """
 
 
@@ -94,6 +94,6 @@ def protocol_of(config: SplitConfig, seed: int) -> Protocol:
     """The protocol that `prepare.split` names.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no such protocol.
     """
     return component.find("augrec.data.protocols", config.protocol, Protocol)(config, seed=seed)  # type: ignore[type-abstract]

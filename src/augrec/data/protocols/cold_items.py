@@ -1,4 +1,4 @@
-"""Cold items: can a recommender place items that nobody it learnt from has met?"""
+"""Cold items: how well a recommender ranks items that are not in its training rows."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from augrec.data.protocols.base import Parts, Protocol, Rules
 
 
 class ColdItems(Protocol):
-    """Targets are items that no training row holds; users are trained on, by what they did with all
-    other items.
+    """Targets are items that are in no training row; the users' interactions with all other items
+    are training rows.
 
-    With `cold_share` null time is cut as under `time`, and the items first met in a period are its
-    cold items. With a share, so many of the items, drawn by the seed, are cold for test, and as
-    many for validation. The evaluate stage ranks new items among themselves: familiar ones, which
-    are no targets here, would fill every place. So only recommenders whose catalogue goes beyond
-    the training rows can score above 0: content with `max_new_items`, and what is built on it.
+    With `cold_share` null, time is cut as under `time`, and the items that first occur in a period
+    are its cold items. With a share, that share of the items, drawn by the seed, is cold for test,
+    and as many for validation. The stage `evaluate` ranks new items only among themselves, because
+    other items, which cannot be targets here, would take all positions. So only recommenders that
+    know items outside the training rows can score above 0: content with `max_new_items`, and those
+    built on it.
     """
 
     @property
     def rules(self) -> Rules:
-        """Targets are new items; in order of time only where time is cut."""
+        """Targets are new items; they are separated in time only if time is cut."""
         order = "global" if self.config.cold_share is None else "none"
-        return Rules(order=order, strangers=False, new_items=True)  # type: ignore[arg-type]
+        return Rules(order=order, users_held_out=False, new_items=True)  # type: ignore[arg-type]
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""

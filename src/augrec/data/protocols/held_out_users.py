@@ -20,8 +20,8 @@ class HeldOutUsers(Protocol):
 
     @property
     def rules(self) -> Rules:
-        """Users of cases are strangers; a user's targets are their latest items."""
-        return Rules(order="user", strangers=True)
+        """Users of cases are held out; a user's targets are their latest items."""
+        return Rules(order="user", users_held_out=True)
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""

@@ -13,18 +13,17 @@ from augrec.data.protocols.base import TEST, VALID, Parts, Protocol, Rules
 
 
 class KFold(Protocol):
-    """The users of fold `fold` are test users, those of the next fold validation users, all others
-    are trained on.
+    """The users of fold `fold` are test users, those of the next fold validation users, the others
+    are training users.
 
-    The folds depend on the seed and not on `fold`. Held-out users are judged as under
-    held_out_users. A run measures one fold; `augrec.evaluation.cross_validation` goes over all of
-    them.
+    The folds depend on the seed, not on `fold`. Held-out users are evaluated as under
+    held_out_users. A run evaluates one fold; `augrec.evaluation.cross_validation` evaluates all.
     """
 
     @property
     def rules(self) -> Rules:
-        """Users of cases are strangers; a user's targets are their latest items."""
-        return Rules(order="user", strangers=True)
+        """Users of cases are held out; a user's targets are their latest items."""
+        return Rules(order="user", users_held_out=True)
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""
@@ -32,13 +31,13 @@ class KFold(Protocol):
         users = by_digest(table[C.USER].unique(maintain_order=True), self.seed, "folds")
         if len(users) < folds:
             raise RefusedError(
-                f"{len(users):,} users cannot be dealt to {folds} folds",
+                f"{len(users):,} users cannot be divided into {folds} folds",
                 where="prepare.split.folds in params.yaml",
-                fix="bring more users, or take fewer folds",
+                fix="use data with more users, or fewer folds",
             )
-        dealt = np.arange(len(users)) % folds
+        fold_of = np.arange(len(users)) % folds
         parts = {
-            role: users.filter(pl.Series(dealt == number))
+            role: users.filter(pl.Series(fold_of == number))
             for role, number in ((VALID, (fold + 1) % folds), (TEST, fold))
         }
         return fold_in_parts(table, roles(parts), self.config)

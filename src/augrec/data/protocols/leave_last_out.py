@@ -12,31 +12,31 @@ from augrec.data.protocols.base import Parts, Protocol, Rules
 
 
 class LeaveLastOut(Protocol):
-    """Everything but a user's last two items is trained on; the test history is all but the last
-    item.
+    """All but a user's last two items are training rows; the test history is all but the last item.
 
-    Users of fewer than three items are trained on and not judged.
+    Users with fewer than three items are in the training rows only.
     """
 
     @property
     def rules(self) -> Rules:
-        """A user's targets are their latest items; the user is trained on."""
-        return Rules(order="user", strangers=False)
+        """A user's targets are their latest items; no user is held out."""
+        return Rules(order="user", users_held_out=False)
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`.
 
         Raises:
-            ConfigError: more than one target is asked for.
+            ConfigError: `min_targets` is more than one.
         """
         if self.config.min_targets > 1:
             raise ConfigError(
-                f"leave_last_out leaves one target, {self.config.min_targets} are asked for",
+                f"leave_last_out has one target in each case, min_targets is "
+                f"{self.config.min_targets}",
                 where="params.yaml, prepare.split.min_targets",
-                fix="set min_targets to 1, or take the protocol held_out_users",
+                fix="set min_targets to 1, or use the protocol held_out_users",
             )
-        place, length = positions(table)
-        from_last = length - 1 - place  # 0 is the last item
+        position, length = positions(table)
+        from_last = length - 1 - position  # 0 is the last item
         judged = length >= 3
         valid, test = (
             cases_of(

@@ -1,4 +1,4 @@
-"""Random hold-out: a share of each user's items, wherever in time they lie."""
+"""Random hold-out: a random share of each user's items, regardless of time."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from augrec.data.protocols.base import Parts, Protocol, Rules
 
 
 class RandomHoldOut(Protocol):
-    """Of each user's items `target_share` (rounded down, at least one) become test targets, as many
-    validation targets.
+    """The share `target_share` of each user's items (rounded down, at least one) are test targets,
+    and as many are validation targets.
 
-    Users with fewer than three items, or fewer targets than `min_targets`, are trained on and not
-    judged. The validation history is what the user is trained on; the test history has the
-    validation targets too.
+    Users with fewer than three items, or fewer targets than `min_targets`, are in the training rows
+    only. The validation history consists of the user's training rows; the test history also
+    contains the validation targets.
     """
 
     @property
     def rules(self) -> Rules:
-        """Targets lie anywhere in time; users are trained on."""
-        return Rules(order="none", strangers=False)
+        """Targets may be at any time; no user is held out."""
+        return Rules(order="none", users_held_out=False)
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""
-        place, length = positions(table)
-        shuffled = np.empty(
-            len(table), np.int64
-        )  # a row's place among its user's rows in random order
+        position, length = positions(table)
+        # position of each row among the rows of its user, in random order
+        shuffled = np.empty(len(table), np.int64)
         drawn = rng(self.seed, "random", "hold-out").random(len(table))
-        shuffled[np.lexsort((drawn, np.arange(len(table)) - place))] = place
+        shuffled[np.lexsort((drawn, np.arange(len(table)) - position))] = position
         targets = np.maximum(1, (self.config.target_share * length).astype(np.int64))
         targets[(length < 3) | (targets < self.config.min_targets)] = 0
         test = shuffled < targets

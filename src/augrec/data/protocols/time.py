@@ -1,4 +1,4 @@
-"""Global time split with held-out users: what production is like."""
+"""Global time split with held-out users: closest to production."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from augrec.data.protocols.base import ROLE, TEST, VALID, Parts, Protocol, Rules
 
 
 class TimeSplit(Protocol):
-    """Time is cut twice, at T_valid and T_test; some of the users active after a cut are held out
-    for it.
+    """Time is cut twice, at valid_from and test_from; some of the users who are active after a cut
+    are held out for its period.
 
-    Training rows are those before T_valid of everybody else, so neither the future nor a held-out
-    person can be learnt. An interaction at exactly a cut belongs to the later period. A held-out
-    user is judged at the moment the period begins and after so many interactions as `moments` says.
+    Training rows are those of all other users before valid_from, so that a model learns neither
+    from the future nor from held-out users. An interaction at exactly a cut belongs to the later
+    period. A held-out user is evaluated at the start of the period and after their n-th interaction
+    for each n in `moments`.
     """
 
     @property
     def rules(self) -> Rules:
-        """Time is cut for all, and users of cases are strangers."""
-        return Rules(order="global", strangers=True)
+        """The cuts are the same for all users, and users of cases are held out."""
+        return Rules(order="global", users_held_out=True)
 
     def parts(self, table: pl.DataFrame) -> Parts:
         """See `Protocol.parts`."""

@@ -1,7 +1,7 @@
 """Readers of public datasets, one file for each layout.
 
-A reader takes the folder that holds the dataset's files, as they are handed out, and gives the
-canonical tables. It reads what it needs and no more; ids become strings; rows are kept as they are.
+A reader takes the folder with the dataset's files, as they are published, and returns the canonical
+tables. It reads only the files it needs; ids become strings; no row is dropped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read(layout: str, folder: Path) -> Tables:
 
     Raises:
         ConfigError: there is no such layout.
-        InputError: the folder or a file is missing, or a file is not of that layout.
+        InputError: the folder or a file is missing, or a file does not have that layout.
     """
     if layout not in LAYOUTS:
         raise ConfigError(
@@ -47,7 +47,7 @@ def read(layout: str, folder: Path) -> Tables:
         raise InputError(
             "there is no such folder",
             where=str(folder),
-            fix=f"name the folder that holds {LAYOUTS[layout]}",
+            fix=f"give the folder with {LAYOUTS[layout]}",
         )
     module = importlib.import_module(f"augrec.data.sources.{layout.replace('-', '_')}")
     tables: Tables = module.read(folder)

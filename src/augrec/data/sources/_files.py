@@ -1,4 +1,4 @@
-"""What the readers share: finding files, cutting lines into columns."""
+"""Shared by the readers: find files, split lines into columns."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.columns import Columns as C
 
-_NEVER = "\x1f"  # separates nothing: a whole line is one column
+_NEVER = "\x1f"  # a separator that does not occur: a line is read as one column
 
 
 def find(folder: Path, pattern: str) -> Path | None:
-    """The file that matches, plain or gzipped; None if there is none; the first by name if there
-    are several."""
+    """The first file by name that matches, plain or gzipped; None: there is none."""
     found = [
         path
         for path in sorted([*folder.glob(pattern), *folder.glob(f"{pattern}.gz")])
@@ -28,24 +27,24 @@ def find(folder: Path, pattern: str) -> Path | None:
 
 
 def need(folder: Path, pattern: str) -> Path:
-    """As `find`, but it must be there.
+    """As `find`, but the file must exist.
 
     Raises:
-        InputError: naming the file and those there are.
+        InputError: there is no such file; lists the files that exist.
     """
     if (path := find(folder, pattern)) is None:
         others = ", ".join(sorted(p.name for p in folder.iterdir())[:20]) or "nothing"
         raise InputError(
             f"there is no {pattern} (or {pattern}.gz)",
-            where=f"{folder} holds {others}",
-            fix="name the folder that holds the dataset's files, or another layout",
+            where=f"{folder} contains {others}",
+            fix="give the folder with the dataset's files, or another layout",
         )
     return path
 
 
 def delimited(path: Path, names: Sequence[str], separator: str) -> pl.DataFrame:
-    """Lines without a header and without quotes, cut at `separator`, which may have several
-    characters; all text.
+    """Read lines without header and quotes, split at `separator`, which may have several
+    characters; all columns are text.
 
     Raises:
         InputError: the file cannot be read, or no line has as many columns as there are names.
@@ -58,14 +57,14 @@ def delimited(path: Path, names: Sequence[str], separator: str) -> pl.DataFrame:
         raise InputError(
             f"no line has {len(names)} columns separated by {separator!r}",
             where=str(path),
-            fix="check that this is the layout you named",
+            fix="check that the dataset has the layout you gave",
         )
     return cut
 
 
 def ratings(table: pl.DataFrame, *, unit: str, where: str) -> pl.DataFrame:
-    """Interactions from columns user_id, item_id, value and timestamp of any type: one "rating" a
-    row."""
+    """Interactions from columns user_id, item_id, value and timestamp of any type: one event
+    "rating" for each row."""
     return table.select(
         convert.ids(table[C.USER]),
         convert.ids(table[C.ITEM]),
@@ -79,9 +78,8 @@ def _lines(path: Path) -> pl.DataFrame:
     source: Path | io.BytesIO = path
     try:
         if not _is_utf8(path):
-            source = io.BytesIO(
-                _read(path).decode("latin-1").encode()
-            )  # older datasets; only their small tables
+            # older datasets, and only their small tables
+            source = io.BytesIO(_read(path).decode("latin-1").encode())
         return pl.read_csv(
             source,
             separator=_NEVER,
@@ -94,7 +92,7 @@ def _lines(path: Path) -> pl.DataFrame:
         raise InputError(
             f"the file cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            fix="it may be empty or cut off; get it again",
+            fix="it may be empty or incomplete; get it again",
         ) from error
 
 

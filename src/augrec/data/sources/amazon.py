@@ -1,8 +1,8 @@
-"""Amazon reviews: JSON lines of the years 2014, 2018 or 2023, and the products they are about.
+"""Amazon reviews: JSON lines of the years 2014, 2018 or 2023, and their products.
 
-2014 and 2018 name the product `asin`; 2023 has `parent_asin`, which joins the variants of a
-product. The products of 2014 are lines of Python literals, which are read as such, without running
-anything.
+In 2014 and 2018 the id of a product is `asin`; 2023 has `parent_asin`, which is the same for all
+variants of a product. The products of 2014 are lines of Python literals, which are parsed without
+running them.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _NEW_PRODUCT: Final = {
 
 
 def read(folder: Path) -> Tables:
-    """Read the one file of reviews in `folder`, and the one whose name begins with meta_ where
-    there is one.
+    """Read the one file of reviews in `folder`, and the optional file whose name begins with
+    meta_.
 
     Raises:
-        InputError: there is not exactly one file of reviews, or it is of none of the three layouts.
+        InputError: there is not exactly one file of reviews, or it has none of the three layouts.
     """
     files = sorted(
         p for p in folder.iterdir() if p.name.endswith((".json", ".jsonl", ".json.gz", ".jsonl.gz"))
@@ -117,7 +117,7 @@ def _json_lines(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
         raise InputError(
             f"the file cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            fix="it may be empty or cut off; get it again",
+            fix="it may be empty or incomplete; get it again",
         ) from error
 
 

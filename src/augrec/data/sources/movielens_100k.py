@@ -42,8 +42,8 @@ _USER_COLUMNS = (C.USER, "age", "gender", "occupation", "zip_code")
 
 
 def read(folder: Path) -> Tables:
-    """Read either form. Zip codes are left out: they nearly name a person, and nothing here needs
-    them."""
+    """Read either form. Zip codes are left out: they could identify a person and are not
+    needed."""
     if find(folder, "u.data") is None and find(folder, "*.inter") is not None:
         tables = recbole.read(folder)
         return Tables(tables.interactions, tables.items, _attributes(tables.users))

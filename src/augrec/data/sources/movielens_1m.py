@@ -25,8 +25,7 @@ AGES: Final = {
 
 
 def read(folder: Path) -> Tables:
-    """Read the folder. Zip codes are left out: they nearly name a person, and nothing here needs
-    them."""
+    """Read the folder. Zip codes are left out: they could identify a person and are not needed."""
     path = need(folder, "ratings.dat")
     rows = delimited(path, (C.USER, C.ITEM, C.VALUE, C.TIMESTAMP), "::")
     user_path = find(folder, "users.dat")

@@ -14,7 +14,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.sources._files import find, need, ratings
 
 MAX_TAGS: Final = 20
-"""An item keeps the tags that most people gave it."""
+"""At most this number of tags are kept for each item, the most frequent ones."""
 
 
 def read(folder: Path) -> Tables:
@@ -56,5 +56,5 @@ def _csv(path: Path, names: dict[str, str]) -> pl.DataFrame:
         raise InputError(
             f"the file cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            fix=f"it needs the columns {', '.join(names)}; it may be empty or cut off",
+            fix=f"it needs the columns {', '.join(names)}; it may be empty or incomplete",
         ) from error

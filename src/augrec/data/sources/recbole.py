@@ -18,10 +18,10 @@ _CATEGORIES = ("categories", "category", "class", "genre", "genres")
 
 
 def read(folder: Path) -> Tables:
-    """Read the dataset whose *.inter lies in `folder`; *.item and *.user where there are any.
+    """Read *.inter in `folder`, and the optional *.item and *.user.
 
-    The value is the rating where there is one; sequences of tokens are cut at blanks. Further
-    columns are kept.
+    The value is the rating, if there is one; sequences of tokens are split at spaces. Other columns
+    of items and users are kept.
     """
     path = need(folder, "*.inter")
     rows = _table(path).rename({"rating": C.VALUE}, strict=False)
@@ -54,7 +54,7 @@ def _table(path: Path) -> pl.DataFrame:
         raise InputError(
             f"the file cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            fix="it may be empty or cut off; get it again",
+            fix="it may be empty or incomplete; get it again",
         ) from error
     kinds = {name.partition(":")[0]: name.partition(":")[2] for name in table.columns}
     numbers = [name for name, kind in kinds.items() if kind == "float"]
