@@ -29,6 +29,7 @@ from augrec.data.ranking import LIST_METRICS
 from augrec.data.row_details import RowDetails, build_interactions
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, split
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.candidate_selection import Arm
 from augrec.evaluation.config import EvaluationConfig, GateConfig
 from augrec.evaluation.gate import decide
@@ -119,7 +120,7 @@ def generator_costs(
     )
     config = project.overrides("generators", name) | settings
     # loads what is loaded once, which is not counted
-    find(name)({**config, "steps": 2}).fit(train.head(500)).sample(2)
+    find(name)({**config, "steps": 2}).fit(TrainingData(train.head(500))).sample(2)
     generator = find(name)(config, seed=SEED)
     curve: list[tuple[float, float]] = []
 
@@ -127,7 +128,7 @@ def generator_costs(
         curve.append((row["step"], time.perf_counter()))
 
     with _measured() as costs:
-        generator.fit(train, items=items, log=log)
+        generator.fit(TrainingData(train, items=items, log=log))
     steps, moments = (np.diff(values) for values in zip(*curve, strict=True))
     if len(steps):
         costs["trained_per_s"] = float(np.median(steps / moments)) * generator.config.batch_size

@@ -30,6 +30,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import ROLE, TEST, VALID, Split, split
+from augrec.data.training_data import TrainingData
 from augrec.generators.base import find
 from benchmarks import project, tables
 
@@ -99,7 +100,9 @@ def _samples(
     users, known = train[C.USER].unique().sort(), train.select(C.ITEM).unique()
     interactions = interactions.join(known, on=C.ITEM, how="semi", maintain_order="left")
     for name in generators:
-        generator = find(name)(project.overrides("generators", name), seed=seed).fit(train)
+        generator = find(name)(project.overrides("generators", name), seed=seed).fit(
+            TrainingData(train)
+        )
         clean_sample = generator.sample(len(users), seed=seed)
         yield f"no copies: {name}", clean_sample
         tenth = train.filter(pl.col(C.USER).is_in(users.gather_every(10).implode()))

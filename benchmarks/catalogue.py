@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from augrec.core.component import available
-from augrec.generators._training.monitor import LOOK_AT_USERS
+from augrec.generators._training.monitor import N_SAMPLED_USERS
 from benchmarks import _costs, cache, tables
 from benchmarks.environments import WHERE
 
@@ -104,7 +104,7 @@ def _dense(given: argparse.Namespace) -> list[str]:
     return [
         "## Dense generators, small",
         f"With the project's settings but for {small}. Training includes the monitor's samples of "
-        f"{LOOK_AT_USERS} users, every 50 steps.",
+        f"{N_SAMPLED_USERS} users, every 50 steps.",
         _costs_of_generators(given, "small", names, given.items),
         "## Dense generators, with the project's settings",
         "Measured up to ten thousand items, which they are meant for. Beyond, cost and memory grow "

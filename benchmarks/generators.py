@@ -133,7 +133,7 @@ def _samples(
     for name in names:
         generator = generators.find(name)(project.overrides("generators", name), seed=seed)
         try:
-            generator.fit(parts.train, users=users, items=found.items)
+            generator.fit(TrainingData(parts.train, users=users, items=found.items))
         except RefusedError as error:
             print(f"seed {seed}: {name} was refused: {error}", flush=True)
             continue

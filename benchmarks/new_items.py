@@ -49,7 +49,7 @@ from augrec.evaluation.item_statistics import ItemStatistics
 from augrec.evaluation.metrics import evaluate
 from augrec.generators import base as generators
 from augrec.generators._latent.item_content import ItemContent
-from augrec.generators._latent.ridge import Ridge
+from augrec.generators.item_gan import Ridge
 from augrec.recommenders import base as recommenders
 from benchmarks import cache, project, tables
 from benchmarks.environments import WHERE
@@ -167,7 +167,11 @@ def _samples(
     generator = generators.find("item_gan")(project.overrides("generators", "item_gan"), seed=seed)
     yield (
         "item_gan",
-        (sample := generator.fit(train, users=users, items=found.items).sample(n, seed=seed)),
+        (
+            sample := generator.fit(TrainingData(train, users=users, items=found.items)).sample(
+                n, seed=seed
+            )
+        ),
     )
     generator.config = generator.config.model_copy(update={"spread": 0.0})
     yield "no GAN", generator.sample(n, seed=seed)

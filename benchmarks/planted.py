@@ -54,10 +54,9 @@ from augrec.evaluation.item_statistics import ItemStatistics
 from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.evaluation.user_means import groups_of_users
 from augrec.generators._profile.decode import gumbel_top_k
-from augrec.generators._training.lesson import Lesson
 from augrec.generators._training.loop import train
-from augrec.generators._training.monitor import LOOK_AT_USERS, look
-from augrec.generators._training.train_state import Course
+from augrec.generators._training.monitor import N_SAMPLED_USERS, sample_statistics
+from augrec.generators._training.train_state import TrainState
 from augrec.recommenders.base import find
 from benchmarks import tables
 
@@ -116,7 +115,7 @@ def _shop(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, Split, pl.DataFr
 
 
 # --- samples
-# -----------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------
 
 
 def _samples(seed: int) -> str:
@@ -174,7 +173,7 @@ def _as_sample(rows: pl.DataFrame, members: pl.DataFrame, seed: int) -> pl.DataF
 
 
 # --- collapse
-# ----------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------
 
 
 def _collapse(seed: int) -> str:
@@ -193,7 +192,7 @@ def _collapse(seed: int) -> str:
     return tables.markdown(["the generator", "training", "as it must be"], lines)
 
 
-def _learn(rows: pl.DataFrame, collapses: bool, seed: int) -> Course:
+def _learn(rows: pl.DataFrame, collapses: bool, seed: int) -> TrainState:
     """Train a network from noise to items: towards the items' popularity, or towards ten items
     alone."""
     items = ItemIndex(rows[C.ITEM])
@@ -201,13 +200,14 @@ def _learn(rows: pl.DataFrame, collapses: bool, seed: int) -> Course:
     popularity = np.bincount(histories.items, minlength=len(items)).astype(np.float64)
     goal = np.where(popularity >= np.sort(popularity)[-10], 1.0, 0.0) if collapses else popularity
     target = torch.from_numpy(goal / goal.sum()).float()
-    lengths = np.minimum(rng(seed, "lengths").choice(histories.lengths, LOOK_AT_USERS), 10)
+    lengths = np.minimum(rng(seed, "lengths").choice(histories.lengths, N_SAMPLED_USERS), 10)
 
-    def begin(gentler: float) -> Course:
+    def start(lr_factor: float) -> TrainState:
         torch.manual_seed(seed)
         network = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, len(items)))
         noise = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.Adam(network.parameters(), (0.5 if collapses else 0.02) * gentler)
+        rate = (0.5 if collapses else 0.02) * lr_factor
+        optimizer = torch.optim.Adam(network.parameters(), rate)
 
         def step() -> dict[str, torch.Tensor]:
             logits = network(torch.randn(64, 16, generator=noise))
@@ -217,20 +217,21 @@ def _learn(rows: pl.DataFrame, collapses: bool, seed: int) -> Course:
             optimizer.step()
             return {"loss": loss}
 
-        def draw() -> dict[str, float]:
+        def statistics() -> dict[str, float]:
             random = torch.Generator().manual_seed(1)
             with torch.no_grad():
-                logits = network(torch.randn(LOOK_AT_USERS, 16, generator=random))
-            return look(gumbel_top_k(logits, lengths, random), lengths, len(items), popularity)
+                logits = network(torch.randn(N_SAMPLED_USERS, 16, generator=random))
+            drawn = gumbel_top_k(logits, lengths, random)
+            return sample_statistics(drawn, lengths, len(items), popularity)
 
-        return Course({"network": network}, {"adam": optimizer}, step, draw, {"noise": noise})
+        modules, optimizers = {"network": network}, {"adam": optimizer}
+        return TrainState(modules, optimizers, step, statistics, seed, {"noise": noise})
 
-    lesson = Lesson(rows, None, None, lambda row: None, None)
-    return train(begin, name="planted", steps=400, log_every=20, lesson=lesson)
+    return train(start, name="planted", steps=400, log_every=20, data=TrainingData(rows))
 
 
 # --- noise
-# -------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------
 
 
 def _noise(given: argparse.Namespace) -> str:

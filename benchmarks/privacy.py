@@ -39,6 +39,7 @@ from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import Split, SplitConfig, split
+from augrec.data.training_data import TrainingData
 from augrec.generators import base as generators
 from benchmarks import cache, project, tables
 from benchmarks.environments import WHERE
@@ -198,7 +199,7 @@ def _learn(
     config: dict[str, Any],
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     generator = generators.find("profile_vae")(config, seed=seed).fit(
-        train, users=users, items=items
+        TrainingData(train, users=users, items=items)
     )
     privacy: Any = generator.facts().get("privacy")
     facts = (

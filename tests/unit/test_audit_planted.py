@@ -18,6 +18,7 @@ from augrec.data.clean import clean
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import Split, split
+from augrec.data.training_data import TrainingData
 from augrec.generators.profile_gan import ProfileGan
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
@@ -122,7 +123,7 @@ def test_one_copy_among_ten_people_is_enough_to_be_blocked(seed):
 @cache
 def fitted(seed: int) -> ProfileGan:
     generator = ProfileGan(PARAMS["generators"]["profile_gan"], seed=seed)
-    generator.fit(shop(seed)[1].train)
+    generator.fit(TrainingData(shop(seed)[1].train))
     return generator
 
 

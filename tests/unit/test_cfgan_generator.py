@@ -12,6 +12,7 @@ from torch import nn
 
 from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS
+from augrec.data.training_data import TrainingData
 from augrec.generators._training.monitor import CRITIC_LEADS
 from augrec.generators.base import Generator, find
 from augrec.nn.cfgan import AdversarialConfig, AdversarialTrainer, CfganCritic, CfganGenerator
@@ -48,7 +49,7 @@ def generator() -> Generator:
         "partial_masking": 0.3,
     }
     return find("cfgan")(config, seed=2).fit(
-        table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS))
+        TrainingData(table.select(list(INTERACTIONS)).cast(dict(INTERACTIONS)))
     )
 
 

@@ -1,4 +1,4 @@
-"""The training loop of generators: a toy course whose troubles are planted step by step."""
+"""The training loop of generators: a toy training whose failures are planted step by step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from augrec.core.errors import RefusedError
-from augrec.generators._training import checkpoints as _checkpoints
-from augrec.generators._training.hardware import Engine, Hardware
-from augrec.generators._training.lesson import Lesson
+from augrec.data.training_data import Hardware, TrainingData
+from augrec.generators._training import checkpoints
+from augrec.generators._training.hardware import Engine
 from augrec.generators._training.loop import train
-from augrec.generators._training.train_state import Course
+from augrec.generators._training.train_state import TrainState
 from augrec.generators.base import find
 
 STEPS, EVERY = 40, 5
@@ -25,18 +25,18 @@ STEPS, EVERY = 40, 5
 
 @dataclass
 class Toy:
-    """A linear model that learns from noise; `look` and `loss` may be rigged by step and learning
-    rate."""
+    """A linear model that learns from noise; `statistics` and `loss` may be rigged by step and
+    learning rate."""
 
     rate: float = 0.1
-    look: Callable[[int, float], dict[str, float]] = lambda step, rate: {}
+    statistics: Callable[[int, float], dict[str, float]] = lambda step, rate: {}
     loss: Callable[[int, float], float] = lambda step, rate: 0.0
     stop_at: int | None = None
-    begun: list[float] = field(default_factory=list)
+    started: list[float] = field(default_factory=list)
 
-    def begin(self, gentler: float) -> Course:
-        self.begun.append(gentler)
-        rate = self.rate * gentler
+    def start(self, lr_factor: float) -> TrainState:
+        self.started.append(lr_factor)
+        rate = self.rate * lr_factor
         numbers, noise = np.random.default_rng(1), torch.Generator().manual_seed(2)
         torch.manual_seed(3)
         module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
@@ -55,17 +55,19 @@ class Toy:
             optimizer.step()
             return {"loss": loss + self.loss(taken, rate)}
 
-        return Course(
+        return TrainState(
             {"module": module, "steps": steps},
             {"module": optimizer},
             step,
-            lambda: self.look(int(steps.taken), rate),
+            lambda: self.statistics(int(steps.taken), rate),
             7,
             {"numbers": numbers, "noise": noise},
         )
 
 
-def lesson(log: Callable = lambda row: None, checkpoints: Path | None = None) -> Lesson:
+def training_data(
+    log: Callable = lambda row: None, checkpoints: Path | None = None
+) -> TrainingData:
     rng = np.random.default_rng(0)
     rows = [
         (f"u{user}", f"i{item}")
@@ -73,37 +75,37 @@ def lesson(log: Callable = lambda row: None, checkpoints: Path | None = None) ->
         for item in rng.choice(100, 6, replace=False)
     ]
     table = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
-    return Lesson(table, None, None, log, checkpoints)
+    return TrainingData(table, log=log, checkpoints=checkpoints)
 
 
 def run(
     toy: Toy, folder: Path | None = None, mark: str = "same"
-) -> tuple[Course, list[dict[str, float]]]:
+) -> tuple[TrainState, list[dict[str, float]]]:
     rows: list[dict[str, float]] = []
-    course = train(
-        toy.begin,
+    state = train(
+        toy.start,
         name="toy",
         steps=STEPS,
         log_every=EVERY,
-        lesson=lesson(rows.append, folder),
+        data=training_data(rows.append, folder),
         fingerprint=mark,
     )
-    return course, rows
+    return state, rows
 
 
-def weights(course: Course) -> list[float]:
-    return torch.cat([p.flatten() for p in course.modules["module"].parameters()]).tolist()
+def weights(state: TrainState) -> list[float]:
+    return torch.cat([p.flatten() for p in state.modules["module"].parameters()]).tolist()
 
 
-def test_every_look_is_a_row_and_the_last_step_is_one():
-    _, rows = run(Toy(look=lambda step, rate: {"seen": step}))
+def test_every_sample_measured_is_a_row_and_the_last_step_is_one():
+    _, rows = run(Toy(statistics=lambda step, rate: {"seen": step}))
     assert (
         [row["step"] for row in rows]
         == [row["seen"] for row in rows]
         == [5, 10, 15, 20, 25, 30, 35, 40]
     )
     rows.clear()
-    train(Toy().begin, name="toy", steps=12, log_every=5, lesson=lesson(rows.append))
+    train(Toy().start, name="toy", steps=12, log_every=5, data=training_data(rows.append))
     assert [row["step"] for row in rows] == [5, 10, 12]
 
 
@@ -113,10 +115,10 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path, at):
     with pytest.raises(KeyboardInterrupt):
         run(Toy(stop_at=at), tmp_path / "kept")
     steps_taken = []
-    course, rows = run(
-        Toy(look=lambda step, rate: steps_taken.append(step) or {}), tmp_path / "kept"
+    state, rows = run(
+        Toy(statistics=lambda step, rate: steps_taken.append(step) or {}), tmp_path / "kept"
     )
-    assert weights(course) == weights(whole)
+    assert weights(state) == weights(whole)
     assert rows == all_rows
     assert len(steps_taken) == 8 if at <= EVERY else len(steps_taken) < 8, "not all is done again"
 
@@ -131,12 +133,12 @@ def test_a_checkpoint_of_another_training_or_one_that_is_damaged_is_not_used(tmp
             (folder / "tensors.safetensors").write_bytes(b"\x10")
         if damage == "words":
             (folder / "training.json").write_text("{")
-        course, rows = run(Toy(), folder, mark="second" if damage == "another" else "first")
-        assert weights(course) == weights(whole)
+        state, rows = run(Toy(), folder, mark="second" if damage == "another" else "first")
+        assert weights(state) == weights(whole)
         assert len(rows) == 8
-    assert caplog.text.count("cannot be read: training begins anew") == 2
+    assert caplog.text.count("cannot be read: training starts anew") == 2
     assert (
-        caplog.text.count("another is of other code, settings or data: training begins anew") == 1
+        caplog.text.count("another is of other code, settings or data: training starts anew") == 1
     )
 
 
@@ -146,13 +148,17 @@ def test_a_checkpoint_knows_the_code_it_was_made_by_and_not_what_python_compiles
     code, generator = tmp_path / "augrec", find("profile_gan")()
     (code / "data").mkdir(parents=True)
     (code / "data/histories.py").write_text("old = 1\n")
-    monkeypatch.setattr(_checkpoints, "_CODE", code)
-    before = _checkpoints.fingerprint(generator, lesson(checkpoints=tmp_path / "kept"))
+    monkeypatch.setattr(checkpoints, "_CODE", code)
+    before = checkpoints.fingerprint(generator, training_data(checkpoints=tmp_path / "kept"))
     (code / "data/__pycache__").mkdir()
     (code / "data/__pycache__/histories.cpython-312.pyc").write_bytes(b"compiled")
-    assert _checkpoints.fingerprint(generator, lesson(checkpoints=tmp_path / "kept")) == before
+    assert (
+        checkpoints.fingerprint(generator, training_data(checkpoints=tmp_path / "kept")) == before
+    )
     (code / "data/histories.py").write_text("old = 2\n")
-    assert _checkpoints.fingerprint(generator, lesson(checkpoints=tmp_path / "kept")) != before
+    assert (
+        checkpoints.fingerprint(generator, training_data(checkpoints=tmp_path / "kept")) != before
+    )
 
 
 def test_the_second_of_two_processes_draws_by_seed_and_step_however_it_came_there(monkeypatch):
@@ -160,12 +166,12 @@ def test_the_second_of_two_processes_draws_by_seed_and_step_however_it_came_ther
     engine = Engine(Hardware(devices=2))
 
     def drawn(*steps: int, seed: int = 7) -> list[float]:
-        course = replace(Toy().begin(1.0), seed=seed)
+        state = replace(Toy().start(1.0), seed=seed)
         for step in steps:
-            engine.part(course, step)
+            engine.reseed(state, step)
         numbers, noise = (
-            course.randoms["numbers"].normal(),
-            torch.randn(1, generator=course.randoms["noise"]),
+            state.randoms["numbers"].normal(),
+            torch.randn(1, generator=state.randoms["noise"]),
         )
         return [numbers, noise.item(), torch.randn(1).item()]
 
@@ -174,37 +180,39 @@ def test_the_second_of_two_processes_draws_by_seed_and_step_however_it_came_ther
     assert all(one != other for one, other in zip(drawn(10, seed=8), drawn(10), strict=True))
 
 
-def test_on_trouble_a_gentler_course_goes_on_from_the_last_sound_state(caplog):
+def test_after_divergence_lower_learning_rates_continue_from_the_last_checkpoint(caplog):
     toy = Toy(loss=lambda step, rate: np.nan if step > 22 and rate > 0.05 else 0.0)
-    course, rows = run(toy)
-    assert toy.begun == [1.0, 0.25]
-    assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40], "nothing is told twice"
+    state, rows = run(toy)
+    assert toy.started == [1.0, 0.25]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40], (
+        "no row is logged twice"
+    )
     assert (
         "step 25: loss is not a number. It is tried again from step 20 with learning rates × 0.25"
         in caplog.text
     )
     assert rows[:4] == run(Toy())[1][:4]
-    assert np.isfinite(weights(course)).all()
+    assert np.isfinite(weights(state)).all()
 
 
-def test_rows_in_doubt_are_told_when_the_doubt_is_over_or_never():
+def test_suspicious_rows_are_logged_once_a_sound_one_follows_or_never():
     def twice(step: int, rate: float) -> dict[str, float]:
         return {"duplicates": float(step == 15 or (step in (25, 30) and rate > 0.05)), "rate": rate}
 
-    _, rows = run(Toy(look=twice))
+    _, rows = run(Toy(statistics=twice))
     assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
     assert [row["rate"] for row in rows] == [0.1] * 4 + [0.025] * 4
 
 
-def test_when_going_back_does_not_help_training_begins_anew_and_its_rows_replace_the_others():
-    told: list[dict[str, float]] = []
+def test_when_going_back_does_not_help_training_starts_anew_and_its_rows_replace_the_others():
+    logged: list[dict[str, float]] = []
     toy = Toy(
-        look=lambda step, rate: {"duplicates": float(step > 20 and rate > 0.01), "rate": rate}
+        statistics=lambda step, rate: {"duplicates": float(step > 20 and rate > 0.01), "rate": rate}
     )
-    train(toy.begin, name="toy", steps=STEPS, log_every=EVERY, lesson=lesson(told.append))
-    assert toy.begun == [1.0, 0.25, 0.0625]
-    assert [row["step"] for row in told] == [*range(5, 21, 5), *range(5, 41, 5)]
-    assert {row["rate"] for row in told[4:]} == {0.1 * 0.0625}
+    train(toy.start, name="toy", steps=STEPS, log_every=EVERY, data=training_data(logged.append))
+    assert toy.started == [1.0, 0.25, 0.0625]
+    assert [row["step"] for row in logged] == [*range(5, 21, 5), *range(5, 41, 5)]
+    assert {row["rate"] for row in logged[4:]} == {0.1 * 0.0625}
 
 
 def test_a_retried_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
@@ -216,47 +224,51 @@ def test_a_retried_training_that_is_interrupted_goes_on_bit_for_bit(tmp_path):
     whole, all_rows = run(planted())
     with pytest.raises(KeyboardInterrupt):
         run(planted(stop_at=31), tmp_path / "kept")
-    course, rows = run(planted(), tmp_path / "kept")
-    assert weights(course) == weights(whole)
+    state, rows = run(planted(), tmp_path / "kept")
+    assert weights(state) == weights(whole)
     assert rows == all_rows
 
 
-def test_a_critic_that_wins_at_the_last_look_makes_a_gentler_course_go_on():
+def test_a_critic_that_wins_at_the_last_row_makes_lower_learning_rates_continue():
     toy = Toy(
-        look=lambda step, rate: {"critic_wins": 0.99 if step == STEPS and rate > 0.05 else 0.5}
+        statistics=lambda step, rate: {
+            "critic_wins": 0.99 if step == STEPS and rate > 0.05 else 0.5
+        }
     )
     _, rows = run(toy)
-    assert toy.begun == [1.0, 0.25]
+    assert toy.started == [1.0, 0.25]
     assert [row["critic_wins"] for row in rows] == [0.5] * 8
 
 
 @pytest.mark.parametrize("loss", [0.0, np.nan])
-def test_the_curve_of_a_refused_training_holds_the_rows_that_showed_the_trouble(loss):
-    told: list[dict[str, float]] = []
+def test_the_curve_of_a_refused_training_holds_the_rows_that_showed_why(loss):
+    logged: list[dict[str, float]] = []
     toy = Toy(
-        look=lambda step, rate: {"duplicates": float(step > 20), "rate": rate},
+        statistics=lambda step, rate: {"duplicates": float(step > 20), "rate": rate},
         loss=lambda step, rate: loss if step > 25 else 0.0,
     )
     with pytest.raises(RefusedError):
-        train(toy.begin, name="toy", steps=STEPS, log_every=EVERY, lesson=lesson(told.append))
-    assert [row["step"] for row in told][-2:] == [25, 30]
-    assert told[-2]["duplicates"] == 1.0
-    assert np.isnan(told[-1]["loss"]) == np.isnan(loss), (
-        "no look is taken where a loss is not a number"
+        train(
+            toy.start, name="toy", steps=STEPS, log_every=EVERY, data=training_data(logged.append)
+        )
+    assert [row["step"] for row in logged][-2:] == [25, 30]
+    assert logged[-2]["duplicates"] == 1.0
+    assert np.isnan(logged[-1]["loss"]) == np.isnan(loss), (
+        "nothing is measured where a loss is not a number"
     )
 
 
-def test_a_training_that_always_breaks_is_refused_and_says_what_was_seen_each_time(tmp_path):
+def test_a_training_that_always_diverges_is_refused_and_says_how_each_time(tmp_path):
     folder, toy = (
         tmp_path / "kept",
-        Toy(look=lambda step, rate: {"coverage": 1.0 if step < 20 else 0.01}),
+        Toy(statistics=lambda step, rate: {"coverage": 1.0 if step < 20 else 0.01}),
     )
     with pytest.raises(RefusedError) as refused:
         run(toy, folder)
-    assert toy.begun == [1.0, 0.25, 0.0625, 0.015625]
-    told = str(refused.value)
-    assert "the training of toy broke 4 times, each time with gentler settings" in told
-    assert told.count("item coverage shrank: 256 synthetic users have 1.0% of the items") == 4
-    assert "where: toy, step 25 of 40" in told
-    assert "lower generators.toy.learning_rate" in told
+    assert toy.started == [1.0, 0.25, 0.0625, 0.015625]
+    message = str(refused.value)
+    assert "the training of toy diverged 4 times, each time with lower learning rates" in message
+    assert message.count("item coverage shrank: 256 synthetic users have 1.0% of the items") == 4
+    assert "where: toy, step 25 of 40" in message
+    assert "lower generators.toy.learning_rate" in message
     assert not folder.exists(), "the next training does not go on from there"

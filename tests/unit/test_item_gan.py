@@ -19,8 +19,8 @@ from augrec.data.columns import INTERACTIONS
 from augrec.data.histories import ItemIndex
 from augrec.data.training_data import TrainingData
 from augrec.generators._latent.item_content import ItemContent, main_directions
-from augrec.generators._latent.ridge import Ridge
 from augrec.generators.base import Generator, find, load
+from augrec.generators.item_gan import Ridge
 from augrec.recommenders.base import find as find_recommender
 
 HALF, N_NEW = 60, 20
@@ -73,7 +73,7 @@ CONFIG = {
 def fitted(request) -> Generator:
     table, items = shop()
     return find("item_gan")({**CONFIG, "max_full_items": request.param}, seed=1).fit(
-        table, items=items
+        TrainingData(table, items=items)
     )
 
 
@@ -106,7 +106,9 @@ def test_a_boost_makes_new_items_more_frequent():
     table, items = shop()
     shares = [
         judged(
-            find("item_gan")({**CONFIG, "boost": boost}, seed=1).fit(table, items=items).sample(200)
+            find("item_gan")({**CONFIG, "boost": boost}, seed=1)
+            .fit(TrainingData(table, items=items))
+            .sample(200)
         )["new"].mean()
         for boost in (0.3, 3.0)
     ]
@@ -159,19 +161,21 @@ def test_a_loaded_generator_draws_the_same(fitted, tmp_path):
 def test_without_words_there_are_no_new_items_and_that_is_said(caplog):
     table, items = shop()
     silent = items.select("item_id", title=pl.lit(None, dtype=pl.String))
-    sample = find("item_gan")({**CONFIG, "steps": 5}).fit(table, items=silent).sample(50)
+    sample = (
+        find("item_gan")({**CONFIG, "steps": 5}).fit(TrainingData(table, items=silent)).sample(50)
+    )
     assert set(sample["item_id"]) <= set(table["item_id"])
     assert "there are no new items: no word describes any item" in caplog.text
 
 
 def test_the_curve_tells_how_far_apart_new_items_lie_and_that_all_at_one_place_do_not(fitted):
-    left_open, content = torch.randn(50, 5) * 2 + 30, torch.zeros(50, fitted.content.known.shape[1])
-    assert fitted._look_at_items(fitted.item_network, left_open, content)["spread"] > 0.02
+    residuals, content = torch.randn(50, 5) * 2 + 30, torch.zeros(50, fitted.content.known.shape[1])
+    assert fitted._item_statistics(fitted.item_network, residuals, content)["spread"] > 0.02
     with torch.no_grad():
         one_place = copy.deepcopy(fitted.item_network)
         one_place.layers[-1].weight.zero_()
         one_place.layers[-1].bias.copy_(torch.linspace(-9, 9, 5))
-    assert fitted._look_at_items(one_place, left_open, content)["spread"] < 1e-3
+    assert fitted._item_statistics(one_place, residuals, content)["spread"] < 1e-3
 
 
 def test_content_keeps_what_tells_items_apart():
@@ -201,8 +205,8 @@ def test_ridge_learns_what_can_be_learnt_and_leaves_noise_alone():
     targets = torch.stack(
         [given @ torch.tensor([1.0, 2, 0, 0, 0]) + 3 + 0.1 * noise[:, 0], noise[:, 1]], dim=1
     )
-    ridge, left_open = Ridge.fit(given, targets, 0)
+    ridge, residuals = Ridge.fit(given, targets, 0)
     assert (ridge.predict(given)[:, 0] - targets[:, 0]).std() < 0.15
-    assert left_open[:, 0].std() < 0.15
+    assert residuals[:, 0].std() < 0.15
     assert ridge.predict(given)[:, 1].std() < 0.2, "there is nothing to learn"
-    assert left_open[:, 1].std() == pytest.approx(1.0, abs=0.1)
+    assert residuals[:, 1].std() == pytest.approx(1.0, abs=0.1)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from augrec.data.columns import INTERACTIONS
+from augrec.data.training_data import TrainingData
 from augrec.generators._latent.item_decoder import ItemDecoder, item_classes
-from augrec.generators._latent.user_space import UserSpace
-from augrec.generators._latent.whitening import Whitening
+from augrec.generators._latent.user_space import UserSpace, Whitening
 from augrec.generators.base import Generator, find, load
 
 N_ITEMS = 37
@@ -176,7 +176,7 @@ def test_users_vectors_are_as_long_in_a_catalogue_ten_times_as_large():
 def tasteful(request) -> Generator:
     table, users = two_tastes()
     return find("latent_gan")({**CONFIG, "max_full_items": request.param}, seed=1).fit(
-        table, users=users
+        TrainingData(table, users=users)
     )
 
 
@@ -227,9 +227,13 @@ def test_an_interrupted_training_goes_on_to_the_same_generator(tmp_path):
         if row["step"] >= 10:
             raise Killed
 
-    whole = find("latent_gan")(config, seed=1).fit(table, users=users)
+    whole = find("latent_gan")(config, seed=1).fit(TrainingData(table, users=users))
     with pytest.raises(Killed):
-        find("latent_gan")(config, seed=1).fit(table, users=users, checkpoints=tmp_path, log=kill)
+        find("latent_gan")(config, seed=1).fit(
+            TrainingData(table, users=users, checkpoints=tmp_path, log=kill)
+        )
     assert list(tmp_path.rglob("*.safetensors"))
-    again = find("latent_gan")(config, seed=1).fit(table, users=users, checkpoints=tmp_path)
+    again = find("latent_gan")(config, seed=1).fit(
+        TrainingData(table, users=users, checkpoints=tmp_path)
+    )
     assert again.sample(20).equals(whole.sample(20))

@@ -13,14 +13,13 @@ from torch.nn import functional
 
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.columns import INTERACTIONS
-from augrec.data.training_data import Hardware
+from augrec.data.training_data import Hardware, TrainingData
 from augrec.generators import base
 from augrec.generators._privacy.budget import SECRET, Budget, PrivacyConfig, secret_seed
 from augrec.generators._privacy.counts import _WEIGHTS, Users, noisy_sums, norm_sub
 from augrec.generators._privacy.steps import PrivateDescent, train_privately
 from augrec.generators._profile.vae import ProfileAutoencoder
-from augrec.generators._training.lesson import Lesson
-from augrec.generators._training.train_state import Course
+from augrec.generators._training.train_state import TrainState
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 N_ITEMS = 40
@@ -89,12 +88,12 @@ def collector() -> tuple[pl.DataFrame, pl.DataFrame]:
 def fitted(table, users, config=None, seed=3, privacy=None, **options):
     whole = {**QUICK, "privacy": {**DECLARED, **(privacy or {})}, **(config or {})}
     return base.find("profile_vae")(whole, seed=seed).fit(
-        table, users=users, items=ITEMS, **options
+        TrainingData(table, users=users, items=ITEMS, **options)
     )
 
 
-def lesson(table, users) -> Lesson:
-    return Lesson(table, users, ITEMS, lambda row: None, None)
+def training_data(table, users) -> TrainingData:
+    return TrainingData(table, users=users, items=ITEMS)
 
 
 @pytest.mark.parametrize(("epsilon", "n_users", "steps"), [(1.0, 500, 50), (8.0, 2000, 200)])
@@ -136,7 +135,7 @@ def test_a_smaller_epsilon_more_steps_or_larger_batches_take_more_noise():
     ("privacy", "word"),
     [
         ({"epsilon": 0.01, "delta": 1e-9}, "no amount of noise"),
-        ({"delta": 0.5}, "promises nothing"),
+        ({"delta": 0.5}, "guarantees nothing"),
     ],
 )
 def test_a_budget_that_cannot_be_met_is_refused(privacy, word):
@@ -196,14 +195,14 @@ def test_a_user_with_a_huge_profile_moves_the_weights_no_further_than_anybody():
     for profile in PROFILES:
         model = network()
         before = weights(model)
-        descent(model, 1, max_norm=0.5).on(users_losses(profile[None]))
+        descent(model, 1, max_norm=0.5).step(users_losses(profile[None]))
         assert (weights(model) - before).norm() <= 0.5 + 1e-5
 
 
 def test_a_step_is_the_mean_of_gradients_clipped_user_by_user():
     model = network()
     before = weights(model)
-    descent(model, len(PROFILES), max_norm=2.0).on(users_losses(PROFILES))
+    descent(model, len(PROFILES), max_norm=2.0).step(users_losses(PROFILES))
     clipped = [g * min(1.0, 2.0 / float(g.norm())) for g in map(gradient, PROFILES)]
     expected = -torch.stack(clipped).sum(dim=0) / len(PROFILES)
     torch.testing.assert_close(weights(model) - before, expected, atol=1e-5, rtol=1e-4)
@@ -213,7 +212,7 @@ def test_gradients_get_as_much_noise_as_was_accounted_for():
     model = network()
     before = weights(model)
     steps = descent(model, 1000, noise=3.0, rate=0.5, max_norm=0.5)
-    steps.on(users_losses(torch.zeros(0, N_ITEMS)))
+    steps.step(users_losses(torch.zeros(0, N_ITEMS)))
     moved = (weights(model) - before) * 500  # the expected size of a batch
     assert float(moved.std()) == pytest.approx(3.0 * 0.5, rel=0.1), (
         "a step without anybody is noise alone"
@@ -236,7 +235,7 @@ def removed_changes(table, users, gone: str) -> float:
     random = np.random.default_rng(0)
     config = PrivacyConfig(**DECLARED)
     with_all, without = (
-        noisy_sums(Users.of(lesson(part, users), config).tables(), 0.0, random)
+        noisy_sums(Users.of(training_data(part, users), config).tables(), 0.0, random)
         for part in (table, table.filter(pl.col("user_id") != gone))
     )
     return (
@@ -350,7 +349,7 @@ def test_the_promise_is_told_with_the_sample_and_outlives_the_disk(tmp_path):
     assert told["delta"] == pytest.approx(60**-1.1)
     assert set(told["public"]) == {"items", "training set", "users", "time", "domains"}
     assert loaded.sample(5, seed=1).equals(generator.sample(5, seed=1))
-    assert base.find("profile_vae")(QUICK).fit(*shop(60)[:1]).facts() == {}
+    assert base.find("profile_vae")(QUICK).fit(TrainingData(*shop(60)[:1])).facts() == {}
 
 
 def test_the_curve_of_a_private_training_tells_nothing_of_real_users():
@@ -369,20 +368,20 @@ def test_the_curve_of_a_private_training_tells_nothing_of_real_users():
         ({"coverage": 1.0, "duplicates": 1.0}, "near copies"),
     ],
 )
-def test_a_private_training_whose_people_become_alike_is_refused(seen, said):
+def test_a_private_training_whose_users_become_alike_is_refused(seen, said):
     sound, rows = {"coverage": 0.9, "duplicates": 0.0}, []
-    looks = iter([sound, sound, seen])  # untrained, at step 3, at step 6
-    course = Course({"network": network()}, {}, dict, lambda: next(looks), 0)
+    measured = iter([sound, sound, seen])  # untrained, at step 3, at step 6
+    state = TrainState({"network": network()}, {}, dict, lambda: next(measured), 0)
     table, users = shop(60)
     with pytest.raises(
-        RefusedError, match=rf"private training of toy broke at step 6: .*{said}.*by popularity"
+        RefusedError, match=rf"private training of toy diverged at step 6: .*{said}.*by popularity"
     ):
         train_privately(
-            lambda gentler: course,
+            lambda lr_factor: state,
             name="toy",
             steps=6,
             log_every=3,
-            lesson=Lesson(table, users, ITEMS, rows.append, None),
+            data=TrainingData(table, users=users, items=ITEMS, log=rows.append),
             fingerprint="",
         )
     assert rows == [{"step": 3, **sound}, {"step": 6, **seen}]
@@ -435,10 +434,10 @@ def test_without_a_catalogue_nothing_private_can_be_learnt():
     table, users = shop(60)
     whole = {**QUICK, "privacy": DECLARED}
     with pytest.raises(InputError, match="items table"):
-        base.find("profile_vae")(whole).fit(table, users=users)
-    with pytest.raises(InputError, match="knows none"):
+        base.find("profile_vae")(whole).fit(TrainingData(table, users=users))
+    with pytest.raises(InputError, match="holds none"):
         base.find("profile_vae")(whole).fit(
-            table, users=users, items=pl.DataFrame({"item_id": ["other"]})
+            TrainingData(table, users=users, items=pl.DataFrame({"item_id": ["other"]}))
         )
 
 
@@ -476,5 +475,5 @@ def test_steps_in_which_nobody_takes_part_are_taken_like_any_other():
 
 
 def test_a_private_training_that_breaks_is_not_tried_again():
-    with pytest.raises(RefusedError, match="broke at step 3: a weight is not a number"):
+    with pytest.raises(RefusedError, match="diverged at step 3: a weight is not a number"):
         fitted(*shop(60), {"learning_rate": 1e30})

@@ -12,7 +12,9 @@ import torch
 
 from augrec.core.errors import ConfigError, RefusedError
 from augrec.data.columns import INTERACTIONS
+from augrec.data.training_data import TrainingData
 from augrec.generators._profile import networks
+from augrec.generators._training import adversarial
 from augrec.generators._training.monitor import CRITIC_WINS
 from augrec.generators.profile_gan import ProfileGan
 
@@ -42,7 +44,7 @@ def fit(
 ) -> tuple[ProfileGan, pl.DataFrame]:
     rows: list[dict[str, float]] = []
     gan = ProfileGan(TINY | config, seed=seed)
-    gan.fit(tastes() if table is None else table, log=rows.append)
+    gan.fit(TrainingData(tastes() if table is None else table, log=rows.append))
     return gan, pl.DataFrame(rows)
 
 
@@ -71,8 +73,8 @@ def test_few_people_are_no_collapse(n_users, caplog):
 
 @pytest.fixture
 def rigged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generator that is rewarded for the same dozen items, whatever the noise; the critic looks
-    on."""
+    """A generator that is rewarded for the same dozen items, whatever the noise, against a critic
+    that does not learn."""
 
     def reward(
         loss: Any, critic: Any, real: torch.Tensor, fake: torch.Tensor, condition: Any
@@ -83,20 +85,20 @@ def rigged(monkeypatch: pytest.MonkeyPatch) -> None:
         weight = next(critic.parameters()).sum()
         return 0.0 * weight, {CRITIC_WINS: torch.tensor(0.5)}
 
-    monkeypatch.setattr(networks, "generator_loss", reward)
-    monkeypatch.setattr(networks, "judge", guess)
+    monkeypatch.setattr(adversarial, "generator_loss", reward)
+    monkeypatch.setattr(adversarial, "critic_loss", guess)
 
 
 def test_a_generator_that_collapses_at_every_attempt_is_refused(rigged):
     with pytest.raises(
-        RefusedError, match=r"(?s)broke 4 times.*lower generators.profile_gan.learning_rate"
+        RefusedError, match=r"(?s)diverged 4 times.*lower generators.profile_gan.learning_rate"
     ) as refused:
         fit(learning_rate=20.0)
     told = str(refused.value)
     assert told.count("near copies of each other") + told.count("item coverage shrank") == 4
 
 
-def test_a_collapse_that_gentler_settings_prevent_is_mended(rigged, caplog):
+def test_a_collapse_that_lower_learning_rates_prevent_is_recovered_from(rigged, caplog):
     gan, curve = fit(learning_rate=0.3)
     assert "near copies of each other" in caplog.text or "item coverage shrank" in caplog.text
     assert "It is tried again from step 0 with learning rates × 0.0625" in caplog.text
@@ -126,8 +128,8 @@ def test_numbers_that_break_are_seen_at_once(monkeypatch, caplog):
         taken.append(1)
         return sound(*args) * (float("nan") if len(taken) == 33 else 1.0)
 
-    sound = networks.generator_loss
-    monkeypatch.setattr(networks, "generator_loss", breaks)
+    sound = adversarial.generator_loss
+    monkeypatch.setattr(adversarial, "generator_loss", breaks)
     _, curve = fit()
     assert (
         "is not a number. It is tried again from step 30 with learning rates × 0.25" in caplog.text

@@ -8,6 +8,7 @@ import pytest
 
 from augrec.core.errors import ConfigError
 from augrec.data.columns import INTERACTIONS
+from augrec.data.training_data import TrainingData
 from augrec.generators import base
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -46,7 +47,9 @@ def individuals(n_users: int = 60) -> pl.DataFrame:
 
 
 def vae(config: dict, *args, seed: int = 1, **tables):
-    return base.find("profile_vae")({**LEARNING, **config}, seed=seed).fit(*args, **tables)
+    return base.find("profile_vae")({**LEARNING, **config}, seed=seed).fit(
+        TrainingData(*args, **tables)
+    )
 
 
 def high_shares(sample: pl.DataFrame) -> np.ndarray:

@@ -13,6 +13,7 @@ from scipy import stats
 from augrec.core.errors import ConfigError
 from augrec.core.files import write_parquet
 from augrec.data.columns import INTERACTIONS
+from augrec.data.training_data import TrainingData
 from augrec.generators import base
 from augrec.nn.softmax import full
 from augrec.stages import synthesize
@@ -87,7 +88,9 @@ def chain(n_users: int = 240, keep: float = 0.85) -> pl.DataFrame:
 
 
 def fit(data: pl.DataFrame, users: pl.DataFrame | None = None, **options) -> base.Generator:
-    return base.find("sequence_gan")({**QUICK, **options}, seed=1).fit(data, users=users)
+    return base.find("sequence_gan")({**QUICK, **options}, seed=1).fit(
+        TrainingData(data, users=users)
+    )
 
 
 def numbers(sample: pl.DataFrame) -> pl.DataFrame:

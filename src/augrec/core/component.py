@@ -22,6 +22,9 @@ from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json, whole_directory, write_json
 
 FORMAT = 1
+SHARED = frozenset({"base", "neural", "toolkit"})
+"""Public modules of a package of components that define none: the contract, and what authors of
+components import."""
 _METADATA, _ARRAYS = "component.json", "arrays.safetensors"
 
 
@@ -135,9 +138,9 @@ C = TypeVar("C", bound=Component)
 
 def available(package: str) -> list[str]:
     """Names of the components in a package such as "augrec.recommenders": every public module but
-    `base`."""
+    those of `SHARED`; nothing is imported."""
     modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
-    return sorted(m.name for m in modules if m.name != "base" and not m.name.startswith("_"))
+    return sorted(m.name for m in modules if m.name not in SHARED and not m.name.startswith("_"))
 
 
 def find(package: str, name: str, kind: type[T]) -> type[T]:

@@ -1,5 +1,7 @@
-"""Distinct items drawn by popularity: for users without taste, which is what placebos and controls
-are made of."""
+"""Distinct items for each user, drawn by popularity or by logits of the user's own.
+
+By popularity: the users of placebos and controls, who have no taste.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +54,30 @@ def draw_distinct(
     return items[np.argsort(rows, kind="stable")]
 
 
+def draw_by_logits(
+    logits: np.ndarray, lengths: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """For each row, `lengths` distinct positions drawn one after another in proportion to
+    exp(logit) (Gumbel-top-k, arXiv 1903.06059).
+
+    Args:
+        logits: float (B, m); -inf is never drawn before all others are.
+        lengths: int64 (B,), at most m.
+        random: where the draw comes from.
+
+    Returns:
+        int64 (sum of lengths,), row after row, in the order drawn.
+    """
+    ranked = np.argsort(-(logits + random.gumbel(size=logits.shape)), axis=1)
+    return ranked[np.arange(logits.shape[1]) < lengths[:, None]]
+
+
 def _rank_all(lengths: np.ndarray, weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """As `draw_distinct`, ranking every position for every row."""
     size = max(1, _CELLS_AT_ONCE // len(weights))
     parts = [np.empty(0, np.int64)]
     for start in range(0, len(lengths), size):
         batch = lengths[start : start + size]
-        scores = np.log(weights) + random.gumbel(size=(len(batch), len(weights)))
-        ranked = np.argsort(-scores, axis=1)
-        parts.append(ranked[np.arange(len(weights)) < batch[:, None]])
+        logits = np.broadcast_to(np.log(weights), (len(batch), len(weights)))
+        parts.append(draw_by_logits(logits, batch, random))
     return np.concatenate(parts)

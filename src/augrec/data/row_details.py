@@ -1,4 +1,4 @@
-"""Events, values and times for the rows of made-up users, as usual in the training data."""
+"""Events, values and times for the rows of synthetic users, distributed as in the training data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VALUE_GRID = (0.1, 0.3, 0.5, 0.7, 0.9)
 @dataclass(frozen=True)
 class RowDetails:
     """Distributions to draw from. Times are microseconds since 1970; quantiles are kept, never a
-    person's own times.
+    user's own times.
 
     Attributes:
         pair_ends: int64 (p,), running count of interactions over (item, event) pairs, items in
@@ -84,7 +84,7 @@ class RowDetails:
         """Event, value and timestamp for each row.
 
         Args:
-            positions: item positions int64 (nnz,), user after user, in the order the user met them.
+            positions: item positions int64 (nnz,), user after user, in the order of their rows.
             lengths: int64 (n,), rows of each user; none is zero.
             random: where the draw comes from.
         """
@@ -128,33 +128,33 @@ class RowDetails:
         return cls(**{name: state[f"detail_{name}"] for name in cls.__dataclass_fields__})
 
 
-def user_ids(maker: str, numbers: np.ndarray) -> pl.Series:
-    """Ids "synthetic:<maker>:<number>" of made-up users, numbers int64 (m,)."""
-    return (f"synthetic:{maker}:" + pl.Series(numbers).cast(pl.String).str.zfill(8)).alias(C.USER)
+def synthetic_user_ids(origin: str, numbers: np.ndarray) -> pl.Series:
+    """Ids "synthetic:<origin>:<number>" of synthetic users, numbers int64 (m,)."""
+    return (f"synthetic:{origin}:" + pl.Series(numbers).cast(pl.String).str.zfill(8)).alias(C.USER)
 
 
 def build_interactions(
-    maker: str,
+    origin: str,
     lengths: np.ndarray,
     item_ids: np.ndarray,
     details: pl.DataFrame,
     *,
     weight: float = 1.0,
 ) -> pl.DataFrame:
-    """Canonical interactions of made-up users "synthetic:<maker>:<number>", sorted by user and
+    """Canonical interactions of synthetic users "synthetic:<origin>:<number>", sorted by user and
     time.
 
     Args:
-        maker: name of the generator or operation; becomes the origin.
+        origin: name of the generator or operation they come from.
         lengths: int64 (n,), rows of each user.
         item_ids: str (nnz,), user after user.
         details: event, value and timestamp of each row, ascending in time within a user.
         weight: of every row.
     """
     table = details.with_columns(
-        user_ids(maker, np.repeat(np.arange(len(lengths)), lengths)),
+        synthetic_user_ids(origin, np.repeat(np.arange(len(lengths)), lengths)),
         pl.Series(C.ITEM, item_ids.tolist(), dtype=pl.String),
-        pl.lit(maker).alias(C.ORIGIN),
+        pl.lit(origin).alias(C.ORIGIN),
         pl.lit(weight, dtype=pl.Float32).alias(C.WEIGHT),
     )
     return table.select(INTERACTIONS.keys()).cast(dict(INTERACTIONS))  # type: ignore[arg-type]

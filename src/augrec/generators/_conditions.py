@@ -1,5 +1,5 @@
-"""What a synthetic user can be asked to be: a profile length and attributes, as they occur together
-in training."""
+"""Conditions of synthetic users: a profile length and attributes, as they occur together in
+training."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Conditions:
         return self.encode(self.lengths[rows], self.codes[rows])
 
     def encode(self, lengths: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """As `vectors`, for anybody's lengths int (m,) and codes int (m, number of attributes); -1
-        is all zeros."""
+        """As `vectors`, for any lengths int (m,) and codes int (m, number of attributes); a code of
+        -1 becomes all zeros."""
         logs = np.log1p(self.lengths)
         parts = [((np.log1p(lengths) - logs.mean()) / max(float(logs.std()), 1e-6))[:, None]]
         parts += [
@@ -82,7 +82,7 @@ class Conditions:
     def draw(
         self, n: int, condition: Mapping[str, object], random: np.random.Generator
     ) -> np.ndarray:
-        """Rows int64 (n,) of training users who meet `condition`, each as likely as any other.
+        """Rows int64 (n,) of training users that meet `condition`, each as likely as any other.
 
         Args:
             n: how many.
@@ -107,7 +107,7 @@ class Conditions:
                 f"no training user meets the condition {dict(condition)}",
                 where=WHERE,
                 fix=f"training profiles have {self.lengths.min()} to {self.lengths.max()} items; "
-                "ask for less at once",
+                "ask for fewer things at once",
             )
         return random.choice(rows, n)
 
@@ -147,7 +147,7 @@ class Conditions:
     def _attribute(self, name: str) -> int:
         if name not in self.labels:
             raise ConfigError(
-                f"the generator knows no attribute {name!r}",
+                f"no training user has an attribute {name!r}",
                 where=WHERE,
                 fix=f"use one of: {', '.join([LENGTH, *self.labels])}",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -16,77 +16,62 @@ from augrec.core.errors import InputError, RefusedError
 from augrec.core.seeds import rng
 from augrec.data.columns import INTERACTIONS, REAL, require
 from augrec.data.columns import Columns as C
-from augrec.data.row_details import user_ids
-from augrec.data.training_data import Hardware
+from augrec.data.row_details import synthetic_user_ids
+from augrec.data.training_data import TrainingData
 from augrec.generators._conditions import Conditions
-from augrec.generators._training.lesson import Lesson, Log
 
 Direction = Literal["left", "right"]
 """Of an extension: before the first interaction of a history, or after the last."""
 EXTENSIONS, DIRECTION, PLACE = "extensions", "direction", "place"
-"""The table of extensions that lies with a sample, and its columns beside the canonical ones: which
-side, and how far from the real rows, 1 being next to them."""
+"""The table of extensions that is stored with a sample, and its columns besides the canonical ones:
+which side, and how far from the real rows, 1 being next to them."""
 
 _WHERE = "generator training interactions"
 
 
 class Generator(Component):
-    """Learns from real interactions; draws synthetic ones of people who never were.
+    """Learns from real interactions; draws those of synthetic users.
 
     A subclass implements `_fit`, `_sample`, and the component's `_state` and `_restore`. It learns
-    and restores `conditions`, and draws whom it makes up by `_people`.
+    and restores `conditions`, and draws those of a sample's users by `_draw_conditions`.
     """
 
-    conditions: Conditions
-    """What its users can be asked to be."""
+    draws: ClassVar[bool] = True
+    """Whether another seed gives another fitted generator; samples always depend on their seed."""
+    iterates: ClassVar[bool] = False
+    """Whether training takes steps and logs a curve of them."""
+    resumes: ClassVar[bool] = False
+    """Whether an interrupted training continues from checkpoints, to the same bytes."""
 
-    def fit(
-        self,
-        interactions: pl.DataFrame,
-        *,
-        users: pl.DataFrame | None = None,
-        items: pl.DataFrame | None = None,
-        log: Log | None = None,
-        checkpoints: Path | None = None,
-        hardware: Hardware | None = None,
-    ) -> Generator:
+    conditions: Conditions
+    """The lengths and attributes that its users can be asked to have."""
+
+    def fit(self, data: TrainingData) -> Self:
         """Learn.
 
         Args:
-            interactions, users, items, log, checkpoints, hardware: see `Lesson`; all but the first
-                are optional.
+            data: interactions, all of them real, and optionally users, items, a log for the
+                training curve, a folder for checkpoints, hardware; generators use no `cases`.
 
         Raises:
-            InputError: no rows, or columns are missing.
-            RefusedError: rows are not real, or training broke (NaN, explosion): there is no
-                generator to use.
+            InputError: there are no rows, or columns are missing.
+            RefusedError: rows are not real, or training diverged: there is no generator to use.
         """
-        require(interactions, INTERACTIONS, where=_WHERE)
-        if interactions.is_empty():
+        require(data.interactions, INTERACTIONS, where=_WHERE)
+        if data.interactions.is_empty():
             raise InputError(
                 "there is nothing to learn from", where=_WHERE, fix="check the data window"
             )
-        if not interactions[C.ORIGIN].eq_missing(REAL).all():
-            others = sorted(
-                interactions.filter(pl.col(C.ORIGIN).ne_missing(REAL))[C.ORIGIN]
-                .fill_null("null")
-                .unique()
-            )
+        made = data.interactions.filter(pl.col(C.ORIGIN).ne_missing(REAL))[C.ORIGIN]
+        if len(made):
+            origins = sorted(made.fill_null("null").unique())
             raise RefusedError(
                 "a generator learns from real interactions only; some rows come from "
-                f"{', '.join(others[:5])}",
+                f"{', '.join(origins[:5])}",
                 where=_WHERE,
                 fix="give it data/training_set, not an augmented training set",
             )
-        lesson = Lesson(
-            interactions,
-            users,
-            items,
-            log or (lambda row: None),
-            checkpoints,
-            hardware or Hardware(),
-        )
-        self._fit(lesson)
+        self._fit(data)
         return self
 
     def sample(
@@ -97,41 +82,41 @@ class Generator(Component):
         Args:
             n: how many users.
             condition: e.g. {"length": "1-5"} (distinct items), and attributes by their labels;
-                nothing draws conditions as frequent as in the training data.
+                where absent, conditions are as frequent as in the training data.
             seed: of the draw; the generator's own seed when absent.
 
         Returns:
             Canonical interactions of n users, sorted by user and time; `origin` is the generator's
-            name, user ids are "synthetic:<name>:<number>", so that they can never meet a real id of
-            the data they are mixed into.
+            name, user ids are "synthetic:<name>:<number>", so that none equals a real id of the
+            data they are mixed into.
         """
         return self._sample(n, dict(condition or {}), self.seed if seed is None else seed)
 
     def attributes(
         self, n: int, *, condition: Mapping[str, object] | None = None, seed: int | None = None
     ) -> pl.DataFrame | None:
-        """Who the users are that `sample` draws when it is asked the same.
+        """The attributes of the users that `sample` draws for the same arguments.
 
         Args:
             n, condition, seed: as for `sample`.
 
         Returns:
             user_id (sorted), and an Enum of its labels for each attribute that can be asked for:
-            numbers are ranges, "unknown" is who has none. None: there are no such attributes.
+            numbers are ranges, "unknown" is a missing value. None: there are no such attributes.
         """
         if not self.conditions.labels:
             return None
-        rows = self._people(n, dict(condition or {}), self.seed if seed is None else seed)
+        rows = self._draw_conditions(n, dict(condition or {}), self.seed if seed is None else seed)
         return self.conditions.attributes(rows).insert_column(
-            0, user_ids(self.name(), np.arange(n))
+            0, synthetic_user_ids(self.name(), np.arange(n))
         )
 
     def realness(self, sample: pl.DataFrame) -> pl.DataFrame | None:
         """How real each user of a sample looks to the generator's own critic.
 
         Args:
-            sample: canonical interactions, as `sample` gives them; other users with known items can
-                be judged too.
+            sample: canonical interactions, as `sample` gives them, or those of other users with
+                items of the training data.
 
         Returns:
             user_id (sorted), realness (Float32, the higher the more real, comparable within one
@@ -142,40 +127,50 @@ class Generator(Component):
     def extend(
         self, interactions: pl.DataFrame, *, n: int, direction: Direction, seed: int | None = None
     ) -> pl.DataFrame | None:
-        """Guess what else people did, before ("left") or after ("right") what is known of them.
+        """Predict what else users did, before ("left") or after ("right") their known history.
 
         Args:
             interactions: canonical, of training users.
-            n: how many rows to write for each user; fewer where the catalogue has no more.
+            n: rows to draw for each user; fewer where the catalogue has no more.
             direction: on which side of the history.
             seed: of the draw; the generator's own seed when absent.
 
         Returns:
             Canonical interactions of these users under their own ids, the new rows alone, sorted by
-            user and time; `origin` is the generator's name. They belong to real people: no such row
-            may be given away. None: this generator extends no histories.
+            user and time; `origin` is the generator's name. They belong to real users: no such row
+            may be published. None: this generator extends no histories.
         """
         return None
 
     def facts(self) -> dict[str, object]:
-        """What a fitted generator's samples must be published with, as JSON has it; most have
-        nothing to say.
+        """Facts that a fitted generator's samples must be published with, as JSON has it; empty for
+        most.
 
         A differentially private generator gives {"privacy": {"epsilon": …, "delta": …, …}}, one
-        that makes rows up for items that no training user met {"new_items": [their ids]}.
+        that draws rows for items that no training user met {"new_items": [their ids]}.
         """
         return {}
 
-    def _people(self, n: int, condition: dict[str, object], seed: int) -> np.ndarray:
-        """Rows of `conditions` int64 (n,) whose lengths and attributes the users of a sample
+    def _draw_conditions(self, n: int, condition: dict[str, object], seed: int) -> np.ndarray:
+        """Rows of `conditions`, int64 (n,), whose lengths and attributes the users of a sample
         have."""
         return self.conditions.draw(n, condition, rng(seed, "conditions"))
 
     @abstractmethod
-    def _fit(self, lesson: Lesson) -> None: ...
+    def _fit(self, data: TrainingData) -> None:
+        """Learn from data that was checked."""
 
     @abstractmethod
-    def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame: ...
+    def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
+        """See `sample`."""
+
+
+def realness_table(users: np.ndarray, scores: np.ndarray) -> pl.DataFrame:
+    """What `Generator.realness` returns, from user ids str (n,) and scores float (n,)."""
+    return pl.DataFrame(
+        {C.USER: users.tolist(), "realness": scores},
+        schema={C.USER: pl.String, "realness": pl.Float32},
+    )
 
 
 def find(name: str) -> type[Generator]:

@@ -1,9 +1,8 @@
-"""CFGAN as a generator: from a few items and noise it writes on, so that one beginning becomes many
-different people."""
+"""CFGAN as a generator: it continues a few items under noise, so that one start leads to many
+different profiles."""
 
 from __future__ import annotations
 
-import logging
 from typing import cast
 
 import numpy as np
@@ -12,227 +11,179 @@ import torch
 from pydantic import Field
 
 from augrec.core.errors import ConfigError
-from augrec.core.seeds import derive, rng
-from augrec.data.columns import Columns as C
-from augrec.data.histories import Histories, ItemIndex
-from augrec.data.row_details import RowDetails, build_interactions
-from augrec.generators._conditions import WHERE, Conditions
+from augrec.core.seeds import derive
+from augrec.data.histories import Histories
+from augrec.data.training_data import TrainingData
+from augrec.generators._conditions import WHERE
 from augrec.generators._profile.decode import with_gumbel
-from augrec.generators._training.lesson import Lesson
-from augrec.generators._training.loop import fingerprint, train
 from augrec.generators._training.memory import check_memory
-from augrec.generators._training.modules import from_arrays, to_arrays
-from augrec.generators._training.monitor import LOOK_AT_USERS, look
-from augrec.generators._training.train_state import Course
-from augrec.generators.base import Generator
+from augrec.generators._training.train_state import TrainState
+from augrec.generators.neural import NeuralGenerator, NeuralGeneratorConfig
 from augrec.nn.averages import MovingAverage
 from augrec.nn.cfgan import AdversarialConfig, AdversarialTrainer, CfganCritic, CfganGenerator
 from augrec.nn.determinism import reproducible
-from augrec.nn.device import choose_device
 from augrec.nn.profile_batches import ProfileBatches
 
-_logger = logging.getLogger(__name__)
-_CELLS = 2**24
 _NUMBERS_AT_ONCE = 19
 """For each user and item of a batch, while a step is taken: measured."""
 ITEMS = "items"
-"""The condition that names what everybody begins with."""
+"""The condition that names the items every profile starts with."""
 
 
-class CfganConfig(AdversarialConfig):
-    """The rules of the game, its length, and how samples are written."""
+class CfganConfig(AdversarialConfig, NeuralGeneratorConfig):
+    """The adversarial training, its length, and how samples are drawn."""
 
     steps: int = Field(400, ge=1)
     """Updates of both networks."""
     beginning: int = Field(1, ge=1)
-    """So many items, drawn by popularity, each made-up person begins with."""
-    max_attribute_values: int = Field(32, ge=2)
-    """User attributes with more different values cannot be asked for; numbers are cut at their
-    quartiles instead."""
-    log_every: int = Field(50, ge=1)
-    """Steps between two points of the training curve."""
-    threads: int = Field(1, ge=1)
-    """CPU threads; the same number gives the same bytes."""
+    """Items, drawn by popularity, that each profile starts with."""
 
 
-class Cfgan(Generator):
+class Cfgan(NeuralGenerator):
     """The per-user conditional GAN of `augrec.nn.cfgan.AdversarialTrainer`, sampled.
 
-    A made-up person begins with a few items, those that the condition {"items": [...]} names or
-    some drawn by popularity, and has one draw of noise. The generator reads what there is and
-    writes as many items again, by Gumbel-top-k, until the profile has the length of a real one. No
-    profile of a real user is kept or begun at. Attributes decide lengths alone. Memory grows with
-    batch size × items.
+    A synthetic user starts with a few items, those that the condition {"items": [...]} names or
+    some drawn by popularity, and has one draw of noise. The generator is given the items so far and
+    adds as many again, by Gumbel-top-k, until the profile has the length of a real one. No profile
+    of a real user is kept or started from. Attributes decide lengths alone. Memory grows with batch
+    size × items.
     """
 
     Config = CfganConfig
 
-    items: ItemIndex
     popularity: np.ndarray
-    details: RowDetails
+    """Each item's share of all entries of training profiles, float32 (n_items,)."""
     network: CfganGenerator
 
-    def _fit(self, lesson: Lesson) -> None:
-        interactions, config = lesson.interactions, self.config
-        self.items = ItemIndex(interactions[C.ITEM])
+    def _fit(self, data: TrainingData) -> None:
+        matrix, config = self._count(data).matrix, self.config
         check_memory(
             self.name(),
-            self._device(),
+            self.device,
             len(self.items),
             learnt=2 * (config.hidden + config.critic_hidden),
             averaged=2 * config.hidden,
             batch=_NUMBERS_AT_ONCE * config.batch_size,
         )
-        histories = Histories.from_interactions(interactions, self.items)
-        matrix = histories.matrix()
-        met = np.asarray((matrix > 0).sum(0)).ravel()
-        self.popularity = (met / matrix.nnz).astype(np.float32)
-        lengths = np.diff(matrix.indptr)
-        self.conditions = Conditions.of(
-            histories.users, lengths, lesson.users, config.max_attribute_values
-        )
-        self.details = RowDetails.of(interactions, self.items)
-        _logger.info(
-            "%d users, %d items, %d interactions, on %s", *matrix.shape, matrix.nnz, self._device()
-        )
+        users = matrix.getnnz(axis=0)  # (n_items,): of each item
+        self.popularity = (users / matrix.nnz).astype(np.float32)
+        histories = Histories.from_interactions(data.interactions, self.items)
         with reproducible(derive(self.seed, "training"), config.threads):
-            train(
-                lambda gentler: self._begin(histories, met, gentler),
-                name=self.name(),
-                steps=config.steps,
-                log_every=config.log_every,
-                lesson=lesson,
-                fingerprint=fingerprint(self, lesson),
-            )
+            self._train(lambda lr_factor: self._start(histories, users, lr_factor), data)
 
-    def _begin(self, histories: Histories, met: np.ndarray, gentler: float) -> Course:
-        """A fresh training, its learning rates multiplied by `gentler`."""
-        torch.manual_seed(derive(self.seed, "training", str(gentler)))
-        config, where = self.config, self._device()
-        writer = CfganGenerator(len(self.items), config).to(where)
-        writer.start_at((met / len(histories)).astype(np.float32))
-        critic = CfganCritic(len(self.items), config.critic_hidden).to(where)
-        game, examples = (
-            AdversarialTrainer(writer, critic, config, gentler),
-            ProfileBatches(histories, where),
-        )
-        average = MovingAverage(writer, config.average)
+    def _start(self, histories: Histories, users: np.ndarray, lr_factor: float) -> TrainState:
+        """A fresh training, its learning rates multiplied by `lr_factor`."""
+        torch.manual_seed(derive(self.seed, "training", str(lr_factor)))
+        config, device = self.config, self.device
+        generator = CfganGenerator(len(self.items), config).to(device)
+        generator.start_at((users / len(histories)).astype(np.float32))
+        critic = CfganCritic(len(self.items), config.critic_hidden).to(device)
+        trainer = AdversarialTrainer(generator, critic, config, lr_factor)
+        batches = ProfileBatches(histories, device)
+        average = MovingAverage(generator, config.average)
         self.network = cast(CfganGenerator, average.module)
 
         def step() -> dict[str, torch.Tensor]:
-            users = torch.randint(len(histories), (config.batch_size,), device=where)
-            losses = game.step(examples.batch(users, config.truncate))
-            average.follow(writer)
+            chosen = torch.randint(len(histories), (config.batch_size,), device=device)
+            losses = trainer.step(batches.batch(chosen, config.truncate))
+            average.follow(generator)
             return losses
 
-        return Course(
-            modules={"writer": writer, "critic": critic, "average": average},
-            optimizers=game.optimisers,
+        return TrainState(
+            modules={"writer": generator, "critic": critic, "average": average},
+            optimizers=trainer.optimisers,
             step=step,
-            look=lambda: self._look(met),
+            statistics=lambda: self._statistics(users),
             seed=self.seed,
         )
 
-    def _look(self, met: np.ndarray) -> dict[str, float]:
-        rows = self.conditions.draw(LOOK_AT_USERS, {}, rng(self.seed, "look"))
-        lengths = self.conditions.lengths[rows]
-        return look(
-            self._write(lengths, None, derive(self.seed, "look")), lengths, len(self.items), met
-        )
-
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        begun = self._named(condition[ITEMS]) if ITEMS in condition else None
-        rows = self._people(n, condition, seed)
-        lengths = self.conditions.lengths[rows]
+        named = self._named_items(condition[ITEMS]) if ITEMS in condition else None
+        lengths = self.conditions.lengths[self._draw_conditions(n, condition, seed)]
         with reproducible(derive(seed, "unused"), self.config.threads):
-            positions = self._write(lengths, begun, derive(seed, "profiles"))
-        details = self.details.draw(positions, lengths, rng(seed, "details"))
-        return build_interactions(self.name(), lengths, self.items.decode(positions), details)
+            positions = self._continued(lengths, named, derive(seed, "profiles"))
+        return self._interactions(positions, lengths, seed)
 
-    def _people(self, n: int, condition: dict[str, object], seed: int) -> np.ndarray:
-        return super()._people(
-            n, {name: wanted for name, wanted in condition.items() if name != ITEMS}, seed
-        )
+    def _draw_conditions(self, n: int, condition: dict[str, object], seed: int) -> np.ndarray:
+        others = {name: wanted for name, wanted in condition.items() if name != ITEMS}
+        return super()._draw_conditions(n, others, seed)
 
-    def _named(self, wanted: object) -> np.ndarray:
+    def _named_items(self, wanted: object) -> np.ndarray:
         """Positions of the items that a condition names."""
-        names = (
-            [str(each) for each in wanted] if isinstance(wanted, list | tuple) else [str(wanted)]
-        )
+        names = [str(one) for one in (wanted if isinstance(wanted, list | tuple) else [wanted])]
         found = self.items.encode(pl.Series(names, dtype=pl.String))
-        if (found < 0).any():
+        unknown = [name for name, at in zip(names, found, strict=True) if at < 0]
+        if unknown:
             raise ConfigError(
-                "no training user met "
-                f"{', '.join(name for name, at in zip(names, found, strict=True) if at < 0)}",
+                f"no training user met {', '.join(unknown)}",
                 where=WHERE,
                 fix="name items of the training interactions",
             )
         return found
 
+    def _profiles(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        return self._continued(self.conditions.lengths[rows], None, seed)
+
     @torch.no_grad()
-    def _write(self, lengths: np.ndarray, begun: np.ndarray | None, seed: int) -> np.ndarray:
-        """Item positions int64 (nnz,) of profiles of these lengths, in the order written; each item
-        once a profile."""
-        where, size = self.network.where, max(1, _CELLS // len(self.items))
-        random = torch.Generator(where).manual_seed(seed)
-        first = torch.from_numpy(self.popularity).to(where).clamp(min=1e-12).log()
-        if begun is not None:
-            first[torch.from_numpy(begun.astype(np.int64)).to(where)] = 1e6  # before all others
-        head = self.config.beginning if begun is None else len(set(begun.tolist()))
+    def _continued(self, lengths: np.ndarray, named: np.ndarray | None, seed: int) -> np.ndarray:
+        """Item positions int64 (nnz,) of profiles of these lengths, in the order drawn; each item
+        once in a profile.
+
+        Args:
+            lengths: int64 (n,).
+            named: positions of the items that all start with; None: drawn by popularity.
+            seed: of the draw.
+        """
+        device, random = self.device, self._random(seed)
+        first = torch.from_numpy(self.popularity).to(device).clamp(min=1e-12).log()
+        if named is not None:
+            first[torch.from_numpy(named.astype(np.int64)).to(device)] = 1e6  # before all others
+        head = self.config.beginning if named is None else len(set(named.tolist()))
         parts = [np.empty(0, np.int64)]
-        for start in range(0, len(lengths), size):
-            wanted = torch.from_numpy(lengths[start : start + size]).to(where)
-            noise = torch.randn(len(wanted), self.config.noise, generator=random, device=where)
-            written = torch.full((len(wanted), int(wanted.max())), -1, device=where)
+        for batch in self._batches(len(lengths)):
+            wanted = torch.from_numpy(lengths[batch]).to(device)
+            noise = torch.randn(len(wanted), self.config.noise, generator=random, device=device)
+            items = torch.full((len(wanted), int(wanted.max())), -1, device=device)
             have = wanted.clamp(max=head)
-            _take(written, first.expand(len(wanted), -1), have, random)
+            _add_items(items, first.expand(len(wanted), -1), have, random)
             while have.lt(wanted).any():
                 have = torch.minimum(2 * have, wanted)
-                _take(
-                    written, self.network.write(self.network.state_of(written, noise)), have, random
-                )
-            parts.append(written[written >= 0].cpu().numpy())
+                logits = self.network.write(self.network.state_of(items, noise))
+                _add_items(items, logits, have, random)
+            parts.append(items[items >= 0].cpu().numpy())
         return np.concatenate(parts)
 
-    def _device(self) -> torch.device:
-        return choose_device("auto", self.section())
+    def _build(self) -> None:
+        network = CfganGenerator(len(self.items), self.config)
+        self.network = network.to(self.device).requires_grad_(False)
+
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"network": self.network}
 
     def _state(self) -> dict[str, np.ndarray]:
-        own = {"items": self.items.ids, "popularity": self.popularity}
-        return {
-            **own,
-            **self.conditions.state(),
-            **self.details.state(),
-            **to_arrays({"network": self.network}),
-        }
+        return {**super()._state(), "popularity": self.popularity}
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self.items, self.popularity = ItemIndex(state["items"]), state["popularity"]
-        self.conditions, self.details = Conditions.from_state(state), RowDetails.from_state(state)
-        self.network = (
-            CfganGenerator(len(self.items), self.config).to(self._device()).requires_grad_(False)
-        )
-        from_arrays(state, {"network": self.network})
+        self.popularity = state["popularity"]
+        super()._restore(state)
 
 
-def _take(
-    written: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, random: torch.Generator
+def _add_items(
+    items: torch.Tensor, scores: torch.Tensor, upto: torch.Tensor, random: torch.Generator
 ) -> None:
-    """Write items into profiles until each has `upto`, int64 (B,), by Gumbel-top-k (arXiv
-    1903.06059).
+    """Add items to profiles until each has `upto`, int64 (B,), by Gumbel-top-k (arXiv 1903.06059).
 
     Args:
-        written: items in the order they were written, int64 (B, longest), -1 behind them; changed.
+        items: those so far, in the order drawn, int64 (B, longest), then -1; changed in place.
         scores: float32 (B, n_items), not normalised.
-        upto: at least as many as there are.
+        upto: at least as many as each profile has.
         random: on the device.
     """
-    have = (written >= 0).sum(1)
+    have = (items >= 0).sum(1)
     noisy = with_gumbel(scores, random)
-    row, place = (written >= 0).nonzero(as_tuple=True)
-    noisy[row, written[row, place]] = -torch.inf
+    row, place = (items >= 0).nonzero(as_tuple=True)
+    noisy[row, items[row, place]] = -torch.inf
     best = noisy.topk(int((upto - have).max()), dim=1).indices
-    row, number = (
-        torch.arange(best.shape[1], device=best.device) < (upto - have)[:, None]
-    ).nonzero(as_tuple=True)
-    written[row, have[row] + number] = best[row, number]
+    wanted = torch.arange(best.shape[1], device=best.device) < (upto - have)[:, None]
+    row, number = wanted.nonzero(as_tuple=True)
+    items[row, have[row] + number] = best[row, number]

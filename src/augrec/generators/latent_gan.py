@@ -15,23 +15,25 @@ from pydantic import Field
 from torch import Tensor
 
 from augrec.core.seeds import derive, rng
-from augrec.data.columns import Columns as C
-from augrec.data.histories import Histories, ItemIndex
-from augrec.data.row_details import RowDetails, build_interactions
+from augrec.data.histories import Histories
+from augrec.data.row_details import RowDetails
+from augrec.data.training_data import TrainingData
 from augrec.generators._conditions import Conditions
-from augrec.generators._latent import vector_gan
 from augrec.generators._latent.item_decoder import ItemDecoder, item_classes
 from augrec.generators._latent.user_space import UserSpace
-from augrec.generators._latent.vector_gan import VectorCritic, VectorGanConfig, VectorGenerator
-from augrec.generators._training.lesson import Lesson
-from augrec.generators._training.loop import fingerprint, train
-from augrec.generators._training.modules import from_arrays, to_arrays
-from augrec.generators._training.monitor import LOOK_AT_USERS, look
-from augrec.generators._training.train_state import Course
-from augrec.generators.base import Generator
+from augrec.generators._latent.vector_gan import (
+    VectorCritic,
+    VectorGanConfig,
+    VectorGenerator,
+    new_networks,
+    vector_train_state,
+)
+from augrec.generators._training.loop import one_of_several
+from augrec.generators._training.train_state import TrainState
+from augrec.generators.base import realness_table
+from augrec.generators.neural import NeuralGenerator
 from augrec.nn.averages import MovingAverage
 from augrec.nn.determinism import fixed_threads
-from augrec.nn.device import Device, choose_device
 
 _logger = logging.getLogger(__name__)
 _FIRST_SHARPNESS = 8.0
@@ -39,17 +41,17 @@ _USERS_AT_ONCE = 2**16
 
 
 class LatentGanConfig(VectorGanConfig):
-    """Knobs of the embedding, the decoder and the GAN."""
+    """Options of the embedding, the decoder and the GAN."""
 
     renamed: ClassVar = {"sweeps": "epochs"}
 
     factors: int = Field(32, ge=1)
-    """Length of the vectors of iALS, and so of the users the GAN makes."""
+    """Length of the vectors of iALS, and so of the users that the GAN draws."""
     epochs: int = Field(10, ge=1)
     """Passes of iALS over users and items."""
     unobserved_ratio: float = Field(5.0, gt=0.0)
-    """Of iALS: all pairs of user and item that were not met count, as zeros, so many times what all
-    those met do."""
+    """Of iALS: weight of all pairs of user and item that were not met, which count as zeros, over
+    the weight of all those met."""
     regularisation: float = Field(0.01, gt=0.0)
     """Of iALS: penalty on the vectors."""
     decoder_steps: int = Field(300, ge=1)
@@ -70,83 +72,64 @@ class LatentGanConfig(VectorGanConfig):
     damping: float = Field(5.0, gt=0.0)
     """Pseudo-counts in that comparison: how often an item must have been met before its bias
     follows."""
-    max_attribute_values: int = Field(32, ge=2)
-    """User attributes with more different values are left out; numbers are cut at their quartiles
-    instead."""
     log_every: int = Field(100, ge=1)
     """Steps between two points of the training curve."""
-    threads: int = Field(1, ge=1)
-    """CPU threads; the same number gives the same bytes. More than one is many times slower where
-    cores are busy."""
-    device: Device = "auto"
-    """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the
-    same device only."""
 
 
-class LatentGan(Generator):
+class LatentGan(NeuralGenerator):
     """iALS embeds real users, a conditional GAN learns their vectors, a class-based softmax over
     the items decodes.
 
     Training takes time and memory linear in interactions, users and items; drawing an item takes
-    O(√items). Synthetic users have distinct items, drawn without replacement, and lengths that real
-    people have.
+    O(√items). Synthetic users have distinct items, drawn without replacement, and lengths that
+    occur among real users.
     """
 
     Config: ClassVar[type[LatentGanConfig]] = LatentGanConfig
 
     space: UserSpace
-    details: RowDetails
     decoder: ItemDecoder
     network: VectorGenerator
     critic: VectorCritic
 
-    @property
-    def items(self) -> ItemIndex:
-        """Every item of the training interactions."""
-        return self.space.items
-
     def realness(self, sample: pl.DataFrame) -> pl.DataFrame | None:
-        """The critic's view of each user's vector; their attributes are taken as unknown."""
+        """The critic's score of each user's vector; attributes are taken as unknown."""
         histories = Histories.from_interactions(sample, self.items)
         parts = [np.empty(0, np.float32)]
         with fixed_threads(self.config.threads), torch.no_grad():
-            for some in histories.batches(_USERS_AT_ONCE):
-                lengths = np.maximum(some.matrix().getnnz(axis=1), 1)
-                codes = np.full((len(some), len(self.conditions.labels)), -1)
+            for batch in histories.batches(_USERS_AT_ONCE):
+                lengths = np.maximum(batch.matrix().getnnz(axis=1), 1)
+                unknown = np.full((len(batch), len(self.conditions.labels)), -1)
                 condition = torch.as_tensor(
-                    self.conditions.encode(lengths, codes), device=self._device()
+                    self.conditions.encode(lengths, unknown), device=self.device
                 )
-                parts.append(self.critic(self.space.encode(some), condition).cpu().numpy())
-        return pl.DataFrame(
-            {C.USER: histories.users.tolist(), "realness": np.concatenate(parts)},
-            schema={C.USER: pl.String, "realness": pl.Float32},
-        )
+                parts.append(self.critic(self.space.encode(batch), condition).cpu().numpy())
+        return realness_table(histories.users, np.concatenate(parts))
 
-    def _fit(self, lesson: Lesson) -> None:
+    def _fit(self, data: TrainingData) -> None:
         with fixed_threads(self.config.threads):
-            self._learn(lesson)
+            self._learn(data)
 
-    def _learn(self, lesson: Lesson) -> None:
+    def _learn(self, data: TrainingData) -> None:
         config = self.config
         self.space, histories, latent = UserSpace.learn(
-            lesson.interactions,
+            data.interactions,
             self._embedding(),
             config.unobserved_ratio,
             derive(self.seed, "embedding"),
-            self._device(),
+            self.device,
         )
-        matrix = histories.matrix()
+        self.items, matrix = self.space.items, histories.matrix()
         self.conditions = Conditions.of(
-            histories.users, np.diff(matrix.indptr), lesson.users, config.max_attribute_values
+            histories.users, np.diff(matrix.indptr), data.users, config.max_attribute_values
         )
-        self.details = RowDetails.of(lesson.interactions, self.items)
+        self.details = RowDetails.of(data.interactions, self.items)
         counts = matrix.getnnz(axis=0).astype(np.float64)
         _logger.info(
-            "%d users, %d items, %d interactions, condition of width %d, on %s",
+            "%d users, %d items, %d entries, condition of width %d",
             *matrix.shape,
             matrix.nnz,
             self.conditions.width,
-            self._device(),
         )
         classes = item_classes(self.space.item_vectors.cpu(), config.max_full_items)
         self.decoder = self._new_decoder(counts, classes)
@@ -154,26 +137,26 @@ class LatentGan(Generator):
         conditions = torch.as_tensor(
             self.conditions.vectors(np.arange(len(latent))), device=latent.device
         )
-        trained = self._train_gan(
-            latent,
-            conditions,
-            lesson,
-            "users",
-            config.steps,
-            lambda network: self._look(network, counts),
+
+        def statistics(network: VectorGenerator) -> dict[str, float]:
+            return self._statistics(
+                counts, lambda rows, seed: self._decoded(network, self.decoder, rows, seed)
+            )
+
+        self.network, self.critic = self._train_gan(
+            latent, conditions, one_of_several(data, "users"), "users", config.steps, statistics
         )
-        self.network, self.critic = trained
         self._calibrate(counts)
 
     def _new_decoder(self, counts: np.ndarray, classes: np.ndarray) -> ItemDecoder:
         vectors = self.space.item_vectors
-        return ItemDecoder(vectors, counts, vectors.shape[1], classes).to(self._device())
+        return ItemDecoder(vectors, counts, vectors.shape[1], classes).to(self.device)
 
     def _train_decoder(self, latent: Tensor, matrix: sp.csr_matrix) -> None:
         """Fit the decoder to real users' vectors float32 (n, d) and what they met, (n, n_items)."""
         config, device, random = self.config, latent.device, rng(self.seed, "decoder")
         whitening = self.space.whitening
-        with torch.no_grad():  # begin at a multiple of iALS's own scores
+        with torch.no_grad():  # start at a multiple of iALS's own scores
             self.decoder.query.weight.copy_(_FIRST_SHARPNESS * whitening.back.T)
             self.decoder.query.bias.copy_(_FIRST_SHARPNESS * whitening.mean)
         optimizer = torch.optim.Adam(
@@ -192,77 +175,59 @@ class LatentGan(Generator):
         self,
         vectors: Tensor,
         conditions: Tensor,
-        lesson: Lesson,
+        data: TrainingData,
         part: str,
         steps: int,
-        look: Callable[[VectorGenerator], dict[str, float]],
-        *,
-        after: int = 0,
+        statistics: Callable[[VectorGenerator], dict[str, float]],
     ) -> tuple[VectorGenerator, VectorCritic]:
         """Learn vectors float32 (n, width) under conditions; the averaged generator and the critic.
 
         Args:
-            vectors, conditions, look: see `_vector_gan.course`.
-            lesson: receives the curve.
+            vectors, conditions, statistics: see `vector_train_state`.
+            data: of this training.
             part: names this training among those of the generator.
             steps: generator updates.
-            after: the curve goes on after so many.
         """
         seed = derive(self.seed, part)
 
-        def begin(gentler: float) -> Course:
-            return vector_gan.course(
-                self.config, vectors, conditions, seed=seed, gentler=gentler, look=look
+        def start(lr_factor: float) -> TrainState:
+            return vector_train_state(
+                self.config,
+                vectors,
+                conditions,
+                seed=seed,
+                lr_factor=lr_factor,
+                statistics=statistics,
             )
 
-        modules = train(
-            begin,
-            name=self.name(),
-            steps=steps,
-            log_every=self.config.log_every,
-            lesson=lesson.part(part, after=after),
-            fingerprint=fingerprint(self, lesson),
-        ).modules
+        modules = self._train(start, data, steps=steps).modules
         average = cast(MovingAverage, modules["average"]).module
         return cast(VectorGenerator, average), cast(VectorCritic, modules["critic"])
 
     def _calibrate(self, counts: np.ndarray) -> None:
-        """Let generated users, not real ones, meet each item as often as it was met."""
+        """Let synthetic users, not real ones, have each item as often as it was met."""
         for turn in range(self.config.calibration_rounds):
             rows = self.conditions.draw(
                 self.config.calibration_users, {}, rng(self.seed, "calibrate", turn)
             )
-            positions = self._profiles(
-                self.network, self.decoder, rows, derive(self.seed, "calibrate", turn)
-            )
+            positions = self._profiles(rows, derive(self.seed, "calibrate", turn))
             drawn = np.bincount(positions, minlength=len(counts))
             self.decoder.calibrate(drawn, counts, self.config.damping)
 
-    def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
-        rows = self._people(n, condition, seed)
-        lengths = self.conditions.lengths[rows]
-        with fixed_threads(self.config.threads):
-            positions = self._profiles(self.network, self.decoder, rows, derive(seed, "profiles"))
-        details = self.details.draw(positions, lengths, rng(seed, "details"))
-        return build_interactions(self.name(), lengths, self.items.decode(positions), details)
+    def _profiles(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        return self._decoded(self.network, self.decoder, rows, seed)
 
     @torch.no_grad()
-    def _profiles(
+    def _decoded(
         self, network: VectorGenerator, decoder: ItemDecoder, rows: np.ndarray, seed: int
     ) -> np.ndarray:
-        """Item positions int64 (nnz,) of one user for each condition row, in the order drawn."""
-        random = torch.Generator(self._device()).manual_seed(seed)
-        condition = torch.as_tensor(self.conditions.vectors(rows), device=self._device())
-        latent = vector_gan.draw(network, condition, random)
+        """As `_profiles`, from a generator network and a decoder."""
+        random = self._random(seed)
+        condition = torch.as_tensor(self.conditions.vectors(rows), device=self.device)
+        latent = network.draw(condition, random)
         return decoder.draw(
             latent, self.conditions.lengths[rows], random, sharpness=self.config.sharpness
         )
-
-    def _look(self, network: VectorGenerator, counts: np.ndarray) -> dict[str, float]:
-        """Measures a small sample."""
-        rows = self.conditions.draw(LOOK_AT_USERS, {}, rng(self.seed, "look"))
-        positions = self._profiles(network, self.decoder, rows, derive(self.seed, "look"))
-        return look(positions, self.conditions.lengths[rows], len(self.items), counts)
 
     def _embedding(self) -> dict[str, object]:
         config = self.config
@@ -273,26 +238,19 @@ class LatentGan(Generator):
             "threads": config.threads,
         }
 
-    def _device(self) -> torch.device:
-        return choose_device(self.config.device, self.section())
-
-    def _state(self) -> dict[str, np.ndarray]:
-        return {
-            **self.space.state(),
-            **self.conditions.state(),
-            **self.details.state(),
-            **to_arrays(self._modules()),
-        }
-
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self.space = UserSpace.from_state(state, self._embedding(), self.seed, self._device())
-        self.conditions = Conditions.from_state(state)
-        self.details = RowDetails.from_state(state)
-        self.decoder = self._new_decoder(np.ones(len(self.items)), state["decoder.classes"])
-        self.network, self.critic = vector_gan.new_networks(
-            self.config, self.config.factors, self.conditions.width, self._device(), self.seed
+    def _build(self) -> None:
+        self.network, self.critic = new_networks(
+            self.config, self.config.factors, self.conditions.width, self.device, self.seed
         )
-        from_arrays(state, self._modules())
 
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {"decoder": self.decoder, "network": self.network, "critic": self.critic}
+
+    def _state(self) -> dict[str, np.ndarray]:
+        return {**super()._state(), **self.space.state()}
+
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        self.space = UserSpace.from_state(state, self._embedding(), self.seed, self.device)
+        ones = np.ones(len(self.space.items))
+        self.decoder = self._new_decoder(ones, state["decoder.classes"])
+        super()._restore(state)

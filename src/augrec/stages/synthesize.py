@@ -1,8 +1,8 @@
 """Draw synthetic users: models/generators/<generator> -> data/synthetic/<generator>.
 
-users.parquet says who they are, where the generator knows attributes of its users.
-A generator that can also extends short histories of training users: extensions.parquet, rows under
-the ids of real people, for policies of this platform alone.
+users.parquet holds their attributes, where the generator learnt any. A generator that can extend
+histories also extends short ones of training users: extensions.parquet, rows under the ids of real
+users, for policies of this platform alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ExtensionsConfig(BaseConfig):
     """Whose histories are extended, and how far."""
 
     max_length: int = Field(default=20, ge=1)
-    """Those of training users with at most so many distinct items."""
+    """Those of training users with at most this number of distinct items."""
     items: int = Field(default=10, ge=0)
     """Rows on each side; 0: none."""
 
@@ -40,8 +40,8 @@ class SynthesisConfig(BaseConfig):
     ratio: float = Field(1.0, gt=0.0)
     """Synthetic users for each real training user."""
     condition: dict[str, dict[str, bool | int | str | list[int | str]]] = {}
-    """Generator -> whom to draw, see `Generator.sample`; without a line here conditions are as
-    frequent as in training."""
+    """Generator -> condition of the users to draw, see `Generator.sample`; without a line here
+    conditions are as frequent as in training."""
     extensions: ExtensionsConfig = ExtensionsConfig()
     """For policies with `extend`."""
 
@@ -93,7 +93,7 @@ def _extend(
     generator: generators.Generator, real: pl.DataFrame, config: ExtensionsConfig, seed: int
 ) -> pl.DataFrame | None:
     """Rows before and after the histories of training users with few items; None: the generator
-    writes none."""
+    draws none."""
     if not config.items:
         return None
     short = real.filter(pl.col(C.ITEM).n_unique().over(C.USER) <= config.max_length)

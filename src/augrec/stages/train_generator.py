@@ -11,9 +11,9 @@ from augrec.core.config import parse
 from augrec.core.errors import RefusedError
 from augrec.core.files import whole_directory, write_curve
 from augrec.core.seeds import derive
-from augrec.data.training_data import Hardware
+from augrec.data.training_data import Hardware, TrainingData
 from augrec.generators import base as generators
-from augrec.generators._training.hardware import leads
+from augrec.generators._training.hardware import is_main_process
 from augrec.stages._inputs import TRAINING_SET, read_table, read_training_interactions
 from augrec.stages.runner import read_params, run, tell_curve
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def main(name: str) -> None:
-    """Train the generator called `name` on real rows, and keep its training curve beside it.
+    """Train the generator called `name` on real rows, and store its training curve with it.
 
     The curve of a training that is refused stays in the folder for checkpoints.
     """
@@ -34,7 +34,7 @@ def main(name: str) -> None:
     curve: list[dict[str, float]] = []
 
     def show(row: Mapping[str, float]) -> None:
-        if leads():
+        if is_main_process():
             curve[:] = [one for one in curve if one["step"] < row["step"]] + [dict(row)]
             tell_curve("generator", name, row)
 
@@ -42,22 +42,23 @@ def main(name: str) -> None:
     users_path = TRAINING_SET / "users.parquet"
     users = read_table(users_path, "training_set") if users_path.exists() else None
     items = read_table(Path("data/prepared/items.parquet"), "prepare")
+    data = TrainingData(
+        interactions,
+        users=users,
+        items=items,
+        log=show,
+        checkpoints=CHECKPOINTS / name,
+        hardware=parse(Hardware, params.get("hardware") or {}, "hardware"),
+    )
     try:
-        generator.fit(
-            interactions,
-            users=users,
-            items=items,
-            log=show,
-            checkpoints=CHECKPOINTS / name,
-            hardware=parse(Hardware, params.get("hardware") or {}, "hardware"),
-        )
+        generator.fit(data)
     except RefusedError:
-        if leads() and curve:
+        if is_main_process() and curve:
             write_curve(CHECKPOINTS / name / CURVE, curve)
             log.warning("the curve of the refused training is %s", CHECKPOINTS / name / CURVE)
         raise
-    if not leads():
-        return  # the first of the processes that trained together publishes what all have learnt
+    if not is_main_process():
+        return  # the main process publishes what all have learnt
     with whole_directory(Path("models/generators") / name) as draft:
         generator.save(draft)
         write_curve(draft / CURVE, curve)

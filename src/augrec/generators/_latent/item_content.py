@@ -1,5 +1,4 @@
-"""What is written about items as a few numbers each: the main directions of their TF-IDF
-vectors."""
+"""Items' content as a few numbers each: the main directions of their TF-IDF vectors."""
 
 from __future__ import annotations
 
@@ -17,17 +16,16 @@ from augrec.data.training_data import TrainingData
 from augrec.recommenders.content import Content
 
 _logger = logging.getLogger(__name__)
-_MORE_DIRECTIONS = 10
-_TURNS = 4
+_OVERSAMPLING = 10
+_POWER_ITERATIONS = 4
 
 
 @dataclass(frozen=True)
 class ItemContent:
-    """Items that training users met, and items of the items table that nobody did and of which
-    something is written.
+    """Content of items that training users met, and of items of the items table that none met.
 
     Attributes:
-        known: float32 (n_items, d), in the order of the catalogue; zeros where nothing is written.
+        known: float32 (n_items, d), in the order of the catalogue; zeros for an item without text.
         new_ids: str (m,), sorted.
         new: float32 (m, d).
     """
@@ -47,16 +45,16 @@ class ItemContent:
         max_new_items: int,
         seed: int,
     ) -> ItemContent:
-        """Read the items table as the recommender `content` does, the last `max_new_items` new ones
-        at most.
+        """Read the items table as the recommender `content` does, at most the last `max_new_items`
+        new items.
 
         Args:
             interactions: the training rows, whose items are `catalogue`.
-            items: see `augrec.data.columns.ITEMS`; without a word in it, or where it is None, there
-                is no content.
+            items: see `augrec.data.columns.ITEMS`; None, or without a word in it: there is no
+                content.
             catalogue: the items met.
             directions: d, or fewer where words or items are fewer.
-            max_new_items: at most so many new ones.
+            max_new_items: the most new items.
             seed: of the decomposition's start.
         """
         if items is None:
@@ -86,7 +84,7 @@ def main_directions(matrix: sp.csr_matrix, directions: int, seed: int) -> np.nda
 
     Args:
         matrix: (n, m); time is linear in its non-zeros and in n + m.
-        directions: how many.
+        directions: their number, at most.
         seed: of the projection.
 
     Returns:
@@ -96,11 +94,11 @@ def main_directions(matrix: sp.csr_matrix, directions: int, seed: int) -> np.nda
     d = min(directions, *matrix.shape)
     if d == 0:
         return np.zeros((matrix.shape[0], 0), np.float32)
-    width = min(d + _MORE_DIRECTIONS, *matrix.shape)
+    width = min(d + _OVERSAMPLING, *matrix.shape)
     basis = matrix @ rng(seed, "projection").standard_normal((matrix.shape[1], width)).astype(
         np.float32
     )
-    for _ in range(_TURNS):
+    for _ in range(_POWER_ITERATIONS):
         basis, _ = np.linalg.qr(basis)
         basis = matrix @ (matrix.T @ basis)
     basis, _ = np.linalg.qr(basis)

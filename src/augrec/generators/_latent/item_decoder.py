@@ -19,9 +19,9 @@ from torch.nn import functional
 from augrec.generators._profile.decode import gumbel_top_k
 
 _FLOATS_AT_ONCE = 2**23
-"""About so many floats are gathered at once."""
+"""Roughly the number of floats that are gathered at once."""
 _USUAL_LENGTH = 16
-"""Classes have the size that costs least for profiles of about so many items."""
+"""Classes have the size that costs least for profiles of about this number of items."""
 
 
 class ItemDecoder(nn.Module):
@@ -31,8 +31,8 @@ class ItemDecoder(nn.Module):
     The query q is an affine map of the user's latent vector; with one class the first term is 0.
 
     Args:
-        vectors: the items' vectors v, float32 (n_items, d); they stay as they are.
-        counts: how often each item was met, all above 0, (n_items,); the biases b begin at their
+        vectors: the items' vectors v, float32 (n_items, d); not trained.
+        counts: how often each item was met, all above 0, (n_items,); the biases b start at their
             logarithms.
         latent: width of the users' latent vectors.
         classes: the items of each class, int64 (C, S), -1 in empty places; see `item_classes`.
@@ -53,9 +53,8 @@ class ItemDecoder(nn.Module):
         places[classes[classes >= 0]] = np.flatnonzero(classes.ravel() >= 0)
         self.register_buffer("vectors", vectors)
         self.register_buffer("classes", torch.as_tensor(classes))
-        self.register_buffer(
-            "places", torch.as_tensor(places)
-        )  # of the items, in the flattened classes
+        # of the items, in the flattened classes
+        self.register_buffer("places", torch.as_tensor(places))
         self.query = nn.Linear(latent, vectors.shape[1])
         self.bias = nn.Parameter(torch.as_tensor(np.log(counts)).float())
         self.class_vectors = nn.Parameter(
@@ -91,14 +90,13 @@ class ItemDecoder(nn.Module):
             latent: float32 (n, latent).
             lengths: int64 (n,), items of each user; at most n_items.
             random: on the device of the decoder.
-            sharpness: inverse temperature of all scores' taste part.
+            sharpness: inverse temperature of the part of all scores that depends on the user.
 
         Returns:
             Item positions int64 (sum of lengths,), user after user, in the order drawn.
         """
-        order = np.argsort(
-            lengths, kind="stable"
-        )  # like lengths together: work stays linear in what is drawn
+        # similar lengths together: work stays linear in what is drawn
+        order = np.argsort(lengths, kind="stable")
         parts: list[np.ndarray] = []
         while len(order):
             rows, order = self._next_batch(order, lengths)
@@ -127,8 +125,8 @@ class ItemDecoder(nn.Module):
     def with_items(self, vectors: Tensor, bias: Tensor) -> ItemDecoder:
         """This decoder with more items behind its own; the odds between its own stay as they are.
 
-        With more than one class, a new item goes to one beside the class of the items it is most
-        like, which is as likely to be chosen as its items' biases say.
+        With more than one class, a new item joins an added class next to the class of the items it
+        is most similar to; an added class is as likely as its items' biases say.
 
         Args:
             vectors: float32 (m, d), on its device.
@@ -137,7 +135,7 @@ class ItemDecoder(nn.Module):
         n_own, (n_classes, size) = len(self.vectors), self.classes.shape
         parents, classes = np.empty(0, np.int64), np.arange(n_own + len(vectors))[None]
         if n_classes > 1:
-            parents, beside = _grouped(self._most_alike(vectors), size)
+            parents, beside = _grouped(self._most_similar(vectors), size)
             classes = np.concatenate(
                 [self.classes.cpu().numpy(), np.where(beside >= 0, beside + n_own, -1)]
             )
@@ -161,7 +159,7 @@ class ItemDecoder(nn.Module):
             )
         return wider
 
-    def _most_alike(self, vectors: Tensor) -> np.ndarray:
+    def _most_similar(self, vectors: Tensor) -> np.ndarray:
         """The class whose items' mean is nearest to each vector, int64 (m,)."""
         of_class = self._split(torch.arange(len(self.vectors), device=self.places.device))[0]
         sums = torch.zeros_like(self.class_vectors).index_add_(0, of_class, self.vectors)
@@ -170,7 +168,7 @@ class ItemDecoder(nn.Module):
         return torch.cat([torch.cdist(part, means).argmin(dim=1) for part in parts]).cpu().numpy()
 
     def _next_batch(self, order: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As many of the first rows as can be drawn at once, and the rest."""
+        """The first rows, as many as can be drawn at once, and the rest."""
         n_classes, size = self.classes.shape
         if n_classes == 1:
             cells = np.full(len(order), size)
@@ -230,12 +228,12 @@ class ItemDecoder(nn.Module):
 
 
 def item_classes(vectors: Tensor, max_full_items: int) -> np.ndarray:
-    """Classes of like items and nearly equal size, by halving along the direction in which the
+    """Classes of similar items and nearly equal size, by halving along the direction in which the
     vectors vary most.
 
     Args:
         vectors: float32 (n_items, d), on the CPU.
-        max_full_items: up to so many items there is one class.
+        max_full_items: up to this number of items there is one class.
 
     Returns:
         Item positions int64 (C, S), -1 in empty places: 2^h classes, their size about √(n_items /
@@ -256,7 +254,7 @@ def _halves(members: Tensor, vectors: Tensor) -> Sequence[Tensor]:
 
 
 def _in_order(parts: list[np.ndarray], lengths: np.ndarray) -> np.ndarray:
-    """What was drawn shortest profile first, in the users' own order."""
+    """What was drawn shortest profile first, brought into the users' order."""
     drawn = np.concatenate([np.empty(0, np.int64), *parts])
     order = np.argsort(lengths, kind="stable")
     ends = np.cumsum(lengths)

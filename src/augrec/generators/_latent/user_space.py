@@ -1,4 +1,4 @@
-"""The space users live in: their vectors in a trained recommender."""
+"""The latent space of users: their vectors in a trained recommender, whitened."""
 
 from __future__ import annotations
 
@@ -13,12 +13,65 @@ from torch import Tensor
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.training_data import TrainingData
-from augrec.generators._latent.whitening import Whitening
 from augrec.recommenders.ials import Ials
 
 _USERS_AT_ONCE = 2**16
 _ITEM_STATE = ("items", "popularity", "vectors", "penalty")
 _WEIGHT = "unobserved_weight"
+
+_FLATTEST = 1e-3
+"""Directions in which vectors vary less than this share of the widest are scaled up no further."""
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Vectors centred, turned to their principal axes and scaled to variance 1.
+
+    Attributes:
+        mean: float32 (d,).
+        axes: float32 (d, d), by columns: a vector x becomes (x - mean) @ axes.
+        back: float32 (d, d), its inverse.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    back: Tensor
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Whitening:
+        """Measure vectors float32 (n, d)."""
+        mean = vectors.mean(dim=0)
+        centred = vectors - mean
+        spreads, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+        scales = spreads.clamp(min=0).sqrt()
+        scales = scales.clamp(min=_FLATTEST * float(scales.max()) + 1e-12)
+        axes, back = directions / scales, scales[:, None] * directions.T
+        # laid out as they are read back: the same sums
+        return cls(mean, axes.contiguous(), back.contiguous())
+
+    def whiten(self, vectors: Tensor) -> Tensor:
+        """Float32 (n, d)."""
+        return (vectors - self.mean) @ self.axes
+
+    def restore(self, whitened: Tensor) -> Tensor:
+        """What `whiten` was given, float32 (n, d)."""
+        return whitened @ self.back + self.mean
+
+    def state(self, prefix: str) -> dict[str, np.ndarray]:
+        """Arrays to store, their names beginning with `prefix`."""
+        return {f"{prefix}{name}": tensor.cpu().numpy() for name, tensor in vars(self).items()}
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, np.ndarray], prefix: str, device: torch.device
+    ) -> Whitening:
+        """Read back what `state` gave."""
+        return cls(
+            *(
+                torch.as_tensor(state[f"{prefix}{name}"], device=device)
+                for name in cls.__dataclass_fields__
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -28,7 +81,7 @@ class UserSpace:
     Attributes:
         recommender: a fitted iALS.
         whitening: of the training users' vectors.
-        device: where vectors are needed.
+        device: of the vectors it gives.
     """
 
     recommender: Ials
@@ -50,10 +103,10 @@ class UserSpace:
             interactions: of the training users.
             config: iALS's, but for its unobserved_weight.
             unobserved_ratio: that weight times the number of all pairs of user and item, over the
-                number of those met. A weight that does not shrink as catalogues grow would leave
-                nothing of the vectors of large ones.
+                number of those met. A weight that does not shrink as catalogues grow would shrink
+                the vectors of large ones to nothing.
             seed: of iALS.
-            device: where vectors are needed.
+            device: of the vectors it gives.
 
         Returns:
             The space, the users' histories, and their whitened vectors float32 (n, d) in that
@@ -79,7 +132,7 @@ class UserSpace:
         return self.recommender.item_vectors.to(self.device)
 
     def encode(self, histories: Histories) -> Tensor:
-        """Whitened vectors float32 (n, d) of anybody."""
+        """Whitened vectors float32 (n, d) of any users."""
         return self.whitening.whiten(_solve(self.recommender, histories, self.device))
 
     def state(self) -> dict[str, np.ndarray]:

@@ -10,31 +10,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augrec.core.config import BaseConfig
 from augrec.core.seeds import derive
-from augrec.generators._profile import networks
-from augrec.generators._training.modules import descend, perceptron
-from augrec.generators._training.train_state import Course
-from augrec.nn.averages import MovingAverage
+from augrec.generators._training.adversarial import Batch, GanConfig, gan_train_state
+from augrec.generators._training.modules import perceptron, seeded_weights
+from augrec.generators._training.train_state import TrainState
 
 
-class VectorGanConfig(BaseConfig):
-    """Knobs of the networks and their training."""
+class VectorGanConfig(GanConfig):
+    """Sizes of the networks, and their training."""
 
     steps: int = Field(1500, ge=1)
     """Generator updates."""
     batch_size: int = Field(256, ge=2)
     """Vectors in a batch."""
-    critic_steps: int = Field(1, ge=1)
-    """Critic updates for each generator update."""
-    loss: networks.Loss = "relativistic"
-    """Relativistic pairing loss with R1 and R2, or Wasserstein loss with a gradient penalty
-    (WGAN-GP)."""
-    penalty: float = Field(1.0, ge=0.0)
-    """Weight of the gradient penalty; with the Wasserstein loss 10 is usual, with 3 critic
-    steps."""
-    learning_rate: float = Field(1e-3, gt=0.0)
-    """Adam's step size for both networks."""
     noise: int = Field(32, ge=1)
     """Width of the generator's noise."""
     hidden: int = Field(128, ge=1)
@@ -54,6 +42,11 @@ class VectorGenerator(nn.Module):
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         return self.layers(torch.cat([noise, condition], dim=1))
 
+    def draw(self, condition: Tensor, random: torch.Generator) -> Tensor:
+        """One vector (B, width) under each condition (B, condition)."""
+        noise = torch.randn(len(condition), self.noise, generator=random, device=condition.device)
+        return self(noise, condition)
+
 
 class VectorCritic(nn.Module):
     """How real vectors (B, width) look under their conditions, (B,); larger is more real."""
@@ -70,78 +63,50 @@ def new_networks(
     config: VectorGanConfig, width: int, condition: int, device: torch.device, seed: int
 ) -> tuple[VectorGenerator, VectorCritic]:
     """Generator and critic with fresh weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derive(seed, "weights"))
+    with seeded_weights(seed):
         generator = VectorGenerator(config.noise, condition, config.hidden, width)
         critic = VectorCritic(condition, config.hidden, width)
     return generator.to(device), critic.to(device)
 
 
-def course(
+def vector_train_state(
     config: VectorGanConfig,
     vectors: Tensor,
     conditions: Tensor,
     *,
     seed: int,
-    gentler: float,
-    look: Callable[[VectorGenerator], dict[str, float]],
-) -> Course:
-    """A fresh training; its modules are "generator", "critic" and "average".
+    lr_factor: float,
+    statistics: Callable[[VectorGenerator], dict[str, float]],
+) -> TrainState:
+    """A fresh training, see `gan_train_state`.
 
     Args:
-        config: knobs.
+        config: sizes and training.
         vectors: the real ones, float32 (n, width), on the device to train on.
         conditions: float32 (n, condition), there too.
         seed: of weights, batches and noise.
-        gentler: factor on the learning rate.
-        look: measures the average.
+        lr_factor: the learning rates are multiplied by it.
+        statistics: measures a sample of the averaged generator.
     """
     random = torch.Generator(vectors.device).manual_seed(derive(seed, "training"))
     generator, critic = new_networks(
         config, vectors.shape[1], conditions.shape[1], vectors.device, seed
     )
-    average = MovingAverage(generator, config.average)
-    optimizers = {
-        name: torch.optim.Adam(
-            module.parameters(), config.learning_rate * gentler, betas=(0.0, 0.9), fused=True
-        )
-        for name, module in (("generator", generator), ("critic", critic))
-    }
 
-    def batch() -> tuple[Tensor, Tensor, Tensor]:
-        """Real and fake vectors (B, width) under the same conditions (B, condition)."""
+    def batch() -> Batch:
         rows = torch.randint(
             len(vectors), (config.batch_size,), generator=random, device=vectors.device
         )
         condition = conditions[rows]
-        return vectors[rows], draw(generator, condition, random), condition
+        return vectors[rows], generator.draw(condition, random), condition
 
-    def step() -> dict[str, Tensor]:
-        for _ in range(config.critic_steps):
-            with torch.no_grad():
-                real, fake, condition = batch()
-            critic_loss, sure = networks.judge(
-                config.loss, critic, real, fake, condition, config.penalty, random
-            )
-            descend(optimizers["critic"], critic_loss, critic)
-        real, fake, condition = batch()
-        loss = networks.generator_loss(config.loss, critic, real, fake, condition)
-        descend(optimizers["generator"], loss, generator)
-        average.follow(generator)
-        return {"critic": critic_loss, "generator": loss, **sure}
-
-    return Course(
-        modules={"generator": generator, "critic": critic, "average": average},
-        optimizers=optimizers,
-        step=step,
-        look=lambda: look(cast(VectorGenerator, average.module)),
+    return gan_train_state(
+        config,
+        generator,
+        critic,
+        batch,
+        random=random,
         seed=seed,
-        randoms={"training": random},
-        capturable=True,
+        lr_factor=lr_factor,
+        statistics=lambda average: statistics(cast(VectorGenerator, average)),
     )
-
-
-def draw(generator: VectorGenerator, condition: Tensor, random: torch.Generator) -> Tensor:
-    """One vector (B, width) under each condition (B, condition)."""
-    noise = torch.randn(len(condition), generator.noise, generator=random, device=condition.device)
-    return generator(noise, condition)

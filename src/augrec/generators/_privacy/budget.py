@@ -1,25 +1,24 @@
-"""Differential privacy for generators: what is asked for, the noise it takes, and what was spent.
+"""Differential privacy for generators: the budget, the noise it takes, and what was spent.
 
-**The promise.** Two training sets are neighbours when one lacks one user with the whole of that
-user's history. Whatever is learnt is (ε, δ)-indistinguishable between neighbours. A user is one row
-of everything that is summed: a gradient, clipped to norm `max_norm`, and one row of counts, of norm
-1 at most.
+**The guarantee.** Two training sets are neighbours when one lacks one user with the whole of that
+user's history. What is learnt is (ε, δ)-indistinguishable between neighbours. A user is one row of
+everything that is summed: a gradient, clipped to norm `max_norm`, and one row of counts, of norm at
+most 1.
 
 It holds for the stored generator and for all that is drawn from it. Reports that compare a sample
 with real users (audit, evaluation) and models that are trained on real users too are not covered.
 
-**The accounting.** One Gaussian release of counts (noise multiplier `statistics_noise`, everybody
-takes part), then `steps` gradient sums over Poisson samples of the users (DP-SGD, Abadi et al.
-2016, arXiv
-1607.00133), composed by Opacus's Rényi accountant (Mironov et al. 2019, arXiv 1908.10530) and
-turned into (ε, δ) as in arXiv 1905.09982.
+**The accounting.** One Gaussian release of counts (noise multiplier `statistics_noise`, all
+users take part), then `steps` gradient sums over Poisson samples of the users (DP-SGD, Abadi et al.
+2016, arXiv 1607.00133), composed by Opacus's Rényi accountant (Mironov et al. 2019, arXiv
+1908.10530) and turned into (ε, δ) as in arXiv 1905.09982.
 
-**What adds up.** Each training spends its budget anew: who publishes the samples of k trainings on
-the same people has promised them k times ε and δ. Knobs chosen by looking at trainings on these
-people are not accounted for either.
+**What adds up.** Each training spends its budget anew: the samples of k trainings on the same
+users cost k times ε and δ together. Options chosen by looking at trainings on these users are not
+accounted for either.
 
 **The seed must be secret.** Noise is drawn from a seeded generator, so that the same seed gives the
-same bytes. Who knows the seed can subtract the noise, and the promise is void: set
+same bytes. With the seed the noise can be subtracted, and the guarantee is void: set
 AUGREC_PRIVACY_SECRET, which is mixed into the seed of all noise and written nowhere. NumPy's and
 PyTorch's generators are no cryptographic ones.
 """
@@ -47,17 +46,17 @@ _LEAST_NOISE, _MOST_NOISE = 0.05, 1e4
 
 
 class PrivacyConfig(BaseConfig):
-    """What is asked of a differentially private training, and the domains that the data may not
-    tell."""
+    """The budget of a differentially private training, and the domains that are not learnt from the
+    data."""
 
     epsilon: float = Field(8.0, gt=0.0)
     """The budget: a user changes the odds of any outcome by at most exp(epsilon), up to delta."""
     delta: float | None = Field(None, gt=0.0, lt=1.0)
-    """Probability with which that may fail; null: 1 / users^1.1."""
+    """Probability that this fails; null: 1 / users^1.1."""
     max_norm: float = Field(1.0, gt=0.0)
     """A user's gradient is clipped to this norm."""
     statistics: float = Field(0.5, gt=0.0, lt=1.0)
-    """Share of epsilon that the counts alone may spend: popularity, lengths, attributes, events,
+    """Share of epsilon that the counts may spend: popularity, lengths, attributes, events,
     times."""
     max_length: int = Field(200, ge=1)
     """Longest profile that is drawn; longer ones are learnt from as if they had this length."""
@@ -80,12 +79,12 @@ class Budget:
     """The noise a training takes, and what it costs.
 
     Attributes:
-        delta: probability with which the promise may fail.
-        statistics_noise: standard deviation of the counts' noise, where a user's row has norm 1 at
-            most.
+        delta: probability that the guarantee fails.
+        statistics_noise: standard deviation of the counts' noise, where a user's row has norm
+            at most 1.
         noise: standard deviation of the noise of a sum of gradients, in `max_norm`.
         sample_rate: probability of a user to be in a step.
-        steps: how many there are.
+        steps: their number.
         secret: whether AUGREC_PRIVACY_SECRET went into the seed of the noise.
     """
 
@@ -101,13 +100,13 @@ class Budget:
         """The least noise that keeps to the budget.
 
         Raises:
-            ConfigError: no noise can, or delta promises nothing to n_users people.
+            ConfigError: no noise does, or delta guarantees nothing to n_users users.
         """
         delta = config.delta if config.delta is not None else max(n_users, 1) ** -1.1
         if n_users < 2 or delta * n_users >= 1:
             raise ConfigError(
-                f"delta = {delta:.3g} promises nothing to {n_users} users: one of them may be "
-                "given away",
+                f"delta = {delta:.3g} guarantees nothing to {n_users} users: one of them may be "
+                "published",
                 where=f"{_WHERE}.delta",
                 fix="ask for less than 1 / users, or leave it null",
             )
@@ -122,7 +121,7 @@ class Budget:
         return cls(delta, counts, noise, rate, steps, SECRET in os.environ)
 
     def epsilon(self, steps: int | None = None) -> float:
-        """What the counts and so many steps spend; all steps when absent."""
+        """What the counts and a number of steps spend; all steps when absent."""
         taken = self.steps if steps is None else steps
         return spent(
             [
@@ -133,8 +132,7 @@ class Budget:
         )
 
     def facts(self, config: PrivacyConfig, public: Mapping[str, str]) -> dict[str, object]:
-        """The promise as it is stored with a sample; `public` says what the promise does not
-        cover."""
+        """The guarantee as it is stored with a sample; `public`: what it does not cover."""
         return {
             "epsilon": self.epsilon(),
             "epsilon_asked": config.epsilon,
@@ -167,8 +165,8 @@ class Budget:
 
 
 def spent(history: Sequence[tuple[float, float, int]], delta: float) -> float:
-    """Epsilon at `delta` of sums with Gaussian noise: noise multiplier, sample rate, number of each
-    kind."""
+    """Epsilon at `delta` of sums with Gaussian noise; of each kind of sum its noise multiplier,
+    sample rate and number."""
     return _spent(tuple(history), delta)
 
 
@@ -184,8 +182,8 @@ def _spent(history: tuple[tuple[float, float, int], ...], delta: float) -> float
 
 
 def secret_seed(seed: int, name: str) -> int:
-    """Seed in [0, 2**63) of the noise called `name`, which depends on AUGREC_PRIVACY_SECRET where
-    it is set."""
+    """Seed in [0, 2**63) of the noise called `name`, which depends on AUGREC_PRIVACY_SECRET if it
+    is set."""
     secret = os.environ.get(SECRET, "")
     digest = hashlib.sha256(f"{secret}:{derive(seed, name)}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,17 +1,17 @@
-"""Counts of the training users that give no single user away.
+"""Differentially private counts of the training users.
 
 Every user adds one row to each of five tables, and no row is longer than 1 (L2), so that one
 Gaussian noise covers them all:
 
 * items: the profile over the square root of its length, for popularity;
-* people: one cell of profile length × declared attributes;
+* users: one cell of profile length × declared attributes;
 * rows: the shares of the user's rows among declared events and values;
 * starts: one twentieth of the training time, in which the first row lies;
 * gaps: the shares of the user's gaps among lengths of time between a second and ten years.
 
-What is made of the noisy sums costs nothing more. Less is known than from exact counts: events,
-values and times do not depend on the item, and attributes are conditioned on where their values are
-declared, since the data may not tell them.
+What is computed from the noisy sums costs nothing more. They hold less than exact counts: events,
+values and times do not depend on the item, and only attributes whose values are declared are
+conditioned on, since the values that occur are private.
 """
 
 from __future__ import annotations
@@ -28,73 +28,55 @@ from augrec.data.columns import TIME
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.row_details import RowDetails
+from augrec.data.training_data import TrainingData
 from augrec.generators._conditions import Conditions
 from augrec.generators._privacy.budget import PrivacyConfig
 from augrec.generators._privacy.declared import declared_attributes, declared_cells, length_bands
 from augrec.generators._profile.counts import Counts, profiles
-from augrec.generators._training.lesson import Lesson
 
 PUBLIC = {
-    "items": "the items table is the catalogue, whether anybody met an item or not",
+    "items": "the items table is the catalogue, whether any user met an item or not",
     "training set": "how it was cut out of all data: moments in time, items left out for too few "
     "users",
     "users": "how many training users there are",
     "time": "the first and the last day of the training time",
     "domains": "events, values and attributes as declared in params.yaml",
 }
-"""What the promise does not cover: taken as known to everybody."""
+"""What the guarantee does not cover: taken as public."""
 
 _WEIGHTS = {"items": 0.5, "people": 0.2, "rows": 0.1, "starts": 0.1, "gaps": 0.1}
 _STARTS = 20
 _SECOND, _DAY = 1_000_000, 86_400_000_000
-_GAPS = (
-    np.array(
-        [
-            0,
-            1,
-            10,
-            60,
-            300,
-            900,
-            3600,
-            10_800,
-            43_200,
-            86_400,
-            3 * 86_400,
-            7 * 86_400,
-            30 * 86_400,
-            90 * 86_400,
-            365 * 86_400,
-            3650 * 86_400,
-        ],
-        np.int64,
-    )
-    * _SECOND
+_UNDER_A_DAY_S = (0, 1, 10, 60, 300, 900, 3600, 10_800, 43_200)
+_GAPS = np.array(
+    [*(_SECOND * s for s in _UNDER_A_DAY_S), *(_DAY * d for d in (1, 3, 7, 30, 90, 365, 3650))],
+    np.int64,
 )
+"""Edges of the lengths of time, in microseconds."""
 _GRID = np.linspace(0.0, 1.0, 101)
 _FLOOR = 0.05
 
 
 def private_counts(
-    lesson: Lesson, config: PrivacyConfig, noise: float, random: np.random.Generator
+    data: TrainingData, config: PrivacyConfig, noise: float, random: np.random.Generator
 ) -> Counts:
     """Count with noise.
 
     Args:
-        lesson: what to count; rows with items that the items table lacks are left out.
+        data: what to count; rows with items that the items table lacks are left out.
         config: the declared domains.
         noise: standard deviation for rows of norm 1.
-        random: where the noise and what is drawn from the noisy counts come from.
+        random: where the noise, and what is drawn from the noisy counts, come from.
 
     Raises:
-        InputError: there is no items table, or it knows none of the items.
+        InputError: there is no items table, or it holds none of the items.
         ConfigError: a declared attribute is unknown, or the declarations make too many cells.
     """
-    users = Users.of(lesson, config)
+    users = Users.of(data, config)
     sums = noisy_sums(users.tables(), noise, random)
     n = len(users.lengths)
     totals = {name: norm_sub(sums[name], n) for name in ("people", "rows", "starts", "gaps")}
-    conditions = users.draw_people(totals["people"], random)
+    conditions = users.draw_conditions(totals["people"], random)
     popularity = norm_sub(sums["items"], np.sqrt(conditions.lengths).sum())
     return Counts(
         items=users.items,
@@ -108,7 +90,7 @@ def private_counts(
 
 @dataclass(frozen=True)
 class Users:
-    """The n training users as they are, in declared domains; nothing of it may be stored.
+    """The n training users as they are, in declared domains; none of it may be stored.
 
     Attributes:
         items: the catalogue.
@@ -117,7 +99,7 @@ class Users:
         bands: first and last profile length of each band.
         labels, codes: see `declared_attributes`.
         events, values, cells: see `declared_cells`.
-        times: when they were there.
+        times: of their rows.
     """
 
     items: ItemIndex
@@ -132,13 +114,13 @@ class Users:
     times: Times
 
     @classmethod
-    def of(cls, lesson: Lesson, config: PrivacyConfig) -> Users:
-        """Read a lesson; see `private_counts`."""
-        items, rows = _catalogued(lesson)
+    def of(cls, data: TrainingData, config: PrivacyConfig) -> Users:
+        """Read the training data; see `private_counts`."""
+        items, rows = _catalogued(data)
         histories = Histories.from_interactions(rows, items)
         matrix = profiles(histories)
         events, values, cells = declared_cells(rows, config.events)
-        labels, codes = declared_attributes(histories.users, lesson.users, config.attributes)
+        labels, codes = declared_attributes(histories.users, data.users, config.attributes)
         return cls(
             items=items,
             matrix=matrix,
@@ -164,8 +146,8 @@ class Users:
             "gaps": _shares(times.gap_users, times.gap_bins, n, len(_GAPS) - 1),
         }
 
-    def draw_people(self, counts: np.ndarray, random: np.random.Generator) -> Conditions:
-        """As many people who never were, as frequent as noisy counts of the cells of `people`
+    def draw_conditions(self, counts: np.ndarray, random: np.random.Generator) -> Conditions:
+        """Conditions of n synthetic users, as frequent as noisy counts of the cells of `people`
         say."""
         n, (low, high) = len(self.lengths), self.bands
         cells = random.choice(len(counts), n, p=counts / counts.sum())
@@ -209,10 +191,10 @@ def noisy_sums(
 
 
 def norm_sub(sums: np.ndarray, most: float) -> np.ndarray:
-    """The nearest non-negative counts: all are lowered alike, to 0 at least, until the total is
-    right.
+    """The nearest non-negative counts: all are lowered by the same amount, at least to 0, until the
+    total is right.
 
-    Wang et al. 2020, arXiv 1905.08320; it takes out most of what noise adds to empty cells. The
+    Wang et al. 2020, arXiv 1905.08320; it removes most of what noise adds to empty cells. The
     total is that of the noisy sums, between 1 and `most`.
     """
     total = float(np.clip(sums.sum(), 1.0, most))
@@ -224,13 +206,13 @@ def norm_sub(sums: np.ndarray, most: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Times:
-    """When users begin and how long they pause, in public bins.
+    """When users start and how long they pause, in public bins.
 
     Attributes:
-        users: int (rows,), whose row it is, in the order of the rows.
-        window: int64 (2,), begin of the first and of the last day, microseconds since 1970.
+        users: int (rows,), the user of each row.
+        window: int64 (2,), start of the first and of the last day, microseconds since 1970.
         start_bins: int64 (n,), the twentieth of the window that a user's first row lies in.
-        gap_users, gap_bins: int (gaps,), whose gap it is and how long.
+        gap_users, gap_bins: int (gaps,), the user and the length of each gap.
     """
 
     users: np.ndarray
@@ -262,20 +244,19 @@ class Times:
         )
 
 
-def _catalogued(lesson: Lesson) -> tuple[ItemIndex, pl.DataFrame]:
+def _catalogued(data: TrainingData) -> tuple[ItemIndex, pl.DataFrame]:
     """The catalogue, and the interactions with its items."""
-    if lesson.items is None or lesson.items.is_empty():
+    if data.items is None or data.items.is_empty():
         raise InputError(
-            "a private generator needs the items table: the data may not tell which items there "
-            "are",
+            "a private generator needs the items table: which items occur is private",
             where="generators, privacy",
             fix="give it data/prepared/items.parquet",
         )
-    items = ItemIndex(lesson.items[C.ITEM])
-    rows = lesson.interactions.filter(pl.Series(items.encode(lesson.interactions[C.ITEM]) >= 0))
+    items = ItemIndex(data.items[C.ITEM])
+    rows = data.interactions.filter(pl.Series(items.encode(data.interactions[C.ITEM]) >= 0))
     if rows.is_empty():
         raise InputError(
-            "the items table knows none of the items",
+            "the items table holds none of the items",
             where="generators, privacy",
             fix="give it the items table of these interactions",
         )
@@ -283,8 +264,8 @@ def _catalogued(lesson: Lesson) -> tuple[ItemIndex, pl.DataFrame]:
 
 
 def _shares(users: np.ndarray, cells: np.ndarray, n: int, size: int) -> sp.csr_matrix:
-    """Float64 (n, size): how a user's entries are spread over cells; rows sum to 1, or 0 without
-    entries."""
+    """Float64 (n, size): how a user's entries are distributed over cells; rows sum to 1, or 0
+    without entries."""
     table = sp.csr_matrix((np.ones(len(users)), (users, cells)), shape=(n, size))
     return sp.diags(1.0 / np.maximum(np.asarray(table.sum(axis=1)).ravel(), 1.0)) @ table
 
@@ -308,6 +289,6 @@ def _details(
 
 
 def _quantiles(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Int64 (101,) of counts between edges, even inside a bin."""
+    """Int64 (101,) of counts between edges, uniform inside a bin."""
     reached = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
     return np.interp(_GRID, reached, edges).astype(np.int64)

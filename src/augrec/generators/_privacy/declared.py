@@ -1,4 +1,4 @@
-"""Domains that params.yaml declares, for counts that may not learn them from the data."""
+"""Domains that params.yaml declares, for counts that must not learn them from the data."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from augrec.core.errors import RefusedError
+from augrec.data.training_data import TrainingData
 from augrec.generators._privacy.budget import Budget, secret_seed
-from augrec.generators._training.checkpoints import Checkpoints, put_back, state_of
-from augrec.generators._training.lesson import Lesson
-from augrec.generators._training.monitor import Trouble, Watch
-from augrec.generators._training.train_state import Course
+from augrec.generators._training.checkpoints import CheckpointStore, restore, take_checkpoint
+from augrec.generators._training.monitor import TrainingDiverged, TrainingMonitor
+from augrec.generators._training.train_state import TrainState
 
 _logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class PrivateDescent:
         optimizer: of the network's weights.
         budget: the noise and the sampling rate that were accounted for.
         max_norm: where gradients are clipped.
-        n_users: how many there are.
-        seed: of who takes part and of the noise, see `secret_seed`.
+        n_users: their number.
+        seed: of the users in a step and of the noise, see `secret_seed`.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class PrivateDescent:
 
         self._device = next(network.parameters()).device
         self._budget, self._n_users = budget, n_users
-        self._who = np.random.default_rng(secret_seed(seed, "who takes part"))
+        self._sampling = np.random.default_rng(secret_seed(seed, "who takes part"))
         noise = torch.Generator(self._device).manual_seed(secret_seed(seed, "gradients"))
         self.randoms: dict[str, np.random.Generator | torch.Generator] = {
-            "who": self._who,
+            "who": self._sampling,
             "gradients": noise,
         }
         self.module = GradSampleModuleFastGradientClipping(
@@ -73,12 +73,12 @@ class PrivateDescent:
     def users(self) -> Tensor:
         """Rows int64 (B,) of a step: each user takes part with the probability accounted for; B may
         be 0."""
-        taken = self._who.random(self._n_users) < self._budget.sample_rate
+        taken = self._sampling.random(self._n_users) < self._budget.sample_rate
         return torch.as_tensor(np.nonzero(taken)[0], device=self._device)
 
-    def on(self, losses: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Take a step on `losses`, which gives each user's loss first; tells nothing, for losses
-        are not private."""
+    def step(self, losses: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Take a step on `losses`, which gives each user's loss first; returns nothing, since
+        losses are not private."""
         from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 
         with warnings.catch_warnings():  # the first layer's input is data, which needs no gradient
@@ -92,59 +92,59 @@ class PrivateDescent:
 
 
 def train_privately(
-    begin: Callable[[float], Course],
+    start: Callable[[float], TrainState],
     *,
     name: str,
     steps: int,
     log_every: int,
-    lesson: Lesson,
+    data: TrainingData,
     fingerprint: str,
-) -> Course:
-    """As `augrec.generators._training.loop.train`, but every step is paid for, so that none is
+) -> TrainState:
+    """As `augrec.generators._training.loop.train`, but every step spends budget, so that none is
     taken twice.
 
-    A training that breaks is not tried again, and the curve holds what is seen in synthetic users
-    alone: looking at them costs no privacy. They are compared with those of the untrained course,
-    which draws by popularity, not with real users. It runs on one device in full precision. A
+    A training that diverges is not repeated, and the curve holds statistics of synthetic users
+    alone, which cost no privacy. They are compared with those of the untrained network, which draws
+    by popularity, not with real users. It runs on one device in full precision. A
     checkpoint holds the state of the noise: it must be as secret as the seed.
 
     Raises:
-        RefusedError: a weight is no number any more, or synthetic users became copies of each other
-            or of few items.
+        RefusedError: a weight is not a number any more, or synthetic users became copies of each
+            other or of few items.
     """
-    if lesson.hardware.devices > 1 or lesson.hardware.precision == "bf16":
+    if data.hardware.devices > 1 or data.hardware.precision == "bf16":
         _logger.warning(
             "%s trains with privacy: on one device in full precision, whatever `hardware` says",
             name,
         )
-    checkpoints = Checkpoints(lesson.checkpoints, fingerprint)
-    course, state = begin(1.0), checkpoints.read()
-    watch = Watch(course.look(), steps, "people drawn by popularity")
-    rows = [] if state is None else list(state.rows)
-    if state is not None:
-        put_back(course, state)
+    store = CheckpointStore(data.checkpoints, fingerprint)
+    state, checkpoint = start(1.0), store.read()
+    monitor = TrainingMonitor(state.statistics(), steps, "users drawn by popularity")
+    rows = [] if checkpoint is None else list(checkpoint.rows)
+    if checkpoint is not None:
+        restore(state, checkpoint)
     for row in rows:
-        lesson.log(row)
-        watch.see(row)
-    for step in range(1 if state is None else state.step + 1, steps + 1):
-        course.step()
+        data.log(row)
+        monitor.check(row)
+    for step in range(1 if checkpoint is None else checkpoint.step + 1, steps + 1):
+        state.step()
         if step % log_every and step != steps:
             continue
         try:
             if not all(
                 bool(p.isfinite().all())
-                for module in course.modules.values()
+                for module in state.modules.values()
                 for p in module.parameters()
             ):
-                raise Trouble("a weight is not a number")
-            rows.append({"step": step, **course.look()})
-            lesson.log(rows[-1])
-            watch.see(rows[-1])
-        except Trouble as trouble:
+                raise TrainingDiverged("a weight is not a number")
+            rows.append({"step": step, **state.statistics()})
+            data.log(rows[-1])
+            monitor.check(rows[-1])
+        except TrainingDiverged as reason:
             raise RefusedError(
-                f"the private training of {name} broke at step {step}: {trouble}",
+                f"the private training of {name} diverged at step {step}: {reason}",
                 where=f"{name}, step {step} of {steps}",
                 fix=f"lower generators.{name}.learning_rate; nothing was published",
-            ) from trouble
-        checkpoints.write(state_of(course, step, rows, []), now=step == steps)
-    return course
+            ) from reason
+        store.write(take_checkpoint(state, step, rows, []), now=step == steps)
+    return state

@@ -1,5 +1,5 @@
-"""What a profile generator knows by counting: items, their popularity, who the users are, details
-of rows."""
+"""What a generator of profiles learns by counting: items, their popularity, conditions, details of
+rows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import scipy.sparse as sp
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.row_details import RowDetails
+from augrec.data.training_data import TrainingData
 from augrec.generators._conditions import Conditions
-from augrec.generators._training.lesson import Lesson
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Counted from n training users; `matrix` and `vectors` are their own, for training alone,
+    """Counts of n training users; `matrix` and `vectors` are the users' own, for training alone and
     never stored.
 
     Attributes:
         items: the catalogue.
         shares: float64 (n_items,), how likely each item is in a profile; all above 0.
-        conditions: what a synthetic user can be asked to be.
+        conditions: lengths and attributes that a synthetic user can be asked to have.
         details: events, values and times to draw from.
         matrix: 0/1 float32 (n, n_items), the users' profiles.
         vectors: float32 (n, conditions.width), the users' conditions.
@@ -37,17 +37,22 @@ class Counts:
     vectors: np.ndarray
 
     @classmethod
-    def of(cls, lesson: Lesson, max_attribute_values: int) -> Counts:
-        """Count exactly; see `augrec.generators._privacy.counts` for counts that give nobody
-        away."""
-        items = ItemIndex(lesson.interactions[C.ITEM])
-        histories = Histories.from_interactions(lesson.interactions, items)
+    def of(cls, data: TrainingData, max_attribute_values: int = 32) -> Counts:
+        """Count exactly; `augrec.generators._privacy.counts` counts with differential privacy.
+
+        Args:
+            data: interactions, and users where there are attributes.
+            max_attribute_values: attributes with more different values are left out; numbers are
+                cut at their quartiles instead.
+        """
+        items = ItemIndex(data.interactions[C.ITEM])
+        histories = Histories.from_interactions(data.interactions, items)
         matrix = profiles(histories)
         conditions = Conditions.of(
-            histories.users, np.diff(matrix.indptr), lesson.users, max_attribute_values
+            histories.users, np.diff(matrix.indptr), data.users, max_attribute_values
         )
         shares = (np.asarray(matrix.sum(axis=0), np.float64).ravel() + 0.5) / (len(histories) + 1.0)
-        details = RowDetails.of(lesson.interactions, items)
+        details = RowDetails.of(data.interactions, items)
         vectors = conditions.vectors(np.arange(len(histories)))
         return cls(items, shares, conditions, details, matrix, vectors)
 

@@ -1,4 +1,4 @@
-"""From logits to profiles: distinct items, at lengths that real people have."""
+"""From logits to profiles: distinct items, as many as asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def gumbel_top_k(logits: Tensor, lengths: np.ndarray, random: torch.Generator) -
 
     Args:
         logits: float (B, n_items).
-        lengths: int (B,), how many items each row gets; at most n_items.
+        lengths: int (B,), items of each row; at most n_items.
         random: on the same device as the logits.
 
     Returns:

@@ -14,7 +14,7 @@ _MAX_LOG_VARIANCE = 8.0
 
 
 class ProfileAutoencoder(nn.Module):
-    """Encoder and decoder, each an MLP with one hidden layer; both know the condition.
+    """Encoder and decoder, each an MLP with one hidden layer; both are given the condition.
 
     Nothing but linear layers holds weights, so that the norm of each user's gradient is cheap to
     compute (Goodfellow 2015, arXiv 1510.01799), which the differentially private training needs.
@@ -54,7 +54,7 @@ class ProfileAutoencoder(nn.Module):
 
         Args:
             profiles: 0/1 (B, n_items), to be predicted.
-            shown: 0/1 (B, n_items), the part of them that the encoder sees.
+            shown: 0/1 (B, n_items), the part of them that the encoder is given.
             condition: (B, condition).
             noise: (B, latent), standard normal.
 
@@ -69,7 +69,7 @@ class ProfileAutoencoder(nn.Module):
         return misfit, (log_variance.exp() + mean.square() - 1 - log_variance).sum(dim=1) / 2
 
     def start_at(self, shares: np.ndarray) -> None:
-        """Let every profile begin at the items' popularity: `shares` positive float (n_items,)."""
+        """Let every profile start at the items' popularity: `shares` positive float (n_items,)."""
         with torch.no_grad():
             self.write.bias.copy_(torch.log(torch.as_tensor(shares, dtype=torch.float32)))
 
@@ -80,8 +80,8 @@ class Descent:
     Args:
         network: learns.
         optimizer: of its weights.
-        n_users: how many there are to draw from.
-        batch_size: how many take part in a step.
+        n_users: their number.
+        batch_size: users in a step.
         random: where they are drawn from.
     """
 
@@ -99,14 +99,14 @@ class Descent:
         self._n_users, self._size, self._random = n_users, batch_size, random
 
     def users(self) -> Tensor:
-        """Rows int64 (B,) of those who take part in a step."""
+        """Rows int64 (B,) of the users in a step."""
         return torch.randint(
             self._n_users, (self._size,), generator=self._random, device=self._random.device
         )
 
-    def on(self, losses: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Take a step on the mean of `losses`, which gives each user's loss and KL; tells both
-        means."""
+    def step(self, losses: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Take a step on the mean of `losses`, which gives each user's loss and KL term; returns
+        both means."""
         loss, kl = (each.mean() for each in losses(self._network))
         loss.backward()
         self._optimizer.step()

@@ -1,5 +1,5 @@
-"""The networks of the sequence generator: what reads rows in order, what writes the next row, what
-tells real from made."""
+"""The networks of the sequence generator: an encoder of rows in order, the generator of the next
+row, the critic of whole sequences."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from augrec.nn.sequence_network import dropout
 from augrec.nn.sequences import Sequences
 
 Kind = Literal["gru", "transformer"]
-State = Any
-"""What a body remembers of the places it has read; `keep` shortens it to the first sequences of a
-batch."""
+EncoderState = Any
+"""What a body carries from the rows before; `keep` cuts it to the first sequences of a batch."""
 
 _SPREAD = 0.2
 
 
 @dataclass(frozen=True)
-class Shape:
+class NetworkShape:
     """Sizes of a network.
 
     Attributes:
@@ -33,7 +32,7 @@ class Shape:
         hidden: width of the recurrent state, or inside the feed-forward layers.
         layers: recurrent layers, or blocks.
         heads: of attention.
-        length: items read at once.
+        length: rows read at once.
         dropout: share of the inner values hidden while training.
     """
 
@@ -51,16 +50,16 @@ class Shape:
     dropout: float
 
 
-def for_critic(shape: Shape) -> Shape:
-    """The same network where only the length is told."""
+def critic_shape(shape: NetworkShape) -> NetworkShape:
+    """The same, with the length as the only condition."""
     return replace(shape, condition=1)
 
 
-class Reader(nn.Module):
-    """Reads a condition and then rows in order; at each place its state knows all up to there, and
-    nothing later."""
+class SequenceEncoder(nn.Module):
+    """Encodes a condition and then rows in order; the state at each place depends on all rows up to
+    it, and on no later one."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         self.dropout, factors = shape.dropout, shape.factors
         self.items = nn.Embedding(shape.n_items, factors)
@@ -79,7 +78,9 @@ class Reader(nn.Module):
         """Vectors float32 (..., factors) of rows int64 (...)."""
         return self.items(items) + self.kinds(kinds) + self.gaps(gaps)
 
-    def read(self, vectors: Tensor, condition: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def read(
+        self, vectors: Tensor, condition: Tensor, state: EncoderState = None
+    ) -> tuple[Tensor, EncoderState]:
         """States float32 (B, L, factors) of B sequences of the same L places.
 
         Args:
@@ -104,15 +105,14 @@ class Reader(nn.Module):
         return dropout(x, self.dropout) if self.training and self.dropout else x
 
 
-class Writer(Reader):
+class SequenceGenerator(SequenceEncoder):
     """p(row | condition, rows before) = p(gap | …) p(item | …, gap, era) p(kind | …, item); the
-    first row has no gap but an era.
+    first row has an era in place of a gap.
 
-    `_softmax.full` and `sampled` take the item vectors, with which items are read as well as
-    written.
+    Items are read and predicted with the same vectors, which `nn.softmax` takes.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__(shape)
         factors = shape.factors
         self.bias = nn.Parameter(torch.zeros(shape.n_items))
@@ -132,11 +132,11 @@ class Writer(Reader):
 
     @torch.no_grad()
     def start_at(self, popularity: Tensor) -> None:
-        """Begin with every item as likely as it is popular, float32 (n_items,)."""
+        """Start with every item as likely as it is popular, float32 (n_items,)."""
         self.bias.copy_(popularity.clamp(min=1e-12).log())
 
     def at(self, state: Tensor, gap: Tensor, era: Tensor) -> Tensor:
-        """The state once the moment of the next row is known, float32 (T, factors)."""
+        """The state once the time of the next row is drawn, float32 (T, factors)."""
         return state + self.next_gaps(gap) + self.eras(era)
 
     def item_scores(self, state: Tensor) -> Tensor:
@@ -150,11 +150,11 @@ class Writer(Reader):
         return scores.masked_fill(~allowed, -torch.inf)
 
 
-class Critic(Reader):
-    """How real a sequence looks: the log odds that a person made it, from the mean over its
+class SequenceCritic(SequenceEncoder):
+    """How real a sequence looks: the log odds that it is a real user's, from the mean over its
     places."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__(shape)
         self.score = nn.Sequential(
             nn.Linear(2 * shape.factors, shape.factors),
@@ -175,10 +175,9 @@ class Critic(Reader):
 
 
 class _Recurrent(nn.Module):
-    """Gated recurrent units, then back to the length of the vectors; the last row is also passed on
-    as it is."""
+    """Gated recurrent units, then back to the length of the vectors; with a residual connection."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         inner = shape.dropout if shape.layers > 1 else 0.0
         self.recur = nn.GRU(
@@ -186,43 +185,43 @@ class _Recurrent(nn.Module):
         )
         self.narrow = nn.Linear(shape.hidden, shape.factors)
 
-    def forward(self, x: Tensor, state: State, drop: Any) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: EncoderState, drop: Any) -> tuple[Tensor, EncoderState]:
         """(B, L, factors) to the same."""
         y, state = self.recur(x, state)
         return x + self.narrow(drop(y)), state
 
-    def keep(self, state: State, n: int) -> State:
+    def keep(self, state: EncoderState, n: int) -> EncoderState:
         """The state of the first n sequences."""
         return state[:, :n].contiguous()
 
 
 class _Attentive(nn.Module):
-    """Blocks of causal attention and feed-forward over learned positions; remembers keys and
-    values."""
+    """Blocks of causal attention and feed-forward layers over learned positions; its state is keys
+    and values."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         self.positions = nn.Embedding(shape.length + 1, shape.factors)
         nn.init.normal_(self.positions.weight, std=0.1 * shape.factors**-0.5)
         self.blocks = nn.ModuleList([_Block(shape) for _ in range(shape.layers)])
 
-    def forward(self, x: Tensor, state: State, drop: Any) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: EncoderState, drop: Any) -> tuple[Tensor, EncoderState]:
         """(B, L, factors) to the same; with a state, L is 1."""
         before = 0 if state is None else state[0][0].shape[2]
         x = x + self.positions.weight[before : before + x.shape[1]]
         memory = []
         for number, block in enumerate(self.blocks):
-            x, remembered = block(x, None if state is None else state[number], drop)
-            memory.append(remembered)
+            x, kept = block(x, None if state is None else state[number], drop)
+            memory.append(kept)
         return x, memory
 
-    def keep(self, state: State, n: int) -> State:
+    def keep(self, state: EncoderState, n: int) -> EncoderState:
         """The state of the first n sequences."""
         return [(keys[:n], values[:n]) for keys, values in state]
 
 
 class _Block(nn.Module):
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         factors, self.heads = shape.factors, shape.heads
         self.before_attention, self.before_forward = nn.LayerNorm(factors), nn.LayerNorm(factors)

@@ -1,5 +1,4 @@
-"""A row of a history as what a sequence model reads and writes: item, kind (event and value), time
-gap, era."""
+"""The tokens of a history's rows: item, kind (event and value), time gap, era."""
 
 from __future__ import annotations
 
@@ -20,14 +19,14 @@ _TICKS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of n readings, end to end, each user's in the order they are read.
+class SequenceRows:
+    """The rows of n sequences, end to end, each in the order it is read.
 
     Attributes:
-        indptr: int64 (n + 1,); reading u holds rows indptr[u] … indptr[u + 1].
+        indptr: int64 (n + 1,); sequence u holds rows indptr[u] … indptr[u + 1].
         items, kinds: positions, int64 (N,).
-        times: microseconds since 1970, int64 (N,); ascending within a reading, or descending when
-            read backwards.
+        times: microseconds since 1970, int64 (N,); ascending within a sequence, or descending
+            when it is read backwards.
     """
 
     indptr: np.ndarray
@@ -37,51 +36,53 @@ class Rows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Rows of each reading, int64 (n,)."""
+        """SequenceRows of each sequence, int64 (n,)."""
         return np.diff(self.indptr)
 
-    def backwards(self) -> Rows:
-        """Every reading from its last row to its first, in the same order of readings."""
+    def backwards(self) -> SequenceRows:
+        """Every sequence from its last row to its first, in the same order of sequences."""
         place = np.arange(len(self.items)) - np.repeat(self.indptr[:-1], self.lengths)
         order = np.repeat(self.indptr[1:], self.lengths) - 1 - place
-        return Rows(self.indptr, self.items[order], self.kinds[order], self.times[order])
+        return SequenceRows(self.indptr, self.items[order], self.kinds[order], self.times[order])
 
-    def followed_by(self, other: Rows) -> Rows:
-        """These readings, then the others."""
+    def followed_by(self, other: SequenceRows) -> SequenceRows:
+        """These sequences, then the others."""
         both = (
             np.concatenate(pair)
             for pair in zip(vars(self).values(), vars(other).values(), strict=True)
         )
         _, items, kinds, times = both
-        return Rows(
+        return SequenceRows(
             np.concatenate([self.indptr, other.indptr[1:] + self.indptr[-1]]), items, kinds, times
         )
 
-    def take(self, readings: np.ndarray, most: int) -> Rows:
-        """The last `most` rows of some readings, int (m,)."""
-        counts = np.minimum(self.lengths[readings], most)
+    def take(self, sequences: np.ndarray, most: int) -> SequenceRows:
+        """The last `most` rows of some sequences, int (m,)."""
+        counts = np.minimum(self.lengths[sequences], most)
         ends = np.cumsum(counts)
-        rows = np.arange(counts.sum()) + np.repeat(self.indptr[readings + 1] - ends, counts)
-        return Rows(np.append(0, ends), self.items[rows], self.kinds[rows], self.times[rows])
+        rows = np.arange(counts.sum()) + np.repeat(self.indptr[sequences + 1] - ends, counts)
+        return SequenceRows(
+            np.append(0, ends), self.items[rows], self.kinds[rows], self.times[rows]
+        )
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """How rows become numbers and back. Quantiles and what items are like are kept, never a
-    person's own rows.
+class Tokenizer:
+    """Turns rows into tokens and back. It keeps quantiles and what occurs with each item, never a
+    user's own rows.
 
     Attributes:
-        kind_events: str (K,), the event of each kind, those of one event side by side.
+        kind_events: str (K,), the event of each kind; kinds of one event follow each other.
         kind_lows: float32 (K,), from which value on a row is of this kind, ascending within an
             event; NaN: no value.
         pairs: int64 (P,), item × K + kind of all pairs that occur, ascending.
         pair_values: float32 (P, 3), quantiles of a pair's values; NaN: none.
         gap_edges: int64 (G + 1,), microseconds; gap g lies in [edge g, edge g + 1); the first gap
-            is none at all.
-        era_edges: int64 (R + 1,), moments that cut the training time into parts of about as many
-            rows.
-        tick: int64 (1,), the resolution of the clock: all times are so many microseconds apart, or
-            a multiple.
+            starts at 0.
+        era_edges: int64 (R + 1,), times that cut the training time into parts of about equally
+            many rows.
+        tick: int64 (1,), the resolution of the times in microseconds: all differ by multiples of
+            it.
         n_items: int64 (1,).
     """
 
@@ -97,17 +98,17 @@ class Tokens:
     @classmethod
     def of(
         cls, interactions: pl.DataFrame, items: ItemIndex, n_values: int, n_gaps: int
-    ) -> tuple[Tokens, Rows, np.ndarray]:
+    ) -> tuple[Tokenizer, SequenceRows, np.ndarray]:
         """Measure canonical interactions, all of whose items are in the index.
 
         Args:
             interactions: canonical; of rows with the same user and item the last one counts.
             items: the item index.
-            n_values: values of an event beyond so many different ones are cut at their quantiles.
-            n_gaps: into how many parts time gaps are cut, at their quantiles.
+            n_values: an event with more different values has them cut at their quantiles.
+            n_gaps: parts that time gaps are cut into, at their quantiles.
 
         Returns:
-            The tokens, the rows, and the users they belong to, str (n,), sorted.
+            The tokenizer, the rows, and the users they belong to, str (n,), sorted.
         """
         table = _ordered(interactions)
         events, lows = _kinds(table, n_values)
@@ -139,11 +140,11 @@ class Tokens:
             tick=np.array([tick], np.int64),
             n_items=np.array([len(items)], np.int64),
         )
-        return found, Rows(indptr, positions, kinds, times), users
+        return found, SequenceRows(indptr, positions, kinds, times), users
 
     @property
     def n_gaps(self) -> int:
-        """G; where there was no row before, the gap is G."""
+        """G; a first row has gap G."""
         return len(self.gap_edges) - 1
 
     @property
@@ -158,7 +159,9 @@ class Tokens:
         table[self.pairs] = True
         return table.reshape(int(self.n_items[0]), -1)
 
-    def encode(self, interactions: pl.DataFrame, items: ItemIndex) -> tuple[Rows, np.ndarray]:
+    def encode(
+        self, interactions: pl.DataFrame, items: ItemIndex
+    ) -> tuple[SequenceRows, np.ndarray]:
         """Rows and users as `of` gives them, of any canonical interactions; unknown items are left
         out."""
         table = _ordered(interactions)
@@ -166,9 +169,11 @@ class Tokens:
         table, positions = table.filter(pl.Series(positions >= 0)), positions[positions >= 0]
         users, indptr = _users(table)
         kinds = _to_kinds(table, self.kind_events, self.kind_lows)
-        return Rows(indptr, positions, kinds, table[C.TIMESTAMP].to_physical().to_numpy()), users
+        return SequenceRows(
+            indptr, positions, kinds, table[C.TIMESTAMP].to_physical().to_numpy()
+        ), users
 
-    def gaps(self, rows: Rows) -> np.ndarray:
+    def gaps(self, rows: SequenceRows) -> np.ndarray:
         """The gap before each row, int64 (N,)."""
         passed = np.abs(np.diff(rows.times, prepend=rows.times[:1]))
         gaps = np.clip(
@@ -178,7 +183,7 @@ class Tokens:
         return gaps
 
     def eras(self, times: np.ndarray) -> np.ndarray:
-        """The era of each moment, int64, of the same shape."""
+        """The era of each time, int64, of the same shape."""
         return np.clip(np.searchsorted(self.era_edges, times, side="right") - 1, 0, self.n_eras - 1)
 
     def events_and_values(
@@ -199,7 +204,7 @@ class Tokens:
         return {f"token_{name}": getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, np.ndarray]) -> Tokens:
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> Tokenizer:
         """Read back what `state` gave."""
         return cls(**{name: state[f"token_{name}"] for name in cls.__dataclass_fields__})
 
@@ -241,8 +246,7 @@ def _kinds(table: pl.DataFrame, n_values: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _to_kinds(table: pl.DataFrame, events: np.ndarray, lows: np.ndarray) -> np.ndarray:
-    """The kind of each row, int64 (N,): the nearest there is; that of an unknown event is the
-    first."""
+    """The kind of each row, int64 (N,): the nearest one; of an unknown event the first one."""
     kinds = np.zeros(len(table), np.int64)
     event, value = table[C.EVENT].to_numpy(), table[C.VALUE].to_numpy()
     for name in np.unique(events):
@@ -263,7 +267,7 @@ def _gap_edges(gaps: np.ndarray, n: int, tick: int) -> np.ndarray:
 
 
 def _edges(values: np.ndarray, n: int, tick: int) -> np.ndarray:
-    """Cuts at values that occur, about as many in each part; the last one lies behind the
+    """Cuts at values that occur, about equally many in each part; the last one lies beyond the
     largest."""
     cuts = np.quantile(values, np.arange(n) / n, method="lower").astype(np.int64)
     return np.append(np.unique(cuts), values.max() + tick).astype(np.int64)

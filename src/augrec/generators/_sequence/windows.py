@@ -1,5 +1,5 @@
-"""What the networks of the sequence generator learn from: rows on the device, cut into windows and
-pieces."""
+"""What the networks of the sequence generator learn from: token tensors on the device, cut into
+windows and chunks, and the losses on them."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from torch import Tensor
 from torch.nn import functional
 
 from augrec.data.histories import Histories
-from augrec.generators._sequence.networks import Critic, Writer
-from augrec.generators._sequence.tokens import Rows, Tokens
+from augrec.generators._sequence.networks import SequenceCritic, SequenceGenerator
+from augrec.generators._sequence.tokens import SequenceRows, Tokenizer
 from augrec.nn.negatives import Negatives
 from augrec.nn.sequences import Sequences, WindowBatch, Windows, ranges
 from augrec.nn.softmax import full, sampled
 
 
-class Readings:
-    """Rows on a device.
+class TokenTensors:
+    """The tokens of sequences on a device.
 
     Args:
-        rows: N rows of n readings.
-        tokens: what they are made of.
-        where: the device.
+        rows: N rows of n sequences.
+        tokenizer: gives their tokens.
+        device: where they are needed.
 
     Attributes:
         items, kinds, gaps, eras: int64 (N,).
     """
 
-    def __init__(self, rows: Rows, tokens: Tokens, where: torch.device) -> None:
+    def __init__(self, rows: SequenceRows, tokenizer: Tokenizer, device: torch.device) -> None:
         self.rows = rows
-        begins = np.repeat(rows.indptr[:-1], rows.lengths)
-        self.items, self.kinds, self.gaps, self.eras, self._begins = (
-            torch.from_numpy(np.ascontiguousarray(array)).to(where)
+        firsts = np.repeat(rows.indptr[:-1], rows.lengths)
+        self.items, self.kinds, self.gaps, self.eras, self._firsts = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(device)
             for array in (
                 rows.items,
                 rows.kinds,
-                tokens.gaps(rows),
-                tokens.eras(rows.times),
-                begins,
+                tokenizer.gaps(rows),
+                tokenizer.eras(rows.times),
+                firsts,
             )
         )
 
     def met(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """All items read before some rows, int64 (T,): where those of each begin, int64 (T + 1,),
-        and they, end to end."""
-        begins = self._begins[targets]
-        counts = targets - begins
-        return functional.pad(counts.cumsum(0), (1, 0)), self.items[ranges(begins, counts)]
+        """All items before some rows, int64 (T,): where those of each row start, int64 (T + 1,),
+        and the items, end to end."""
+        firsts = self._firsts[targets]
+        counts = targets - firsts
+        return functional.pad(counts.cumsum(0), (1, 0)), self.items[ranges(firsts, counts)]
 
     def windows(self, length: int) -> Windows:
-        """The readings in overlapping windows whose items are row numbers."""
+        """The sequences in overlapping windows whose items are row numbers."""
         n, total = len(self.rows.lengths), len(self.rows.items)
         numbered = Histories(
             users=np.empty(n, "U1"),
@@ -63,100 +63,97 @@ class Readings:
         return Windows(numbered, length, self.items.device)
 
 
-class Pieces:
-    """Readings in pieces of at most `length` rows that do not overlap.
+class Chunks:
+    """Sequences in chunks of at most `length` rows that do not overlap.
 
     Attributes:
-        readings: the rows.
-        owners: to which reading each piece belongs, int64 (number of pieces,).
+        tensors: the rows' tokens.
+        owners: the sequence of each chunk, int64 (number of chunks,).
     """
 
-    def __init__(self, readings: Readings, length: int) -> None:
-        self.readings, where = readings, readings.items.device
-        lengths = readings.rows.lengths
+    def __init__(self, tensors: TokenTensors, length: int) -> None:
+        self.tensors, device = tensors, tensors.items.device
+        lengths = tensors.rows.lengths
         counts = -(-lengths // length)
         owners = np.repeat(np.arange(len(lengths)), counts)
         number = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-        starts = readings.rows.indptr[owners] + number * length
-        ends = np.minimum(starts + length, readings.rows.indptr[owners + 1])
+        starts = tensors.rows.indptr[owners] + number * length
+        ends = np.minimum(starts + length, tensors.rows.indptr[owners + 1])
         self.owners, self._starts, self._counts = (
-            torch.from_numpy(array).to(where) for array in (owners, starts, ends - starts)
+            torch.from_numpy(array).to(device) for array in (owners, starts, ends - starts)
         )
-        self._numbers = torch.arange(len(readings.items), device=where)
-        self._lengths = torch.from_numpy(np.log1p(lengths)).float().to(where)
+        self._numbers = torch.arange(len(tensors.items), device=device)
+        self._lengths = torch.from_numpy(np.log1p(lengths)).float().to(device)
 
     def __len__(self) -> int:
         return len(self.owners)
 
-    def scores(self, critic: Critic, pieces: Tensor) -> Tensor:
-        """How real some pieces, int64 (B,), look, float32 (B,); the critic knows how long the
-        readings are in all."""
-        read, found = (
-            self.readings,
-            Sequences.cut(self._numbers, self._starts[pieces], self._counts[pieces]),
-        )
+    def scores(self, critic: SequenceCritic, chunks: Tensor) -> Tensor:
+        """How real some chunks, int64 (B,), look, float32 (B,); the critic is given the length of
+        the whole sequences."""
+        tensors = self.tensors
+        found = Sequences.cut(self._numbers, self._starts[chunks], self._counts[chunks])
         tokens = critic.tokens(
-            read.items[found.items], read.kinds[found.items], read.gaps[found.items]
+            tensors.items[found.items], tensors.kinds[found.items], tensors.gaps[found.items]
         )
-        return critic(tokens, self._lengths[self.owners[pieces]][:, None], found)
+        return critic(tokens, self._lengths[self.owners[chunks]][:, None], found)
 
     @torch.no_grad()
-    def realness(self, critic: Critic, size: int = 512) -> np.ndarray:
-        """The mean score of each reading's pieces, float32 (n,)."""
-        where, n = self.owners.device, len(self.readings.rows.lengths)
+    def realness(self, critic: SequenceCritic, size: int = 512) -> np.ndarray:
+        """The mean score of each sequence's chunks, float32 (n,)."""
+        device, n = self.owners.device, len(self.tensors.rows.lengths)
         parts = [
-            self.scores(critic, part) for part in torch.arange(len(self), device=where).split(size)
+            self.scores(critic, part) for part in torch.arange(len(self), device=device).split(size)
         ]
-        scores = torch.cat([torch.zeros(0, device=where), *parts]).double().cpu().numpy()
+        scores = torch.cat([torch.zeros(0, device=device), *parts]).double().cpu().numpy()
         owners = self.owners.cpu().numpy()
         sums = np.bincount(owners, scores, n) / np.maximum(np.bincount(owners, minlength=n), 1)
         return sums.astype(np.float32)
 
 
-def writer_losses(
-    writer: Writer,
+def generator_losses(
+    generator: SequenceGenerator,
     batch: WindowBatch,
-    rows: Readings,
+    tensors: TokenTensors,
     condition: Tensor,
     allowed: Tensor,
     draws: Negatives | None,
     n: int,
 ) -> dict[str, Tensor]:
-    """Negative log-likelihood for each target, in nats: item, kind and moment (gap, or era of a
+    """Negative log-likelihood for each target, in nats: item, kind and time (gap, or era of a
     first row).
 
     Args:
-        writer: the network.
-        batch: of `Readings.windows`.
-        rows: the readings.
+        generator: the network.
+        batch: of `TokenTensors.windows`.
+        tensors: the tokens.
         condition: float32 (B, width), of the windows.
         allowed: which kinds each item has, bool (n_items, K).
         draws: for the sampled loss of the items; None: full.
-        n: how many draws.
+        n: number of draws.
     """
     read, target = batch.windows.items, batch.targets
-    tokens = writer.tokens(rows.items[read], rows.kinds[read], rows.gaps[read])
-    states = writer.read_all(tokens, condition, batch.windows)[batch.states]  # (T, factors)
-    item, gap, era = rows.items[target], rows.gaps[target], rows.eras[target]
-    first = gap == writer.to_gap.out_features
+    tokens = generator.tokens(tensors.items[read], tensors.kinds[read], tensors.gaps[read])
+    states = generator.read_all(tokens, condition, batch.windows)[batch.states]  # (T, factors)
+    item, gap, era = tensors.items[target], tensors.gaps[target], tensors.eras[target]
+    first = gap == generator.to_gap.out_features
     moment = functional.cross_entropy(
-        writer.to_gap(states), gap.masked_fill(first, -100), reduction="sum"
+        generator.to_gap(states), gap.masked_fill(first, -100), reduction="sum"
     ) + functional.cross_entropy(
-        writer.to_start(states), era.masked_fill(~first, -100), reduction="sum"
+        generator.to_start(states), era.masked_fill(~first, -100), reduction="sum"
     )
-    at = writer.at(states, gap, era)
-    with torch.autocast(
-        at.device.type, enabled=False
-    ):  # it computes its own gradients, in the type of the weights
-        given = at.float(), writer.items.weight, writer.bias, item, batch.weights
-        # as they are written: nobody gets an item twice
+    at = generator.at(states, gap, era)
+    # the softmax computes its own gradients, in the type of the weights
+    with torch.autocast(at.device.type, enabled=False):
+        given = at.float(), generator.items.weight, generator.bias, item, batch.weights
+        # as in sampling: no user gets an item twice
         items = (
-            full(*given, rows.met(target))
+            full(*given, tensors.met(target))
             if draws is None
             else sampled(*given, draws.for_all(item, n))
         )
     kind = functional.cross_entropy(
-        writer.kind_scores(at, item, allowed[item]), rows.kinds[target], reduction="sum"
+        generator.kind_scores(at, item, allowed[item]), tensors.kinds[target], reduction="sum"
     )
     return {
         name: loss / len(target)
@@ -164,8 +161,10 @@ def writer_losses(
     }
 
 
-def critic_loss(critic: Critic, real: Pieces, made: Pieces, rows: tuple[Tensor, Tensor]) -> Tensor:
-    """Cross-entropy of telling real pieces from made ones, int64 (B,) each: at its best the score
-    is the log odds."""
-    scores = real.scores(critic, rows[0]), made.scores(critic, rows[1])
+def critic_loss(
+    critic: SequenceCritic, real: Chunks, fake: Chunks, chunks: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Cross-entropy of telling real chunks from fake ones, int64 (B,) each; at its minimum the
+    score is the log odds."""
+    scores = real.scores(critic, chunks[0]), fake.scores(critic, chunks[1])
     return (functional.softplus(-scores[0]).mean() + functional.softplus(scores[1]).mean()) / 2

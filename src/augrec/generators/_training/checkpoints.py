@@ -1,5 +1,7 @@
-"""The state of a training, in memory and on disk: enough to go on bit for bit. Safetensors and
-JSON."""
+"""Checkpoints of a training, in memory and on disk: enough to continue bit for bit.
+
+Safetensors and JSON.
+"""
 
 from __future__ import annotations
 
@@ -21,47 +23,49 @@ from torch import Tensor
 import augrec
 from augrec.core.component import Configured
 from augrec.core.files import digest, read_json, whole_directory, write_json
-from augrec.generators._training.lesson import Lesson
-from augrec.generators._training.train_state import Course
+from augrec.data.training_data import TrainingData
+from augrec.generators._training.train_state import TrainState
 
 _logger = logging.getLogger(__name__)
 _TENSORS, _FACTS = "tensors.safetensors", "training.json"
 _CODE = Path(augrec.__file__).parent
-"""All of it: generators train with code of `recommenders` and `data` too."""
+"""The whole package: generators train with code of `nn`, `recommenders` and `data` too."""
 _SHARE_OF_TIME = 0.05
 _GLOBAL, _GLOBAL_CUDA = "global_random", "global_cuda_random"
 
 
 @dataclass(frozen=True)
-class State:
-    """A course at one step.
+class Checkpoint:
+    """A train state at one step.
 
     Attributes:
         step: updates taken.
         tensors: weights, optimizer moments and states of torch generators, on the CPU.
-        facts: what else the optimizers and NumPy generators hold; JSON.
-        rows: the training curve so far.
-        seen: the troubles that ended earlier attempts.
+        facts: what else optimizers and NumPy generators hold, as JSON has it.
+        rows: the training curve up to this step.
+        failures: why earlier attempts at this training ended.
     """
 
     step: int
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
     rows: list[dict[str, float]] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
-def state_of(course: Course, step: int, rows: list[dict[str, float]], seen: list[str]) -> State:
-    """A copy of all that changes while the course trains."""
+def take_checkpoint(
+    state: TrainState, step: int, rows: list[dict[str, float]], failures: list[str]
+) -> Checkpoint:
+    """A copy of all that changes while a train state advances."""
     tensors: dict[str, Tensor] = {_GLOBAL: torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors[_GLOBAL_CUDA] = torch.cuda.get_rng_state()
     facts: dict[str, Any] = {"optimizers": {}, "randoms": {}}
-    for name, module in course.modules.items():
+    for name, module in state.modules.items():
         tensors |= {
             f"module.{name}.{key}": _copy(value) for key, value in module.state_dict().items()
         }
-    for name, optimizer in course.optimizers.items():
+    for name, optimizer in state.optimizers.items():
         plain = facts["optimizers"].setdefault(name, [])
         for index, entry in optimizer.state_dict()["state"].items():
             for key, value in entry.items():
@@ -69,111 +73,115 @@ def state_of(course: Course, step: int, rows: list[dict[str, float]], seen: list
                     tensors[f"optimizer.{name}.{index}.{key}"] = _copy(value)
                 else:
                     plain.append([index, key, value])
-    for name, random in course.randoms.items():
+    for name, random in state.randoms.items():
         if isinstance(random, torch.Generator):
             tensors[f"random.{name}"] = random.get_state().clone()
         else:
             facts["randoms"][name] = dict(random.bit_generator.state)
-    return State(step, tensors, facts, list(rows), list(seen))
+    return Checkpoint(step, tensors, facts, list(rows), list(failures))
 
 
-def put_back(course: Course, state: State) -> None:
-    """Bring a course to a state; its learning rates stay its own."""
-    tensors = state.tensors
-    for name, module in course.modules.items():
+def restore(state: TrainState, checkpoint: Checkpoint) -> None:
+    """Bring a train state to a checkpoint; its learning rates stay its own."""
+    tensors = checkpoint.tensors
+    for name, module in state.modules.items():
         module.load_state_dict(_below(tensors, f"module.{name}."))
-    for name, optimizer in course.optimizers.items():
+    for name, optimizer in state.optimizers.items():
         entries: dict[int, dict[str, Any]] = {}
         for key, value in _below(tensors, f"optimizer.{name}.").items():
             index, _, word = key.partition(".")
             entries.setdefault(int(index), {})[word] = value.clone()
-        for number, word, value in state.facts["optimizers"][name]:
+        for number, word, value in checkpoint.facts["optimizers"][name]:
             entries.setdefault(int(number), {})[word] = value
         optimizer.load_state_dict(
             {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
         )
-    for name, random in course.randoms.items():
+    for name, random in state.randoms.items():
         if isinstance(random, torch.Generator):
             random.set_state(tensors[f"random.{name}"].clone())
         else:
-            random.bit_generator.state = state.facts["randoms"][name]
+            random.bit_generator.state = checkpoint.facts["randoms"][name]
     torch.set_rng_state(tensors[_GLOBAL])
     if _GLOBAL_CUDA in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors[_GLOBAL_CUDA])
 
 
-class Checkpoints:
-    """The latest sound state on disk, of one training; another training's is not taken for it.
+class CheckpointStore:
+    """The latest checkpoint of one training on disk; that of another training is not used.
 
     Args:
-        folder: where; None: nowhere.
-        fingerprint: of the training: see `fingerprint`.
+        folder: where; None: nothing is kept.
+        fingerprint: of the training, see `fingerprint`.
     """
 
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
         self._folder, self._fingerprint = folder, fingerprint
         self._due = 0.0
 
-    def read(self) -> State | None:
-        """The state to go on from, if there is one."""
+    def read(self) -> Checkpoint | None:
+        """The checkpoint to continue from, if there is one."""
         if self._folder is None or not (self._folder / _FACTS).exists():
             return None
         try:
             facts = read_json(self._folder / _FACTS)
             if facts.pop("fingerprint") != self._fingerprint:
                 _logger.warning(
-                    "the checkpoint in %s is of other code, settings or data: training begins anew",
+                    "the checkpoint in %s is of other code, settings or data: training starts anew",
                     self._folder,
                 )
                 return None
             facts["rows"] = [dict(row) for row in facts["rows"]]
-            return State(tensors=load_file(self._folder / _TENSORS), **facts)
+            return Checkpoint(tensors=load_file(self._folder / _TENSORS), **facts)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError):
             _logger.warning(
-                "the checkpoint in %s cannot be read: training begins anew", self._folder
+                "the checkpoint in %s cannot be read: training starts anew", self._folder
             )
             return None
 
-    def write(self, state: State, *, now: bool = False) -> None:
-        """Keep a state, unless writing the last one took more than a small share of the time
-        since."""
+    def write(self, checkpoint: Checkpoint, *, now: bool = False) -> None:
+        """Keep a checkpoint, unless writing the last one took more than a small share of the time
+        since; `now`: in any case."""
         if self._folder is None or (not now and time.monotonic() < self._due):
             return
         began = time.monotonic()
-        rows = [
-            list(row.items()) for row in state.rows
-        ]  # JSON objects are written sorted, curves are not
-        facts = {"step": state.step, "facts": state.facts, "rows": rows, "seen": state.seen}
+        # JSON objects are written sorted, the columns of a curve are not
+        rows = [list(row.items()) for row in checkpoint.rows]
+        facts = {
+            "step": checkpoint.step,
+            "facts": checkpoint.facts,
+            "rows": rows,
+            "failures": checkpoint.failures,
+        }
         with whole_directory(self._folder) as draft:
-            save_file(state.tensors, draft / _TENSORS)
+            save_file(checkpoint.tensors, draft / _TENSORS)
             write_json(draft / _FACTS, {"fingerprint": self._fingerprint, **facts})
         ended = time.monotonic()
         self._due = ended + (ended - began) / _SHARE_OF_TIME
 
     def remove(self) -> None:
-        """Forget it."""
+        """Delete it."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def fingerprint(generator: Configured, lesson: Lesson) -> str:
-    """What a checkpoint must agree in: code, configuration, seed, hardware and data; empty where
-    none is kept."""
-    if lesson.checkpoints is None:
+def fingerprint(generator: Configured, data: TrainingData) -> str:
+    """A digest of all that a checkpoint must agree in: code, configuration, seed, hardware, data.
+
+    Empty where no checkpoint is kept.
+    """
+    if data.checkpoints is None:
         return ""
-    hasher = hashlib.sha256(
-        digest(_CODE, "*.py").encode()
-    )  # and not what Python compiles meanwhile
-    told = [
+    # "*.py": not what Python compiles meanwhile
+    hasher = hashlib.sha256(digest(_CODE, "*.py").encode())
+    settings = [
         generator.name(),
         generator.config.model_dump(mode="json"),
         generator.seed,
         torch.__version__,
+        data.hardware.model_dump(mode="json"),
     ]
-    hasher.update(
-        json.dumps([*told, lesson.hardware.model_dump(mode="json")], sort_keys=True).encode()
-    )
-    for table in (lesson.interactions, lesson.users, lesson.items):
+    hasher.update(json.dumps(settings, sort_keys=True).encode())
+    for table in (data.interactions, data.users, data.items):
         if table is None:
             continue
         hasher.update(repr(table.schema).encode())

@@ -1,5 +1,5 @@
 """What training runs on: one CPU core, a GPU in mixed precision with captured steps, or several
-through Lightning Fabric."""
+devices through Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
 from augrec.data.training_data import Hardware
-from augrec.generators._training.train_state import Course
+from augrec.generators._training.train_state import TrainState
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -27,15 +27,15 @@ class CaptureError(Exception):
     """A step could not be captured as a CUDA graph."""
 
 
-def leads() -> bool:
-    """Whether this process is the one that keeps what is learnt; False in the others of a
-    distributed training."""
+def is_main_process() -> bool:
+    """Whether this process publishes what is learnt; False in the others of a distributed
+    training."""
     return _rank() == 0
 
 
 class Engine:
-    """Runs the steps of a course on the hardware; without a GPU and with one process it adds
-    nothing to them."""
+    """Runs the steps of a training on the hardware; on one process without a GPU it adds nothing to
+    them."""
 
     def __init__(self, hardware: Hardware) -> None:
         self._hardware = hardware
@@ -43,18 +43,18 @@ class Engine:
         self._capture = hardware.capture
 
     @property
-    def spread(self) -> bool:
+    def distributed(self) -> bool:
         """Whether several processes train together."""
         return self._hardware.devices > 1
 
     def launch(self) -> None:
-        """Start the other processes: they run this very command up to here. Before anything is put
-        on a device.
+        """Start the other processes, which run this very command up to here; to be called before
+        anything is put on a device.
 
         Raises:
             ConfigError: more GPUs are asked for than there are.
         """
-        if not self.spread:
+        if not self.distributed:
             return
         here = torch.cuda.device_count()
         if 0 < here < self._hardware.devices:
@@ -66,14 +66,14 @@ class Engine:
         self._fabric = self._new_fabric("cuda" if here else "cpu")
         self._fabric.launch()
 
-    def prepare(self, course: Course) -> Step:
-        """The course's step as it runs here.
+    def prepare(self, state: TrainState) -> Step:
+        """The step of a train state as it runs here.
 
         Raises:
-            ConfigError: the processes were started for another kind of device than the course is
-                on.
+            ConfigError: the processes were started for another kind of device than the networks
+                are on.
         """
-        device = next(p for module in course.modules.values() for p in module.parameters()).device
+        device = next(p for module in state.modules.values() for p in module.parameters()).device
         if self._fabric is None and self._precision(device) != "32-true":
             self._fabric = self._new_fabric(device.type)
         if self._fabric is not None and self._fabric.device.type != device.type:
@@ -83,50 +83,50 @@ class Engine:
                 where="params.yaml, hardware.devices",
                 fix="set the generator's device to auto, or hardware.devices to 1",
             )
-        if self.spread:
-            self._join(course)
-        step = self._in_precision(course.step)
-        if device.type == "cuda" and course.capturable and self._capture and not self.spread:
-            for optimizer in course.optimizers.values():
+        if self.distributed:
+            self._synchronise(state)
+        step = self._in_precision(state.step)
+        if device.type == "cuda" and state.capturable and self._capture and not self.distributed:
+            for optimizer in state.optimizers.values():
                 for group in optimizer.param_groups:
                     group["capturable"] = True
-            return _Captured(step, course)
+            return _Captured(step, state)
         return step
 
     def give_up_capture(self) -> None:
-        """Take the steps one kernel after the other from now on."""
+        """Launch the kernels of a step one after the other from now on."""
         self._capture = False
 
-    def part(self, course: Course, step: int) -> None:
-        """Let every process draw other batches: the draws of all but the first begin anew here.
+    def reseed(self, state: TrainState, step: int) -> None:
+        """Let every process but the first draw batches of its own from here on.
 
-        They follow from the course's seed, the process's number and `step` alone, so that a
-        training that goes on from a checkpoint of this step draws what an uninterrupted one does.
+        Their draws follow from the seed, the process's number and `step` alone, so that a training
+        that continues from a checkpoint of this step draws what an uninterrupted one does.
         """
         rank = _rank()
-        if not self.spread or rank == 0:
+        if not self.distributed or rank == 0:
             return
-        for name, random in course.randoms.items():
-            seed = derive(course.seed, name, rank, step)
+        for name, random in state.randoms.items():
+            seed = derive(state.seed, name, rank, step)
             if isinstance(random, torch.Generator):
                 random.manual_seed(seed)
             else:
                 random.bit_generator.state = np.random.PCG64(seed).state
-        torch.manual_seed(derive(course.seed, rank, step))
+        torch.manual_seed(derive(state.seed, rank, step))
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Numbers (0-dimensional tensors), averaged over the processes."""
         stacked = torch.stack([value.detach().float() for value in values.values()])
-        if self._fabric is not None and self.spread:
+        if self._fabric is not None and self.distributed:
             stacked = self._all_mean(stacked)
         return dict(zip(values, stacked.tolist(), strict=True))
 
-    def _join(self, course: Course) -> None:
+    def _synchronise(self, state: TrainState) -> None:
         """The same weights everywhere at the start, and the mean gradient at every update."""
-        for module in course.modules.values():
+        for module in state.modules.values():
             for tensor in module.state_dict().values():
                 torch.distributed.broadcast(tensor, src=0)
-        for optimizer in course.optimizers.values():
+        for optimizer in state.optimizers.values():
             optimizer.register_step_pre_hook(self._average_gradients)
 
     def _average_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -163,7 +163,7 @@ class Engine:
         return Fabric(
             accelerator=kind,
             devices=self._hardware.devices,
-            strategy="ddp" if self.spread else "auto",
+            strategy="ddp" if self.distributed else "auto",
             precision=self._precision(torch.device(kind)),
         )
 
@@ -177,8 +177,8 @@ class _Captured:
     """A step recorded once and replayed as one CUDA graph, after a few ordinary steps that settle
     all memory."""
 
-    def __init__(self, step: Step, course: Course) -> None:
-        self._step, self._course = step, course
+    def __init__(self, step: Step, state: TrainState) -> None:
+        self._step, self._state = step, state
         self._taken = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._losses: dict[str, Tensor] = {}
@@ -204,7 +204,7 @@ class _Captured:
             False
         )  # a cached cast would not be computed again by the replay
         try:
-            for random in self._course.randoms.values():
+            for random in self._state.randoms.values():
                 if isinstance(random, torch.Generator) and random.device.type == "cuda":
                     graph.register_generator_state(random)
             with torch.cuda.graph(graph):

@@ -1,182 +1,191 @@
-"""The training loop of every generator: watched, resumable, tried again with gentler settings when
-it breaks."""
+"""The training loop of every neural generator: monitored, resumable, repeated with lower learning
+rates when it diverges."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
 from augrec.core.errors import RefusedError
-from augrec.generators._training.checkpoints import Checkpoints, fingerprint, put_back, state_of
-from augrec.generators._training.hardware import CaptureError, Engine, leads
-from augrec.generators._training.lesson import Lesson
+from augrec.data.training_data import TrainingData
+from augrec.generators._training.checkpoints import CheckpointStore, restore, take_checkpoint
+from augrec.generators._training.hardware import CaptureError, Engine, is_main_process
 from augrec.generators._training.memory import keep_freed_memory
-from augrec.generators._training.monitor import Trouble, Watch, look_at_real
-from augrec.generators._training.train_state import Course
-
-__all__ = ["fingerprint", "train"]
+from augrec.generators._training.monitor import TrainingDiverged, TrainingMonitor, real_statistics
+from augrec.generators._training.train_state import TrainState
 
 RETRIES = 3
-GENTLER = 0.25
+LR_FACTOR = 0.25
 _logger = logging.getLogger(__name__)
 
 
+def one_of_several(data: TrainingData, part: str, *, after: int = 0) -> TrainingData:
+    """The data for one of several trainings in turn: with checkpoints of its own, and a curve that
+    continues after `after` steps."""
+    return replace(
+        data,
+        log=lambda row: data.log({**row, "step": row["step"] + after}),
+        checkpoints=None if data.checkpoints is None else data.checkpoints / part,
+    )
+
+
 def train(
-    begin: Callable[[float], Course],
+    start: Callable[[float], TrainState],
     *,
     name: str,
     steps: int,
     log_every: int,
-    lesson: Lesson,
+    data: TrainingData,
     fingerprint: str = "",
-) -> Course:
-    """Train under guard.
+) -> TrainState:
+    """Train under the monitor.
 
-    Every `log_every` steps, and after the last, the course is looked at. A sound look becomes a row
-    of the curve and the state to fall back on. That state is on disk too, where the lesson names a
-    folder, and an interrupted training goes on from it bit for bit. On trouble a course with
-    smaller learning rates goes on from the last sound state; if that breaks too, even gentler ones
-    begin anew, since the trouble may have begun before it could be seen. Their rows of the curve
-    take the place of those before: a row stands for its step and ends what was told of later ones.
-    Of a training that is refused the curve holds the rows that showed the trouble too.
+    Every `log_every` steps, and after the last, statistics of a sample are taken. A sound row joins
+    the curve, and the state becomes the checkpoint to fall back to. The checkpoint is on disk too,
+    where the data name a folder, and an interrupted training continues from it bit for bit. When
+    training diverges, a state with lower learning rates continues from the last checkpoint; if that
+    diverges too, even lower rates start anew, since the cause may lie before it could be seen.
+    Their rows replace those logged before: a row stands for its step and voids those of later
+    steps. The curve of a training that is refused also holds the rows that showed why.
 
     Args:
-        begin: makes a fresh course whose learning rates are multiplied by the factor; the same for
-            the same factor.
+        start: makes a fresh state whose learning rates are multiplied by the factor; the same state
+            for the same factor.
         name: the generator's.
         steps: updates to take.
-        log_every: steps between two looks.
-        lesson: receives the curve; names the folder for checkpoints and the hardware.
-        fingerprint: see `_checkpoints.fingerprint`; a checkpoint with another one is not used.
+        log_every: steps between two rows of the curve.
+        data: receives the curve; names the folder for checkpoints and the hardware.
+        fingerprint: see `checkpoints.fingerprint`; a checkpoint with another one is not used.
 
     Returns:
-        The trained course.
+        The trained state.
 
     Raises:
-        RefusedError: training broke at every attempt; says what was seen.
+        RefusedError: training diverged at every attempt; the message says how.
     """
     keep_freed_memory()
-    engine = Engine(lesson.hardware)
+    engine = Engine(data.hardware)
     engine.launch()
-    training = _Training(
-        name, steps, log_every, lesson, engine, Checkpoints(lesson.checkpoints, fingerprint)
-    )
+    store = CheckpointStore(data.checkpoints, fingerprint)
+    training = _Training(name, steps, log_every, data, engine, store)
     while True:
         try:
-            return training.attempt(begin)
+            return training.attempt(start)
         except CaptureError as error:
             _logger.warning(
                 "%s cannot be captured as a CUDA graph, and trains without: %s", name, error
             )
             engine.give_up_capture()
-        except Trouble as trouble:
-            training.give_up_or_go_back(trouble)
+        except TrainingDiverged as reason:
+            training.go_back_or_refuse(reason)
 
 
 class _Training:
-    """The attempts at one training, and the last sound state they begin at; None is a fresh
-    course."""
+    """The attempts at one training, and the checkpoint they start from; None is a fresh state."""
 
     def __init__(
         self,
         name: str,
         steps: int,
         log_every: int,
-        lesson: Lesson,
+        data: TrainingData,
         engine: Engine,
-        checkpoints: Checkpoints,
+        store: CheckpointStore,
     ) -> None:
         self._name, self._steps, self._every = name, steps, log_every
-        self._lesson, self._engine, self._checkpoints = lesson, engine, checkpoints
-        self._real = look_at_real(lesson.interactions)
+        self._data, self._engine, self._store = data, engine, store
+        self._real = real_statistics(data.interactions)
         self._step = 0
-        self._waiting: list[dict[str, float]] = []  # in doubt, not told yet
-        self._good = checkpoints.read()
-        self._seen: list[str] = [] if self._good is None else self._good.seen
-        if self._good is not None:
+        self._suspicious: list[dict[str, float]] = []  # rows that are not logged yet
+        self._checkpoint = store.read()
+        self._failures: list[str] = [] if self._checkpoint is None else self._checkpoint.failures
+        if self._checkpoint is not None:
             _logger.info(
-                "%s goes on from its checkpoint at step %d of %d", name, self._good.step, steps
+                "%s continues from its checkpoint at step %d of %d",
+                name,
+                self._checkpoint.step,
+                steps,
             )
-            for row in self._good.rows:
-                lesson.log(row)
+            for row in self._checkpoint.rows:
+                data.log(row)
 
-    def attempt(self, begin: Callable[[float], Course]) -> Course:
+    def attempt(self, start: Callable[[float], TrainState]) -> TrainState:
         """Train to the end.
 
         Raises:
-            Trouble: it cannot go on.
+            TrainingDiverged: it cannot continue.
             CaptureError: it must be tried without CUDA graphs.
         """
-        course = begin(GENTLER ** len(self._seen))
-        watch, rows = Watch(self._real, self._steps), list[dict[str, float]]()
-        step = self._engine.prepare(course)
-        if self._good is not None:
-            put_back(course, self._good)
-            rows = list(self._good.rows)
+        state = start(LR_FACTOR ** len(self._failures))
+        monitor, rows = TrainingMonitor(self._real, self._steps), list[dict[str, float]]()
+        step = self._engine.prepare(state)
+        if self._checkpoint is not None:
+            restore(state, self._checkpoint)
+            rows = list(self._checkpoint.rows)
             for row in rows:
-                watch.see(row)
-        self._step = 0 if self._good is None else self._good.step
-        self._engine.part(course, self._step)
-        self._waiting = []
+                monitor.check(row)
+        self._step = 0 if self._checkpoint is None else self._checkpoint.step
+        self._engine.reseed(state, self._step)
+        self._suspicious = []
         began = (time.monotonic(), self._step)
         while self._step < self._steps:
-            row = self._advance(course, step)
-            self._waiting.append(row)
-            if not watch.see(row):
+            row = self._advance(state, step)
+            self._suspicious.append(row)
+            if not monitor.check(row):
                 _logger.info(
-                    "%s, step %d: in doubt, the next look will tell", self._name, self._step
+                    "%s, step %d: suspicious, the next row decides", self._name, self._step
                 )
                 continue
-            rows += self._waiting
-            self._tell()
-            self._good = None  # two at once would be the most memory of all
-            self._good = state_of(course, self._step, rows, self._seen)
-            if leads():
-                self._checkpoints.write(self._good, now=self._step == self._steps)
-            self._engine.part(course, self._step)
-            if leads():
-                self._tell_progress(*began)
-        return course
+            rows += self._suspicious
+            self._log_rows()
+            self._checkpoint = None  # two at once would be the most memory of all
+            self._checkpoint = take_checkpoint(state, self._step, rows, self._failures)
+            if is_main_process():
+                self._store.write(self._checkpoint, now=self._step == self._steps)
+            self._engine.reseed(state, self._step)
+            if is_main_process():
+                self._log_progress(*began)
+        return state
 
-    def give_up_or_go_back(self, trouble: Trouble) -> None:
-        """Prepare a gentler attempt.
+    def go_back_or_refuse(self, reason: TrainingDiverged) -> None:
+        """Prepare an attempt with lower learning rates.
 
         Raises:
-            RefusedError: there were enough.
+            RefusedError: there were enough attempts.
         """
-        self._seen.append(f"step {self._step}: {trouble}")
-        if len(self._seen) > 1:
-            self._good = None
-        if len(self._seen) <= RETRIES:
+        self._failures.append(f"step {self._step}: {reason}")
+        if len(self._failures) > 1:
+            self._checkpoint = None
+        if len(self._failures) <= RETRIES:
             _logger.warning(
                 "%s, step %d: %s. It is tried again from step %d with learning rates × %g",
                 self._name,
                 self._step,
-                trouble,
-                0 if self._good is None else self._good.step,
-                GENTLER ** len(self._seen),
+                reason,
+                0 if self._checkpoint is None else self._checkpoint.step,
+                LR_FACTOR ** len(self._failures),
             )
             return
-        self._tell()
-        self._checkpoints.remove()  # going on from it would end here again
+        self._log_rows()
+        self._store.remove()  # continuing from it would end here again
         raise RefusedError(
-            f"the training of {self._name} broke {len(self._seen)} times, each time with gentler "
-            "settings: " + "; ".join(self._seen),
+            f"the training of {self._name} diverged {len(self._failures)} times, each time with "
+            "lower learning rates: " + "; ".join(self._failures),
             where=f"{self._name}, step {self._step} of {self._steps}",
             fix=f"lower generators.{self._name}.learning_rate, or train on more data; nothing was "
             "published",
         )
 
-    def _advance(self, course: Course, step: Callable[[], dict[str, Tensor]]) -> dict[str, float]:
-        """Take the steps up to the next look; gives a row of the curve: mean losses, and what the
-        look found.
-
-        There is no look where a loss is not a number.
-        """
+    def _advance(
+        self, state: TrainState, step: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, float]:
+        """Take the steps up to the next row of the curve, and make it: mean losses, then statistics
+        of a sample; losses alone where one is not a number."""
         sums: dict[str, Tensor] = {}
         until = min(self._steps, (self._step // self._every + 1) * self._every)
         taken = until - self._step
@@ -186,14 +195,14 @@ class _Training:
         self._step = until
         means = self._engine.mean({key: total / taken for key, total in sums.items()})
         sound = np.isfinite(list(means.values())).all()
-        return {"step": self._step, **means, **(course.look() if sound else {})}
+        return {"step": self._step, **means, **(state.statistics() if sound else {})}
 
-    def _tell(self) -> None:
-        for row in self._waiting:
-            self._lesson.log(row)
-        self._waiting = []
+    def _log_rows(self) -> None:
+        for row in self._suspicious:
+            self._data.log(row)
+        self._suspicious = []
 
-    def _tell_progress(self, began: float, first: int) -> None:
+    def _log_progress(self, began: float, first: int) -> None:
         rate = (self._step - first) / max(time.monotonic() - began, 1e-9)
         left = (self._steps - self._step) / rate
         _logger.info(

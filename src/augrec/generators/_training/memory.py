@@ -1,5 +1,4 @@
-"""Memory of trainings that hold batches of users × items: whether it is enough, told before, and
-that it is used again."""
+"""Memory of trainings that hold batches of users × items: checked beforehand, and reused."""
 
 from __future__ import annotations
 
@@ -18,20 +17,20 @@ _USABLE = 0.9
 
 
 def check_memory(
-    generator: str, where: torch.device, n_items: int, *, learnt: int, averaged: int, batch: int
+    generator: str, device: torch.device, n_items: int, *, learnt: int, averaged: int, batch: int
 ) -> None:
     """Refuse a training that would run out of memory.
 
     A weight that learns is held with its gradient and Adam's two moments; the weight and the
-    moments once more in the state that training falls back to, which is kept on the CPU. An average
-    is held twice too. A tenth of the memory is left to the data and the process itself; what else
-    runs there is not looked at.
+    moments once more in the checkpoint that training falls back to, which is on the CPU. An average
+    is held twice too. A tenth of the memory is left to the data and the process itself; other
+    processes are not taken into account.
 
     Args:
         generator: its name.
-        where: the device.
+        device: where it trains.
         n_items: size of the catalogue.
-        learnt: weights for each item, of all networks.
+        learnt: weights that learn, for each item, of all networks.
         averaged: how many of them are averaged.
         batch: numbers held at once for each item while a step is taken.
 
@@ -40,23 +39,22 @@ def check_memory(
     """
     active = 4 * learnt + averaged + batch
     needs = {torch.device("cpu"): 3 * learnt + averaged}
-    needs[where] = needs.get(where, 0) + active
-    for device, numbers in needs.items():
-        needed, there = _BYTES * n_items * numbers, memory(device)
+    needs[device] = needs.get(device, 0) + active
+    for place, numbers in needs.items():
+        needed, there = _BYTES * n_items * numbers, memory(place)
         if needed > _USABLE * there:
             raise ConfigError(
-                f"training {generator} for {n_items:,} items needs about {_gib(needed)}, {device} "
+                f"training {generator} for {n_items:,} items needs about {_gib(needed)}, {place} "
                 f"has {_gib(there)}",
                 where=f"params.yaml, generators.{generator}: hidden and batch_size",
                 fix="lower them, raise prepare.min_item_interactions, or take latent_gan, item_gan "
-                "or sequence_gan, "
-                "which hold no batches of users × items",
+                "or sequence_gan, which hold no batches of users × items",
             )
 
 
 def memory(device: torch.device) -> int:
-    """Bytes that a device has in all; of the CPU's what this process is allowed (its cgroup, as in
-    a container)."""
+    """All bytes of a device; for the CPU those that this process may use (its cgroup, as in a
+    container)."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
@@ -71,12 +69,11 @@ def _gib(size: int) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Have this process give memory that was freed to the next tensor, up to 2 GiB of it, from here
-    on.
+    """Make this process reuse freed memory, at most 2 GiB of it, for the next tensor from here on.
 
     glibc maps whatever is larger than 32 MiB anew each time, and the kernel clears it page by page:
-    with a million items that is half of what a step costs. It is told not to (mallopt(3));
-    elsewhere nothing changes.
+    with a million items that is half of what a step costs. mallopt(3) turns it off; with other
+    C libraries nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,17 +1,19 @@
-"""What every neural generator does with its networks: where they run, how they learn a step, how
-they are kept."""
+"""Small tools around the networks of generators."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from augrec.core.seeds import derive
 
 
 def perceptron(width: int, hidden: int, out: int) -> nn.Sequential:
-    """Two hidden layers."""
+    """A multilayer perceptron with two hidden layers."""
     return nn.Sequential(
         nn.Linear(width, hidden),
         nn.LeakyReLU(0.2),
@@ -21,20 +23,17 @@ def perceptron(width: int, hidden: int, out: int) -> nn.Sequential:
     )
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) -> None:
-    """One step of a module's weights; an adversary that the loss goes through keeps its own
-    untouched."""
-    loss.backward(
-        inputs=list(module.parameters())
-    )  # the other network's gradients would be thrown away
-    optimizer.step()
-    optimizer.zero_grad(
-        set_to_none=True
-    )  # at once: gradients of a large catalogue take as much memory as its weights
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Networks built inside the block get their first weights from `seed`; torch's global random
+    state is the same after it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, "weights"))
+        yield
 
 
 def to_arrays(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
-    """All weights, as "module.weight"."""
+    """All weights, named "module.weight"."""
     return {
         f"{part}.{name}": value.cpu().numpy()
         for part, module in modules.items()
@@ -43,7 +42,7 @@ def to_arrays(modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
 
 
 def from_arrays(state: Mapping[str, np.ndarray], modules: Mapping[str, nn.Module]) -> None:
-    """Put the weights that `to_arrays` gave into modules of the same shapes."""
+    """Load the weights that `to_arrays` gave into modules of the same shapes."""
     for part, module in modules.items():
         prefix = f"{part}."
         module.load_state_dict(

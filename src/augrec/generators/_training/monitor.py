@@ -1,5 +1,5 @@
-"""The guard of a generator's training: tells ordinary training from a broken, collapsed or
-one-sided one."""
+"""The monitor of a generator's training: tells a sound training from one that diverges, collapses
+or is won by one side."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import scipy.sparse as sp
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 
-LOOK_AT_USERS = 256
-"""How many users a look draws; coverage grows with their number, so every look draws as many."""
+N_SAMPLED_USERS = 256
+"""Users in every sample that statistics are taken of; coverage grows with their number, so it is
+always the same."""
 
 CRITIC_WINS = "critic_wins"
-"""How surely the critic of the relativistic loss tells real from fake: the mean of sigmoid(score of
-the real one - score of the fake one) over the pairs of a batch. 0.5 is a critic that guesses; with
-gradient penalties it stays near there even where it is always right. Near 1 nothing is left for the
-generator to follow, near 0 the critic leads it astray."""
+"""The confidence of a relativistic loss's critic: the mean of sigmoid(score of the real one - score
+of the fake one) over the pairs of a batch. 0.5 is a critic that guesses; with gradient penalties it
+stays near there even where it is always right. Near 1 the generator has no gradient to follow, near
+0 the critic misleads it."""
 CRITIC_LEADS = "critic_leads"
 """The same of a Wasserstein critic, whose scores have no scale, or of one without gradient penalty
-against a loss that does not saturate. Such a critic is often near 1 in sound trainings and the
-generator still follows, so that no more than losing is judged."""
+against a loss that does not saturate. Such a critic is often near 1 in sound trainings, and the
+generator still follows: only a critic that loses is an alarm."""
 CRITIC_AUC = "critic_auc"
-"""How often a discriminator that only chooses scores a real history above a made one; losing is
-judged alone here too."""
+"""How often a discriminator that only selects candidates scores a real history above a synthetic
+one; here too only a critic that loses is an alarm."""
 _CRITICS = (CRITIC_WINS, CRITIC_LEADS, CRITIC_AUC)
 _SAMPLES = ("duplicates", "coverage", "spread")
 
@@ -42,14 +43,14 @@ _NEAR = 0.9
 _MIN_PROFILE = 3
 
 
-class Trouble(Exception):
-    """What was seen that training does not recover from."""
+class TrainingDiverged(Exception):
+    """Something was measured that training does not recover from; the message says what."""
 
 
-def look(
+def sample_statistics(
     positions: np.ndarray, lengths: np.ndarray, n_items: int, popularity: np.ndarray | None = None
 ) -> dict[str, float]:
-    """What is watched in a small sample.
+    """Statistics of a small sample that the monitor checks.
 
     Args:
         positions: int (sum of lengths,), items of one user after the other.
@@ -58,30 +59,30 @@ def look(
         popularity: (n_items,), how often each item occurs in the training data.
 
     Returns:
-        coverage: share of the catalogue that somebody has.
-        duplicates: share of profiles (of 3 items or more) that have a near twin before them:
-            Jaccard 0.9 or more.
+        coverage: share of the catalogue that occurs.
+        duplicates: share of profiles (of at least 3 items) with a near twin before them: Jaccard
+            similarity of at least 0.9.
         popularity_correlation: Pearson's, of the items' counts with `popularity`, where it is
             given.
     """
     drawn = np.bincount(positions, minlength=n_items)
-    found = {
+    statistics = {
         "coverage": float((drawn > 0).mean()),
         "duplicates": _near_duplicates(positions, lengths, n_items),
     }
     if popularity is not None:
         varied = drawn.std() > 0 and popularity.std() > 0
-        found["popularity_correlation"] = (
+        statistics["popularity_correlation"] = (
             float(np.corrcoef(drawn, popularity)[0, 1]) if varied else 0.0
         )
-    return found
+    return statistics
 
 
-def look_at_real(interactions: pl.DataFrame) -> dict[str, float]:
-    """The same of as many real users, drawn with replacement: what a perfect memory of the data
-    would show."""
+def real_statistics(interactions: pl.DataFrame) -> dict[str, float]:
+    """`sample_statistics` of real users, as many as in a sample and drawn with replacement: what a
+    perfect memory of the data would give."""
     users = interactions[C.USER].unique().sort()
-    chosen = users.gather(rng(0, "watch").integers(0, len(users), LOOK_AT_USERS)).alias(C.USER)
+    chosen = users.gather(rng(0, "watch").integers(0, len(users), N_SAMPLED_USERS)).alias(C.USER)
     rows = (
         interactions.select(C.USER, C.ITEM)
         .join(chosen.unique().to_frame(), on=C.USER, how="semi")
@@ -94,94 +95,96 @@ def look_at_real(interactions: pl.DataFrame) -> dict[str, float]:
         .select("row", pl.col(C.ITEM).rank("dense").cast(pl.Int64) - 1)
         .sort("row", C.ITEM)
     )
-    lengths = np.bincount(drawn["row"].to_numpy(), minlength=LOOK_AT_USERS)
-    return look(drawn[C.ITEM].to_numpy(), lengths, interactions[C.ITEM].n_unique())
+    lengths = np.bincount(drawn["row"].to_numpy(), minlength=N_SAMPLED_USERS)
+    return sample_statistics(drawn[C.ITEM].to_numpy(), lengths, interactions[C.ITEM].n_unique())
 
 
-class Watch:
-    """Follows the rows of one training curve.
+class TrainingMonitor:
+    """Checks the rows of one training curve, one after the other.
 
     Args:
-        usual: what `look` finds in a sample that is sound: see `look_at_real`.
+        reference: statistics of a sound sample, see `real_statistics`.
         steps: of the whole training.
-        people: whose sample that is.
+        reference_users: whose sample that is, for messages.
     """
 
-    def __init__(self, usual: Mapping[str, float], steps: int, people: str = "real people") -> None:
-        self._usual, self._steps, self._people = usual, steps, people
+    def __init__(
+        self, reference: Mapping[str, float], steps: int, reference_users: str = "real users"
+    ) -> None:
+        self._reference, self._steps, self._reference_users = reference, steps, reference_users
         self._sizes: dict[str, list[float]] = {}
         self._healthy: set[str] = set()
         self._strikes: dict[str, int] = {}
 
-    def see(self, row: Mapping[str, float]) -> bool:
-        """Whether all is well at this row; False: in doubt, the next rows will tell.
+    def check(self, row: Mapping[str, float]) -> bool:
+        """Whether the training is sound at this row; False: suspicious, the next rows decide.
 
         Args:
-            row: "step", losses of any sign and size, and what was looked at: `look`'s signs, the
-                critics', "spread" (how far drawn vectors lie apart, 1 being those learnt from);
-                none of them must be there.
+            row: "step", losses of any sign and size, and what was measured: `sample_statistics`,
+                the critics' confidence, "spread" (how far drawn vectors lie apart, 1 being those
+                learnt from); each of them is optional.
 
         Raises:
-            Trouble: it is not, or the doubt has lasted, or it is the last row's.
+            TrainingDiverged: it is not sound, has been suspicious for too long, or is at the last
+                row.
         """
         self._check_numbers(row)
-        doubts = {sign: self._doubt(sign, row) for sign in (*_SAMPLES, *_CRITICS)}
+        alarms = {sign: self._alarm(sign, row) for sign in (*_SAMPLES, *_CRITICS)}
         last = row["step"] >= self._steps
-        for sign, doubt in doubts.items():
-            self._strikes[sign] = self._strikes.get(sign, 0) + 1 if doubt else 0
-            if doubt is None:
+        for sign, alarm in alarms.items():
+            self._strikes[sign] = self._strikes.get(sign, 0) + 1 if alarm else 0
+            if alarm is None:
                 continue
             patience = _PATIENCE_WITH_CRITIC if sign in _CRITICS else _PATIENCE
             if self._strikes[sign] >= patience or last:
-                raise Trouble(doubt)
-        return not any(doubts.values())
+                raise TrainingDiverged(alarm)
+        return not any(alarms.values())
 
     def _check_numbers(self, row: Mapping[str, float]) -> None:
         for name, value in row.items():
             if not np.isfinite(value):
-                raise Trouble(f"{name} is not a number")
+                raise TrainingDiverged(f"{name} is not a number")
             if name == "step":
                 continue
             size, before = abs(value), self._sizes.setdefault(name, [])
             usual = max(1.0, float(np.median(before))) if before else _EXPLODED / _GREW
             if size > min(_EXPLODED, _GREW * usual):
-                raise Trouble(f"{name} exploded to {value:.3g}")
+                raise TrainingDiverged(f"{name} exploded to {value:.3g}")
             before.append(size)
 
-    def _doubt(self, sign: str, row: Mapping[str, float]) -> str | None:
-        """What is wrong with one sign, if anything is."""
+    def _alarm(self, sign: str, row: Mapping[str, float]) -> str | None:
+        """What is wrong with one of the measured signs, if anything is."""
         if sign not in row:
             return None
-        doubt = self._limit(sign, row[sign])
-        if doubt is None:
+        alarm = self._limit(sign, row[sign])
+        if alarm is None:
             self._healthy.add(sign)
         elif sign not in self._healthy and sign in _SAMPLES and row["step"] < self._steps / 2:
             return None  # it may not have learnt to vary yet
-        return doubt
+        return alarm
 
     def _limit(self, sign: str, value: float) -> str | None:
-        if sign == "duplicates" and value > self._usual[sign] + _MORE_DUPLICATES:
+        if sign == "duplicates" and value > self._reference[sign] + _MORE_DUPLICATES:
             return (
-                f"{value:.0%} of the profiles of a sample are near copies of each other; "
-                f"of as many {self._people} {self._usual[sign]:.0%}"
+                f"{value:.0%} of the profiles of a sample are near copies of each other; among "
+                f"{self._reference_users} {self._reference[sign]:.0%}"
             )
-        if sign == "coverage" and value < _LEAST_COVERAGE * self._usual[sign]:
+        if sign == "coverage" and value < _LEAST_COVERAGE * self._reference[sign]:
             return (
-                f"item coverage shrank: {LOOK_AT_USERS} synthetic users have {value:.1%} of the "
-                "items, "
-                f"as many {self._people} {self._usual[sign]:.1%}"
+                f"item coverage shrank: {N_SAMPLED_USERS} synthetic users have {value:.1%} of the "
+                f"items, {N_SAMPLED_USERS} {self._reference_users} {self._reference[sign]:.1%}"
             )
         if sign == "spread" and value < _LEAST_SPREAD:
             return (
-                f"vectors collapse to one place: drawn ones lie {value:.1%} as far apart as "
-                "those to learn"
+                f"vectors collapse to one point: drawn ones lie {value:.1%} as far apart as those "
+                "to learn"
             )
         if sign == CRITIC_WINS and value > _WON:
             return f"the critic wins outright: it is {value:.1%} sure which profiles are real"
         if sign in _CRITICS and value < _LOST:
             return (
-                f"the critic loses outright: it is {1 - value:.1%} sure that fake profiles are "
-                "the real ones"
+                f"the critic loses outright: it is {1 - value:.1%} sure that fake profiles are the "
+                "real ones"
             )
         return None
 

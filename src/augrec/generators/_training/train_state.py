@@ -1,4 +1,4 @@
-"""A training that is ready to begin."""
+"""A training that is ready to start."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 
 
 @dataclass
-class Course:
-    """A training that is ready to begin. All that changes while it goes on is here.
+class TrainState:
+    """All that changes in the course of a training, with what advances and what measures it.
 
     Attributes:
-        modules: every network, averages too.
+        modules: every network, averages included.
         optimizers: every optimizer.
-        step: takes one update; gives its losses (and how sure its critic is, see `_watch`),
+        step: takes one update; returns its losses and its critic's confidence (see `monitor`),
             0-dimensional tensors that are left on the device.
-        look: measures a small sample of what would be published: `_watch.look` and whatever else
-            the curve shall show.
-        seed: of the run: processes that train together derive their own from it.
-        randoms: every source of randomness the steps draw from, besides torch's global one.
-        capturable: a step runs on the device alone (no NumPy, no shape that depends on the data, no
-            look at a value), so that it can be replayed as one CUDA graph.
+        statistics: measures a small sample of what would be published: `sample_statistics`, and
+            whatever else belongs into the training curve.
+        seed: of the run; processes that train together derive their own from it.
+        randoms: every source of randomness that `step` draws from, besides torch's global one.
+        capturable: whether a step runs on the device alone (no NumPy, no shape that depends on the
+            data, no value that is read back), so that it can be replayed as one CUDA graph.
     """
 
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
     step: Callable[[], dict[str, Tensor]]
-    look: Callable[[], dict[str, float]]
+    statistics: Callable[[], dict[str, float]]
     seed: int
     randoms: Mapping[str, np.random.Generator | torch.Generator] = field(default_factory=dict)
     capturable: bool = False
