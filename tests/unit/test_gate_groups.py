@@ -98,6 +98,14 @@ def test_a_group_too_small_to_say_is_not_judged_and_is_said_to_be_so() -> None:
     assert choice["accepted"] and verdicts(choice)["city", "city 8"] == "few"
 
 
+def test_a_group_of_the_least_number_of_users_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = int((cases()["city"] == "city 8").sum())
+    for least, judged in ((size, True), (size + 1, False)):
+        gate = GATE.model_copy(update={"min_users": least})
+        monkeypatch.setattr(f"{__name__}.GATE", gate)
+        assert (verdicts(judge(np.full(N, 0.1)))["city", "city 8"] != "few") == judged
+
+
 @pytest.mark.parametrize(("attribute", "value"), [("gender", "F"), ("city", "city 3")])
 def test_a_gain_that_a_group_pays_for_is_refused_and_the_group_named(
     attribute: str, value: str

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from augrec.core.errors import InputError
+from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.recommenders import item_knn
 from augrec.recommenders.base import Recommender, find
@@ -60,6 +61,17 @@ def similarity(kind: str, weights: np.ndarray, shrinkage: float) -> np.ndarray:
     values = p * p / (p + shrinkage) / np.outer(divisor, divisor)
     np.fill_diagonal(values, 0)
     return values
+
+
+def test_an_item_of_a_history_counts_once_whatever_its_weight_and_number() -> None:
+    fitted, table = knn().fit(TrainingData(rows(met()))), rows(met())
+    weighted = Histories.from_interactions(table, fitted.items)
+    plain = Histories.from_interactions(
+        table.with_columns(pl.lit(1, pl.Float32).alias("weight")), fitted.items
+    )
+    twice = Histories.from_interactions(pl.concat([table, table]), fitted.items)
+    np.testing.assert_array_equal(fitted.score(weighted), fitted.score(plain))
+    np.testing.assert_array_equal(fitted.score(twice), fitted.score(plain))
 
 
 @pytest.mark.parametrize("kind", ["cosine", "tfidf", "bm25"])

@@ -8,6 +8,8 @@ import pytest
 
 from augrec.core.errors import InputError
 from augrec.evaluation.bootstrap import Noise, interval
+from augrec.evaluation.multiple import holm
+from augrec.evaluation.paired import Paired
 from augrec.evaluation.repetitions import pooled, read, repeated_means, values_of
 
 
@@ -51,6 +53,30 @@ def test_luck_in_training_widens_an_interval_as_a_sum_of_variances_does() -> Non
     few_low, few_high = interval(values, noise=Noise(0.05, degrees=2), **options)
     assert few_high - few_low > 1.3 * (wide_high - wide_low)
     assert interval(values, noise=Noise(), **options) == (low, high)
+
+
+def test_an_arm_has_the_variance_of_training_if_it_was_repeated_or_uses_a_generators_sample() -> (
+    None
+):
+    arms = {
+        "none": [table([0.1, 0.3, 0.5]), table([0.3, 0.2, 0.6])],
+        "popularity": [table([0.2, 0.2, 0.2])],
+        "gan": [table([0.2, 0.4, 0.6])],
+    }
+    paired = Paired(arms, generated=["gan"])
+    once = np.sqrt(paired.spread("ndcg@10").variance)
+    assert once > 0
+    found = paired.sds(list(arms), "ndcg@10", "overall")
+    np.testing.assert_allclose(found, [once / np.sqrt(2), 0, once])
+    noise = paired.noise("gan", "none", "ndcg@10", "overall")
+    assert noise.sd == pytest.approx(once * np.sqrt(1 + 1 / 2))
+
+
+def test_holms_correction_divides_by_the_number_of_those_left() -> None:
+    p_values = {"a": 0.01, "b": 0.02, "c": 0.2}
+    divided = holm(list(p_values), lambda name, tests: p_values[name] * tests <= 0.05)
+    assert divided == {"a": 3, "b": 2, "c": 1}
+    assert holm(list(p_values), lambda name, tests: False) == {"a": 3, "b": 3, "c": 3}
 
 
 def test_means_of_each_training_are_told_by_slice() -> None:
