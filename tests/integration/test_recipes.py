@@ -14,9 +14,6 @@ import yaml
 from augrec.core.files import read_json
 from pages import HOME, printed_file
 
-if not (HOME / "src/augrec/generators/toolkit.py").exists():
-    pytest.skip("the toolkit of generators is on its way", allow_module_level=True)
-
 GENERATOR = Path("src/augrec/generators/item_pairs.py")
 RECOMMENDER = Path("src/augrec/recommenders/random_walk.py")
 RUN_ALL_STAGES = """
