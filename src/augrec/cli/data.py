@@ -145,8 +145,7 @@ def import_(
 
 @app.command()
 def log() -> None:
-    """List the synthetic datasets: the generator, data and run that made each, and the models
-    trained on it."""
+    """List the synthetic datasets: how each was made, and the models trained on it."""
     from augrec.versioning import lineage
 
     found = lineage.synthetic_datasets(settings_.load())

@@ -83,8 +83,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop Airflow, MLflow and the service. Runs, models and data are kept; a run in progress
-    fails."""
+    """Stop Airflow, MLflow and the service. A run in progress fails; all data is kept."""
     from augrec.orchestration import platform
 
     console.print("Stopped." if platform.down(settings_.load()) else "Nothing was running.")

@@ -29,8 +29,8 @@ model."""
 def known_of(cases: pl.DataFrame) -> pl.DataFrame | None:
     """Attributes and features of each case's user at its time: all columns but those of `CASES`;
     None: there are none."""
-    known = without_nan(cases.drop(*CASES, strict=False))
-    return known if known.width else None
+    attributes = without_nan(cases.drop(*CASES, strict=False))
+    return attributes if attributes.width else None
 
 
 def build_cases(

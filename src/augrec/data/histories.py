@@ -94,15 +94,15 @@ class Histories:
         ranks = _positions(interactions[C.USER], users)
         order = _order(ranks, interactions)
         positions = items.encode(interactions[C.ITEM])[order]
-        known = positions >= 0
-        order = order[known]
+        in_index = positions >= 0
+        order = order[in_index]
         counts = (
             np.bincount(ranks[order], minlength=len(users)) if len(users) else np.zeros(0, np.int64)
         )
         return cls(
             users=users.to_numpy().astype(str),
             indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            items=positions[known].astype(np.int32),
+            items=positions[in_index].astype(np.int32),
             weights=_column(interactions, C.WEIGHT, 1.0, np.float32)[order],
             observed=_column(interactions, C.OBSERVED, True, np.bool_)[order],
             n_items=len(items),

@@ -42,9 +42,9 @@ class SourceConfig(BaseConfig):
     interactions: str | None = None
     """A CSV or Parquet file, a folder of Parquet files, or sql:TABLE."""
     items: str | None = None
-    """As `interactions`; null: only ids are known."""
+    """As `interactions`; null: the items of the interactions, without attributes."""
     users: str | None = None
-    """As `interactions`; null: only ids are known."""
+    """As `interactions`; null: the users of the interactions, without attributes."""
     connection: str | None = None
     """Id of an Airflow connection for sql:TABLE; null: the environment variable AUGREC_SOURCE_URL
     holds an SQLAlchemy URL."""

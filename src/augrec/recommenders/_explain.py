@@ -13,9 +13,6 @@ import polars as pl
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 
-Contributions = Callable[[Histories, np.ndarray], np.ndarray]
-"""What each item of histories adds to the score of each target, see `Recommender.contributions`."""
-
 Background = dict[str, np.ndarray]
 """What else adds to the score of each target, float32 (n, m), by its name: see
 `Recommender.background`."""
