@@ -200,7 +200,7 @@ def test_what_is_known_of_users_comes_a_row_for_each_history(fitted):
     known = pl.DataFrame({"age": [30, None], "user__interactions_7d": [0, 3]})
     items, _ = fitted.recommend(histories([], ["i03"]), 5, known=known)
     assert items.shape == (2, 5)
-    with pytest.raises(InputError, match="2 histories came with what is known of 1"):
+    with pytest.raises(InputError, match="there are 2 histories, but attributes of 1 users"):
         fitted.recommend(histories([], ["i03"]), 5, known=known.head(1))
 
 
