@@ -30,7 +30,7 @@ _CELLS_AT_ONCE = 2**24
 
 
 class NeuralGeneratorConfig(BaseConfig):
-    """What every neural generator can be told."""
+    """Options that every neural generator has."""
 
     max_attribute_values: int = Field(32, ge=2)
     """User attributes with more different values are left out; numbers are cut at their quartiles

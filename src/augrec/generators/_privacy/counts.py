@@ -44,7 +44,7 @@ PUBLIC = {
 }
 """What the guarantee does not cover: taken as public."""
 
-_WEIGHTS = {"items": 0.5, "people": 0.2, "rows": 0.1, "starts": 0.1, "gaps": 0.1}
+_WEIGHTS = {"items": 0.5, "users": 0.2, "rows": 0.1, "starts": 0.1, "gaps": 0.1}
 _STARTS = 20
 _SECOND, _DAY = 1_000_000, 86_400_000_000
 _UNDER_A_DAY_S = (0, 1, 10, 60, 300, 900, 3600, 10_800, 43_200)
@@ -75,8 +75,8 @@ def private_counts(
     users = Users.of(data, config)
     sums = noisy_sums(users.tables(), noise, random)
     n = len(users.lengths)
-    totals = {name: norm_sub(sums[name], n) for name in ("people", "rows", "starts", "gaps")}
-    conditions = users.draw_conditions(totals["people"], random)
+    totals = {name: norm_sub(sums[name], n) for name in ("users", "rows", "starts", "gaps")}
+    conditions = users.draw_conditions(totals["users"], random)
     popularity = norm_sub(sums["items"], np.sqrt(conditions.lengths).sum())
     return Counts(
         items=users.items,
@@ -137,17 +137,17 @@ class Users:
     def tables(self) -> dict[str, sp.spmatrix]:
         """What is summed: float (n, columns) each, a row a user."""
         n, times, known = len(self.lengths), self.times, self.cells >= 0
-        people = np.ravel_multi_index((self._band(), *self.codes.T), self._shape)
+        cells = np.ravel_multi_index((self._band(), *self.codes.T), self._shape)
         return {
             "items": sp.diags(1.0 / np.sqrt(self.lengths)) @ self.matrix,
-            "people": _shares(np.arange(n), people, n, int(np.prod(self._shape))),
+            "users": _shares(np.arange(n), cells, n, int(np.prod(self._shape))),
             "rows": _shares(times.users[known], self.cells[known], n, len(self.events)),
             "starts": _shares(np.arange(n), times.start_bins, n, _STARTS),
             "gaps": _shares(times.gap_users, times.gap_bins, n, len(_GAPS) - 1),
         }
 
     def draw_conditions(self, counts: np.ndarray, random: np.random.Generator) -> Conditions:
-        """Conditions of n synthetic users, as frequent as noisy counts of the cells of `people`
+        """Conditions of n synthetic users, as frequent as noisy counts of the cells of `users`
         say."""
         n, (low, high) = len(self.lengths), self.bands
         cells = random.choice(len(counts), n, p=counts / counts.sum())
