@@ -72,7 +72,7 @@ def test_what_is_kept_validates_no_worse_than_what_it_began_with(champion: Recom
         assert kept >= began - 1e-9
 
 
-def test_new_items_get_in_and_items_nobody_has_any_more_leave(champion: Recommender) -> None:
+def test_new_items_are_added_and_items_without_users_are_removed(champion: Recommender) -> None:
     rows = interactions().filter(pl.col("item_id") != "i03")
     fresh = table(
         [f"fresh{user}" for user in range(20) for _ in range(2)], ["i00", "brand-new"] * 20
@@ -137,14 +137,14 @@ def test_only_what_was_done_since_is_learnt_and_what_was_done_before_is_read(
     fresh, everything = answers(0.0), answers(1.0)
 
     def lead(of: dict[tuple[int, str], float]) -> float:
-        """Of the new items over one that everybody met before."""
+        """Of the new items over one that every user had before."""
         return sum(of[0, new] + of[1, new] - of[0, "i03"] - of[1, "i03"] for new in ("i20", "i21"))
 
     assert lead(fresh) > lead(everything)
     assert fresh[0, "i20"] - fresh[0, "i21"] > fresh[1, "i20"] - fresh[1, "i21"]
 
 
-def test_who_has_bought_since_what_they_met_before_is_active_too(tmp_path: Path) -> None:
+def test_users_who_bought_since_what_they_saw_before_are_active_too(tmp_path: Path) -> None:
     rows, champion = interactions(), build("bpr").fit(TrainingData(interactions()))
     since = rows["timestamp"].sort()[int(len(rows) * 0.8)]
     silent = rows.join(rows.filter(pl.col("timestamp") >= since), on="user_id", how="anti")

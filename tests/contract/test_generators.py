@@ -377,6 +377,6 @@ def test_attributes_are_taken_where_they_are_usable():
         .fit(TrainingData(table, users=attributes(table).filter(pl.col("user_id") != "u000")))
         .conditions
     )
-    assert set(conditions.labels) == {"group", "age", "busy"}, "a name is different for everybody"
+    assert set(conditions.labels) == {"group", "age", "busy"}, "every user has a different name"
     assert "unknown" in conditions.labels["group"], "a user without a row is kept"
     assert len(conditions.labels["age"]) == 5, "four quarters and unknown"

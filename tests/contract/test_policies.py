@@ -194,7 +194,7 @@ def test_added_rows_are_sorted_by_user_and_time(step):
     assert new.equals(new.sort("user_id", "timestamp", maintain_order=True))
 
 
-def test_nobody_has_an_item_twice(steps):
+def test_no_user_has_an_item_twice(steps):
     assert not build(steps).select("user_id", "item_id").is_duplicated().any()
 
 
@@ -209,13 +209,13 @@ def test_added_users_never_carry_a_real_id(steps):
     real = shop().with_columns(clever.alias("user_id"))
     if names(steps) <= {*ADDING, "reweigh", "synthetic_only", "continue_champion"}:
         assert not set(added(build(steps, real))["user_id"]) & set(real["user_id"])
-    else:  # rows for real people: nobody else turns up
+    else:  # rows for real users: no other user is added
         makers = [step for step in steps if names([step]) <= set(ADDING)]
-        strangers = set(build(steps, real)["user_id"]) - set(real["user_id"])
-        assert strangers == set(build(makers, real)["user_id"]) - set(real["user_id"])
+        new_users = set(build(steps, real)["user_id"]) - set(real["user_id"])
+        assert new_users == set(build(makers, real)["user_id"]) - set(real["user_id"])
 
 
-def test_an_operation_adds_as_many_users_as_it_is_told(step):
+def test_an_operation_adds_the_number_of_users_it_is_set_to(step):
     [(name, config)] = step.items()
     for ratio, expected in ((0.0, 0), (0.5, 15), (1.0, 30)):
         assert added(build([{name: {**config, "ratio": ratio}}]))["user_id"].n_unique() == expected
@@ -392,7 +392,7 @@ def test_real_rows_that_are_not_canonical_are_refused():
 
 def test_a_policy_reads_only_the_samples_it_names():
     def refuse(name: str) -> pl.DataFrame:
-        raise AssertionError(f"nobody asked for {name}")
+        raise AssertionError(f"no policy here mixes in {name}")
 
     Policy("p", [{"bootstrap": {}}, {"truncate": {}}], seed=0).apply(
         PolicyInputs(shop(), refuse, 2.0)

@@ -183,7 +183,7 @@ def test_a_user_who_has_seen_everything_gets_empty_places(fitted):
     assert np.isneginf(scores).all()
 
 
-def test_nobody_asked_nothing_given(fitted):
+def test_no_histories_give_no_lists(fitted):
     items, scores = fitted.recommend(histories(), 5)
     assert items.shape == scores.shape == (0, 5)
 
@@ -229,7 +229,7 @@ def test_a_recommendation_is_explained_by_items_of_the_history_or_was_popular(fi
     assert ("item" in why["kind"]) == (fitted.name() not in NO_HISTORY)
 
 
-def test_strangers_alone_are_told_what_is_popular_and_nobody_nothing(fitted):
+def test_empty_histories_are_explained_by_popularity_and_empty_lists_by_nothing(fitted):
     items, scores = fitted.recommend(histories([], []), 3)
     why = fitted.explain(histories([], []), items)
     assert why["kind"].to_list() == ["popularity"] * 6
@@ -251,7 +251,7 @@ def of_two_tastes(n_users: int = 80, n_items: int = 24) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - NO_HISTORY))
-def test_who_took_something_of_either_kind_is_told_that_of_the_recommended_items_kind(name):
+def test_an_explanation_names_history_items_of_the_recommended_items_kind(name):
     longer = {"steps": 200} if "steps" in QUICK.get(name, {}) else {}
     fitted = build(name, **longer).fit(TrainingData(of_two_tastes(), items=ITEMS))
     items = np.array([[f"i{item:02}" for item in range(8, 24)]])
@@ -320,7 +320,7 @@ def test_unknown_items_in_a_history_change_nothing(fitted):
     assert (plain == mixed).all()
 
 
-def test_an_item_met_twice_counts_once(fitted):
+def test_an_item_in_a_history_twice_counts_once(fitted):
     once, scores_once = fitted.recommend(histories(["i03"]), 10)
     twice, scores_twice = fitted.recommend(histories(["i03", "i03"]), 10)
     assert (once == twice).all()
@@ -532,10 +532,10 @@ def test_nan_in_what_is_known_counts_as_missing(name, tmp_path):
         fitted.save(tmp_path / kind)
         known = judged.select("age", "income", "user__days_active")
         found.append(fitted.recommend(asked, 10, known=known))
-        nobody = known.with_columns(
+        nothing_known = known.with_columns(
             pl.lit(nothing, pl.Float64).alias(column) for column in known.columns
         )
-        found.append(fitted.recommend(asked, 10, known=nobody))
+        found.append(fitted.recommend(asked, 10, known=nothing_known))
     assert files(tmp_path / "nan") == files(tmp_path / "null")
     for of_nan, of_null in zip(found[:2], found[2:], strict=True):
         assert np.isfinite(of_nan[1]).all()

@@ -73,7 +73,7 @@ def test_tables_have_their_schemas(prepared: Path) -> None:
     require(pl.read_parquet(prepared / "items.parquet"), ITEMS, where="items")
 
 
-def test_nobody_held_out_and_nothing_of_the_future_is_in_the_training_rows(prepared: Path) -> None:
+def test_no_held_out_user_and_nothing_of_the_future_is_in_the_training_rows(prepared: Path) -> None:
     train = pl.read_parquet(prepared / "train.parquet")
     held_out = pl.read_parquet(prepared / "held_out.parquet")
     summary = json.loads((prepared / "split.json").read_text())

@@ -85,9 +85,9 @@ def write_workspace(folder: Path) -> None:
     prepared = folder / "data/prepared"
     prepared.mkdir(parents=True)
     interactions(1).write_parquet(prepared / "train.parquet")
-    everybody = pl.concat([interactions(1), *(interactions(seed, 30) for seed in (2, 3))])
-    everybody.write_parquet(prepared / "interactions.parquet")
-    everybody.write_parquet(prepared / "events.parquet")
+    all_users = pl.concat([interactions(1), *(interactions(seed, 30) for seed in (2, 3))])
+    all_users.write_parquet(prepared / "interactions.parquet")
+    all_users.write_parquet(prepared / "events.parquet")
     (prepared / "split.json").write_text(json.dumps({"rules": RULES, "test_from": TEST_FROM}))
     items = [f"i{item:02}" for item in range(15)]
     pl.DataFrame({"item_id": items, "title": items}).write_parquet(prepared / "items.parquet")
@@ -306,7 +306,7 @@ def test_a_missing_result_is_named(tmp_path, monkeypatch):
         decide.main()
 
 
-def test_a_recommender_nobody_has_heard_of_is_refused(tmp_path, monkeypatch):
+def test_an_unknown_recommender_is_refused(tmp_path, monkeypatch):
     write_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="oracle"):

@@ -192,7 +192,7 @@ def test_a_number_of_trainings_that_is_none_is_refused(
         augment.main("bootstrap")
 
 
-def test_a_grid_with_a_key_nobody_knows_is_refused(
+def test_a_grid_with_an_unknown_key_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(tmp_path, 1)

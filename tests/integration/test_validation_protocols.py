@@ -139,7 +139,7 @@ def test_a_training_row_of_a_held_out_user_is_refused(
     assert "no row of a held-out user" in message
 
 
-def test_held_out_users_where_nobody_is_held_out_are_refused(
+def test_held_out_users_where_none_may_be_are_refused(
     good: dict[str, Path], tmp_path: Path
 ) -> None:
     user = pl.DataFrame({"user_id": ["stranger"], "role": ["test"]})

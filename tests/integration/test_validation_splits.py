@@ -100,7 +100,7 @@ def test_generated_rows_in_training_are_refused(prepared: Path) -> None:
     assert "every row is real" in split_refusal(prepared)
 
 
-def test_items_a_user_never_met_are_refused_in_histories(prepared: Path) -> None:
+def test_items_a_user_never_had_are_refused_in_histories(prepared: Path) -> None:
     def plant(cases: pl.DataFrame) -> pl.DataFrame:
         return cases.with_columns(pl.col("history").list.concat(pl.lit(["nowhere"])))
 

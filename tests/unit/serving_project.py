@@ -48,7 +48,7 @@ def interactions(seed: int = 0) -> pl.DataFrame:
 
 
 def items() -> pl.DataFrame:
-    """Item 20 is described, but nobody met it."""
+    """Item 20 is described, but has no interactions."""
     ids = [f"i{item:02}" for item in range(N_ITEMS + 1)]
     return pl.DataFrame(
         {

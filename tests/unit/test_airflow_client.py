@@ -68,7 +68,7 @@ def test_a_run_that_failed_to_start_is_asked_for_again_by_the_same_name(airflow,
     )
 
 
-def test_an_error_that_lasts_is_told(airflow, monkeypatch):
+def test_an_error_that_lasts_is_reported(airflow, monkeypatch):
     monkeypatch.setattr(Locked, "failures", 9)
     with pytest.raises(TransientError, match=r"Airflow answered 500: Database error"):
         airflow.trigger("retrain", run_id="mine")

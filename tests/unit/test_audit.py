@@ -117,7 +117,7 @@ def blurred(share: float) -> list[np.ndarray]:
     ]
 
 
-def test_new_people_of_the_same_kind_pass_and_the_attack_finds_nobody():
+def test_new_users_of_the_same_kind_pass_and_the_attack_finds_no_one():
     verdict, _ = audit(people(160, 11))
     assert verdict["passed"] and verdict["failed_limits"] == []
     privacy = verdict["privacy"]
@@ -152,7 +152,7 @@ def test_popularity_noise_is_private_and_useless_as_a_likeness():
     assert abs(verdict["fidelity"]["pair_correlation"]) < 0.2
 
 
-def test_without_cuts_in_time_a_memoriser_is_told_by_everything_people_did():
+def test_without_cuts_in_time_copies_are_found_by_all_that_users_did():
     given = evidence(valid_from=None, test_from=None)
     honest, _ = audit(people(160, 11), given=given)
     caught, _ = audit(MEMBERS, given=given)
@@ -161,10 +161,10 @@ def test_without_cuts_in_time_a_memoriser_is_told_by_everything_people_did():
     assert caught["privacy"]["attack_auc"] > 0.95
 
 
-def test_where_nobody_is_held_out_no_sample_passes():
-    nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
+def test_without_held_out_users_no_sample_passes():
+    no_users = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
     verdict, _ = audit(
-        people(160, 11), given=evidence(valid_from=None, test_from=None, held_out=nobody)
+        people(160, 11), given=evidence(valid_from=None, test_from=None, held_out=no_users)
     )
     assert verdict["privacy"]["attack_auc"] is None
     assert "max_attack_auc" in verdict["failed_limits"]
@@ -209,7 +209,7 @@ def test_validation_users_count_by_what_they_did_before_validation_if_that_is_en
     assert audit(people(160, 11), given=wider)[0]["privacy"]["footing"] == "before_validation"
 
 
-def test_without_people_to_compare_the_attack_is_unknown_and_its_limit_is_not_kept():
+def test_without_users_to_compare_the_attack_is_unknown_and_its_limit_fails():
     verdict, distributions = audit(people(160, 11), given=evidence(others=[]))
     assert verdict["privacy"]["attack_auc"] is None and distributions["roc"] is None
     assert verdict["failed_limits"] == ["max_attack_auc"]
@@ -221,12 +221,12 @@ def test_short_profiles_are_neither_copies_nor_duplicates():
     assert verdict["privacy"]["copy_share"] == 0
 
 
-def test_attributes_that_come_with_a_sample_are_asked_whether_they_are_those_of_its_people():
+def test_attributes_that_come_with_a_sample_are_compared_with_those_of_its_users():
     colours = ["red", "green", "blue", "grey"]
-    everybody = [f"{kind}{at:04}" for kind, n in (("m", 160), ("v", 90)) for at in range(n)]
+    all_users = [f"{kind}{at:04}" for kind, n in (("m", 160), ("v", 90)) for at in range(n)]
     rng = np.random.default_rng(3)
     users = pl.DataFrame(
-        {"user_id": everybody, "colour": rng.choice(colours, len(everybody)).tolist()}
+        {"user_id": all_users, "colour": rng.choice(colours, len(all_users)).tolist()}
     )
     stolen = users.head(160).with_columns(
         pl.concat_str(pl.lit("synthetic:fake:"), pl.col("user_id").str.tail(4)).alias("user_id")

@@ -142,7 +142,7 @@ def with_new_items(taste_of) -> pl.DataFrame:
     return rows(only, "s", "item_gan")
 
 
-def test_new_items_are_asked_whether_they_are_met_how_often_and_by_whom():
+def test_new_items_are_audited_for_how_often_and_by_whom_they_are_used():
     listed = (TRAINING, NEW, CATALOGUE)
     fitting = new_item_fidelity(with_new_items(lambda taste: taste), *listed)
     assert fitting["new_item_coverage"] == 0.5 and fitting["new_category_match"] == 1.0
@@ -157,8 +157,8 @@ def test_new_items_are_asked_whether_they_are_met_how_often_and_by_whom():
 
 
 def test_the_audit_tells_of_both_only_where_there_are_some():
-    nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
-    plain = AuditInputs(TRAINING, TRAINING, nobody, None, None, items=CATALOGUE)
+    no_users = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
+    plain = AuditInputs(TRAINING, TRAINING, no_users, None, None, items=CATALOGUE)
     extended = added("right", drawn(TASTES, (3, 6), 2))
     both = AuditInputs(
         **{**vars(plain), "extensions": extended, "sample_facts": {"new_items": NEW}}

@@ -31,14 +31,14 @@ def test_nearest_neighbours_are_those_of_brute_force(monkeypatch):
     assert (table[np.arange(23), position] == table.max(axis=1)).all()
 
 
-def test_nobody_is_their_own_neighbour():
+def test_no_user_is_their_own_neighbour():
     people = random_profiles(12, 3)
     table = np.array([[jaccard(a > 0, b > 0) for b in people.toarray()] for a in people.toarray()])
     np.fill_diagonal(table, 0)
     assert np.allclose(nearest(people, people, own=np.arange(12))[0], table.max(axis=1))
 
 
-def test_without_references_nobody_is_near():
+def test_without_references_no_user_is_near():
     assert nearest(random_profiles(4, 1), random_profiles(0, 1))[0].tolist() == [0, 0, 0, 0]
 
 

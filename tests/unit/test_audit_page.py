@@ -199,7 +199,7 @@ def test_extensions_and_new_items_are_shown_where_there_are_some(page):
     assert "new items by category 0.658 0.821" in text and "new items covered 0.900 1.000" in text
 
 
-def test_what_could_not_be_measured_is_told_with_what_to_do(page):
+def test_what_could_not_be_measured_is_shown_with_what_to_do(page):
     privacy = {"n_members": 360, "n_non_members": 0, "footing": "everything", "attack_auc": None}
     text = words(
         page(
@@ -253,7 +253,7 @@ def test_the_promise_of_a_differentially_private_generator_is_shown(page):
     )
 
 
-def test_a_sample_without_held_out_people_or_cases_is_shown_too(page):
+def test_a_sample_without_held_out_users_or_cases_is_shown_too(page):
     bare = words(page(leak={"n_strangers": 0}, utility=dict.fromkeys(["trtr", "tstr"])))
     assert "No users are held out" in bare and "no validation cases" in bare
 

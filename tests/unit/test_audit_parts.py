@@ -152,8 +152,8 @@ def evidence() -> AuditInputs:
             "targets": [[f"i{item:03}" for item in profile[3:]] for profile in profiles],
         }
     )
-    nobody = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
-    return AuditInputs(rows(MEMBERS, "m"), rows(MEMBERS, "m"), nobody, None, None, cases=cases)
+    no_users = pl.DataFrame(schema={"user_id": pl.String, "role": pl.String})
+    return AuditInputs(rows(MEMBERS, "m"), rows(MEMBERS, "m"), no_users, None, None, cases=cases)
 
 
 def told(synthetic: list[np.ndarray], evidence: AuditInputs) -> dict:
@@ -169,7 +169,7 @@ def test_the_data_itself_teaches_what_the_data_teaches(evidence):
     assert same["slices"]["1-5"]["n_users"] == 40
 
 
-def test_people_alike_teach_taste_and_people_without_taste_do_not(evidence):
+def test_users_alike_teach_taste_and_users_without_taste_do_not(evidence):
     fresh, tasteless = told(FRESH, evidence), told(drawn(200, 9, taste=1.0), evidence)
     assert fresh["tstr_ratio"] > 0.8
     assert tasteless["tstr_difference_high"] < 0

@@ -109,7 +109,7 @@ def test_a_generator_that_saw_everybody_is_refused(seed):
 
 
 @pytest.mark.parametrize("seed", FITTED_SEEDS)
-def test_one_copy_among_ten_people_is_enough_to_be_blocked(seed):
+def test_one_copy_among_ten_users_is_enough_to_be_blocked(seed):
     """The attack's area hardly moves for it; that one person stands out does."""
     train = shop(seed)[1].train
     n_users = train["user_id"].n_unique()
@@ -134,7 +134,7 @@ def test_an_honest_generator_passes(seed):
     assert verdict["leak"]["leak_singled_out_share"] < 0.05
 
 
-def test_people_drawn_again_from_the_same_shop_pass_and_look_real():
+def test_users_drawn_again_from_the_same_shop_pass_and_look_real():
     """The best sample there is: half of the training users, given out as synthetic ones of a
     generator that met the other half."""
     interactions, parts = shop(1)

@@ -52,7 +52,7 @@ def test_k_means_finds_planted_clusters():
     assert effective_number(np.array([0, 0, 1, 1])) == pytest.approx(2)
 
 
-def test_people_of_the_same_kinds_cannot_be_told_apart_and_fill_the_same_places():
+def test_users_of_the_same_kinds_cannot_be_distinguished_and_fill_the_same_space():
     real, synthetic = people(300, 1), people(300, 2)
     placed = space(real, synthetic)
     tested = two_sample_test(placed, real, synthetic, folds=5, confidence=0.95, seed=1)
@@ -65,7 +65,7 @@ def test_people_of_the_same_kinds_cannot_be_told_apart_and_fill_the_same_places(
     assert found["coverage"] == pytest.approx(found["coverage_expected"], abs=0.05)
 
 
-def test_a_sample_that_lacks_two_of_four_kinds_is_told_apart_precise_and_short_of_recall():
+def test_a_sample_that_lacks_two_of_four_kinds_is_distinguished_precise_and_short_of_recall():
     real, synthetic = people(300, 1), people(300, 2, kinds=(0, 1))
     placed = space(real, synthetic)
     assert (
@@ -104,7 +104,7 @@ def test_precision_recall_density_and_coverage_are_those_of_their_definitions():
     assert found["coverage"] == pytest.approx(np.any(in_real, axis=1).mean())
 
 
-def test_with_too_few_people_there_is_no_manifold():
+def test_with_too_few_users_there_is_no_manifold():
     points = np.zeros((3, 2))
     assert set(manifold(points, points, 5, np.random.default_rng(0)).values()) == {None}
 
@@ -121,7 +121,7 @@ def test_distance_ratios_are_those_of_brute_force_and_a_copy_stands_out():
     assert found[0] == 0 and found[1:].min() > 0.5
 
 
-def test_people_alike_are_singled_out_as_rarely_as_the_quantile_says():
+def test_users_alike_are_singled_out_as_rarely_as_the_quantile_says():
     rng, shares = np.random.default_rng(7), []
     for _ in range(40):
         lengths = rng.integers(3, 60, 700)

@@ -115,7 +115,7 @@ def test_the_sample_has_as_many_users_as_the_ratio_says(finished):
     assert facts["n_users"] == facts["n_real_users"] == real
 
 
-def test_the_sample_says_who_its_users_are_and_the_audit_asks_whether_that_gives_people_away(
+def test_the_audit_checks_whether_the_users_a_sample_names_reveal_real_users(
     finished,
 ):
     rows, users = (
@@ -204,7 +204,7 @@ def test_params_decide_whom_a_sample_is_of(finished, tmp_path, monkeypatch):
         ({"profile_gan": "north"}, "synthesis.condition.profile_gan"),
     ],
 )
-def test_a_condition_that_cannot_be_met_names_params_yaml(
+def test_a_condition_that_cannot_be_fulfilled_names_params_yaml(
     condition, named, finished, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -313,7 +313,7 @@ def test_a_training_set_to_be_shared_needs_an_audit_and_nothing_else(
     assert set(rows["origin"]) == {"profile_gan"}
 
 
-def test_where_nobody_is_held_out_the_refusal_says_which_protocols_hold_somebody_out(
+def test_without_held_out_users_the_refusal_names_the_protocols_that_have_some(
     finished, tmp_path, monkeypatch
 ):
     link(tmp_path, finished, *INPUTS[1:])

@@ -134,7 +134,7 @@ def test_recall_by_popularity_finds_the_targets_of_that_group(given, found):
             assert found[f"recall_{name}@{K}"][case] == pytest.approx(expected, nan_ok=True)
 
 
-def test_a_catalogue_nobody_met_gives_values_and_no_error(given):
+def test_a_catalogue_without_interactions_gives_values_and_no_error(given):
     empty = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
     found = measure(given, statistics=ItemStatistics.of(ItemIndex(given["ids"]), empty))
     assert np.isnan(found[f"popularity_lift@{K}"]).all()

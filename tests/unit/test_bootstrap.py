@@ -67,8 +67,8 @@ def test_one_user_says_nothing_about_the_spread():
 
 
 def test_no_user_gives_no_number():
-    nobody = measured({"a": [0.1]}).clear()
-    assert difference(nobody, nobody) == bootstrap.Difference(0, None, None, None, None, None)
+    no_users = measured({"a": [0.1]}).clear()
+    assert difference(no_users, no_users) == bootstrap.Difference(0, None, None, None, None, None)
 
 
 def test_a_user_with_many_cases_weighs_as_much_as_one_with_a_single_case():

@@ -77,7 +77,7 @@ def profiles(sample: pl.DataFrame) -> list[frozenset[str]]:
     ]
 
 
-def test_people_stay_with_one_taste_and_both_tastes_live_on(generator):
+def test_users_keep_one_taste_and_both_tastes_are_generated(generator):
     shares = odd_shares(generator.sample(200))
     assert np.maximum(shares, 1 - shares).mean() > 0.75, (
         "drawn independently it would be about 0.63"
@@ -91,12 +91,12 @@ def test_who_begins_with_asked_for_items_goes_on_in_their_taste(generator):
     assert odd_shares(sample).mean() > 0.75
 
 
-def test_one_beginning_becomes_different_people_of_real_lengths(generator):
+def test_one_seed_item_gives_different_users_of_real_lengths(generator):
     found = profiles(generator.sample(50, condition={"items": "i03", "length": "6"}))
     assert {len(profile) for profile in found} == {6}
     assert len(set(found)) > 45
 
 
-def test_an_item_nobody_met_is_no_beginning(generator):
+def test_an_item_without_interactions_is_no_seed_item(generator):
     with pytest.raises(ConfigError, match="i99"):
         generator.sample(5, condition={"items": ["i03", "i99"]})

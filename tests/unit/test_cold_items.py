@@ -1,4 +1,4 @@
-"""Items that nobody has met yet: content places them by what is written about them."""
+"""New items without interactions: content ranks them by their texts."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_new_item_without_a_word_is_not_taken():
     assert fitted_ids(fitted) == set(shop()["item_id"])
 
 
-def test_nobody_has_met_a_new_item_so_strangers_get_it_last():
+def test_users_without_a_history_get_new_items_last():
     fitted = content(max_new_items=10)
     assert (
         fitted.popularity[[item.startswith("new") for item in fitted.items.ids.tolist()]] == 0
@@ -217,7 +217,7 @@ def test_new_items_of_which_content_says_nothing_come_last():
     assert room(0.9, [0.0, 0.0])[:9] == list(range(1, 10))
 
 
-def test_who_has_met_nearly_everything_still_gets_the_new_items():
+def test_a_user_who_has_nearly_everything_still_gets_the_new_items():
     table = np.array([[3.0, 2.0, 1.0, 0.0]], np.float32)
     index = ItemIndex(["a", "b", "c", "d"])
     histories = Histories.from_lists(pl.Series([["a", "b", "c"]]), index)
@@ -234,7 +234,7 @@ def with_share(*shares: float, **given: pl.DataFrame) -> Recommender:
     return find("router")(config).fit(TrainingData(BOUGHT, items=shop(), **given))
 
 
-def test_a_router_gives_new_items_their_share_and_strangers_none():
+def test_a_router_gives_new_items_their_share_and_none_to_users_without_a_history():
     fitted = with_share(0.5)
     assert set(best(fitted, ["old0"], 2)) == {"old3", "old6"}  # EASE likes both alike
     assert best(fitted, ["old0"], 4)[2:] == ["new0", "new3"]

@@ -68,7 +68,7 @@ def test_fitting_gets_attributes_of_training_users_and_ranking_those_of_test_use
     assert others == [[]] * 4
 
 
-def test_two_recommenders_meet_the_same_cases_and_can_be_paired(interactions, measured):
+def test_two_recommenders_get_the_same_cases_and_can_be_paired(interactions, measured):
     other = cross_validate(
         lambda: find("item_knn")(seed=1), interactions, CONFIG, seed=3, cutoffs=[5]
     )

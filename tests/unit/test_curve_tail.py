@@ -118,7 +118,7 @@ def test_a_stage_that_fails_says_so_and_its_error_is_its_own(curve):
     assert sink.ended == [True]
 
 
-def test_nothing_is_written_where_nobody_follows(tmp_path, monkeypatch):
+def test_nothing_is_written_where_no_reader_follows(tmp_path, monkeypatch):
     monkeypatch.delenv(runner.CURVE_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
     tell(1)

@@ -69,7 +69,7 @@ def test_a_row_whose_best_stand_where_folding_hides_them_is_still_sorted_right(k
     assert np.array_equal(positions, expected[0]) and np.array_equal(values, expected[1])
 
 
-def test_a_row_with_few_candidates_beside_one_with_many_names_no_position_twice():
+def test_a_row_with_few_candidates_next_to_one_with_many_has_no_position_twice():
     scores = np.full((2, 64), -np.inf, np.float32)
     scores[0, 0], scores[1] = 1, np.random.default_rng(0).random(64)
     scores[1, ::8] += 1  # folded upon one another: all of them become candidates
@@ -88,7 +88,7 @@ def test_top_k_of_equal_scores_takes_the_first_positions():
     assert positions.tolist() == [[0, 1, 2, 3]] * 3
 
 
-def test_top_k_of_nobody_is_empty():
+def test_top_k_of_no_users_is_empty():
     positions, values = top_k(np.empty((0, 7), np.float32), 4)
     assert positions.shape == values.shape == (0, 4)
 

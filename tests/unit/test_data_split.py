@@ -1,4 +1,4 @@
-"""The time split: nothing of the future and nobody who is held out can be learnt from."""
+"""The time split: nothing of the future and no held-out user is in the training rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def given(request: pytest.FixtureRequest) -> tuple[pl.DataFrame, Split]:
     return interactions, split(interactions, CONFIG, seed=5)
 
 
-def test_training_rows_lie_before_validation_and_belong_to_nobody_held_out(
+def test_training_rows_lie_before_validation_and_belong_to_no_held_out_user(
     given: tuple[pl.DataFrame, Split],
 ) -> None:
     interactions, parts = given
@@ -100,7 +100,7 @@ def naive_cases(user: str, rows: list, begin, end) -> list[tuple]:
     return list(found.values())
 
 
-def test_targets_were_not_met_before_and_a_user_is_judged_once_in_a_slice(
+def test_targets_are_new_to_the_user_who_has_one_case_in_a_slice(
     given: tuple[pl.DataFrame, Split],
 ) -> None:
     _, parts = given
@@ -227,7 +227,7 @@ def test_data_that_cannot_be_split_is_refused_with_advice(rows: list, words: str
     assert caught.value.fix
 
 
-def test_an_item_met_twice_is_an_error_and_not_a_silent_leak() -> None:
+def test_an_item_in_history_and_targets_is_an_error_and_not_a_silent_leak() -> None:
     with pytest.raises(InputError, match="more than one interaction"):
         split(table([("u", "i", 1), ("u", "i", 5)]), CONFIG, seed=1)
 

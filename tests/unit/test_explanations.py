@@ -115,7 +115,7 @@ def test_a_router_gives_the_reasons_of_the_member_that_serves():
     ).all()
 
 
-def test_a_blend_with_neighbours_has_nothing_of_a_history_to_tell_a_stranger():
+def test_a_blend_with_neighbours_explains_nothing_to_a_user_without_a_history():
     fitted = router("item_knn", "ease", weights=[0.25, 0.75])
     asked = pl.Series([[], ["i01"]], dtype=pl.List(pl.String))
     items, _ = fitted.recommend(asked, 1)
@@ -177,8 +177,8 @@ def of_towns(name: str) -> Recommender:
 @pytest.mark.parametrize("name", OF_TOWNS)
 def test_an_attribute_that_decides_is_the_reason_and_nothing_else_is_made_one(name):
     fitted = of_towns(name)
-    strangers = pl.Series([[]] * 3, dtype=pl.List(pl.String))
-    why = fitted.explain(strangers, np.array([["i02", "i01"]] * 3), known=KNOWN, top=1)
+    empty = pl.Series([[]] * 3, dtype=pl.List(pl.String))
+    why = fitted.explain(empty, np.array([["i02", "i01"]] * 3), known=KNOWN, top=1)
     told = {(row, item): set() for row in range(3) for item in ("i02", "i01")}
     for row, item, kind, because in why.drop("contribution").iter_rows():
         told[row, item].add((kind, because))
@@ -197,7 +197,7 @@ def test_popularity_and_attributes_make_up_the_score(name):
     assert not fitted.contributions(histories, targets).any()
 
 
-def test_a_router_weighs_what_its_members_say_of_strangers():
+def test_a_router_weighs_its_members_explanations_for_users_without_a_history():
     members = [{"popularity": {}}, {"demographics": OF_TOWNS["demographics"]}]
     fitted = find("router")({"members": members}).fit(TrainingData(TAKEN, users=PEOPLE))
     fitted._routes.weights[:] = [0.25, 0.75]

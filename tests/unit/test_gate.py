@@ -141,7 +141,7 @@ def test_a_planted_improvement_is_accepted():
     assert decision["recommenders"][0]["accepted"]
 
 
-def test_help_for_the_target_slice_alone_is_accepted_where_nobody_loses():
+def test_a_gain_of_the_target_slice_alone_is_accepted_where_no_group_loses():
     base = rows()
     assert judge({"none": base, "gan": changed(base, plus(0.05, "1-5"))})["verdict"] == "generated"
 
@@ -333,7 +333,7 @@ def test_arms_measured_on_different_users_are_refused():
         judge({"none": rows(), "gan": rows(n_users=60)})
 
 
-def test_a_metric_nobody_measured_is_refused():
+def test_a_metric_that_was_not_measured_is_refused():
     with pytest.raises(ConfigError, match="ndcg@50"):
         judge({"none": rows(), "gan": rows()}, gate=GateConfig(metric="ndcg@50"))
 

@@ -145,7 +145,7 @@ def test_a_candidate_among_others_needs_more_evidence_and_says_so() -> None:
     )
 
 
-def test_where_validation_and_test_users_are_the_same_people_each_policy_tried_counts() -> None:
+def test_where_validation_and_test_users_are_the_same_each_policy_tried_counts() -> None:
     taste = np.random.default_rng(0).normal(0.3, 0.1, 60)
     tables = {("a", policy): [table(taste + 0.1 * (policy == "gan"))] for policy in KINDS}
     same = {
@@ -189,7 +189,7 @@ def test_several_rivals_that_vary_apart_make_a_gain_harder_to_see() -> None:
     assert one < five < lucky
 
 
-def test_arms_are_told_of_as_promoted_and_compared_by_the_mean_of_their_trainings() -> None:
+def test_arms_are_reported_as_promoted_and_compared_by_the_mean_of_their_trainings() -> None:
     taste = np.random.default_rng(0).normal(0.3, 0.1, 60)
     tables = {
         ("a", "none"): [table(taste)],

@@ -1,4 +1,4 @@
-"""Nobody may pay for another's gain: a group that is shown to lose blocks a candidate; a group too
+"""No group may pay for another's gain: a group that is shown to lose blocks a candidate; one too
 small to say does not."""
 
 from __future__ import annotations

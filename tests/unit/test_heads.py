@@ -239,7 +239,7 @@ def test_a_target_counts_for_the_head_of_each_of_its_events():
     assert overall["rating"]["mae"] == pytest.approx(4 / 3)
 
 
-def test_heads_are_asked_about_targets_they_know_and_items_the_user_never_meets():
+def test_heads_are_measured_on_known_targets_and_items_the_user_never_has():
     oracle = even()
     evaluate_heads(oracle, CASES, DONE, seed=1)
     assert 3 * len(ITEMS) < N_DRAWN  # so that every item that may be drawn is
@@ -255,7 +255,7 @@ def test_a_head_without_an_event_has_nothing_to_show():
     assert table["head"].to_list() == ["view"]
 
 
-def test_a_user_who_meets_every_item_has_no_auc():
+def test_a_user_with_every_item_has_no_auc():
     rows = [("a", item, "view", None) for item in ITEMS]
     cases = CASES.head(1).with_columns(targets=pl.Series([ITEMS[1:]]))
     table, overall = evaluate_heads(even(), cases, done(*rows), seed=1)
@@ -329,7 +329,7 @@ def test_recommenders_of_one_catalogue_are_asked_about_the_same_items():
     assert first.asked == second.asked
 
 
-def test_a_slice_is_told_of_as_if_there_were_no_other():
+def test_a_slice_is_reported_as_if_there_were_no_other():
     cases, events = many()
     ratings = events.filter(event="rating").join(
         cases.explode("targets"), left_on=["user_id", "item_id"], right_on=["user_id", "targets"]

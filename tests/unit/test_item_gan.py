@@ -96,7 +96,7 @@ def test_new_items_go_to_those_who_like_their_kind(fitted):
     )
 
 
-def test_new_items_are_met_about_as_often_as_known_ones(fitted):
+def test_new_items_are_drawn_about_as_often_as_known_ones(fitted):
     share = judged(fitted.sample(400))["new"].mean()
     assert 0.5 < share / (N_NEW / (2 * HALF + N_NEW)) < 2.0
     assert judged(fitted.sample(400)).filter("new")["item_id"].n_unique() == N_NEW

@@ -46,7 +46,7 @@ def test_empty_places_recommend_nothing():
     assert catalogue_metrics(np.full((2, 2), -1), 2, [2]) == {"coverage@2": None, "gini@2": None}
 
 
-def test_thirds_hold_a_third_of_the_interactions_each_and_items_nobody_met_are_new():
+def test_thirds_hold_a_third_of_the_interactions_each_and_items_without_any_are_new():
     items = ItemIndex(["a", "b", "c", "d", "e", "f", "g", "never"])
     statistics = ItemStatistics.of(
         items, train({"a": 6, "b": 3, "c": 3, "d": 2, "e": 2, "f": 1, "g": 1})
@@ -109,7 +109,7 @@ def test_nothing_recommended_has_no_exposure_and_no_categories_make_no_groups():
     assert found["popularity"]["groups"]["head"]["exposure@1"] is None
 
 
-def test_items_that_the_same_users_met_are_alike_where_there_are_no_categories():
+def test_items_of_the_same_users_are_alike_where_there_are_no_categories():
     pairs = [
         (f"u{user}", item) for user in range(40) for item in (("a", "b") if user < 20 else ("c",))
     ]

@@ -62,7 +62,7 @@ def test_items_are_drawn_without_replacement_in_proportion_to_their_chances(max_
         assert (np.abs(found - expected) / np.sqrt(expected * (1 - expected) / n)).max() < 4.5
 
 
-def test_a_user_can_have_the_whole_catalogue_beside_one_with_a_single_item():
+def test_a_user_with_the_whole_catalogue_and_one_with_a_single_item_fit_together():
     drawn = decoder().draw(LATENT.expand(3, 3), np.array([N_ITEMS, 1, 5]), random())
     assert sorted(drawn[:N_ITEMS]) == list(range(N_ITEMS))
     assert len(drawn) == N_ITEMS + 6
@@ -193,7 +193,7 @@ def test_it_learns_which_items_go_together(tasteful):
     assert 0.3 < (shares > 0.5).mean() < 0.7, "both tastes must live on"
 
 
-def test_people_have_the_taste_their_attributes_ask_for(tasteful):
+def test_users_have_the_taste_of_their_attributes(tasteful):
     assert high_share(tasteful.sample(60, condition={"taste": "high"})).mean() > 0.8
     assert high_share(tasteful.sample(60, condition={"taste": "low"})).mean() < 0.2
 
@@ -207,7 +207,7 @@ def test_popular_items_stay_popular(tasteful):
     assert np.corrcoef(*counts)[0, 1] > 0.9
 
 
-def test_the_critic_finds_people_of_one_taste_more_real_than_people_of_both(tasteful, tmp_path):
+def test_the_critic_scores_users_of_one_taste_above_users_of_both(tasteful, tmp_path):
     real = two_tastes()[0].with_columns(origin=pl.lit("latent_gan"))
     mixed = real.with_columns(pl.col("item_id").shuffle(seed=1)).unique(["user_id", "item_id"])
     judged = [tasteful.realness(table)["realness"].mean() for table in (real, mixed)]

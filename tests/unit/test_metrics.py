@@ -39,7 +39,7 @@ def cases(
 
 
 def popularity_of(n_items: int = N_ITEMS) -> Recommender:
-    """Recommends i00, i01, … to everybody."""
+    """Recommends i00, i01, … to every user."""
     items = [f"i{item:02}" for item in range(n_items) for _ in range(n_items - item)]
     return Popularity().fit(
         TrainingData(

@@ -76,7 +76,7 @@ def test_of_each_event_the_first_positive_one_is_kept_with_its_value():
     assert dict(found.schema) == dict(INTERACTIONS)
 
 
-def test_the_first_meetings_are_the_earliest_events_of_their_pairs(interactions, events):
+def test_the_interactions_are_the_earliest_events_of_their_pairs(interactions, events):
     assert not events.select("user_id", "item_id", "event").is_duplicated().any()
     assert events.unique(["user_id", "item_id"], keep="first", maintain_order=True).equals(
         interactions

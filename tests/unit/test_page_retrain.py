@@ -58,18 +58,18 @@ def test_a_report_without_drawings_gives_none() -> None:
     assert of_report("") == of_report("<section id='x'><figure></figure></section>") == []
 
 
-def test_the_decision_names_the_winner_and_leaves_out_groups_nobody_was_measured_in() -> None:
+def test_the_decision_names_the_winner_and_leaves_out_groups_without_users() -> None:
     told = content(decision(), {})
     assert told["groups"] == [{"name": "all users", "users": 9}]
     assert [(arm["won"], arm["values"]) for arm in told["arms"]] == [(True, [0.2])]
     assert (told["metric"], told["audits"], told["recommenders"]) == ("NDCG@10", [], [])
 
 
-def test_a_decision_without_arms_can_be_told() -> None:
+def test_a_decision_without_arms_can_be_shown() -> None:
     assert content(decision(arms=[]), {})["groups"] == [{"name": "all users", "users": None}]
 
 
-def test_an_audit_is_told_limit_by_limit() -> None:
+def test_an_audit_is_shown_limit_by_limit() -> None:
     audit = {
         "passed": False,
         "failed_limits": ["max_attack_auc"],
@@ -91,7 +91,7 @@ def test_an_audit_is_told_limit_by_limit() -> None:
     assert told["limits"] == [row]
 
 
-def test_a_registry_that_cannot_be_read_is_told_calmly(
+def test_a_registry_that_cannot_be_read_is_no_server_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 100)

@@ -84,7 +84,7 @@ def test_users_of_an_operation_keep_their_hidden_targets_when_they_are_chosen():
         ({"sample": "expand"}, "makes no users"),
     ],
 )
-def test_a_mix_of_nobody_is_refused(mix, message):
+def test_a_mix_without_users_is_refused(mix, message):
     with pytest.raises(ConfigError, match=message):
         Policy("p", [{"mix": mix}], seed=0)
 
@@ -188,7 +188,7 @@ def test_reweighing_leaves_negatives_as_they_are_and_where_they_are():
     assert rows.filter("negative")["weight"].unique().to_list() == [1.0]
 
 
-def test_noise_drops_and_replaces_about_as_many_rows_as_it_is_told():
+def test_noise_drops_and_replaces_about_the_set_share_of_rows():
     real = people(some(RED, 200, 10, 1))
     rows = added({"noise": {"drop": 0.3, "replace": 0.0}}, real=real)
     assert len(rows) / len(real) == pytest.approx(0.7 + 0.03, abs=0.04)  # the last row always stays
@@ -211,7 +211,7 @@ def test_pieces_are_runs_of_a_real_history():
         assert places == list(range(places[0], places[0] + len(piece)))
         assert len({item.partition("-")[0] for item in piece}) == 1
     owners = [piece[0].partition("-")[0] for piece in pieces]
-    assert {owners.count(owner) for owner in owners} == {4}, "everybody gives equally many"
+    assert {owners.count(owner) for owner in owners} == {4}, "every user gives equally many"
     assert len({piece[0].partition("-")[2] for piece in pieces}) > 5, "they begin anywhere"
 
 

@@ -44,7 +44,7 @@ def some(items: list[str], n: int, length: int, seed: int = 0) -> list[list[str]
 
 RED, BLUE = [f"red{n:02}" for n in range(20)], [f"blue{n:02}" for n in range(20)]
 REAL = people(some(RED, 60, 8, 1) + some(BLUE, 60, 8, 2))
-"""Everybody likes one colour."""
+"""Every user likes one colour."""
 
 
 def chosen(
@@ -125,7 +125,7 @@ def test_events_take_the_users_with_the_rare_kind():
     assert found[0.0] < 0.4 and found[1.0] > 0.6
 
 
-def test_likeness_leaves_out_copies_and_strangers():
+def test_similarity_leaves_out_copies_and_users_unlike_any():
     copies = (
         REAL.filter(pl.col("user_id") < "u0020")
         .group_by("user_id", maintain_order=True)

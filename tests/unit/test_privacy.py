@@ -138,7 +138,7 @@ def test_a_smaller_epsilon_more_steps_or_larger_batches_take_more_noise():
         ({"delta": 0.5}, "guarantees nothing"),
     ],
 )
-def test_a_budget_that_cannot_be_met_is_refused(privacy, word):
+def test_a_budget_that_cannot_be_kept_is_refused(privacy, word):
     with pytest.raises(ConfigError, match=word):
         fitted(*shop(60), privacy=privacy)
 
@@ -260,7 +260,7 @@ def test_no_single_user_moves_the_counts_by_more_than_one():
     assert sum(_WEIGHTS.values()) == pytest.approx(1.0)
 
 
-def test_rows_that_are_too_long_are_shortened_and_noise_is_as_told():
+def test_rows_that_are_too_long_are_clipped_and_noise_has_the_set_size():
     tables = {"items": np.full((1, 4), 5.0)}
     import scipy.sparse as sp
 
@@ -308,7 +308,7 @@ def test_what_one_user_alone_has_is_stored_no_differently_without_that_user():
     assert set(shapes[0]["detail_pair_events"]) == {"view", "rating"}
 
 
-def test_conditions_are_not_those_of_real_people():
+def test_conditions_are_not_those_of_real_users():
     private = fitted(*shop(60, n_rows=7), privacy={"epsilon": 0.5})
     assert len(np.unique(private.conditions.lengths)) > 3, (
         "real lengths are all 7; with this much noise others are drawn"
@@ -336,10 +336,10 @@ def test_a_private_generator_still_learns_who_wants_what():
         assert abs(upper.mean() - wanted) < 0.2, (
             "half of the items would be of either kind by popularity alone"
         )
-    assert sample["value"].mean() == pytest.approx(3.0, abs=0.2), "everybody rates 3"
+    assert sample["value"].mean() == pytest.approx(3.0, abs=0.2), "every user rates 3"
 
 
-def test_the_promise_is_told_with_the_sample_and_outlives_the_disk(tmp_path):
+def test_the_guarantee_is_stored_with_the_sample_and_survives_saving(tmp_path):
     generator = fitted(*shop(60))
     generator.save(tmp_path / "model")
     loaded = base.load(tmp_path / "model")
@@ -468,7 +468,7 @@ def test_posterior_sampling_is_refused():
         fitted(*shop(60), {"sampling": "posterior"})
 
 
-def test_steps_in_which_nobody_takes_part_are_taken_like_any_other():
+def test_steps_without_any_sampled_user_are_taken_like_any_other():
     generator = fitted(*shop(60), {"batch_size": 1})
     assert generator.facts()["privacy"]["sample_rate"] == pytest.approx(1 / 60)
     assert generator.sample(5)["user_id"].n_unique() == 5

@@ -66,7 +66,7 @@ def test_an_ordinary_training_is_left_alone(config, caplog):
 
 
 @pytest.mark.parametrize("n_users", [2, 3, 12])
-def test_few_people_are_no_collapse(n_users, caplog):
+def test_few_users_are_no_collapse(n_users, caplog):
     fit(tastes(n_users, kinds=1), steps=60)
     assert "tried again" not in caplog.text
 

@@ -1,4 +1,4 @@
-"""The profile VAE: planted tastes come back, and nobody's profile does."""
+"""The profile VAE: planted tastes come back, and no user's profile does."""
 
 from datetime import UTC, datetime
 
@@ -41,7 +41,7 @@ def tastes(n_users: int = 120) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def individuals(n_users: int = 60) -> pl.DataFrame:
-    """Everybody has ten of 200 items that nobody else was likely to choose."""
+    """Every user has ten of 200 items that no other user is likely to choose."""
     rng = np.random.default_rng(6)
     return table([rng.choice(200, 10, replace=False) for _ in range(n_users)])
 
@@ -86,7 +86,7 @@ def test_items_that_go_together_are_drawn_together(tasteful):
     assert 0.2 < (shares > 0.5).mean() < 0.8, "both tastes must live on"
 
 
-def test_people_of_a_group_have_the_taste_of_the_group(tasteful):
+def test_users_of_a_group_have_the_taste_of_the_group(tasteful):
     assert high_shares(tasteful.sample(60, condition={"taste": "high"})).mean() > 0.85
     assert high_shares(tasteful.sample(60, condition={"taste": "low"})).mean() < 0.15
 
@@ -135,7 +135,7 @@ def test_the_further_from_posteriors_the_less_of_anybody_is_published():
     assert near[0.0] == pytest.approx(prior, abs=0.05), "at 0 the posterior is forgotten"
 
 
-def test_nobodys_profile_is_published_by_default():
+def test_no_users_profile_is_published_by_default():
     real = individuals()
     for sampling in ("prior", "posterior"):
         assert likeness(vae({"sampling": sampling}, real).sample(200), real).max() < 0.7

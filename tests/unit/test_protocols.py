@@ -91,7 +91,7 @@ def test_a_test_goes_over_every_protocol_there_is():
     assert {name.partition(" ")[0] for name in VARIANTS} == set(available("augrec.data.protocols"))
 
 
-def test_nobody_but_the_judge_sees_a_target(interactions, variant):
+def test_only_the_evaluation_sees_a_target(interactions, variant):
     parts = split(interactions, config(variant), 1)
     train = set(parts.train.select("user_id", "item_id").iter_rows())
     for cases in (parts.cases_valid, parts.cases_test):
@@ -200,10 +200,10 @@ def test_each_user_is_tested_in_one_fold_and_validated_in_one(interactions):
         split(interactions, SplitConfig(protocol="k_fold", folds=4, fold=fold), 1).held_out
         for fold in range(4)
     ]
-    everybody = sorted(interactions["user_id"].unique())
+    all_users = sorted(interactions["user_id"].unique())
     for role in ("valid", "test"):
         held = [user for table in folds for user in table.filter(pl.col("role") == role)["user_id"]]
-        assert sorted(held) == everybody
+        assert sorted(held) == all_users
 
 
 def test_a_fold_that_does_not_exist_is_refused():
@@ -235,7 +235,7 @@ def test_targets_are_items_that_training_lacks(interactions, variant):
     assert parts.counts["test"]["unknown_target_share"] == 1.0
 
 
-def test_items_first_met_in_the_test_period_are_its_cold_items(interactions):
+def test_items_first_used_in_the_test_period_are_its_cold_items(interactions):
     parts = split(interactions, config("cold_items"), 1)
     first = interactions.group_by("item_id").agg(pl.col("timestamp").min())
     late = set(first.filter(pl.col("timestamp") >= parts.test_from)["item_id"])

@@ -73,7 +73,7 @@ def profiles(recommender: Cfgan, draws: int) -> np.ndarray:
     return torch.cat(found).numpy()
 
 
-def test_people_get_what_their_taste_has(fitted):
+def test_users_get_items_of_their_taste(fitted):
     items, _ = fitted.recommend(pl.Series([["i00", "i08", "i16"], ["i01", "i09", "i17"]]), 10)
     own = np.array(
         [[int(item[1:]) % 2 == taste for item in row] for taste, row in enumerate(items)]
@@ -81,7 +81,7 @@ def test_people_get_what_their_taste_has(fitted):
     assert own.mean() > 0.9, "half of the catalogue is of either taste"
 
 
-def test_noise_gives_different_people_of_the_same_taste(fitted):
+def test_noise_gives_different_users_of_the_same_taste(fitted):
     found = profiles(fitted, 40)
     varied = np.abs(found[::2] - found[1::2]).sum(2) / (found[::2] + found[1::2]).sum(2)
     assert varied.mean() > 0.1
@@ -133,7 +133,7 @@ def roles(weights: list[float], **config: float) -> tuple[torch.Tensor, ...]:
     return game.roles(ProfileBatch((w > 0).float(), (w > 0).float(), w, w.mean(1)))
 
 
-def test_the_critic_sees_what_was_met_and_the_asked_for_share_of_the_rest():
+def test_the_critic_sees_the_history_and_the_set_share_of_the_rest():
     real, shown, zeros, counts = roles([1, 0, 1, 0], partial_masking=0.3, zero_reconstruction=0.6)
     assert (real == torch.tensor([1.0, 0.0, 1.0, 0.0])).all()
     assert (counts == 1).all()

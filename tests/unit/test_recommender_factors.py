@@ -106,7 +106,7 @@ def draw(table: pl.DataFrame, n_users: int = 200) -> tuple[PairBatch, Pairs, His
     return pairs.draw(n_users, 4), pairs, known
 
 
-def test_positives_were_met_and_what_is_unmet_was_not():
+def test_positives_are_in_the_history_and_unmet_items_are_not():
     batch, pairs, known = draw(rows())
     asked = torch.arange(N_ITEMS).expand(200, 3, N_ITEMS)
     unmet = pairs.unmet(batch.users, asked)

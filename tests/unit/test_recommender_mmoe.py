@@ -116,7 +116,7 @@ def test_a_text_attribute_that_decides_taste_is_found_too():
     assert share_of_odd(fitted, [], {"team": "red"}) <= 0.1
 
 
-def test_a_user_whom_nobody_knows_is_ranked_by_the_history_alone(fitted):
+def test_a_user_without_known_attributes_is_ranked_by_the_history_alone(fitted):
     assert share_of_odd(fitted, ["i01", "i03", "i05"], None) >= 0.9
     assert share_of_odd(fitted, ["i00", "i02", "i04"], None) <= 0.1
 

@@ -112,7 +112,7 @@ def test_hardness_zero_leaves_the_candidates_as_they_come():
     np.testing.assert_allclose(shares(drawn.items), np.full(N, 1 / N), atol=0.06)
 
 
-def test_the_adversary_never_picks_what_the_user_is_known_to_meet():
+def test_the_adversary_never_draws_items_of_the_users_history():
     def unmet(items: torch.Tensor) -> torch.Tensor:
         return items > 1
 
@@ -126,7 +126,7 @@ def test_the_adversary_never_picks_what_the_user_is_known_to_meet():
     assert drawn.items.unique().tolist()[-4:] == [2, 3, 4, 5]
 
 
-def test_draws_that_were_met_after_all_teach_nothing():
+def test_draws_that_the_loss_leaves_out_teach_the_adversary_nothing():
     drawing = sampler("adversarial", width=2)
     before = drawing._bias.clone()
     drawn = drawing.for_users(positives(), 3, torch.ones(4, 5, 2), everything_is_unmet)

@@ -92,7 +92,7 @@ def test_only_the_nearest_neighbours_are_kept():
     assert {item for item, score in scores.items() if score > 0} == nearest
 
 
-def test_the_nearest_are_those_of_the_item_met_or_of_the_item_recommended():
+def test_the_nearest_are_those_of_the_history_item_or_of_the_item_recommended():
     expected = similarity("cosine", met(), 0.0)
     given = np.argsort(-expected, axis=1)[:, :2]
     for side, kept in (("met", given[3]), ("recommended", np.flatnonzero((given == 3).any(1)))):

@@ -128,8 +128,8 @@ def test_the_group_decides_whatever_the_history_and_is_the_reason():
 
 
 def test_where_no_group_is_known_all_get_the_same():
-    nobody = PEOPLE.with_columns(sex=pl.lit(None, pl.String))
-    fitted = find("popularity")({"group_by": "sex"}).fit(TrainingData(GROUPED, users=nobody))
+    unknown = PEOPLE.with_columns(sex=pl.lit(None, pl.String))
+    fitted = find("popularity")({"group_by": "sex"}).fit(TrainingData(GROUPED, users=unknown))
     assert scores(fitted, sex="f") == scores(fitted) == pytest.approx([3 / 7, 2 / 7, 2 / 7])
 
 
@@ -172,7 +172,7 @@ def demographics() -> Recommender:
     return find("demographics")({"l2": 5}).fit(TrainingData(interactions, users=users))
 
 
-def test_people_get_what_people_like_them_took(demographics):
+def test_users_get_what_users_like_them_took(demographics):
     for age, parity in ((21, 0), (58, 1)):
         best = ranking(demographics, age=age, town="a")[:10]
         assert sum(int(item[1:]) % 2 == parity for item in best) >= 9

@@ -140,7 +140,7 @@ def test_a_user_of_many_items_has_a_larger_kl_term():
     net.forward = lambda x, noisy: (
         torch.zeros(len(x), 6),
         torch.ones(len(x)),
-    )  # a KL of 1 for everybody
+    )  # a KL of 1 for every user
     totals = []
     for n in (1, 4):
         w = (torch.arange(6) < n).float()[None]

@@ -93,7 +93,7 @@ def asked(*lists: list[str]) -> pl.Series:
     return pl.Series(list(lists), dtype=pl.List(pl.String))
 
 
-def test_strangers_of_known_town_are_served_by_demographics_and_others_by_their_history(fitted):
+def test_users_without_a_history_are_served_by_demographics_and_others_by_their_history(fitted):
     assert "demographics" in serving(fitted, "0")
     assert serving(fitted, "6-20").get("popularity", 0) < 0.5
     [items] = fitted.recommend(asked([]), 6, known=pl.DataFrame({"town": ["south"]}))[0]
@@ -146,7 +146,7 @@ def test_a_lone_member_scores_as_if_there_were_no_router():
         assert (ours == theirs).all()
 
 
-def test_members_of_one_name_are_told_apart_and_survive_saving(tmp_path: Path):
+def test_members_of_one_name_get_different_labels_and_survive_saving(tmp_path: Path):
     model = fit(router([{"item_knn": {"neighbours": 2}}, {"item_knn": {"neighbours": 20}}]))
     assert [member.label for member in model._members] == ["item_knn", "item_knn_2"]
     model.save(tmp_path / "model")
@@ -156,7 +156,7 @@ def test_members_of_one_name_are_told_apart_and_survive_saving(tmp_path: Path):
     assert (loaded.recommend(asked(["i03"]), 9)[1] == model.recommend(asked(["i03"]), 9)[1]).all()
 
 
-def test_choices_are_told_in_words_and_numbers(fitted):
+def test_choices_are_reported_in_words_and_numbers(fitted):
     told = json.loads(json.dumps(fitted.choices()))
     assert set(told["slices"]) == set(SLICES)
     assert told["slices"]["0"]["n_users"] == 60
@@ -169,7 +169,7 @@ def test_choices_are_told_in_words_and_numbers(fitted):
         )
 
 
-def test_a_member_that_cannot_learn_here_is_left_out_and_told_of():
+def test_a_member_that_cannot_train_here_is_left_out_and_reported():
     model = fit(router([*MEMBERS, {"content": {}}, {"ease": {"max_items": 5}}]))
     assert list(model.choices()["left_out"]) == ["content", "ease"]
     assert "items table" in model.choices()["left_out"]["content"]
@@ -298,7 +298,7 @@ def test_a_router_can_hold_every_other_recommender(tmp_path: Path):
     assert {"i03", "i09"} >= set(why.filter(pl.col("kind") == "item")["because"]) != set()
 
 
-def test_curves_of_members_are_told_under_their_names():
+def test_curves_of_members_are_logged_under_their_names():
     curve: list[dict[str, float]] = []
     members = [{"popularity": {}}, {"ials": {"factors": 3, "epochs": 2}}]
     fit(router(members), log=lambda row: curve.append(dict(row)))

@@ -119,7 +119,7 @@ def test_the_same_items_in_another_order_are_another_history(circling):
     assert forward[6] - backward[6] > 1
 
 
-def test_an_item_met_twice_counts_where_it_was_met_last(circling):
+def test_an_item_in_a_history_twice_counts_where_it_is_last(circling):
     np.testing.assert_array_equal(*scores(circling, [4, 3, 4, 5], [3, 4, 5]))
 
 
@@ -173,7 +173,7 @@ def test_ahead_predicts_from_earlier_states_but_not_from_nothing():
     assert found == expected | {((), 0)}
 
 
-def test_an_item_met_twice_is_left_with_its_largest_weight():
+def test_an_item_in_a_history_twice_keeps_its_largest_weight():
     once = distinct(
         encoded(
             [[5, 6, 5], [7]],
@@ -243,7 +243,7 @@ def test_a_sampled_loss_learns_the_order_too(name):
     assert first(fitted, [3, 4, 5], [10, 11]) == ["i06", "i00"]
 
 
-def test_a_large_catalogue_is_sampled_without_being_told(name):
+def test_a_large_catalogue_is_sampled_by_default(name):
     small = build(name, max_full_items=N_ITEMS - 1, negatives=8).fit(TrainingData(table(circle())))
     told = build(name, loss="sampled", negatives=8).fit(TrainingData(table(circle())))
     np.testing.assert_array_equal(scores(small, [3, 4]), scores(told, [3, 4]))
@@ -309,7 +309,7 @@ def test_a_broken_training_is_refused(name):
         build(name, learning_rate=1e30).fit(TrainingData(table(circle())))
 
 
-def test_dropout_hides_the_share_it_is_told_and_keeps_the_mean():
+def test_dropout_hides_the_set_share_and_keeps_the_mean():
     torch.manual_seed(0)
     kept = dropout(torch.ones(301, 333), 0.3)
     assert (kept == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)

@@ -35,7 +35,7 @@ def test_planted_variances_of_training_are_found_from_pairs_of_trainings() -> No
     assert found.variance == pytest.approx(together**2 + apart**2 / n, rel=0.15)
 
 
-def test_arms_trained_once_tell_nothing_of_training() -> None:
+def test_arms_trained_once_say_nothing_about_training() -> None:
     assert pooled([np.zeros((1, 10)), np.ones((1, 10))]).degrees == 0
     assert pooled([np.zeros((1, 10)), np.ones((2, 10))]).degrees == 1
 
@@ -79,7 +79,7 @@ def test_holms_correction_divides_by_the_number_of_those_left() -> None:
     assert holm(list(p_values), lambda name, tests: False) == {"a": 3, "b": 3, "c": 3}
 
 
-def test_means_of_each_training_are_told_by_slice() -> None:
+def test_means_of_each_training_are_given_by_slice() -> None:
     slices = ["1-5", "1-5", "21+"]
     found = repeated_means(
         [table([0.1, 0.3, 0.5], slices), table([0.3, 0.5, 0.5], slices)], "ndcg@10"

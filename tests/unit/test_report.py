@@ -439,7 +439,7 @@ def test_every_comparison_of_the_gate_is_shown_with_its_outcome(
         assert f"{row['ci_high']:+.4f}".lstrip("+") in table
 
 
-def test_what_could_have_been_seen_stands_beside_each_candidate(
+def test_the_detectable_gain_is_shown_next_to_each_candidate(
     workspace: tuple[Path, dict, str],
 ) -> None:
     table = section(workspace[2], "why").split("Every comparison that was made")[0]
@@ -474,7 +474,7 @@ def test_every_training_of_an_arm_is_shown_with_the_regularisation_chosen_for_it
     assert part.count("beta 0.05") == len(POLICIES)
 
 
-def test_lists_of_the_winner_are_told_of_beside_the_best_arm_without_generated_data(
+def test_lists_of_the_winner_are_shown_next_to_the_best_arm_without_generated_data(
     workspace: tuple[Path, dict, str],
 ) -> None:
     _, decision, page = workspace
@@ -489,7 +489,9 @@ def test_lists_of_the_winner_are_told_of_beside_the_best_arm_without_generated_d
     assert "planet" not in told  # no gap
 
 
-def test_it_is_told_when_lists_were_good(workspace: tuple[Path, dict, str], tmp_path: Path) -> None:
+def test_the_report_shows_when_lists_were_good(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
     _, decision, page = workspace
     part = section(page, "beyond").split("Quality over time")[1]
     winner = next(
@@ -506,7 +508,7 @@ def test_it_is_told_when_lists_were_good(workspace: tuple[Path, dict, str], tmp_
     assert "Quality over time" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_predictions_of_events_are_told_of_the_best_arm_that_makes_them(
+def test_predictions_of_events_are_shown_for_the_best_arm_that_makes_them(
     workspace: tuple[Path, dict, str], tmp_path: Path
 ) -> None:
     assert "predictions of events" not in workspace[2]

@@ -151,7 +151,7 @@ def test_time_gaps_are_those_of_the_data(written):
     assert (gaps(written) == np.round(gaps(written))).all(), "the data's clock shows whole seconds"
 
 
-def test_events_come_in_the_order_people_have_them(written):
+def test_events_come_in_the_order_of_real_users(written):
     rank = pl.col("event").replace_strict(
         {name: place for place, name in enumerate(EVENTS)}, return_dtype=pl.Int32
     )
@@ -265,7 +265,7 @@ def tasteful():
     return fit(data, users, unknown=0.3)
 
 
-def test_people_have_the_taste_their_attribute_asks_for(tasteful):
+def test_users_have_the_taste_of_their_attribute(tasteful):
     assert high(tasteful.sample(60, condition={"taste": "high"}))["share"].mean() > 0.9
     assert high(tasteful.sample(60, condition={"taste": "low"}))["share"].mean() < 0.1
 

@@ -54,7 +54,7 @@ def tell(path: Path, *events: StoredEvent) -> list[bool]:
     return asyncio.run(told())
 
 
-def test_ingest_reads_what_the_service_was_told(project: Settings, tmp_path: Path) -> None:
+def test_ingest_reads_the_events_that_the_service_took(project: Settings, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(ROWS)
     tell(project.var / FILE, event(1), event(2, user="new", item="new item"))
     assert import_data(project, {"interactions": str(tmp_path / "events.csv")})

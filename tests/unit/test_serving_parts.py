@@ -101,7 +101,7 @@ def test_a_model_that_answers_nonsense_is_refused() -> None:
         check(Model.of(recommender), [], 2**20)
 
 
-def test_a_store_that_hangs_delays_nobody_and_is_used_again_when_it_answers() -> None:
+def test_a_store_that_hangs_delays_no_request_and_is_used_again_when_it_answers() -> None:
     released = threading.Event()
 
     class Hanging:
@@ -262,7 +262,7 @@ def test_a_better_challenger_is_found_and_its_interval_holds_the_truth(tmp_path:
     assert found.sides["challenger"].conversion.value == 0.0
 
 
-def test_equal_sides_are_told_apart_by_nobody(tmp_path: Path) -> None:
+def test_equal_sides_are_not_distinguished(tmp_path: Path) -> None:
     found = compare(*shown_and_clicked(tmp_path, {"champion": 0.1, "challenger": 0.1}, users=300))
     assert (
         found.click_through is not None and found.click_through.low < 0 < found.click_through.high

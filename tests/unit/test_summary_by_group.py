@@ -55,7 +55,7 @@ def test_the_worst_group_and_the_gap_are_those_of_the_means():
     assert found["region"]["groups"]["west"] == {"n_users": 30, "ndcg@5": pytest.approx(0.4)}
 
 
-def test_each_user_is_told_once_with_the_groups_that_the_gaps_are_between():
+def test_each_user_is_listed_once_with_the_groups_that_the_gaps_are_between():
     region = ["north", "south", "west"] * (N // 3)
     twice = pl.concat([cases(region=region, age=range(N), user__n=1.0)] * 2)
     found = groups_of_users(twice)

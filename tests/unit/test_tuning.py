@@ -146,7 +146,7 @@ def test_a_trial_that_training_refuses_is_counted_and_passed_over() -> None:
     assert found.best.parameters["l2"] >= 150
 
 
-def test_where_every_trial_is_refused_the_first_error_is_told() -> None:
+def test_where_every_trial_is_refused_the_first_error_is_raised() -> None:
     with pytest.raises(RefusedError, match="not a number"):
         Bench(refuse=1e9).search(trials=3)
 

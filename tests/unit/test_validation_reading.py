@@ -74,7 +74,7 @@ def test_every_missing_column_is_named(tmp_path: Path) -> None:
         read(tmp_path, pl.DataFrame({"user_id": ["u"]}), SCHEMA)
 
 
-def test_a_missing_an_empty_and_a_truncated_file_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_an_empty_and_a_truncated_file_are_distinguished(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     with pytest.raises(InputError, match="missing"):
         reading.read(path, SCHEMA)
