@@ -21,8 +21,8 @@ SHORT = {"steps": 10, "log_every": 5}
 def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_path, monkeypatch):
     whole, cut = (workspace(tmp_path / name, SHORT, devices=2) for name in ("whole", "cut"))
     stage = start(whole)
-    told = stage.communicate()[0]
-    assert stage.returncode == 0, told
+    output = stage.communicate()[0]
+    assert stage.returncode == 0, output
     curve = pl.read_csv(whole / MADE / "curve.csv")
     assert curve["step"].to_list() == [5, 10]
     assert len((whole / "curve.jsonl").read_text().splitlines()) == 2, "one of the two reports"
@@ -40,8 +40,8 @@ def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_pa
     assert json.loads((cut / KEPT / "training.json").read_text())["step"] == 5
     (cut / "curve.jsonl").unlink()
     stage = start(cut)
-    told = stage.communicate()[0]
-    assert stage.returncode == 0 and "goes on from its checkpoint" in told, told
+    output = stage.communicate()[0]
+    assert stage.returncode == 0 and "continues from its checkpoint" in output, output
     assert made(cut) == made(whole)
 
     monkeypatch.chdir(workspace(tmp_path / "alone", SHORT))
