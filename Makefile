@@ -52,4 +52,4 @@ lock: install  ## compile requirements.in into requirements.txt
 
 clean: down  ## stop everything and remove what runs made: databases, workspaces, caches
 	rm -rf var data/raw data/raw.dvc models/champion.dvc data/validated data/quarantine data/prepared data/features data/training_set \
-		data/synthetic data/augmented models reports .dvc/cache .dvc/tmp dvc.lock
+		data/config data/synthetic data/augmented models reports .dvc/cache .dvc/tmp dvc.lock

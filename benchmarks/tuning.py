@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 import yaml
 
+from augrec.core.component import available
 from augrec.core.config import parse
 from augrec.core.files import read_json, write_json, write_text
 from augrec.core.seeds import derive
@@ -114,7 +115,7 @@ def compare(name: str, parts: Split, tables: Tables, config: TuningConfig) -> di
 
     started = time.perf_counter()
     measure = over_users(parts.cases_valid, config.metric)
-    starts = starting_points(config, kind(own), space)
+    starts = starting_points(config, kind(own), space)[:1]  # without what was found before
     found = search(fit, measure, space, starts, config, seed=derive(seed, "tuning", name))
     seconds = time.perf_counter() - started
     before, after = (
@@ -148,7 +149,7 @@ in the validation period need not be best in the test period that follows. Where
 PRESETS = """## Presets
 
 Where the found config was better on validation users and on test users, by any amount, it stands
-under `tuning.presets` in params.yaml: a search tries it right after "own".
+in `augrec.tuning.presets`: a search tries it right after "own".
 """
 
 
@@ -219,7 +220,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "tuning")
     words = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    budget = {"trials": words.trials, "seconds": words.seconds, "presets": {}}
+    budget = {"trials": words.trials, "seconds": words.seconds}
     config = parse(TuningConfig, project.overrides("tuning") | budget, "tuning")
     path = words.out.with_suffix(".json")
     results: dict[str, Any] = read_json(path) if path.exists() else {}
@@ -238,7 +239,7 @@ def main() -> None:
         )
         data["budget"] = f"{words.trials} trials, {words.seconds:g} s"
         for recommender in words.recommenders or [
-            key for key, space in config.spaces.items() if space
+            one for one in available("augrec.recommenders") if space_of(config, find(one))
         ]:
             data["recommenders"][recommender] = compare(recommender, parts, tables, config)
             write_json(path, results)

@@ -15,7 +15,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from augrec.orchestration import form
+from augrec.core.config import read_params
+from augrec.orchestration import form, run_parameters
 from augrec.orchestration.assets import RAW_DATA
 from augrec.orchestration.operators import StageOperator, failing_clearly
 from augrec.orchestration.pipeline import read_pipeline
@@ -59,14 +60,16 @@ def snapshot() -> dict[str, Any]:
     """Create the workspace and plan the run."""
     from augrec.core import settings
     from augrec.orchestration import champion_input
+    from augrec.stages import planning
     from augrec.versioning import restore, stages, workspace
 
     context = get_current_context()
     values, conf = context["params"], context["dag_run"].conf or {}
     with failing_clearly():
         here = settings.load()
-        params = form.read_params(here.home)
-        overrides = form.overrides(values, conf, params)
+        params = read_params(here.home)
+        overrides = run_parameters.overrides(values, conf, params)
+        planning.check(here.home, overrides)
         overrides |= champion_input.champion_override(params, values["policies"])
         run = workspace.create(
             here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"]
@@ -213,7 +216,7 @@ with DAG(
     ),
     catchup=False,
     max_active_runs=4,
-    params=form.fields(form.read_params(HOME)),
+    params=form.fields(read_params(HOME)),
     doc_md=DOC,
     tags=["augrec"],
     description="From raw interactions to a champion: validate, generate, augment, train, "

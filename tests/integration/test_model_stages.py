@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
+from configured import write_params
 
-from augrec.core.errors import ConfigError, InputError
+from augrec.core.errors import InputError
 from augrec.data.columns import TIME
 from augrec.evaluation.heads import evaluate_heads
 from augrec.recommenders._heads import HasHeads
@@ -81,9 +81,9 @@ def cases(seed: int) -> pl.DataFrame:
 
 
 def write_workspace(folder: Path) -> None:
-    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    write_params(folder, PARAMS)
     prepared = folder / "data/prepared"
-    prepared.mkdir(parents=True)
+    prepared.mkdir()
     interactions(1).write_parquet(prepared / "train.parquet")
     all_users = pl.concat([interactions(1), *(interactions(seed, 30) for seed in (2, 3))])
     all_users.write_parquet(prepared / "interactions.parquet")
@@ -243,7 +243,7 @@ def test_where_only_new_items_are_wanted_no_other_takes_a_place(finished, tmp_pa
 def test_checkpoints_are_chosen_as_the_model_is_judged(finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "workspace")
     monkeypatch.chdir(tmp_path / "workspace")
-    Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"tuning": {"metric": "recall@5"}}))
+    write_params(Path(), PARAMS | {"tuning": {"metric": "recall@5"}})
     prepared = Path("data/prepared")
     (prepared / "split.json").write_text(json.dumps({"rules": RULES | {"new_items": True}}))
     rows = pl.read_parquet(prepared / "train.parquet")
@@ -285,7 +285,7 @@ def test_only_what_takes_part_in_the_run_is_read(finished, tmp_path, monkeypatch
     params = PARAMS | {
         "run": {"generators": [], "policies": ["none"], "recommenders": ["popularity"]}
     }
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    write_params(tmp_path, params)
     train.main("popularity", "none")
     evaluate.main("popularity", "none")
     broken = tmp_path / "reports/evaluation/ease/none"
@@ -309,5 +309,6 @@ def test_a_missing_result_is_named(tmp_path, monkeypatch):
 def test_an_unknown_recommender_is_refused(tmp_path, monkeypatch):
     write_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="oracle"):
+    with pytest.raises(InputError, match="oracle") as caught:
         train.main("oracle", "none")
+    assert "add `- oracle` to run.recommenders" in caught.value.fix

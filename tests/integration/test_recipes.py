@@ -74,10 +74,6 @@ def test_the_contracts_accept_the_printed_files(project: Path) -> None:
     python(project, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", names)
 
 
-@pytest.mark.skipif(
-    not (HOME / "src/augrec/stages/configure.py").exists(),
-    reason="until defaults stand on the classes alone, a component needs a section",
-)
 def test_a_run_goes_from_training_to_a_decision_with_the_printed_files(project: Path) -> None:
     python(project, "-c", RUN_ALL_STAGES)
     decision = read_json(project / "reports" / "decision.json")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
+from configured import write_params
 from test_model_stages import PARAMS, interactions, read, write_workspace
 
 from augrec.core.errors import ConfigError
@@ -39,7 +39,7 @@ def say(folder: Path, repetitions: int, **sections: Any) -> None:
         "policies": POLICIES,
         "tuning": {"metric": "ndcg@5", "regularisation": GRID},
     }
-    (folder / "params.yaml").write_text(yaml.safe_dump(params | sections))
+    write_params(folder, params | sections)
 
 
 def prepare(folder: Path, repetitions: int) -> None:
@@ -196,8 +196,5 @@ def test_a_grid_with_an_unknown_key_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(tmp_path, 1)
-    say(tmp_path, 1, tuning={"regularisation": {"ease": {"lambda": [1.0]}}})
-    monkeypatch.chdir(tmp_path)
-    augment.main("none")
     with pytest.raises(ConfigError, match="ease has no option 'lambda'"):
-        train.main("ease", "none")
+        say(tmp_path, 1, tuning={"regularisation": {"ease": {"lambda": [1.0]}}})

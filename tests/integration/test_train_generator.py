@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
+from configured import write_params
 from safetensors.numpy import load_file
 from test_model_stages import interactions
 
@@ -31,7 +31,7 @@ def workspace(folder: Path, gan: dict[str, Any] | None = None, **hardware: Any) 
     (folder / "data/prepared").mkdir(parents=True)
     (folder / "data/training_set").mkdir()
     sections = {"seed": 5, "generators": {"profile_gan": GAN | (gan or {})}, "hardware": hardware}
-    (folder / "params.yaml").write_text(yaml.safe_dump(sections))
+    write_params(folder, sections)
     rows = interactions(1, 80)
     rows.write_parquet(folder / "data/training_set/interactions.parquet")
     rows.select("item_id").unique(maintain_order=True).write_parquet(

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-import yaml
+from configured import write_params
 from test_model_stages import PARAMS, interactions, outputs, read, write_workspace
 
 from augrec.core.errors import ConfigError, InputError
@@ -43,7 +43,7 @@ def cut_time(folder: Path, valid_from: str, order: str = "global") -> None:
 
 
 def say(folder: Path, **sections: Any) -> None:
-    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | sections))
+    write_params(folder, PARAMS | sections)
 
 
 def facts(folder: Path, recommender: str, policy: str) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def test_without_trials_there_is_no_search(workspace: Path) -> None:
 def test_what_cannot_be_searched_is_refused_before_training(
     workspace: Path, tuning: dict[str, Any], message: str
 ) -> None:
-    say(workspace, tuning=tuning)
     with pytest.raises(ConfigError, match=message):
+        say(workspace, tuning=tuning)
         train.main("ease", "none")
     assert not (workspace / "models").exists()
 
@@ -183,7 +183,9 @@ def test_the_size_of_the_champion_is_kept_and_training_follows_params_yaml(
     recommenders = PARAMS["recommenders"] | {
         "multvae": {"hidden": 12, "latent": 4, "steps": 6, "eval_every": 3}
     }
-    continue_(workspace, champion, recommenders=recommenders, tuning=SEARCH)
+    spaces = SEARCH["spaces"] | {"multvae": SEARCH["spaces"]["multvae"] | {"hidden": [8, 12]}}
+    tuning = SEARCH | {"spaces": spaces}
+    continue_(workspace, champion, recommenders=recommenders, tuning=tuning)
     train.main("multvae", "fine_tune")
     config = model(workspace, "fine_tune").config
     assert (config.hidden, config.steps) == (PARAMS["recommenders"]["multvae"]["hidden"], 6)

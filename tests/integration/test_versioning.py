@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 import zc.lockfile
 
 from augrec.core.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
@@ -32,6 +33,12 @@ stages:
     deps: [data/validated]
     outs: ["data/synthetic/${item.generator}"]
 """
+CONFIGURE = """
+  configure:
+    cmd: python -m augrec.tiny configure
+    deps: [params.yaml, src]
+    outs: [data/config]
+"""
 PARAMS = """
 limit: 3    # a comment that stays
 run:
@@ -39,18 +46,34 @@ run:
   - one
   - two
 policies: {}
+generators:
+  one: {size: 1}
 """
 # what the stages of a workspace import from its own src, besides the stage of this test
 PACKAGE = ("__init__.py", "core", "stages/__init__.py", "stages/runner.py")
 STAGE = """
-import os, shutil, sys, time
+import json, os, shutil, sys, time
 from pathlib import Path
 
 from augrec.core.errors import RefusedError
-from augrec.stages.runner import read_params, run, tell_curve
+from augrec.core.config import read_params, section
+from augrec.stages.runner import run, tell_curve
+
+
+def configure():
+    params = read_params()
+    if params["limit"] < 0:
+        raise RefusedError("the limit is negative", where="params.yaml", fix="write `limit: 3`")
+    for name in params["run"]["generators"]:
+        path = Path("data/config/generators", name + ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"size": 1} | section(params, f"generators.{name}")))
 
 
 def main(action, source="data/raw", target="data/validated"):
+    if action == "configure":
+        configure()
+        return
     words = Path(source, "interactions.parquet").read_text().split()
     if action == "validate" and "slow" in words:
         Path("started").write_text(str(os.getpid()))
@@ -157,6 +180,74 @@ def test_a_run_begins_where_the_latest_published_one_ended(project: Settings) ->
     assert run_all(other)["synthesize@one"] == "ran"
 
 
+@pytest.fixture
+def configured(project: Settings) -> Settings:
+    """The project with a stage `configure`, on which each generator depends by a file of its
+    own."""
+    own = '[data/validated, "data/config/generators/${item.generator}.json"]'
+    pipeline = PIPELINE.replace("deps: [data/validated]", f"deps: {own}") + CONFIGURE
+    (project.home / "dvc.yaml").write_text(pipeline)
+    git.git(project.home, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "more")
+    return project
+
+
+def test_another_config_of_a_generator_runs_that_generator_again_and_nothing_else(
+    configured: Settings,
+) -> None:
+    first = start(configured, "first")
+    assert first.restored == ["configure"], "it is run when the run begins"
+    assert run_all(first) == {
+        "validate": "ran",
+        "configure": "restored",
+        "synthesize@one": "ran",
+        "synthesize@two": "ran",
+    }
+    publish.publish(configured, first)
+    same = start(configured, "same", {"generators.one.size": 1})
+    assert set(same.restored) == set(run_all(first))
+    other = start(configured, "other", {"generators.one.size": 2})
+    assert set(other.restored) == {"configure", "validate", "synthesize@two"}
+    assert run_all(other)["synthesize@one"] == "ran"
+    assert stages.unfinished(other.path) == []
+    assert start(configured, "resumed").restored == same.restored
+    again = start(configured, "again", {"generators.one.size": 2})
+    assert stages.run_stage(again.path, "synthesize@one") == "restored", "from DVC's run cache"
+
+
+def test_a_run_with_fewer_generators_restores_those_it_has(configured: Settings) -> None:
+    first = start(configured, "first")
+    run_all(first)
+    publish.publish(configured, first)
+    fewer = start(configured, "fewer", {"run.generators": ["two"]})
+    assert set(fewer.restored) == {"configure", "validate", "synthesize@two"}
+
+
+def test_a_config_that_cannot_run_is_refused_when_the_run_begins(configured: Settings) -> None:
+    with pytest.raises(RefusedError, match="stage configure: the limit is negative"):
+        start(configured, "refused", {"limit": -1})
+
+
+def test_a_run_with_a_stage_for_configs_is_rebuilt_from_its_commit(configured: Settings) -> None:
+    run = start(configured, "original", {"generators.one.size": 2})
+    run_all(run)
+    commit = publish.publish(configured, run).commit
+    workspace.remove(configured, run.path)
+    built = rebuild.rebuild(configured, commit, progress=lambda *_: None)
+    assert (
+        built.differing == []
+        and "2" in (built.path / "data/config/generators/one.json").read_text()
+    )
+
+
+def test_a_key_that_dvc_yaml_names_and_params_yaml_lacks_is_named(project: Settings) -> None:
+    text = (project.home / "params.yaml").read_text()
+    (project.home / "params.yaml").write_text(text.replace("limit: 3", "limits: 3"))
+    run = start(project, "lacking")
+    with pytest.raises(PermanentError, match=r"could not start.*limit") as caught:
+        stages.run_stage(run.path, "validate")
+    assert "traceback" not in caught.value.fix and "params.yaml" in caught.value.fix
+
+
 def test_pruning_leaves_reports_the_latest_runs_and_whatever_is_not_published(
     project: Settings,
 ) -> None:
@@ -221,6 +312,13 @@ def test_a_runs_own_parameters_decide_the_members_of_a_matrix(project: Settings)
 def test_an_unknown_parameter_is_refused(project: Settings) -> None:
     with pytest.raises(ConfigError, match=r"params\.yaml has no run\.generator"):
         workspace.create(project, "typo", {"run.generator": ["two"]})
+
+
+def test_an_option_of_a_component_need_not_stand_there_to_be_overridden(project: Settings) -> None:
+    run = workspace.create(project, "added", {"generators.two.size": 2, "recommenders.a.b": 1})
+    params = yaml.safe_load((run.path / "params.yaml").read_text())
+    assert params["generators"] == {"one": {"size": 1}, "two": {"size": 2}}
+    assert params["recommenders"] == {"a": {"b": 1}}
 
 
 def test_without_overrides_the_parameters_keep_every_byte(project: Settings) -> None:

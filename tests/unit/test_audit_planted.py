@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 
 from augrec.audit.config import AuditConfig
 from augrec.audit.inputs import AuditInputs
 from augrec.audit.sample_audit import audit_sample
+from augrec.core.config import read_params, section
 from augrec.data.clean import clean
 from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
@@ -21,7 +21,7 @@ from augrec.data.split import Split, split
 from augrec.data.training_data import TrainingData
 from augrec.generators.profile_gan import ProfileGan
 
-PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+PARAMS = read_params(Path(__file__).parents[2])
 CONFIG = AuditConfig.model_validate(PARAMS["audit"])
 SEEDS, FITTED_SEEDS = (1, 2, 3), (1, 2)
 REMEMBERED = {"max_attack_auc", "max_singled_out_share"}
@@ -122,7 +122,7 @@ def test_one_copy_among_ten_users_is_enough_to_be_blocked(seed):
 
 @cache
 def fitted(seed: int) -> ProfileGan:
-    generator = ProfileGan(PARAMS["generators"]["profile_gan"], seed=seed)
+    generator = ProfileGan(section(PARAMS, "generators.profile_gan"), seed=seed)
     generator.fit(TrainingData(shop(seed)[1].train))
     return generator
 

@@ -17,7 +17,7 @@ from augrec.data.config import PrepareConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import split
 from augrec.generators._conditions import Conditions
-from augrec.stages import audit, augment, synthesize, train_generator
+from augrec.stages import audit, augment, configure, synthesize, train_generator
 from augrec.stages.prepare import write_prepared
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
@@ -52,6 +52,7 @@ def set_params(folder: Path, changes: dict) -> None:
 
 
 def run_all() -> None:
+    configure.main()
     train_generator.main("profile_gan")
     synthesize.main("profile_gan")
     audit.main("profile_gan")
@@ -164,6 +165,7 @@ def test_a_sample_of_a_shop_that_knows_no_attributes_carries_none(finished, tmp_
         pl.read_parquet(path).select("user_id").write_parquet(path)
     set_params(tmp_path, {})
     monkeypatch.chdir(tmp_path)
+    configure.main()
     for stage in (train_generator, synthesize, audit):
         stage.main("profile_gan")
     assert "users.parquet" not in names(tmp_path / "data/synthetic/profile_gan")
@@ -353,6 +355,7 @@ def test_an_unknown_policy_and_an_unknown_option_are_refused(finished, tmp_path,
 def test_a_missing_training_set_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     set_params(tmp_path, {})
+    configure.main()
     for stage, name in (
         (train_generator, "profile_gan"),
         (augment, "none"),

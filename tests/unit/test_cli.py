@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from augrec.cli import data, runs, terminal
 from augrec.cli.app import app, cli
+from augrec.core.config import read_params
 from augrec.core.errors import AugrecError, ConfigError, InputError, TransientError
 from augrec.core.files import read_json
 
@@ -25,6 +26,7 @@ COMMANDS = [
     "status",
     "run",
     "report",
+    "config",
     "models",
     "cross-validate",
     "recommend",
@@ -122,7 +124,7 @@ def test_the_shell_completes_commands() -> None:
 def test_the_fields_known_here_are_those_of_the_trigger_form() -> None:
     from augrec.orchestration import form
 
-    fields = form.fields(form.read_params(Path(__file__).parents[2]))
+    fields = form.fields(read_params(Path(__file__).parents[2]))
     assert set(runs.FIELDS) == set(fields)
     assert {name for name, param in fields.items() if param.schema.get("type") == "array"} == set(
         runs.LISTS

@@ -32,7 +32,14 @@ def test_tasks_stand_in_the_order_of_the_pipeline(progress: Progress) -> None:
     console = Console(width=100, file=StringIO(), record=True)
     console.print(progress.table())
     names = [row.split()[1] for row in console.export_text().splitlines() if row.split()]
-    assert names[:5] == ["snapshot", "validate", "prepare", "features", "materialize"]
+    assert names[:6] == [
+        "snapshot",
+        "configure",
+        "validate",
+        "prepare",
+        "features",
+        "materialize",
+    ]
     assert names[-5:] == ["decide", "publish", "register", "approve", "promote"]
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
-from augrec.augmentation.base import Policy
+from augrec.core.component import available
 from augrec.core.config import parse
 from augrec.generators import base as generators
-from augrec.orchestration import form
+from augrec.orchestration import form, run_parameters
 from augrec.orchestration.pipeline import read_pipeline
 from augrec.recommenders import base as recommenders
-from augrec.tuning.config import TuningConfig, grid_of, space_of, starting_points
+from augrec.stages import planning
+from augrec.tuning.config import (
+    TuningConfig,
+    grid_of,
+    presets_of,
+    space_of,
+    starting_points,
+)
+from augrec.tuning.presets import PRESETS
 from augrec.versioning import stages
 
 HOME = Path(__file__).parents[2]
@@ -45,17 +56,22 @@ def imported(file: Path) -> set[Path]:
     return found
 
 
-def rooms(stage: str) -> set[str]:
+FILE_BY_FILE = {"train_generator": {"recommenders"}, "synthesize": {"recommenders"}}
+"""Rooms of which a stage names files, not the whole: a new recommender trains no generator anew."""
+
+
+def code(stage: str) -> set[str]:
     """The code a stage runs: its own module, and every room or file it reaches through imports."""
     own = SOURCE / "augrec" / "stages" / f"{stage}.py"
     reached, waiting, answer = {own}, [own], {str(own.relative_to(HOME))}
+    single = {"stages", *FILE_BY_FILE.get(stage, ())}
     while waiting:
         for file in imported(waiting.pop()) - reached:
             reached.add(file)
             room = file.relative_to(SOURCE / "augrec").parts[0]
-            if room in {"__init__.py"}:
+            if room == "__init__.py":
                 continue
-            if room == "stages":
+            if room in single:
                 answer.add(str(file.relative_to(HOME)))
                 waiting.append(file)
                 continue
@@ -64,18 +80,73 @@ def rooms(stage: str) -> set[str]:
             inside = set(folder.rglob("*.py")) if folder.is_dir() else {file}
             waiting.extend(inside - reached | {file})
             reached |= inside
-    return answer - {"src/augrec/stages/__init__.py"}
+    return {path for path in answer if path != "src/augrec/stages/__init__.py"}
 
 
 @pytest.mark.parametrize("stage", DVC)
 def test_the_code_a_stage_runs_is_among_its_deps(stage: str) -> None:
     declared = {dep for dep in DVC[stage]["deps"] if dep.startswith("src/")}
-    assert declared == rooms(stage)
+    assert declared == code(stage)
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which every stage has just run, as far as DVC can tell."""
+    home = tmp_path_factory.mktemp("committed") / "project"
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("src", "feature_repo"):
+        shutil.copytree(HOME / name, home / name, ignore=ignored)
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(HOME / name, home / name)
+    run = {"policies": ["none"], "recommenders": ["ease", "popularity"]}
+    params = PARAMS | {"run": PARAMS["run"] | run}
+    (home / "params.yaml").write_text(yaml.safe_dump(params))
+    Repo.init(str(home), no_scm=True).close()
+    (home / "data/raw").mkdir(parents=True)
+    plan = stages.plan(home)
+    for stage in plan:
+        for out in stage.outs:
+            (home / out).parent.mkdir(parents=True, exist_ok=True)
+            (home / out).mkdir() if not Path(out).suffix else (home / out).touch()
+    for room in ("generators", "recommenders"):
+        for name in params["run"][room]:
+            file = home / "data/config" / room / f"{name}.json"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("{}")
+    with stages.opened(home) as repo:
+        repo.commit(None, force=True)
+    assert stages.unfinished(home) == []
+    return home
+
+
+@pytest.fixture
+def trained(committed: Path, tmp_path: Path) -> Path:
+    """A copy of it of one's own."""
+    return shutil.copytree(committed, tmp_path / "project")
+
+
+def groups(names: list[str]) -> set[str]:
+    return {name.partition("@")[0] for name in names}
+
+
+def test_a_new_recommender_trains_no_generator_and_draws_no_sample_again(trained: Path) -> None:
+    file = trained / "src/augrec/recommenders/brand_new.py"
+    file.write_text('"""Another recommender."""\n')
+    assert groups(stages.unfinished(trained)).isdisjoint(
+        {"validate", "prepare", "features", "training_set", "train_generator", "synthesize"}
+    )
+    file.unlink()
+    (trained / "src/augrec/recommenders/ials.py").write_text("# another version\n")
+    assert {"train_generator", "synthesize"} <= groups(stages.unfinished(trained))
+
+
+def test_another_config_of_a_recommender_trains_that_one_alone(trained: Path) -> None:
+    (trained / "data/config/recommenders/ease.json").write_text('{"config": {"l2": 1.0}}\n')
+    touched = [name for name in stages.unfinished(trained) if name.startswith("train")]
+    assert touched == ["train@ease-none"]
 
 
 def test_the_derived_edges_are_those_dvc_sees() -> None:
-    from dvc.repo import Repo
-
     with Repo(str(HOME)) as repo:
         graph = repo.index.graph
         seen = {
@@ -111,58 +182,71 @@ def test_whatever_uses_a_sample_waits_for_its_audit() -> None:
     assert all("audit" in upstream for name, upstream in using.items() if name != "audit")
 
 
-def test_every_component_in_params_builds_from_its_section() -> None:
-    for name, config in PARAMS["generators"].items():
-        generators.find(name)(config)
-    for name, config in PARAMS["recommenders"].items():
-        recommenders.find(name)(config)
-    for name, steps in PARAMS["policies"].items():
-        Policy(name, steps, seed=0)
+ROOMS: dict[str, Any] = {"generators": generators, "recommenders": recommenders}
 
 
-def test_every_recommender_in_params_has_a_space_with_its_own_values_and_every_preset_in_it() -> (
+def test_params_yaml_says_only_what_differs_from_the_defaults_and_can_be_read_in_one_sitting() -> (
     None
 ):
-    config = parse(TuningConfig, PARAMS["tuning"], "tuning")
-    assert set(config.spaces) == set(PARAMS["recommenders"])
-    for name, options in PARAMS["recommenders"].items():
-        kind = recommenders.find(name)
-        space = space_of(config, kind)
-        starts = starting_points(config, kind(options), space)
-        assert all(start.keys() == space.keys() for start in starts)
-    assert all(set(preset) <= set(PARAMS["recommenders"]) for preset in config.presets.values())
+    assert len((HOME / "params.yaml").read_text().splitlines()) <= 300
+    for room, base in ROOMS.items():
+        for name, options in PARAMS[room].items():
+            default = base.find(name)().config.model_dump(mode="json")
+            assert all(default[key] != value for key, value in options.items()), name
 
 
-def test_every_recommender_in_params_has_a_grid_of_regularisation_that_it_accepts() -> None:
-    config = parse(TuningConfig, PARAMS["tuning"], "tuning")
-    assert set(config.regularisation) == set(PARAMS["recommenders"])
-    for name, options in PARAMS["recommenders"].items():
-        grid = grid_of(config, recommenders.find(name)(options))
-        assert set(grid) == set(config.regularisation[name])
-        assert all(
-            getattr(recommenders.find(name)(options).config, key) == one.choices[0]
-            for key, one in grid.items()
-        )
+@pytest.mark.parametrize(
+    ("room", "name"),
+    [(room, name) for room in ROOMS for name in available(f"augrec.{room}")],
+)
+def test_every_component_runs_with_nothing_but_its_name_in_run(room: str, name: str) -> None:
+    run = PARAMS["run"] | {room: [name], "policies": ["none"]}
+    resolved = planning.resolve({**PARAMS, "run": run, room: {}})[room][name]
+    again = ROOMS[room].find(name)(resolved["config"])
+    assert again.config == ROOMS[room].find(name)().config
 
 
-def test_what_takes_part_in_a_run_is_described() -> None:
-    for kind in ("generators", "policies", "recommenders"):
-        assert set(PARAMS["run"][kind]) <= set(PARAMS[kind])
+def test_every_policy_in_params_runs() -> None:
+    run = PARAMS["run"] | {
+        "policies": list(PARAMS["policies"]),
+        "generators": ["profile_gan", "profile_vae", "sequence_gan"],
+    }
+    planning.resolve({**PARAMS, "run": run})
+
+
+@pytest.mark.parametrize("name", available("augrec.recommenders"))
+def test_a_search_begins_at_a_recommenders_own_values_inside_its_space(name: str) -> None:
+    config, own = parse(TuningConfig, PARAMS["tuning"], "tuning"), recommenders.find(name)()
+    space = space_of(config, type(own))
+    starts = starting_points(config, own, space)
+    assert all(start.keys() == space.keys() for start in starts)
+    presets = [preset[name] for preset in PRESETS.values() if name in preset]
+    assert presets_of(config, type(own), space).keys() <= PRESETS.keys()
+    assert len(presets_of(config, type(own), space)) == len(presets)
+    grid = grid_of(config, own)
+    assert set(grid) == set(own.regularisation)
+    assert all(getattr(own.config, key) == one.choices[0] for key, one in grid.items())
+
+
+def test_every_preset_is_of_a_recommender_there_is() -> None:
+    assert {name for preset in PRESETS.values() for name in preset} <= set(
+        available("augrec.recommenders")
+    )
 
 
 def test_every_field_of_the_trigger_form_is_a_key_of_params() -> None:
     fields = form.fields(PARAMS)
-    assert set(fields) == {*form.KEYS, "dry_run"}
-    assert {field: fields[field].value for field in form.KEYS} == {
-        field: form.value_at(PARAMS, key) for field, key in form.KEYS.items()
+    assert set(fields) == set(run_parameters.FIELDS)
+    assert {field: fields[field].value for field in run_parameters.KEYS} == {
+        field: run_parameters.value_at(PARAMS, key) for field, key in run_parameters.KEYS.items()
     }
 
 
 def test_an_untouched_form_overrides_nothing_and_a_typo_is_refused() -> None:
     values = {name: param.value for name, param in form.fields(PARAMS).items()}
-    assert form.overrides(values, {}, PARAMS) == {}
-    assert form.overrides({**values, "policies": ["none"]}, {}, PARAMS) == {
+    assert run_parameters.overrides(values, {}, PARAMS) == {}
+    assert run_parameters.overrides({**values, "policies": ["none"]}, {}, PARAMS) == {
         "run.policies": ["none"]
     }
     with pytest.raises(Exception, match="unknown parameter: polices"):
-        form.overrides(values, {"polices": ["none"]}, PARAMS)
+        run_parameters.overrides(values, {"polices": ["none"]}, PARAMS)

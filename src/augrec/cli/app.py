@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from augrec.cli import cross_validate, data, models, runs, serving
+from augrec.cli import config, cross_validate, data, models, runs, serving
 from augrec.cli.terminal import run_command
 
 HELP = """Retrain recommenders, and use synthetic data only where it is proven to help.
@@ -32,7 +32,16 @@ cli = typer.Typer(
 )
 cli.add_typer(data.app, name="data", rich_help_panel="Data")
 _PANELS: dict[str, list[Callable[..., None]]] = {
-    "Runs": [runs.demo, runs.up, runs.down, runs.status, runs.run, runs.report, runs.prune],
+    "Runs": [
+        runs.demo,
+        runs.up,
+        runs.down,
+        runs.status,
+        runs.run,
+        runs.report,
+        runs.prune,
+        config.config,
+    ],
     "Models": [
         models.models,
         cross_validate.cross_validate,

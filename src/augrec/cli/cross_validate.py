@@ -43,13 +43,11 @@ def cross_validate(
       $ augrec cross-validate
       $ augrec cross-validate ease ials multvae --folds 10
     """
-    import yaml
-
-    from augrec.core.config import parse
+    from augrec.core.config import parse, read_params
     from augrec.evaluation.config import GateConfig
 
     here = settings_.load()
-    params = yaml.safe_load((here.home / "params.yaml").read_text(encoding="utf-8"))
+    params = read_params(here.home)
     gate = parse(GateConfig, params["gate"], "gate")
     names = list(dict.fromkeys(recommenders or params["run"]["recommenders"]))
     measured, summaries = _measure(here, params, names, folds)
@@ -70,7 +68,7 @@ def _measure(
 ) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
     """Per-user metrics and their summary for each recommender; both are also written to
     reports/."""
-    from augrec.core.config import parse
+    from augrec.core.config import parse, section
     from augrec.core.files import whole_directory, write_json, write_parquet
     from augrec.core.seeds import derive
     from augrec.data.clean import clean
@@ -101,7 +99,7 @@ def _measure(
     make = {
         name: partial(
             find(name),
-            params["recommenders"].get(name) or {},
+            section(params, f"recommenders.{name}"),
             seed=derive(params["seed"], "train", name),
         )
         for name in names

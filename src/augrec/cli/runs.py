@@ -6,30 +6,18 @@ import json
 import shutil
 import time
 import webbrowser
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from augrec.cli.terminal import console, short_path
 from augrec.core import settings as settings_
+from augrec.core.config import closest
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.settings import Settings
-
-LISTS: Final = ("generators", "policies", "recommenders")
-FIELDS: Final = (
-    *LISTS,
-    "data_start",
-    "data_end",
-    "repetitions",
-    "max_synthetic_ratio",
-    "tuning_trials",
-    "tuning_seconds",
-    "require_approval",
-    "dry_run",
-)
-"""The fields of the trigger form; repeated here, because the form itself needs Airflow, which takes
-seconds to import."""
+from augrec.orchestration.run_parameters import FIELDS, KEYS, LISTS
 
 
 def demo() -> None:
@@ -50,7 +38,7 @@ def demo() -> None:
     console.rule("2 · platform")
     up()
     console.rule("3 · retrain")
-    _check_files(here)
+    _check(here, {})
     run_and_show(here, {})
     console.print(
         f"\nTotal time: {time.monotonic() - started:.0f} s. The platform runs until `augrec down`.",
@@ -122,7 +110,7 @@ def run(
     here = settings_.load()
     if dry_run:
         conf["dry_run"] = True
-    _check_files(here)
+    _check(here, conf)
     if detach:
         from augrec.orchestration.client import Airflow
 
@@ -221,25 +209,15 @@ def prune(
     )
 
 
-def _check_files(here: Settings) -> None:
-    """Check that params.yaml and dvc.yaml can be read; otherwise Airflow could not read the DAG,
-    and the command would wait for it without a message.
+def _check(here: Settings, conf: Mapping[str, Any]) -> None:
+    """Refuse what cannot run before Airflow is asked to run it.
 
     Raises:
-        ConfigError: a file is missing or is not valid YAML.
+        ConfigError: naming the file, the section and what to write there.
     """
-    import yaml
+    from augrec.stages.planning import check
 
-    for name in ("params.yaml", "dvc.yaml"):
-        try:
-            yaml.safe_load((here.home / name).read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            mark = getattr(error, "problem_mark", None)
-            raise ConfigError(
-                f"{name} cannot be read: {getattr(error, 'problem', None) or error}",
-                where=str(here.home / name) + (f", line {mark.line + 1}" if mark else ""),
-                fix="correct that line; `git diff` shows uncommitted changes",
-            ) from error
+    check(here.home, {KEYS[name]: value for name, value in conf.items() if name in KEYS})
 
 
 def _runs(latest: list[dict[str, Any]]) -> Table:
@@ -282,7 +260,7 @@ def _parse_param(text: str) -> tuple[str, Any]:
         raise ConfigError(
             f"the trigger form has no field {name!r}",
             where="--param",
-            fix=f"fields: {', '.join(FIELDS)}; change other settings in params.yaml",
+            fix=f"{closest(name, FIELDS)}; other settings are changed in params.yaml",
         )
     try:
         return name, json.loads(value)

@@ -1,7 +1,8 @@
 """What generators and recommenders share: a typed config, a seed, and storage without pickle.
 
 One component is one file: `augrec/recommenders/ease.py` holds the recommender called "ease". `find`
-imports it by that name, so adding a component means adding a file and a line in params.yaml.
+imports it by that name, so adding a component means adding a file and its name to `run` in
+params.yaml.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import load_file, save_file
 
-from augrec.core.config import BaseConfig, parse
+from augrec.core.config import BaseConfig, closest, parse
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json, whole_directory, write_json
 
@@ -44,7 +45,7 @@ class Configured:
         if isinstance(config, BaseConfig):
             self.config: Any = config
         else:
-            self.config = parse(self.Config, config or {}, self.section())
+            self.config = parse(self.Config, config, self.section())
         self.seed = seed
 
     @classmethod
@@ -153,7 +154,7 @@ def find(package: str, name: str, kind: type[T]) -> type[T]:
         raise ConfigError(
             f"there is no {kind.__name__.lower()} called {name!r}",
             where="params.yaml",
-            fix=f"use one of: {', '.join(available(package))}",
+            fix=closest(name, available(package)),
         )
     module = importlib.import_module(f"{package}.{name}")
     classes = [

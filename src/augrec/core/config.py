@@ -1,8 +1,10 @@
-"""Configuration: the base of every typed config, the one reader of params.yaml, and one text for what is wrong in it."""
+"""Configuration: the base of every typed config, the one reader of params.yaml, and the one text
+for what is wrong in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -15,13 +17,14 @@ PARAMS = "params.yaml"
 
 
 class BaseConfig(BaseModel):
-    """Base of every config: unknown keys are refused, values are checked, nothing changes later.
+    """Base of every config: unknown keys and numbers that are not finite are refused, values are
+    checked, nothing changes later.
 
     Attributes:
         renamed: old names of keys and their new ones; an old name is refused with the new one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     renamed: ClassVar[Mapping[str, str]] = {}
 
@@ -37,29 +40,73 @@ class BaseConfig(BaseModel):
 B = TypeVar("B", bound=BaseConfig)
 
 
-def parse(config: type[B], values: Mapping[str, Any], where: str) -> B:
+def parse(config: type[B], values: Mapping[str, Any] | None, where: str) -> B:
     """Check values that a person wrote.
 
     Args:
         config: the config class.
-        values: what params.yaml holds there.
+        values: what params.yaml holds there; None: the defaults.
         where: the dotted name of the section, e.g. "prepare.split"; part of every message.
 
     Raises:
-        ConfigError: naming every key that is unknown or has an impossible value, and the keys there
-            are.
+        ConfigError: naming every key that is unknown or has an impossible value, and what to write
+            instead.
     """
+    if not isinstance(values, Mapping | None):
+        raise not_a_section(where, values)
     try:
-        return config.model_validate(dict(values))
+        return config.model_validate(dict(values or {}))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, (where, *e['loc'])))}: {e['msg']}" for e in error.errors()
-        )
+        problems, fixes = [], []
+        for one in error.errors():
+            place = [str(part) for part in one["loc"]]
+            dotted = ".".join((where, *place))
+            if one["type"] == "extra_forbidden":
+                problems.append(f"there is no key {dotted}")
+                fixes.append(closest(place[-1], _keys(config, place[:-1])))
+            else:
+                problems.append(f"{dotted}: {one['msg'].removeprefix('Value error, ')}")
+        fixes = fixes or [f"`augrec config {where}` prints each key and what it takes"]
         raise ConfigError(
-            problems,
-            where=f"{PARAMS}, section {where}",
-            fix=f"known keys: {', '.join(config.model_fields)}",
+            "; ".join(problems),
+            where=f"{PARAMS}, {where}",
+            fix="; ".join(dict.fromkeys(fixes)),
         ) from error
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """What to write in place of a name that does not exist: the most similar one, or any of those
+    there are."""
+    names = list(known)
+    similar = get_close_matches(name, names, n=1)
+    hint = f"did you mean {similar[0]}? " if similar else ""
+    return f"{hint}known: {', '.join(names) or 'none'}"
+
+
+def section(params: Mapping[str, Any], dotted: str) -> dict[str, Any]:
+    """A section of params.yaml by its dotted name, e.g. "recommenders.ease"; {} where it is absent
+    or empty: all defaults.
+
+    Raises:
+        ConfigError: what stands there holds no keys.
+    """
+    found: Any = params
+    for name in dotted.split("."):
+        found = found.get(name)
+        if found is None:
+            return {}
+        if not isinstance(found, Mapping):
+            raise not_a_section(dotted, found)
+    return dict(found)
+
+
+def not_a_section(where: str, value: object) -> ConfigError:
+    """The error for a value that stands where keys are expected."""
+    return ConfigError(
+        f"{value!r} stands where keys and values are expected",
+        where=f"{PARAMS}, {where}",
+        fix="write one `key: value` a line below it, or remove the section to take the defaults",
+    )
 
 
 def read_params(folder: Path = Path()) -> dict[str, Any]:
@@ -68,19 +115,42 @@ def read_params(folder: Path = Path()) -> dict[str, Any]:
     Raises:
         ConfigError: there is none, or it is not a YAML mapping.
     """
-    path = folder / PARAMS
+    return read_yaml(folder / PARAMS)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of keys and values.
+
+    Raises:
+        ConfigError: it is missing, or not a YAML mapping; the line is named.
+    """
     try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
         raise ConfigError(
-            f"there is no {PARAMS} here",
-            where=str(folder.resolve()),
-            fix="run stages from the project's root",
+            f"there is no {path.name} here",
+            where=str(path.parent.resolve()),
+            fix="go to the project's root, or restore the file from git",
         ) from error
     except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
         raise ConfigError(
-            f"{PARAMS} is not valid YAML: {error}", where=str(path), fix="correct the line it names"
+            f"{path.name} cannot be read: {getattr(error, 'problem', None) or error}",
+            where=str(path) + (f", line {mark.line + 1}" if mark else ""),
+            fix="correct that line; `git diff` shows what was changed last",
         ) from error
-    if not isinstance(params, dict):
-        raise ConfigError(f"{PARAMS} holds no sections", where=str(path), fix="restore it from git")
-    return params
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path.name} holds no keys", where=str(path), fix="restore it from git")
+    return found
+
+
+def _keys(config: type[BaseModel], place: list[str]) -> list[str]:
+    """The keys there are at a place inside a config; those of the config itself where the place is
+    no config of its own."""
+    for name in place:
+        field = config.model_fields.get(name)
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return list(config.model_fields)
+        config = kind
+    return list(config.model_fields)

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import yaml
-
 from augrec.augmentation.base import Policy
+from augrec.core.config import read_params, section
 from augrec.core.files import digest
 from augrec.versioning import stages
 from augrec.versioning.workspace import Workspace
@@ -25,7 +24,7 @@ def champion_override(params: Mapping[str, Any], policies: Sequence[str]) -> dic
         params: the project's params.yaml.
         policies: the policies of the run.
     """
-    described = params.get("policies") or {}
+    described = section(params, "policies")
     if not any(
         Policy(name, described.get(name) or [], seed=0).continues_champion for name in policies
     ):
@@ -44,9 +43,8 @@ def export_champion(run: Workspace) -> None:
         InputError: the registry has no such version.
         RefusedError: the version's files are not those that were registered.
     """
-    params = yaml.safe_load((run.path / "params.yaml").read_text(encoding="utf-8"))
-    champion, folder = (params.get("run") or {}).get("champion"), run.path / FOLDER
-    if champion is None:
+    champion, folder = section(read_params(run.path), "run.champion"), run.path / FOLDER
+    if not champion:
         return
     if not folder.is_dir() or digest(folder) != champion["digest"]:
         from augrec.registry import bundle

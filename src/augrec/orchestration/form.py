@@ -1,36 +1,14 @@
-"""The trigger form of `retrain`: which keys of params.yaml one run may set, and how the form asks
-for them."""
+"""The trigger form of `retrain`: how it asks for the keys of params.yaml that a run may set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
 from airflow.sdk import Param
 
-from augrec.core.errors import ConfigError
-
-KEYS = {
-    "data_start": "data.window.start",
-    "data_end": "data.window.end",
-    "generators": "run.generators",
-    "policies": "run.policies",
-    "recommenders": "run.recommenders",
-    "repetitions": "run.repetitions",
-    "max_synthetic_ratio": "augmentation.max_ratio",
-    "tuning_trials": "tuning.trials",
-    "tuning_seconds": "tuning.seconds",
-    "require_approval": "run.require_approval",
-}
-"""Form field -> key of params.yaml. `dry_run` is a field too, but of the run, not of
-params.yaml."""
-
-
-def read_params(home: Path) -> dict[str, Any]:
-    """The project's params.yaml."""
-    return yaml.safe_load((home / "params.yaml").read_text(encoding="utf-8"))
+from augrec.core.component import available
+from augrec.orchestration.run_parameters import KEYS, value_at
 
 
 def fields(params: Mapping[str, Any]) -> dict[str, Param]:
@@ -69,21 +47,21 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
     return {
         "generators": _choice(
             values["generators"],
-            params["generators"],
+            available("augrec.generators"),
             "Generators",
             "Models that make up synthetic users; a policy that uses one needs it here.",
         ),
         "policies": _choice(
             values["policies"],
-            params["policies"],
+            list(params["policies"]),
             "Policies",
             "Ways to build the training set, each described under `policies` in params.yaml. Keep "
-            "`none` and a "
-            "placebo such as `bootstrap`: the gate accepts synthetic data only if it beats them.",
+            "`none` and a placebo such as `bootstrap`: the gate accepts synthetic data only if it "
+            "beats them.",
         ),
         "recommenders": _choice(
             values["recommenders"],
-            params["recommenders"],
+            available("augrec.recommenders"),
             "Recommenders",
             "Each is trained on every policy; the best pair is registered.",
         ),
@@ -94,8 +72,7 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             maximum=100,
             title="Repetitions",
             description_md="Trainings of each pair in which chance plays a part, so that luck does "
-            "not pass for a gain. "
-            "More take longer and show smaller gains.",
+            "not pass for a gain. More take longer and show smaller gains.",
         ),
         "max_synthetic_ratio": Param(
             float(values["max_synthetic_ratio"]),
@@ -118,57 +95,19 @@ def _search(values: Mapping[str, Any]) -> dict[str, Param]:
             minimum=0,
             maximum=1000,
             title="Tuning trials",
-            description_md="Configs tried for each recommender on each policy, judged on "
-            "validation users; the best is kept. "
-            "The first is that of params.yaml. 0: no search. The spaces stand under `tuning` in "
-            "params.yaml.",
+            description_md="Configs tried for each recommender on each policy, compared on "
+            "validation users; the best is kept. The first is the recommender's own. 0: no search. "
+            "`augrec config NAME` prints what is searched.",
         ),
         "tuning_seconds": Param(
             values["tuning_seconds"],
             type=["null", "number"],
             exclusiveMinimum=0,
             title="Tuning seconds",
-            description_md="Ends each search after so long, whatever it has tried; a slower "
-            "machine may then find another "
-            "model. Empty: as long as it takes.",
+            description_md="Ends each search after this time, whatever it has tried; a slower "
+            "machine may then find another model. Empty: as long as it takes.",
         ),
     }
-
-
-def overrides(
-    values: Mapping[str, Any], conf: Mapping[str, Any], params: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What a run sets differently from params.yaml, as dotted keys.
-
-    Args:
-        values: the form's values, defaults filled in.
-        conf: what the trigger really sent, to catch keys the form does not have.
-        params: the project's params.yaml.
-
-    Raises:
-        ConfigError: an unknown key was sent, or a placebo-free selection.
-    """
-    known = {*KEYS, "dry_run"}
-    unknown = sorted(set(conf) - known)
-    if unknown:
-        raise ConfigError(
-            f"unknown parameter: {', '.join(unknown)}",
-            where="the trigger form of retrain",
-            fix=f"known parameters: {', '.join(sorted(known))}",
-        )
-    return {
-        key: values[field]
-        for field, key in KEYS.items()
-        if field in values and values[field] != value_at(params, key)
-    }
-
-
-def value_at(params: Mapping[str, Any], dotted: str) -> Any:
-    """The value under a dotted key."""
-    value: Any = params
-    for name in dotted.split("."):
-        value = value[name]
-    return value
 
 
 def _date(value: object, title: str, description: str) -> Param:
@@ -181,8 +120,7 @@ def _date(value: object, title: str, description: str) -> Param:
     )
 
 
-def _choice(chosen: list[str], known: Mapping[str, Any], title: str, description: str) -> Param:
-    names = list(known)
+def _choice(chosen: list[str], names: list[str], title: str, description: str) -> Param:
     return Param(
         chosen,
         type="array",

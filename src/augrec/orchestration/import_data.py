@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from augrec.core.config import BaseConfig, parse
+from augrec.core.config import BaseConfig, parse, read_params, section
 from augrec.core.errors import ConfigError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
@@ -68,9 +67,9 @@ def import_data(settings: Settings, given: dict[str, Any]) -> bool:
         ConfigError: no source of the tables is configured.
         InputError: a table cannot be read; data/raw does not change.
     """
-    params = yaml.safe_load((settings.home / "params.yaml").read_text(encoding="utf-8"))["data"]
+    params = read_params(settings.home)
     chosen = {key: value for key, value in given.items() if value}
-    source = parse(SourceConfig, {**params["source"], **chosen}, "data.source")
+    source = parse(SourceConfig, section(params, "data.source") | chosen, "data.source")
     if source.layout and not chosen.get("interactions"):
         if not source.folder:
             raise ConfigError(
@@ -81,7 +80,7 @@ def import_data(settings: Settings, given: dict[str, Any]) -> bool:
         found = sources.read(source.layout, Path(source.folder))
         described: dict[str, Any] = {"source": source.layout}
     elif source.interactions:
-        config = parse(ImportConfig, params["import"], "data.import")
+        config = parse(ImportConfig, section(params, "data.import"), "data.import")
         interactions = _source(source.interactions, source, settings)
         others = [
             _source(name, source, settings) if name else None

@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 
+from augrec.core.config import read_params
 from augrec.core.errors import InputError
 from augrec.data.ranking import RankingMetric, familiar_items
 from augrec.evaluation.compare import compare
 from augrec.evaluation.metrics import evaluate
-from augrec.registry import bundle, models, run_files
+from augrec.registry import bundle, models
 from augrec.registry.connection import mlflow_errors
 from augrec.registry.models import Version
 
@@ -48,7 +49,7 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
         return result | {"outcome": "first_champion"}
     if champion.version == challenger.version:
         return result | {"outcome": "same_version"}
-    params = run_files.read_params(workspace)
+    params = read_params(workspace)
     cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
     # with the protocol for new items, models are evaluated on lists of new items only

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from augrec.core.config import read_params
 from augrec.core.errors import InputError
 from augrec.core.files import read_json
 from augrec.data.ranking import LIST_METRICS
@@ -97,11 +98,6 @@ def parts(workspace: Path) -> list[Part]:
     ]
 
 
-def read_params(workspace: Path) -> dict[str, Any]:
-    """The run's params.yaml."""
-    return _read_yaml(workspace / "params.yaml")
-
-
 def read_items(workspace: Path) -> pl.DataFrame | None:
     """The run's items table: titles, categories; None where it has none."""
     path = workspace / "data/prepared/items.parquet"
@@ -124,7 +120,7 @@ def run_parameters(workspace: Path) -> dict[str, str]:
 
 def dvc_hashes(workspace: Path) -> dict[str, str]:
     """DVC's hash of every input and output of every stage, by path."""
-    stages = _read_yaml(workspace / "dvc.lock").get("stages", {})
+    stages = _read_lock(workspace).get("stages", {})
     entries = [
         entry
         for stage in stages.values()
@@ -223,7 +219,7 @@ def _generator(workspace: Path, params: Mapping[str, Any], name: str) -> Part:
     return Part(
         role="generator",
         name=name,
-        parameters=_component(params, "generators", name, folder)
+        parameters=_component(workspace, params, "generators", name, folder)
         | texts({"synthesis": params.get("synthesis")}),
         metrics=metrics({key: found.get(key) for key in _AUDITED}),
         curve=read_curve(folder / "curve.csv"),
@@ -255,7 +251,7 @@ def _recommender(workspace: Path, params: Mapping[str, Any], name: str, policy: 
     return Part(
         role="recommender",
         name=f"{name}/{policy}",
-        parameters=_component(params, "recommenders", name, folder)
+        parameters=_component(workspace, params, "recommenders", name, folder)
         | texts(
             {"policy": policy, "policies": {policy: (params.get("policies") or {}).get(policy)}}
         ),
@@ -268,9 +264,13 @@ def _recommender(workspace: Path, params: Mapping[str, Any], name: str, policy: 
     )
 
 
-def _component(params: Mapping[str, Any], section: str, name: str, folder: Path) -> dict[str, str]:
-    """The config in params.yaml, and the full config of the component."""
-    asked = {section: {name: (params.get(section) or {}).get(name)}}
+def _component(
+    workspace: Path, params: Mapping[str, Any], room: str, name: str, folder: Path
+) -> dict[str, str]:
+    """The config that the run gave a component, and the one it was trained with: a search or the
+    grid of regularisation may have chosen other values."""
+    given = workspace / "data/config" / room / f"{name}.json"
+    asked = {room: {name: read_json(given)["config"] if given.exists() else {}}}
     saved = folder / "component.json"
     became = read_json(saved) if saved.exists() else {}
     return texts(asked) | texts(
@@ -278,9 +278,10 @@ def _component(params: Mapping[str, Any], section: str, name: str, folder: Path)
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_lock(workspace: Path) -> dict[str, Any]:
+    path = workspace / "dvc.lock"
     if not path.exists():
         raise InputError(
-            f"the workspace has no {path.name}", where=str(path), fix="run the pipeline there first"
+            "the workspace has no dvc.lock", where=str(path), fix="run the pipeline there first"
         )
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from augrec.core.config import PARAMS, read_params
 from augrec.core.files import read_json
 from augrec.data.columns import Columns as C
 
@@ -143,10 +144,11 @@ def generators(workspace: Path, names: Iterable[str], n_examples: int = 3) -> li
 
 def parameters(workspace: Path) -> dict[str, Any] | None:
     """The parameters the run depends on."""
-    path = workspace / "params.yaml"
-    if not path.exists():
+    if not (workspace / PARAMS).exists():
         return None
-    everything = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    everything = read_params(workspace) | {
+        room: _configs(workspace / "data/config" / room) for room in ("generators", "recommenders")
+    }
     shown: dict[str, Any] = {}
     for name in SHOWN_PARAMETERS:
         section, _, key = name.partition(".")
@@ -155,6 +157,11 @@ def parameters(workspace: Path) -> dict[str, Any] | None:
         elif not key and section in everything:
             shown[section] = everything[section]
     return shown
+
+
+def _configs(folder: Path) -> dict[str, Any]:
+    """The whole config of each component of the run."""
+    return {path.stem: read_json(path)["config"] for path in sorted(folder.glob("*.json"))}
 
 
 def as_yaml(shown: Mapping[str, Any]) -> str:

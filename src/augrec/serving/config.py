@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from augrec.core.config import BaseConfig, parse, read_params
+from augrec.core.config import BaseConfig, parse, read_params, section
 from augrec.data.config import PrepareConfig
 
 
@@ -97,7 +97,7 @@ def read_config(home: Path) -> tuple[ServingConfig, PrepareConfig, tuple[str, ..
         ConfigError: params.yaml is missing or invalid.
     """
     params = read_params(home)
-    serving = parse(ServingConfig, params.get("serving") or {}, "serving")
-    prepare = parse(PrepareConfig, params.get("prepare") or {"positive": {}}, "prepare")
-    events = (params.get("validation") or {}).get("events") or list(prepare.positive)
+    serving = parse(ServingConfig, section(params, "serving"), "serving")
+    prepare = parse(PrepareConfig, section(params, "prepare") or {"positive": {}}, "prepare")
+    events = section(params, "validation").get("events") or list(prepare.positive)
     return serving, prepare, tuple(events)

@@ -1,5 +1,5 @@
-"""What several stages read from the workspace: tables, the training set, the cuts of the split, and
-audits."""
+"""What several stages read from the workspace: tables, the training set, the cuts of the split,
+audits, and configs of components."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from augrec.data.columns import Columns as C
 
 TRAINING_SET = Path("data/training_set")
 AUDITS = Path("reports/audit")
+CONFIG = Path("data/config")
 Audits = Mapping[str, Mapping[str, Any]]
 """audit.json by generator."""
 
@@ -82,3 +83,24 @@ def read_audits(generators: Iterable[str]) -> Audits:
     failed."""
     paths = {name: AUDITS / name / "audit.json" for name in sorted(generators)}
     return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
+
+def read_resolved(room: str, name: str) -> dict[str, Any]:
+    """What the stage `configure` wrote of a component: its whole `config`, and for a recommender
+    `search_space`, `regularisation` and `presets`.
+
+    Args:
+        room: "generators" or "recommenders".
+        name: of the component.
+
+    Raises:
+        InputError: it is not there.
+    """
+    path = CONFIG / room / f"{name}.json"
+    if not path.exists():
+        raise InputError(
+            f"nothing says how {name} is configured",
+            where=str(path),
+            fix=f"add `- {name}` to run.{room} in params.yaml and run the stage configure",
+        )
+    return dict(read_json(path))

@@ -12,13 +12,13 @@ from pathlib import Path
 from augrec.audit.config import AuditConfig
 from augrec.audit.inputs import AuditInputs
 from augrec.audit.sample_audit import audit_sample
-from augrec.core.config import parse
+from augrec.core.config import parse, read_params
 from augrec.core.files import read_json, whole_directory, write_json
 from augrec.core.seeds import derive
 from augrec.data.split import TEST, VALID
 from augrec.generators.base import EXTENSIONS
 from augrec.stages._inputs import begin_of, read_table, read_training_interactions
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import run
 
 log = logging.getLogger(__name__)
 PREPARED = Path("data/prepared")

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import Field
 
 from augrec.augmentation.base import Policy, PolicyInputs, Steps
 from augrec.augmentation.search import find_search
-from augrec.core.config import BaseConfig, parse
+from augrec.core.config import parse, read_params, section
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.core.files import digest, whole_directory, write_json, write_parquet
 from augrec.core.seeds import derive
@@ -31,6 +30,7 @@ from augrec.data.ranking import familiar_items
 from augrec.data.split import VALID
 from augrec.evaluation.candidate_selection import not_passed
 from augrec.stages import _repetitions
+from augrec.stages._configs import AugmentationConfig
 from augrec.stages._inputs import (
     AUDITS,
     TRAINING_SET,
@@ -40,7 +40,7 @@ from augrec.stages._inputs import (
     read_training_interactions,
     with_features,
 )
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import run
 
 if TYPE_CHECKING:
     from augrec.tuning.mixing import MixSearchResult
@@ -51,13 +51,6 @@ folder."""
 _SYNTHETIC = Path("data/synthetic")
 
 log = logging.getLogger(__name__)
-
-
-class AugmentationConfig(BaseConfig):
-    """The section `augmentation` of params.yaml."""
-
-    max_ratio: float = Field(2.0, ge=0.0)
-    """No policy may add more users than this for each real one."""
 
 
 class Samples:
@@ -112,8 +105,8 @@ def main(name: str) -> None:
         RefusedError: its rows are to be shared, and a sample it names did not pass the audit.
     """
     params = read_params()
-    config = parse(AugmentationConfig, params.get("augmentation") or {}, "augmentation")
-    policies, taking_part = params.get("policies") or {}, params.get("run") or {}
+    config = parse(AugmentationConfig, section(params, "augmentation"), "augmentation")
+    policies, taking_part = section(params, "policies"), section(params, "run")
     if name not in policies:
         raise ConfigError(
             f"there is no policy called {name!r}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from augrec.core.config import parse
+from augrec.core.config import parse, read_params
 from augrec.core.errors import InputError
 from augrec.core.files import read_json, write_json
 from augrec.data.split import TEST, VALID
@@ -19,7 +19,7 @@ from augrec.evaluation.gate import decide
 from augrec.evaluation.user_means import groups_of_users
 from augrec.reporting.decision_words import with_sentences
 from augrec.stages._inputs import TRAINING_SET, read_audits, read_table
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import run
 
 _log = logging.getLogger(__name__)
 _CHOSEN_BY = ("overall", "slices", "catalogue")

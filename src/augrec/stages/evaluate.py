@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from augrec.core.config import parse
+from augrec.core.config import parse, read_params
 from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before
@@ -28,7 +28,7 @@ from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _repetitions
 from augrec.stages._inputs import TRAINING_SET, begin_of, read_table
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import run
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
-from augrec.core.config import parse
+from augrec.core.config import parse, read_params, section
 from augrec.core.files import read_json, whole_directory, write_json, write_parquet
 from augrec.data.columns import Columns as C
 from augrec.features.build import Prepared, item_features, top_categories, user_features
 from augrec.features.schema import FeaturesConfig, schema_of
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import run
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ ROWS = [C.USER, C.ITEM, C.TIMESTAMP, C.VALUE]
 def main() -> None:
     """Write user_features.parquet, item_features.parquet, their schema.json and the names of the
     category slots."""
-    config = parse(FeaturesConfig, read_params()["features"], "features")
+    config = parse(FeaturesConfig, section(read_params(), "features"), "features")
     items = pl.read_parquet(PREPARED / "items.parquet", columns=[C.ITEM, C.CATEGORIES, C.PRICE])
     train = pl.read_parquet(PREPARED / "train.parquet", columns=ROWS)
     everything = pl.read_parquet(PREPARED / "interactions.parquet", columns=ROWS)

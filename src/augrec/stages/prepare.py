@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from augrec.core.config import parse
+from augrec.core.config import parse, read_params
 from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.canonical import Tables, read_tables
 from augrec.data.clean import clean, first_events
 from augrec.data.config import PrepareConfig
 from augrec.data.split import Split, split
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import run
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
-"""How a stage is run: logging to stdout, params from the working directory, errors that a parent
-process can read."""
+"""How a stage is run: logging to stdout, errors that a parent process can read, an end with that
+process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from augrec.core.errors import TRANSIENT_EXIT, AugrecError, ConfigError
+from augrec.core.errors import TRANSIENT_EXIT, AugrecError
 from augrec.core.files import write_text
 
 FAILURE_VARIABLE = "AUGREC_FAILURE"
@@ -30,18 +27,6 @@ CURVE_VARIABLE = "AUGREC_CURVE"
 can be followed."""
 
 log = logging.getLogger(__name__)
-
-
-def read_params() -> dict[str, Any]:
-    """The params.yaml of the working directory."""
-    path = Path("params.yaml")
-    if not path.exists():
-        raise ConfigError(
-            "there is no params.yaml here",
-            where=str(Path.cwd()),
-            fix="run stages from the project's root",
-        )
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def run(stage: Callable[..., None]) -> None:

@@ -12,44 +12,23 @@ from pathlib import Path
 from typing import get_args
 
 import polars as pl
-from pydantic import Field
 
-from augrec.core.config import BaseConfig, parse
+from augrec.core.config import parse, read_params, section
 from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.generators import base as generators
+from augrec.stages._configs import ExtensionsConfig, SynthesisConfig
 from augrec.stages._inputs import read_training_interactions
-from augrec.stages.runner import read_params, run
+from augrec.stages.runner import run
 
 log = logging.getLogger(__name__)
-
-
-class ExtensionsConfig(BaseConfig):
-    """Whose histories are extended, and how far."""
-
-    max_length: int = Field(default=20, ge=1)
-    """Those of training users with at most this number of distinct items."""
-    items: int = Field(default=10, ge=0)
-    """Rows on each side; 0: none."""
-
-
-class SynthesisConfig(BaseConfig):
-    """The section `synthesis` of params.yaml."""
-
-    ratio: float = Field(1.0, gt=0.0)
-    """Synthetic users for each real training user."""
-    condition: dict[str, dict[str, bool | int | str | list[int | str]]] = {}
-    """Generator -> condition of the users to draw, see `Generator.sample`; without a line here
-    conditions are as frequent as in training."""
-    extensions: ExtensionsConfig = ExtensionsConfig()
-    """For policies with `extend`."""
 
 
 def main(name: str) -> None:
     """Draw a sample from the trained generator called `name`."""
     params = read_params()
-    config = parse(SynthesisConfig, params.get("synthesis") or {}, "synthesis")
+    config = parse(SynthesisConfig, section(params, "synthesis"), "synthesis")
     real = read_training_interactions()
     n_real = real[C.USER].n_unique()
     generator = generators.load(Path("models/generators") / name)

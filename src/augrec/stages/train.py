@@ -13,9 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from augrec.core.component import available
-from augrec.core.config import parse
-from augrec.core.errors import ConfigError
+from augrec.core.config import parse, read_params, section
 from augrec.core.files import read_json, whole_directory, write_curve, write_json
 from augrec.core.seeds import derive
 from augrec.data.columns import REAL
@@ -26,8 +24,8 @@ from augrec.data.split import VALID
 from augrec.data.training_data import Log, TrainingData
 from augrec.recommenders.base import Recommender, find
 from augrec.stages import _champion, _repetitions
-from augrec.stages._inputs import TRAINING_SET, read_table, with_features
-from augrec.stages.runner import read_params, run, tell_curve
+from augrec.stages._inputs import TRAINING_SET, read_resolved, read_table, with_features
+from augrec.stages.runner import run, tell_curve
 from augrec.tuning.config import Space, TuningConfig, grid_of, space_of, starting_points
 
 _log = logging.getLogger(__name__)
@@ -48,7 +46,7 @@ class _Arm:
     def fit(
         self, rows: pl.DataFrame, values: Mapping[str, Any], seed: int, log: Log
     ) -> Recommender:
-        """A model with some values of the config in place of params.yaml's."""
+        """A model with some values of the config in place of its own."""
         model = type(self.own)({**self.own.config.model_dump(), **values}, seed=seed)
         start = self.start
         return model.fit(
@@ -89,9 +87,10 @@ def main(recommender: str, policy: str) -> None:
     """
     params = read_params()
     training_set = Path("data/augmented") / policy
-    tuning = parse(TuningConfig, params.get("tuning") or {}, "tuning")
+    resolved = read_resolved("recommenders", recommender)
+    tuning = _tuning(params, recommender, resolved)
     start = _champion.start(training_set, find(recommender))
-    own = _own(params, recommender, start)
+    own = _own(params, recommender, resolved["config"], start)
     metric = RankingMetric(tuning.metric, familiar_items(Path("data/prepared")))
     arm = _Arm(
         own,
@@ -131,10 +130,26 @@ def main(recommender: str, policy: str) -> None:
             model.save(draft / str(number))
 
 
-def _own(params: Mapping[str, Any], recommender: str, start: _champion.Start) -> Recommender:
-    """The recommender as params.yaml has it; one that continues the champion keeps the shapes of
-    its weights."""
-    kind, options = find(recommender), dict(_config(params, recommender))
+def _tuning(
+    params: Mapping[str, Any], recommender: str, resolved: Mapping[str, Any]
+) -> TuningConfig:
+    """How the recommender is searched: `tuning` of params.yaml, with what `configure` wrote of
+    it."""
+    presets = {name: {recommender: values} for name, values in resolved["presets"].items()}
+    found = {
+        "spaces": {recommender: resolved["search_space"]},
+        "regularisation": {recommender: resolved["regularisation"]},
+        "presets": presets,
+    }
+    return parse(TuningConfig, section(params, "tuning") | found, "tuning")
+
+
+def _own(
+    params: Mapping[str, Any], recommender: str, config: Mapping[str, Any], start: _champion.Start
+) -> Recommender:
+    """The recommender with its config; one that continues the champion keeps the shapes of its
+    weights."""
+    kind, options = find(recommender), dict(config)
     if start.model is not None:
         config = start.model.config.model_dump()
         options |= {key: config[key] for key in kind.architecture}
@@ -146,7 +161,7 @@ def _with_features(own: Recommender, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first(arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, seed: int) -> _Trained:
-    """Repetition 0: with params.yaml's values, or the best of a search or of the grid of
+    """Repetition 0: with its own values, or the best of a search or of the grid of
     regularisation."""
     fixed = arm.own.architecture if arm.start.model is not None else ()
     searched, grid = (
@@ -227,16 +242,6 @@ def _trained_until(interactions: pl.DataFrame, since: datetime | None) -> str | 
     if not isinstance(latest, datetime):  # there are no real rows
         latest = since
     return None if latest is None else max(latest, since or latest).isoformat()
-
-
-def _config(params: Mapping[str, dict], recommender: str) -> dict:
-    if recommender not in params["recommenders"]:
-        raise ConfigError(
-            f"{recommender!r} has no section",
-            where="params.yaml, recommenders",
-            fix=f"add it; there are {', '.join(available('augrec.recommenders'))}",
-        )
-    return params["recommenders"][recommender] or {}
 
 
 def _keep(arm: _Arm, curve: list[dict[str, float]], row: Mapping[str, float]) -> None:

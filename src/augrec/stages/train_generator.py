@@ -7,15 +7,20 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from augrec.core.config import parse
+from augrec.core.config import parse, read_params, section
 from augrec.core.errors import RefusedError
 from augrec.core.files import whole_directory, write_curve
 from augrec.core.seeds import derive
 from augrec.data.training_data import Hardware, TrainingData
 from augrec.generators import base as generators
 from augrec.generators._training.hardware import is_main_process
-from augrec.stages._inputs import TRAINING_SET, read_table, read_training_interactions
-from augrec.stages.runner import read_params, run, tell_curve
+from augrec.stages._inputs import (
+    TRAINING_SET,
+    read_resolved,
+    read_table,
+    read_training_interactions,
+)
+from augrec.stages.runner import run, tell_curve
 
 CHECKPOINTS = Path("models/.checkpoints/generators")
 """Where an interrupted training goes on from: no output of the stage, unseen by git and DVC."""
@@ -29,7 +34,7 @@ def main(name: str) -> None:
     The curve of a training that is refused stays in the folder for checkpoints.
     """
     params = read_params()
-    config = (params.get("generators") or {}).get(name)
+    config = read_resolved("generators", name)["config"]
     generator = generators.find(name)(config, seed=derive(params["seed"], "train_generator", name))
     curve: list[dict[str, float]] = []
 
@@ -48,7 +53,7 @@ def main(name: str) -> None:
         items=items,
         log=show,
         checkpoints=CHECKPOINTS / name,
-        hardware=parse(Hardware, params.get("hardware") or {}, "hardware"),
+        hardware=parse(Hardware, section(params, "hardware"), "hardware"),
     )
     try:
         generator.fit(data)

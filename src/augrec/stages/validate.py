@@ -6,7 +6,8 @@ import logging
 import shutil
 from pathlib import Path
 
-from augrec.stages.runner import read_params, run
+from augrec.core.config import read_params
+from augrec.stages.runner import run
 from augrec.validation.config import read_config
 from augrec.validation.snapshot import check_snapshot, read_snapshot, write_kept, write_quarantine
 

@@ -144,17 +144,27 @@ def starting_points(config: TuningConfig, own: Recommender, space: Space) -> lis
     kind, mine = type(own), {key: getattr(own.config, key) for key in space}
     _inside(mine, space, f"recommenders.{kind.name()}")
     found = [mine]
-    for preset in dict.fromkeys([*PRESETS, *config.presets]):
-        given = config.presets.get(preset, {}).get(kind.name())
-        if given is not None:
-            point = mine | _searched(given, space, kind, f"tuning.presets.{preset}.{kind.name()}")
-        else:
-            values = PRESETS.get(preset, {}).get(kind.name(), {})
-            point = mine | {key: value for key, value in values.items() if key in space}
-            if not all(space[key].holds(value) for key, value in point.items()):
-                continue
+    for preset, values in presets_of(config, kind, space).items():
+        point = mine | _searched(values, space, kind, f"tuning.presets.{preset}.{kind.name()}")
         if point not in found:
             found.append(point)
+    return found
+
+
+def presets_of(
+    config: TuningConfig, kind: type[Recommender], space: Space
+) -> dict[str, dict[str, Any]]:
+    """{preset: {config key: value}} for a recommender: those of params.yaml as they are, and those
+    of `augrec.tuning.presets` that its space holds."""
+    name, found = kind.name(), {}
+    for preset in dict.fromkeys([*PRESETS, *config.presets]):
+        given = config.presets.get(preset, {}).get(name)
+        known = PRESETS.get(preset, {}).get(name, {})
+        values = {key: value for key, value in known.items() if key in space}
+        if given is not None:
+            found[preset] = dict(given)
+        elif values and all(space[key].holds(value) for key, value in values.items()):
+            found[preset] = values
     return found
 
 

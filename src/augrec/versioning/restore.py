@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import yaml
 
@@ -17,6 +18,10 @@ from augrec.core.files import write_text
 from augrec.core.settings import Settings
 from augrec.versioning import git, publish, stages
 from augrec.versioning.workspace import Workspace, record
+
+CONFIGURE: Final = "configure"
+"""The stage that reads all of params.yaml. It takes seconds and is run at once: whether the stages
+behind it are unchanged depends on the configs it writes, not on params.yaml."""
 
 
 def restore_unchanged(settings: Settings, run: Workspace) -> Workspace:
@@ -35,6 +40,8 @@ def restore_unchanged(settings: Settings, run: Workspace) -> Workspace:
         stages.checkout(run.path)
     shutil.copytree(settings.home / "data" / "raw", raw)
     stages.snapshot(run.path, "data/raw")
+    if any(stage.name == CONFIGURE for stage in plan):
+        stages.run_stage(run.path, CONFIGURE)
     outdated = _outdated(plan, set(stages.unfinished(run.path)))
     for stage in outdated:
         for out in stage.outs:

@@ -221,6 +221,13 @@ def _explain(name: str, failure: Path, error: Exception) -> Exception:
             where=name,
             fix="if it happens again, add memory or set smaller batches in params.yaml",
         )
+    if code is None:  # the stage's code did not start
+        return PermanentError(
+            f"stage {name} could not start: {_message(error)}",
+            where=f"{name} in dvc.yaml",
+            fix=f"`dvc status {name}` in the workspace names what is missing; a key of params.yaml "
+            "that dvc.yaml names must stand there",
+        )
     return PermanentError(
         f"stage {name} failed: {_message(error)}",
         where=name,

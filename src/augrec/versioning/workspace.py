@@ -11,14 +11,18 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from augrec.core.config import closest
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json, whole_file, write_json, write_text
 from augrec.core.settings import Settings
 from augrec.versioning import git
+
+COMPONENTS: Final = ("generators.", "recommenders.")
+"""Where params.yaml holds options of components."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,11 @@ def remove(settings: Settings, path: Path) -> None:
 
 def override_params(path: Path, overrides: Mapping[str, Any]) -> None:
     """Set dotted keys of a params.yaml, keeping comments; without overrides the file does not
-    change.
+    change. Sections of components name only what differs from the defaults, so keys are added
+    there.
 
     Raises:
-        ConfigError: a key does not exist.
+        ConfigError: any other key does not exist.
     """
     if not overrides:
         return
@@ -143,16 +148,16 @@ def override_params(path: Path, overrides: Mapping[str, Any]) -> None:
     params = yaml.load(path.read_text(encoding="utf-8"))
     for key, value in overrides.items():
         *parents, last = key.split(".")
-        section = params
+        place = params
         for name in parents:
-            section = section.get(name, {})
-        if last not in section:
+            if key.startswith(COMPONENTS) and place.get(name) is None:
+                place[name] = {}
+            place = place.get(name, {})
+        if last not in place and not key.startswith(COMPONENTS):
             raise ConfigError(
-                f"params.yaml has no {key}",
-                where=str(path),
-                fix=f"known keys there: {', '.join(section) or 'none'}",
+                f"params.yaml has no {key}", where=str(path), fix=closest(last, place)
             )
-        section[last] = value
+        place[last] = value
     with whole_file(path) as draft:
         yaml.dump(params, draft)
 

@@ -1,0 +1,72 @@
+"""What one run may set differently from params.yaml: the fields of the trigger form and of
+`augrec run --param`. Airflow is not needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from augrec.core.config import PARAMS, closest
+from augrec.core.errors import ConfigError
+
+KEYS: Final = {
+    "data_start": "data.window.start",
+    "data_end": "data.window.end",
+    "generators": "run.generators",
+    "policies": "run.policies",
+    "recommenders": "run.recommenders",
+    "repetitions": "run.repetitions",
+    "max_synthetic_ratio": "augmentation.max_ratio",
+    "tuning_trials": "tuning.trials",
+    "tuning_seconds": "tuning.seconds",
+    "require_approval": "run.require_approval",
+}
+"""Form field -> key of params.yaml. `dry_run` is a field too, but of the run, not of
+params.yaml."""
+FIELDS: Final = (*KEYS, "dry_run")
+LISTS: Final = ("generators", "policies", "recommenders")
+"""The fields that hold several names."""
+
+
+def overrides(
+    values: Mapping[str, Any], conf: Mapping[str, Any], params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a run sets differently from params.yaml, as dotted keys.
+
+    Args:
+        values: the form's values, defaults filled in.
+        conf: what the trigger really sent, to catch keys the form does not have.
+        params: the project's params.yaml.
+
+    Raises:
+        ConfigError: an unknown field was sent, or params.yaml lacks a key.
+    """
+    for name in sorted(set(conf) - set(FIELDS)):
+        raise ConfigError(
+            f"unknown parameter: {name}",
+            where="the trigger form of retrain",
+            fix=closest(name, FIELDS),
+        )
+    return {
+        key: values[field]
+        for field, key in KEYS.items()
+        if field in values and values[field] != value_at(params, key)
+    }
+
+
+def value_at(params: Mapping[str, Any], dotted: str) -> Any:
+    """The value under a dotted key.
+
+    Raises:
+        ConfigError: params.yaml has no such key.
+    """
+    value: Any = params
+    for name in dotted.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise ConfigError(
+                f"there is no {dotted}, which a run may set",
+                where=PARAMS,
+                fix=f"add it; `augrec config {dotted.partition('.')[0]}` prints the section's keys",
+            )
+        value = value[name]
+    return value
