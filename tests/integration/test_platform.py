@@ -194,7 +194,8 @@ def test_an_unknown_parameter_fails_at_once_and_says_what_is_known(unchanged: To
     unknown = unchanged.runs["unknown"]
     assert unknown.state == "failed" and unknown.states("snapshot") == {"failed"}
     assert [found.try_number for found in unknown.tasks if found.task == "snapshot"] == [1]
-    assert "unknown parameter: polices" in unknown.why and "known parameters: " in unknown.why
+    assert "unknown parameter: polices" in unknown.why
+    assert "did you mean policies? known: " in unknown.why
     assert not unknown.path.exists()
 
 
