@@ -198,10 +198,10 @@ def test_only_what_is_asked_for_is_recommended(fitted):
 
 def test_what_is_known_of_users_comes_a_row_for_each_history(fitted):
     known = pl.DataFrame({"age": [30, None], "user__interactions_7d": [0, 3]})
-    items, _ = fitted.recommend(histories([], ["i03"]), 5, known=known)
+    items, _ = fitted.recommend(histories([], ["i03"]), 5, user_features=known)
     assert items.shape == (2, 5)
     with pytest.raises(InputError, match="there are 2 histories, but attributes of 1 users"):
-        fitted.recommend(histories([], ["i03"]), 5, known=known.head(1))
+        fitted.recommend(histories([], ["i03"]), 5, user_features=known.head(1))
 
 
 def test_a_recommendation_is_explained_by_items_of_the_history_or_was_popular(fitted):
@@ -531,11 +531,11 @@ def test_nan_in_what_is_known_counts_as_missing(name, tmp_path):
         fitted = build(name).fit(TrainingData(rows, cases=judged, items=ITEMS, users=users))
         fitted.save(tmp_path / kind)
         known = judged.select("age", "income", "user__days_active")
-        found.append(fitted.recommend(asked, 10, known=known))
+        found.append(fitted.recommend(asked, 10, user_features=known))
         nothing_known = known.with_columns(
             pl.lit(nothing, pl.Float64).alias(column) for column in known.columns
         )
-        found.append(fitted.recommend(asked, 10, known=nothing_known))
+        found.append(fitted.recommend(asked, 10, user_features=nothing_known))
     assert files(tmp_path / "nan") == files(tmp_path / "null")
     for of_nan, of_null in zip(found[:2], found[2:], strict=True):
         assert np.isfinite(of_nan[1]).all()

@@ -57,7 +57,7 @@ def generator() -> Generator:
 def test_the_guard_sees_how_sure_the_critic_is(slope, leads):
     rules, x = AdversarialConfig(partial_masking=0.0), torch.ones(4, N_ITEMS)
     critic = CfganCritic(N_ITEMS, 4)
-    for layer, weight in ((critic.known, 0.0), (critic.shown, 1.0), (critic.judge, slope)):
+    for layer, weight in ((critic.known, 0.0), (critic.shown, 1.0), (critic.output, slope)):
         nn.init.constant_(layer.weight, weight)  # it adds up the profile that it is shown
     told = AdversarialTrainer(CfganGenerator(N_ITEMS, rules), critic, rules).step(
         ProfileBatch(x, x, x, x.mean(1))

@@ -60,8 +60,10 @@ def test_fitting_gets_attributes_of_training_users_and_ranking_those_of_test_use
             others.append(sorted(set(given) - set(training)))
             return super().fit(data)
 
-        def rank(self, histories, k, *, known=None, **how):
-            assert known is not None and known["age"].to_list() == [30] * len(histories)
+        def rank(self, histories, k, *, user_features=None, **how):
+            assert user_features is not None and user_features["age"].to_list() == [30] * len(
+                histories
+            )
             return super().rank(histories, k, **how)
 
     cross_validate(Watched, interactions, CONFIG, seed=3, cutoffs=[5], users=users)

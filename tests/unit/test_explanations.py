@@ -178,7 +178,7 @@ def of_towns(name: str) -> Recommender:
 def test_an_attribute_that_decides_is_the_reason_and_nothing_else_is_made_one(name):
     fitted = of_towns(name)
     empty = pl.Series([[]] * 3, dtype=pl.List(pl.String))
-    why = fitted.explain(empty, np.array([["i02", "i01"]] * 3), known=KNOWN, top=1)
+    why = fitted.explain(empty, np.array([["i02", "i01"]] * 3), user_features=KNOWN, top=1)
     told = {(row, item): set() for row in range(3) for item in ("i02", "i01")}
     for row, item, kind, because in why.drop("contribution").iter_rows():
         told[row, item].add((kind, because))
@@ -190,7 +190,9 @@ def test_an_attribute_that_decides_is_the_reason_and_nothing_else_is_made_one(na
 @pytest.mark.parametrize("name", ["demographics", "popularity"])
 def test_popularity_and_attributes_make_up_the_score(name):
     fitted = of_towns(name)
-    histories = Histories.from_lists(pl.Series([["i01"], [], []]), fitted.items, known=KNOWN)
+    histories = Histories.from_lists(
+        pl.Series([["i01"], [], []]), fitted.items, user_features=KNOWN
+    )
     targets = np.tile(np.arange(len(fitted.items)), (3, 1))
     parts = fitted.background(histories, targets)
     np.testing.assert_allclose(sum(parts.values()), fitted.score(histories), rtol=1e-4, atol=1e-6)
@@ -202,7 +204,7 @@ def test_a_router_weighs_its_members_explanations_for_users_without_a_history():
     fitted = find("router")({"members": members}).fit(TrainingData(TAKEN, users=PEOPLE))
     fitted._routes.weights[:] = [0.25, 0.75]
     histories = Histories.from_lists(
-        pl.Series([[]], dtype=pl.List(pl.String)), fitted.items, known=KNOWN[:1]
+        pl.Series([[]], dtype=pl.List(pl.String)), fitted.items, user_features=KNOWN[:1]
     )
     targets = np.arange(len(fitted.items))[None]
     parts = fitted.background(histories, targets)

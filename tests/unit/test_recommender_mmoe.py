@@ -91,14 +91,14 @@ def histories(*lists: list[str]) -> pl.Series:
 def share_of_odd(fitted: Recommender, history: list[str], known: dict[str, Any] | None) -> float:
     """Among the ten first."""
     table = None if known is None else pl.DataFrame([known])
-    items, _ = fitted.recommend(histories(history), 10, known=table)
+    items, _ = fitted.recommend(histories(history), 10, user_features=table)
     return float(np.mean([int(item[1:]) % 2 for item in items[0]]))
 
 
 def predict(
     fitted: Any, lists: list[list[str]], known: pl.DataFrame | None = None
 ) -> dict[str, np.ndarray]:
-    asked = Histories.from_lists(histories(*lists), fitted.items, known=known)
+    asked = Histories.from_lists(histories(*lists), fitted.items, user_features=known)
     return fitted.predict_events(asked, np.tile(np.arange(N_ITEMS), (len(lists), 1)))
 
 
@@ -130,7 +130,7 @@ def test_where_nothing_is_known_the_order_is_that_of_popularity(fitted, nothing)
         if nothing is None
         else pl.DataFrame([nothing], schema_overrides={"user__taste": pl.Float64})
     )
-    _, scores = fitted.recommend(histories([]), N_ITEMS, known=known)
+    _, scores = fitted.recommend(histories([]), N_ITEMS, user_features=known)
     assert scores[0].tolist() == sorted(fitted.popularity.tolist(), reverse=True)
 
 
@@ -143,12 +143,14 @@ def test_the_only_item_of_a_history_carries_the_items_of_its_taste(fitted):
 
 def test_nan_infinity_null_and_an_absent_column_are_all_missing(fitted):
     there = {"user__taste": 1.0, "user__noise": 0.5}
-    absent = fitted.recommend(histories(["i03"]), 9, known=pl.DataFrame([{"user__taste": 1.0}]))[1]
+    absent = fitted.recommend(
+        histories(["i03"]), 9, user_features=pl.DataFrame([{"user__taste": 1.0}])
+    )[1]
     for nothing in (None, float("nan"), float("inf")):
         known = pl.DataFrame(
             [there | {"user__noise": nothing}], schema_overrides={"user__noise": pl.Float64}
         )
-        assert (fitted.recommend(histories(["i03"]), 9, known=known)[1] == absent).all()
+        assert (fitted.recommend(histories(["i03"]), 9, user_features=known)[1] == absent).all()
 
 
 def test_nan_in_training_features_does_no_harm():
@@ -188,10 +190,10 @@ def test_the_rating_head_recovers_the_ratings_of_items_and_users():
 def test_the_purchase_head_ranks_by_what_is_bought_and_the_view_head_by_what_is_only_viewed():
     fitted = fit(score_weights={"view": 0.0, "rated": 0.0, "rating": 0.0})
     known = pl.DataFrame({"user__taste": [1.0], "user__noise": [0.0]})
-    bought, _ = fitted.recommend(histories([]), 4, known=known)
+    bought, _ = fitted.recommend(histories([]), 4, user_features=known)
     assert all(6 <= int(item[1:]) < 16 for item in bought[0])
     viewing = fit(score_weights={"purchase": 0.0, "rated": 0.0, "rating": 0.0})
-    viewed, _ = viewing.recommend(histories([]), 4, known=known)
+    viewed, _ = viewing.recommend(histories([]), 4, user_features=known)
     assert all(int(item[1:]) >= 16 for item in viewed[0])
     said = predict(fitted, [[]], known)
     assert said["purchase"][0, 7] > 0.5 > said["purchase"][0, 17]

@@ -32,14 +32,14 @@ def ranking(fitted: Recommender, **known: object) -> list[str]:
     """All items for a user without a history of whom `known` is known."""
     asked = pl.Series([[]], dtype=pl.List(pl.String))
     table = pl.DataFrame({name: [value] for name, value in known.items()}) if known else None
-    return fitted.recommend(asked, len(fitted.items), known=table)[0][0].tolist()
+    return fitted.recommend(asked, len(fitted.items), user_features=table)[0][0].tolist()
 
 
 def scores(fitted: Recommender, **known: object) -> list[float]:
     """In the order of the items' ids."""
     asked = pl.Series([[]], dtype=pl.List(pl.String))
     table = pl.DataFrame({name: [value] for name, value in known.items()}) if known else None
-    items, values = fitted.recommend(asked, len(fitted.items), known=table)
+    items, values = fitted.recommend(asked, len(fitted.items), user_features=table)
     return values[0, np.argsort(items[0])].tolist()
 
 
@@ -115,9 +115,9 @@ def test_small_groups_beyond_the_most_are_left_to_the_whole():
 def test_the_group_decides_whatever_the_history_and_is_the_reason():
     fitted = by("sex", group_shrinkage=0)
     asked, known = pl.Series([["x"], ["x"]]), pl.DataFrame({"sex": ["m", None]})
-    items, scores = fitted.recommend(asked, 1, known=known)
+    items, scores = fitted.recommend(asked, 1, user_features=known)
     assert items.tolist() == [["z"], ["y"]]
-    why = fitted.explain(asked, items, known=known)
+    why = fitted.explain(asked, items, user_features=known)
     of_m = why.filter(pl.col("row") == 0)
     assert dict(of_m.select("kind", "because").iter_rows()) == {
         "popularity": None,

@@ -95,7 +95,7 @@ def asked(*lists: list[str]) -> pl.Series:
 def test_users_without_a_history_are_served_by_demographics_and_others_by_their_history(fitted):
     assert "demographics" in serving(fitted, "0")
     assert serving(fitted, "6-20").get("popularity", 0) < 0.5
-    [items] = fitted.recommend(asked([]), 6, known=pl.DataFrame({"town": ["south"]}))[0]
+    [items] = fitted.recommend(asked([]), 6, user_features=pl.DataFrame({"town": ["south"]}))[0]
     assert sum(int(item[1:]) % N_TASTES == 2 for item in items) >= 5
     assert fitted.recommend(asked([]), 1)[0] == "i00"  # of whom nothing is known
 
@@ -308,7 +308,7 @@ def test_wrong_inputs_give_defined_results():
     items, scores = model.recommend(
         asked([], ["nobody knows"]),
         5,
-        known=pl.DataFrame({"town": [None, "nowhere"]}, schema={"town": pl.String}),
+        user_features=pl.DataFrame({"town": [None, "nowhere"]}, schema={"town": pl.String}),
     )
     assert items.shape == (2, 5)
     assert np.isfinite(scores).all()

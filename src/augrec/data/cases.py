@@ -26,7 +26,7 @@ history. Targets that are not in the training data are kept: they count as misse
 model."""
 
 
-def known_of(cases: pl.DataFrame) -> pl.DataFrame | None:
+def user_features_of(cases: pl.DataFrame) -> pl.DataFrame | None:
     """Attributes and features of each case's user at its time: all columns but those of `CASES`;
     None: there are none."""
     attributes = without_nan(cases.drop(*CASES, strict=False))

@@ -65,8 +65,8 @@ class Histories:
         weights: float32 (nnz,).
         observed: bool (nnz,); False: the entry is only a target.
         n_items: size of the item index.
-        known: attributes and features of the users, one row each in the order of `users`; None:
-            there are none.
+        user_features: attributes and features of the users, one row each in the order of `users`;
+            None: there are none.
     """
 
     users: np.ndarray
@@ -75,7 +75,7 @@ class Histories:
     weights: np.ndarray
     observed: np.ndarray
     n_items: int
-    known: pl.DataFrame | None = None
+    user_features: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -114,7 +114,7 @@ class Histories:
         lists: pl.Series,
         items: ItemIndex,
         users: Sequence[str] | np.ndarray | None = None,
-        known: pl.DataFrame | None = None,
+        user_features: pl.DataFrame | None = None,
     ) -> Histories:
         """One history for each list of item ids, in the same order.
 
@@ -122,14 +122,14 @@ class Histories:
             lists: List(String) (n,), oldest item first.
             items: the item index.
             users: ids for the rows; default: row numbers.
-            known: attributes and features of the users, one row for each list.
+            user_features: attributes and features of the users, one row for each list.
 
         Raises:
-            InputError: `known` has a different number of rows.
+            InputError: `user_features` has a different number of rows.
         """
-        if known is not None and len(known) != len(lists):
+        if user_features is not None and len(user_features) != len(lists):
             raise InputError(
-                f"there are {len(lists)} histories, but attributes of {len(known)} users",
+                f"there are {len(lists)} histories, but attributes of {len(user_features)} users",
                 where="histories",
                 fix="give one row for each history, in the same order",
             )
@@ -150,7 +150,7 @@ class Histories:
             weights=np.ones(int(found.sum()), np.float32),
             observed=np.ones(int(found.sum()), np.bool_),
             n_items=len(items),
-            known=None if known is None else without_nan(known),
+            user_features=None if user_features is None else without_nan(user_features),
         )
 
     @property
@@ -176,16 +176,16 @@ class Histories:
         table.has_canonical_format = True
         return table
 
-    def with_known(self, users: pl.DataFrame | None) -> Histories:
-        """The same histories with `known` from a table with a column user_id and one row for each
-        user; users that it lacks have nulls."""
+    def with_user_features(self, users: pl.DataFrame | None) -> Histories:
+        """The same histories with the features in a table with a column user_id and one row for
+        each user; users that it lacks have nulls."""
         if users is None:
             return self
         ids = pl.DataFrame({C.USER: self.users.tolist()}, schema={C.USER: pl.String})
         table = ids.join(
             users.unique(C.USER, keep="first"), on=C.USER, how="left", maintain_order="left"
         )
-        return replace(self, known=without_nan(table.drop(C.USER)))
+        return replace(self, user_features=without_nan(table.drop(C.USER)))
 
     def take(self, users: np.ndarray) -> Histories:
         """The users at positions `users`, int (m,), in that order; they may repeat."""
@@ -199,7 +199,7 @@ class Histories:
             self.weights[entries],
             self.observed[entries],
             self.n_items,
-            None if self.known is None else self.known[users],
+            None if self.user_features is None else self.user_features[users],
         )
 
     def keep(self, entries: np.ndarray) -> Histories:
@@ -225,7 +225,7 @@ class Histories:
             self.weights[low:high],
             self.observed[low:high],
             self.n_items,
-            None if self.known is None else self.known[start:stop],
+            None if self.user_features is None else self.user_features[start:stop],
         )
 
     def batches(self, size: int) -> Iterator[Histories]:

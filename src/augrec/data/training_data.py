@@ -157,7 +157,9 @@ class TrainingData:
     @cached_property
     def histories(self) -> Histories:
         """The histories of the users of `learnt`, with their attributes, over `catalogue`."""
-        return Histories.from_interactions(self.learnt, self.catalogue).with_known(self.users)
+        return Histories.from_interactions(self.learnt, self.catalogue).with_user_features(
+            self.users
+        )
 
     @cached_property
     def named_negatives(self) -> sp.csr_matrix | None:

@@ -33,7 +33,7 @@ import numpy as np
 import polars as pl
 
 from augrec.core.seeds import rng
-from augrec.data.cases import known_of
+from augrec.data.cases import user_features_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.slices import SLICES
@@ -164,7 +164,7 @@ def _ask(recommender: HasHeads, cases: pl.DataFrame, pairs: pl.DataFrame) -> dic
     width = int(counts.max(initial=0))
     found = {head.name: np.zeros(len(pairs), np.float32) for head in recommender.heads}
     size = max(1, _CELLS // max(1, width))
-    known = known_of(cases)
+    user_features = user_features_of(cases)
     for start in range(0, len(cases), size):
         here = slice(*np.searchsorted(case, [start, start + size]))
         batch = cases.slice(start, size)
@@ -173,7 +173,7 @@ def _ask(recommender: HasHeads, cases: pl.DataFrame, pairs: pl.DataFrame) -> dic
         histories = Histories.from_lists(
             batch["history"],
             recommender.items,
-            known=None if known is None else known.slice(start, size),
+            user_features=None if user_features is None else user_features.slice(start, size),
         )
         for name, table in recommender.predict_events(histories, asked).items():
             found[name][here] = table[case[here] - start, column[here]]

@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 
 from augrec.core.errors import ConfigError
-from augrec.data.cases import CASES, known_of
+from augrec.data.cases import CASES, user_features_of
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
 from augrec.data.histories import Histories
@@ -65,7 +65,11 @@ def rank_cases(
     """
     require(cases, _NEEDED, where="cases")
     ranked, _ = recommender.rank(
-        cases["history"], k, known=known_of(cases), among=among, batch_size=batch_size
+        cases["history"],
+        k,
+        user_features=user_features_of(cases),
+        among=among,
+        batch_size=batch_size,
     )
     return ranked
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from augrec.core.errors import ConfigError
-from augrec.data.cases import known_of
+from augrec.data.cases import user_features_of
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
 
@@ -112,11 +112,11 @@ def groups_of_users(cases: pl.DataFrame, *, max_groups: int = 25) -> pl.DataFram
 
 
 def _labels(cases: pl.DataFrame, max_groups: int) -> dict[str, pl.Series]:
-    known = known_of(cases)
-    if known is None:
+    user_features = user_features_of(cases)
+    if user_features is None:
         return {}
-    attributes = [name for name in known.columns if not name.startswith("user__")]
-    found = {name: _groups(known[name], max_groups) for name in attributes}
+    attributes = [name for name in user_features.columns if not name.startswith("user__")]
+    found = {name: _groups(user_features[name], max_groups) for name in attributes}
     return {name: groups for name, groups in found.items() if groups is not None}
 
 

@@ -153,11 +153,11 @@ class CfganCritic(nn.Module):
     def __init__(self, n_items: int, hidden: int) -> None:
         super().__init__()
         self.known, self.shown = nn.Linear(n_items, hidden), nn.Linear(n_items, hidden, bias=False)
-        self.judge = nn.Linear(hidden, 1)
+        self.output = nn.Linear(hidden, 1)
 
     def forward(self, known: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
         """(B, n_items) twice. Gives (B,)."""
-        return self.judge(F.leaky_relu(self.known(known) + self.shown(shown), 0.2))[:, 0]
+        return self.output(F.leaky_relu(self.known(known) + self.shown(shown), 0.2))[:, 0]
 
 
 class AdversarialTrainer:

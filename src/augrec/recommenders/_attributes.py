@@ -10,7 +10,7 @@ import polars as pl
 from augrec.core.errors import InputError
 
 FEATURE_PREFIX = "user__"
-"""Columns of `Histories.known` with this prefix are features of the moment, the others
+"""Columns of `Histories.user_features` with this prefix are features of the moment, the others
 attributes."""
 
 
@@ -38,8 +38,8 @@ def labels(values: pl.Series, edges: Sequence[float] | np.ndarray = ()) -> pl.Se
             fix="use an attribute of one text or number a user",
         )
     if not len(edges):
-        known = values.fill_nan(None) if values.dtype.is_float() else values
-        return known.cast(pl.String)
+        filled = values.fill_nan(None) if values.dtype.is_float() else values
+        return filled.cast(pl.String)
     found = numbers(values)
     bracket = np.searchsorted(np.asarray(edges), found.fill_null(0.0).to_numpy(), side="right")
     return pl.Series(values.name, bracket).cast(pl.String).set(found.is_null(), None)

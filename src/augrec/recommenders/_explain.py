@@ -141,18 +141,21 @@ def leave_columns_out(
     targets: np.ndarray,
     names: Sequence[str],
 ) -> Background:
-    """What the score of each target loses without each of the columns `names` of `Histories.known`.
+    """What the score of each target loses without each of these columns of the users' features.
 
     `score` as for `leave_one_out`; it must do without any column.
     """
-    known = histories.known
-    there = [] if known is None else [name for name in names if name in known.columns]
-    if known is None or not there:
+    user_features = histories.user_features
+    there = (
+        [] if user_features is None else [name for name in names if name in user_features.columns]
+    )
+    if user_features is None or not there:
         return {}
     rows = np.arange(len(histories))[:, None]
     whole = score(histories)[rows, targets]
     return {
-        name: whole - score(replace(histories, known=known.drop(name)))[rows, targets]
+        name: whole
+        - score(replace(histories, user_features=user_features.drop(name)))[rows, targets]
         for name in there
     }
 

@@ -37,7 +37,7 @@ class Recommender(Component):
     """
 
     scores_cold_users: ClassVar[bool] = False
-    """Whether `_scores` ranks users without a history, by `Histories.known`, better than popularity
+    """Whether `_scores` ranks users without a history, by their features, better than popularity
     does."""
     reads_features: ClassVar[bool] = False
     """Whether training reads features of the moment, columns user__… and item__…, and outcomes, see
@@ -84,7 +84,7 @@ class Recommender(Component):
         histories: pl.Series,
         k: int,
         *,
-        known: pl.DataFrame | None = None,
+        user_features: pl.DataFrame | None = None,
         among: np.ndarray | None = None,
         exclude_seen: bool = True,
         batch_size: int = 512,
@@ -95,7 +95,7 @@ class Recommender(Component):
             histories: List(String) (n,): item ids, oldest first; unknown ids are ignored, empty
                 lists are fine.
             k: how many; fewer come back where the catalogue is smaller.
-            known: what else is known of each user at that moment, n rows: attributes by their
+            user_features: what is known of each user at that moment, n rows: attributes by their
                 names, Feast's features as user__…; any column may be missing or null.
             among: recommend only these, bool (n_items,) over `items`.
             exclude_seen: leave out items of the history.
@@ -107,10 +107,15 @@ class Recommender(Component):
             cannot be filled hold "" and -inf.
 
         Raises:
-            InputError: k is less than 1, or `known` has another number of rows.
+            InputError: k is less than 1, or `user_features` has another number of rows.
         """
         ranked, scores = self.rank(
-            histories, k, known=known, among=among, exclude_seen=exclude_seen, batch_size=batch_size
+            histories,
+            k,
+            user_features=user_features,
+            among=among,
+            exclude_seen=exclude_seen,
+            batch_size=batch_size,
         )
         return np.where(ranked < 0, "", self.items.decode(ranked)), scores
 
@@ -119,7 +124,7 @@ class Recommender(Component):
         histories: pl.Series,
         k: int,
         *,
-        known: pl.DataFrame | None = None,
+        user_features: pl.DataFrame | None = None,
         among: np.ndarray | None = None,
         exclude_seen: bool = True,
         batch_size: int = 512,
@@ -131,7 +136,7 @@ class Recommender(Component):
                 f"{k} recommendations were asked for", where="recommend", fix="ask for at least one"
             )
         k = min(k, len(self.items))
-        encoded = Histories.from_lists(histories, self.items, known=known)
+        encoded = Histories.from_lists(histories, self.items, user_features=user_features)
         ranked, scores = (
             np.empty((len(encoded), k), np.int32),
             np.empty((len(encoded), k), np.float32),
@@ -183,7 +188,7 @@ class Recommender(Component):
         histories: pl.Series,
         items: np.ndarray,
         *,
-        known: pl.DataFrame | None = None,
+        user_features: pl.DataFrame | None = None,
         top: int = 3,
     ) -> pl.DataFrame:
         """What contributed to each recommendation, the strongest first: items of the history,
@@ -193,19 +198,18 @@ class Recommender(Component):
             histories: List(String) (n,).
             items: the items to explain, str (n, m), as `recommend` gives them; "" and unknown ids
                 are passed over.
-            known: as for `recommend`.
+            user_features: as for `recommend`.
             top: at most this number of reasons of a kind for each.
 
         Returns:
             row (UInt32, position in `histories`), item_id, kind, because, contribution (Float32:
             what the score would lose without it, above 0), sorted by row, item's place and
             contribution. By kind, because is: of "item" an item of the history, of "attribute" a
-                column of `known`, of "popularity" null. Where nothing of it carried an item that
-            at least as many took as the average one, it was popular: contribution is then its
-                `popularity`. What is left
-            has no row.
+            column of `user_features`, of "popularity" null. Where nothing of it carried an item
+            that at least as many took as the average one, it was popular: contribution is then its
+            `popularity`. What is left has no row.
         """
-        encoded = Histories.from_lists(histories, self.items, known=known)
+        encoded = Histories.from_lists(histories, self.items, user_features=user_features)
         targets = self.items.encode(pl.Series(items.ravel().tolist(), dtype=pl.String)).reshape(
             items.shape
         )
@@ -256,8 +260,8 @@ class Recommender(Component):
         """What besides items of the history adds to the score of each target: {name: float32 (n,
         m)}.
 
-        The name is `POPULAR` or a column of `Histories.known`. Here popularity: all that ranks a
-        user without a history, and the part that the config key `popularity_blend` gives it.
+        The name is `POPULAR` or a column of `user_features`. Here popularity: all that ranks a user
+        without a history, and the part that the config key `popularity_blend` gives it.
         Arguments as for `contributions`.
         """
         popular = self.popularity[targets]

@@ -72,31 +72,31 @@ class Demographics(Recommender):
         histories = data.histories
         met = histories.matrix()
         weight = np.asarray(met.sum(1), dtype=np.float64).ravel() / np.maximum(met.getnnz(1), 1)
-        self._blocks = self._learn_labels(histories.known, weight)
+        self._blocks = self._learn_labels(histories.user_features, weight)
         n_labels = sum(len(block.labels) for block in self._blocks)
-        if histories.known is None or not n_labels:
+        if histories.user_features is None or not n_labels:
             self._weights = np.zeros((n_labels, histories.n_items), np.float32)
             return
         total = np.asarray(met.sum(0), dtype=np.float64).ravel()
         gram, pull = self.config.l2 * np.eye(n_labels), np.zeros((n_labels, histories.n_items))
         for start in range(0, len(histories), _USERS):
             rows = slice(start, start + _USERS)
-            z = self._encode(histories.known[rows])  # (B, n_labels)
+            z = self._encode(histories.user_features[rows])  # (B, n_labels)
             weighted = z * weight[rows, None]
             gram += weighted.T @ z
             pull += (met[rows].T @ z).T - np.outer(weighted.sum(0), total / weight.sum())
         per_user = total.sum() / weight.sum()
         self._weights = (np.linalg.solve(gram, pull) / per_user).astype(np.float32)
 
-    def _learn_labels(self, known: pl.DataFrame | None, weight: np.ndarray) -> list[_Block]:
+    def _learn_labels(self, user_features: pl.DataFrame | None, weight: np.ndarray) -> list[_Block]:
         """The labels worth a column, and their means; `weight` is that of each user, float64
         (n,)."""
         config, blocks = self.config, []
-        for name in _attributes(known, config.attributes):
-            assert known is not None  # otherwise it has no attributes
-            edges = _edges(known[name], config.brackets)
+        for name in _attributes(user_features, config.attributes):
+            assert user_features is not None  # otherwise it has no attributes
+            edges = _edges(user_features[name], config.brackets)
             found = pl.DataFrame(
-                {"label": labels(known[name], edges), "weight": weight}
+                {"label": labels(user_features[name], edges), "weight": weight}
             ).drop_nulls()
             counts = found.group_by("label").agg(pl.len(), pl.col("weight").sum())
             kept = counts.filter(pl.col("len") >= config.min_users).sort(
@@ -108,20 +108,20 @@ class Demographics(Recommender):
                 blocks.append(_Block(name, edges, kept["label"].to_numpy().astype(str), means))
         return blocks
 
-    def _encode(self, known: pl.DataFrame) -> np.ndarray:
+    def _encode(self, user_features: pl.DataFrame) -> np.ndarray:
         """z of each user, float64 (n, n_labels)."""
         parts = [
-            block.encode(known[block.attribute])
-            if block.attribute in known.columns
-            else np.zeros((len(known), len(block.labels)))
+            block.encode(user_features[block.attribute])
+            if block.attribute in user_features.columns
+            else np.zeros((len(user_features), len(block.labels)))
             for block in self._blocks
         ]
         return np.concatenate(parts, axis=1)
 
     def _scores(self, histories: Histories) -> np.ndarray:
         table = np.tile(self.popularity, (len(histories), 1))
-        if histories.known is not None and len(self._weights):
-            z = self._encode(histories.known)
+        if histories.user_features is not None and len(self._weights):
+            z = self._encode(histories.user_features)
             some = np.flatnonzero(z.any(1))
             table[some] += self.config.strength * (z[some].astype(np.float32) @ self._weights)
         return table
@@ -137,8 +137,11 @@ class Demographics(Recommender):
         for block in self._blocks:
             weights = self._weights[start : start + len(block.labels)]
             start += len(block.labels)
-            if histories.known is not None and block.attribute in histories.known.columns:
-                z = block.encode(histories.known[block.attribute]).astype(np.float32)
+            if (
+                histories.user_features is not None
+                and block.attribute in histories.user_features.columns
+            ):
+                z = block.encode(histories.user_features[block.attribute]).astype(np.float32)
                 found[block.attribute] = self.config.strength * np.einsum(
                     "nl,lnm->nm", z, weights[:, targets]
                 )
@@ -191,13 +194,13 @@ class _Block:
         return np.where(label.is_not_null().to_numpy()[:, None], is_label - self.means, 0.0)
 
 
-def _attributes(known: pl.DataFrame | None, wanted: list[str] | None) -> list[str]:
+def _attributes(user_features: pl.DataFrame | None, wanted: list[str] | None) -> list[str]:
     """The columns to learn from."""
-    if known is None:
+    if user_features is None:
         return []
     there = [
         name
-        for name, kind in known.schema.items()
+        for name, kind in user_features.schema.items()
         if not name.startswith(FEATURE_PREFIX) and not kind.is_nested()
     ]
     missing = sorted(set(wanted or []) - set(there))

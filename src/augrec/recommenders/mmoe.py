@@ -21,7 +21,7 @@ from augrec.nn.negatives import NegativesConfig, negatives
 from augrec.nn.pairs import History
 from augrec.recommenders._explain import POPULAR, Background, leave_columns_out
 from augrec.recommenders._heads import Head
-from augrec.recommenders._mmoe.experts import Columns, Known, Towers
+from augrec.recommenders._mmoe.experts import Columns, Features, Towers
 from augrec.recommenders._mmoe.features import Encoded, Encoder, known_items, known_rows
 from augrec.recommenders._mmoe.multitask import Balance, Examples, Losses
 from augrec.recommenders._mmoe.outcomes import Outcomes, Scale
@@ -133,7 +133,7 @@ class Mmoe(NeuralRecommender):
             self._users, self._of_items = previous._users, previous._of_items
         else:
             options = {"max_values": self.config.max_values}
-            users = pl.DataFrame() if histories.known is None else histories.known
+            users = pl.DataFrame() if histories.user_features is None else histories.user_features
             self._users = Encoder.fit(rows, min_rows=self.config.min_users, texts=users, **options)
             self._of_items = Encoder.fit(items, min_rows=1, **options)
         self.heads, self._scale = outcomes.heads, outcomes.scale
@@ -142,7 +142,7 @@ class Mmoe(NeuralRecommender):
         if previous:  # items that the recent rows do not touch
             places = previous.items.encode(pl.Series(self.items.ids, dtype=pl.String))
             self._known_items = self._known_items.filled(previous._known_items, places)
-        known = Known.of(self._users.encode(rows, len(histories.items)), self._device)
+        known = Features.of(self._users.encode(rows, len(histories.items)), self._device)
         self._train(data, Examples(histories, outcomes, known))
 
     def _initialise(self, data: Examples) -> None:
@@ -154,7 +154,7 @@ class Mmoe(NeuralRecommender):
         losses = Losses(
             self._network,
             data,
-            Known.of(self._known_items, device),
+            Features.of(self._known_items, device),
             config.negative_weight,
             negatives(config, self.popularity, device),
         )
@@ -190,7 +190,7 @@ class Mmoe(NeuralRecommender):
         """Compute the items' vectors and biases, (n_items, heads, factors) and (n_items, heads),
         for these weights."""
         where = self._network.where
-        known = Known.of(self._known_items, where)
+        known = Features.of(self._known_items, where)
         parts = [
             self._network.items(items, known.rows(items))
             for items in torch.arange(len(self.items), device=where).split(_ITEMS_AT_ONCE)
@@ -202,7 +202,7 @@ class Mmoe(NeuralRecommender):
     def _wanted(self, histories: Histories) -> tuple[torch.Tensor, torch.Tensor]:
         """Users' vectors (B, heads, factors) and biases (B, heads)."""
         where = self._network.where
-        known = Known.of(self._users.encode(histories.known, len(histories)), where)
+        known = Features.of(self._users.encode(histories.user_features, len(histories)), where)
         return self._network.users(History.of(histories.matrix(), where), known)
 
     def score(self, histories: Histories) -> np.ndarray:
@@ -231,7 +231,7 @@ class Mmoe(NeuralRecommender):
         """Users without a history, attributes and features, bool (n,)."""
         unknown = histories.lengths == 0
         cold = np.flatnonzero(unknown)
-        unknown[cold] = self._users.encode(histories.take(cold).known, len(cold)).empty
+        unknown[cold] = self._users.encode(histories.take(cold).user_features, len(cold)).empty
         return unknown
 
     @torch.inference_mode()

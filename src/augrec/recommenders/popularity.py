@@ -92,15 +92,19 @@ class Popularity(Recommender):
 
     def _labels(self, histories: Histories) -> pl.Series:
         """The group of each user of the training data."""
-        attribute, known = self.config.group_by, histories.known
-        if known is None or attribute not in known.columns:
-            there = ", ".join(known.columns) if known is not None and known.width else "none"
+        attribute, user_features = self.config.group_by, histories.user_features
+        if user_features is None or attribute not in user_features.columns:
+            there = (
+                ", ".join(user_features.columns)
+                if user_features is not None and user_features.width
+                else "none"
+            )
             raise InputError(
                 f"users have no attribute {attribute!r}; there are: {there}",
                 where="popularity, group_by",
                 fix="set recommenders.popularity.group_by to one of them, or to null",
             )
-        return labels(known[attribute], self.config.group_edges)
+        return labels(user_features[attribute], self.config.group_edges)
 
     def _codes(self, group: pl.Series) -> np.ndarray:
         """The place of each user's group in `_groups`, -1 where it is not kept, int (n,)."""
@@ -110,9 +114,9 @@ class Popularity(Recommender):
 
     def _scores(self, histories: Histories) -> np.ndarray:
         table = np.tile(self.popularity, (len(histories), 1))
-        attribute, known = self.config.group_by, histories.known
-        if len(self._groups) and known is not None and attribute in known.columns:
-            codes = self._codes(labels(known[attribute], self.config.group_edges))
+        attribute, user_features = self.config.group_by, histories.user_features
+        if len(self._groups) and user_features is not None and attribute in user_features.columns:
+            codes = self._codes(labels(user_features[attribute], self.config.group_edges))
             table[codes >= 0] = self._by_group[codes[codes >= 0]]
         return table
 

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from augrec.core.config import BaseConfig
 from augrec.core.errors import InputError, PermanentError, RefusedError
 from augrec.core.seeds import derive
-from augrec.data.cases import known_of
+from augrec.data.cases import user_features_of
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.ranking import RankingMetric
@@ -204,7 +204,9 @@ class Router(Recommender):
     def _encode(self, cases: pl.DataFrame, metric: RankingMetric) -> Judged:
         return Judged(
             cases[C.USER].to_numpy().astype(str),
-            Histories.from_lists(cases["history"], self.items, known=known_of(cases)),
+            Histories.from_lists(
+                cases["history"], self.items, user_features=user_features_of(cases)
+            ),
             Histories.from_lists(cases["targets"], self.items),
             cases["targets"].list.n_unique().to_numpy(),
             metric.among(self.items),

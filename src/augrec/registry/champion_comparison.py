@@ -53,9 +53,9 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     cases = pl.read_parquet(_present(workspace / "data/training_set/cases_test.parquet"))
     recommender = bundle.load(champion.version)
     # with the protocol for new items, models are evaluated on lists of new items only
-    judging = RankingMetric(familiar=familiar_items(_present(workspace / "data/prepared")))
+    metric = RankingMetric(familiar=familiar_items(_present(workspace / "data/prepared")))
     theirs = evaluate(
-        recommender, cases, params["evaluation"]["cutoffs"], among=judging.among(recommender.items)
+        recommender, cases, params["evaluation"]["cutoffs"], among=metric.among(recommender.items)
     )
     ours = _measured(workspace, challenger)
     shared = [name for name in ours.columns if name in theirs.columns]

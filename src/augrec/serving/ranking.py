@@ -71,7 +71,7 @@ def encode(
         weights=np.ones(len(items), np.float32),
         observed=np.ones(len(items), np.bool_),
         n_items=len(places),
-        known=attribute_table([query.attributes for query in queries], attribute_types),
+        user_features=attribute_table([query.attributes for query in queries], attribute_types),
     )
 
 
@@ -188,7 +188,7 @@ def _masked(scores: np.ndarray, query: Query, seen: np.ndarray) -> np.ndarray:
 def attribute_table(
     attributes: Sequence[dict[str, Any]], attribute_types: dict[str, pl.DataType]
 ) -> pl.DataFrame | None:
-    """The attributes of n users as a table, the `known` of recommenders; None if no user has any.
+    """The attributes of n users as a table, None if no user has any.
 
     Args:
         attributes: {name: value} of each user; names that are not in `attribute_types` are ignored,

@@ -232,10 +232,10 @@ class Service:
             }
 
         def explained() -> pl.DataFrame:
-            known = attribute_table([resolved.attributes], self.ranker.attribute_types)
+            user_features = attribute_table([resolved.attributes], self.ranker.attribute_types)
             histories = pl.Series([resolved.history], dtype=pl.List(pl.String))
             return model.recommender.explain(
-                histories, np.array([items], dtype=str), known=known, top=top
+                histories, np.array([items], dtype=str), user_features=user_features, top=top
             )
 
         try:

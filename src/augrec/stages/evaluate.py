@@ -41,12 +41,12 @@ class _Evaluation:
     cases: Mapping[str, pl.DataFrame]
     train: pl.DataFrame
     items: pl.DataFrame
-    judging: RankingMetric
+    metric: RankingMetric
     seed: int
 
     def of(self, model: Recommender) -> tuple[ItemStatistics, np.ndarray | None]:
         """Statistics of the model's items, and which of them are ranked; None: all."""
-        return ItemStatistics.of(model.items, self.train, self.items), self.judging.among(
+        return ItemStatistics.of(model.items, self.train, self.items), self.metric.among(
             model.items
         )
 
@@ -93,7 +93,7 @@ def _evaluation() -> _Evaluation:
         # real rows: the same for every policy
         train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
         items=pl.read_parquet("data/prepared/items.parquet"),
-        judging=RankingMetric(familiar=familiar_items(Path("data/prepared"))),
+        metric=RankingMetric(familiar=familiar_items(Path("data/prepared"))),
         seed=params["seed"],
     )
 

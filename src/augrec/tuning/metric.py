@@ -26,8 +26,8 @@ def over_users(
         ConfigError: there is no such metric.
         InputError: there are no cases.
     """
-    judging = RankingMetric(metric, familiar)
-    cutoff = judging.cutoff
+    ranking = RankingMetric(metric, familiar)
+    cutoff = ranking.cutoff
     if cases.is_empty():
         raise InputError(
             "nobody was held out to tune by",
@@ -36,7 +36,7 @@ def over_users(
         )
 
     def measure(model: Recommender) -> float:
-        measured = evaluate(model, cases, [cutoff], among=judging.among(model.items))
+        measured = evaluate(model, cases, [cutoff], among=ranking.among(model.items))
         return float(user_values(measured, metric)["value"].mean())  # type: ignore[arg-type]
 
     return measure

@@ -15,7 +15,7 @@ from augrec.nn.pairs import History
 from augrec.recommenders._mmoe.features import Encoded
 
 
-class Known(NamedTuple):
+class Features(NamedTuple):
     """Encoded columns on a device: see `augrec.recommenders._mmoe.features.Encoded`."""
 
     numbers: torch.Tensor
@@ -23,13 +23,13 @@ class Known(NamedTuple):
     codes: torch.Tensor
 
     @classmethod
-    def of(cls, encoded: Encoded, where: torch.device) -> Known:
+    def of(cls, encoded: Encoded, where: torch.device) -> Features:
         arrays = (encoded.numbers, encoded.missing, encoded.codes)
         return cls(*(torch.from_numpy(array).to(where) for array in arrays))
 
-    def rows(self, rows: torch.Tensor) -> Known:
+    def rows(self, rows: torch.Tensor) -> Features:
         """The rows at positions `rows`, int64 (B,)."""
-        return Known(self.numbers[rows], self.missing[rows], self.codes[rows])
+        return Features(self.numbers[rows], self.missing[rows], self.codes[rows])
 
 
 class Columns(nn.Module):
@@ -63,15 +63,15 @@ class Columns(nn.Module):
         self.register_buffer("owners", owners, persistent=False)
         self.width = int(sum(widths)) + len(widths) + factors * len(sizes)
 
-    def forward(self, known: Known) -> torch.Tensor:
+    def forward(self, features: Features) -> torch.Tensor:
         """Gives float32 (n, width)."""
-        missing, codes = known.missing, known.codes
+        missing, codes = features.missing, features.codes
         if self.training and self.dropout:
             missing, codes = (
                 missing | self._hidden(missing),
                 codes.masked_fill(self._hidden(codes), 0),
             )
-        numbers = known.numbers * ~missing[:, self.owners]
+        numbers = features.numbers * ~missing[:, self.owners]
         parts = [table(code) for table, code in zip(self.texts, codes.unbind(1), strict=True)]
         return torch.cat([numbers, missing.float(), *parts], dim=1)
 
@@ -166,21 +166,21 @@ class Towers(nn.Module):
         """Begin with these biases, float32 (n_items, n_heads)."""
         self.bias.copy_(torch.from_numpy(bias))
 
-    def users(self, history: History, known: Known) -> tuple[torch.Tensor, torch.Tensor]:
+    def users(self, history: History, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
         """Vectors (B, heads, factors) and biases (B, heads)."""
         summed = F.embedding_bag(history.items, self.met.weight, history.starts, mode="sum")
         own = summed / history.lengths.clamp(min=1)[:, None] ** self.exponent  # (B, factors)
         x = torch.cat(
-            [own, history.lengths.float().log1p()[:, None], self.user_columns(known)], dim=1
+            [own, history.lengths.float().log1p()[:, None], self.user_columns(features)], dim=1
         )
         x = F.dropout(x, self.dropout, self.training)
         return self.user_mixture(x) + own[:, None], self.ease(x)
 
-    def items(self, items: torch.Tensor, known: Known) -> tuple[torch.Tensor, torch.Tensor]:
+    def items(self, items: torch.Tensor, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
         """Vectors (n, heads, factors) and biases (n, heads) of the items at positions `items`,
         int64 (n,)."""
         own = self.offered(items)
         x = F.dropout(
-            torch.cat([own, self.item_columns(known)], dim=1), self.dropout, self.training
+            torch.cat([own, self.item_columns(features)], dim=1), self.dropout, self.training
         )
         return self.item_mixture(x) + own[:, None], self.bias[items]

@@ -170,15 +170,15 @@ class Encoder:
 
 def known_rows(interactions: pl.DataFrame, histories: Histories) -> pl.DataFrame:
     """The user's features (columns user__…) and attributes at each interaction, the latter from
-    `histories.known`.
+    `histories.user_features`.
 
     Args:
         interactions: row by row the entries of `histories`.
     """
     features = interactions.select(pl.selectors.starts_with(USER_PREFIX))
-    if histories.known is None:
+    if histories.user_features is None:
         return features
-    attributes = histories.known.drop(features.columns, strict=False)
+    attributes = histories.user_features.drop(features.columns, strict=False)
     rows = np.repeat(np.arange(len(histories)), histories.lengths)
     return pl.concat([features, attributes[rows]], how="horizontal")
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from augrec.data.histories import Histories
 from augrec.nn.negatives import Drawn, Negatives
 from augrec.recommenders._heads import Head
-from augrec.recommenders._mmoe.experts import Known, Towers
+from augrec.recommenders._mmoe.experts import Features, Towers
 from augrec.recommenders._mmoe.outcomes import Outcomes
 from augrec.recommenders._mmoe.prefix_sampling import PrefixBatch, PrefixSampler
 
@@ -30,7 +30,7 @@ class Examples:
 
     histories: Histories
     outcomes: Outcomes
-    rows: Known
+    rows: Features
 
 
 class Losses:
@@ -55,7 +55,7 @@ class Losses:
         self,
         network: Towers,
         examples: Examples,
-        items: Known,
+        items: Features,
         negative_weight: float,
         sampler: Negatives,
     ) -> None:

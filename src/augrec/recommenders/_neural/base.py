@@ -14,7 +14,7 @@ from pydantic import Field
 from augrec.core.config import BaseConfig
 from augrec.core.errors import RefusedError
 from augrec.core.seeds import derive
-from augrec.data.cases import known_of
+from augrec.data.cases import user_features_of
 from augrec.data.training_data import TrainingData
 from augrec.nn.determinism import reproducible
 from augrec.nn.device import Device, choose_device
@@ -172,7 +172,10 @@ class _BestCheckpoint:
             return {}
         metric, items = self._metric, self._recommender.items
         ranked, _ = self._recommender.rank(
-            self._cases["history"], metric.cutoff, known=known_of(self._cases), among=self._among
+            self._cases["history"],
+            metric.cutoff,
+            user_features=user_features_of(self._cases),
+            among=self._among,
         )
         value = float(metric.values(ranked, self._cases["targets"], items).mean())
         if value > self._value:
