@@ -229,12 +229,11 @@ def _costs_of(
     cells = []
     for fact in ("cpu_s", "mib"):
         cells.append(_number(found, fact))
-        known = found is not None and before is not None and found[fact] > 0 and before[fact] > 0
-        cells.append(
-            f"{math.log(found[fact] / before[fact]) / math.log(size / before['size']):.2f}"
-            if known
-            else "–"  # type: ignore[index]
-        )
+        if found is None or before is None or not found[fact] > 0 or not before[fact] > 0:
+            cells.append("–")
+            continue
+        slope = math.log(found[fact] / before[fact]) / math.log(size / before["size"])
+        cells.append(f"{slope:.2f}")
     return cells
 
 

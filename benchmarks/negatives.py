@@ -94,7 +94,7 @@ def _measure(
     tried = {}
     for decay, *values in product(DECAY, *OPTIONS[name].values()):
         options = {"weight_decay": decay, **dict(zip(OPTIONS[name], values, strict=True))}
-        value = float(_fit(name, options, part, wanted, given, 0)[METRIC].mean())
+        value = float(_fit(name, options, part, wanted, given, 0)[METRIC].to_numpy().mean())
         tried[value] = options
         print(name, options, f"{value:.4f}", flush=True)
     chosen, began = tried[max(tried)], time.process_time()

@@ -41,11 +41,10 @@ from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
 from augrec.data.fetch import TERMS, movielens_100k
-from augrec.data.histories import Histories
+from augrec.data.histories import Histories, ItemIndex
 from augrec.data.split import Split, split
 from augrec.data.training_data import TrainingData
 from augrec.evaluation.bootstrap import paired_difference
-from augrec.evaluation.item_statistics import ItemStatistics
 from augrec.evaluation.metrics import evaluate
 from augrec.generators import base as generators
 from augrec.generators._latent.item_content import ItemContent
@@ -149,8 +148,13 @@ def _measure(
 ) -> pl.DataFrame:
     """As the evaluate stage measures where new items are wanted: ranked are the items of no
     training row."""
-    among = ItemStatistics.of(model.items, train).new
+    among = _new(model.items, train)
     return evaluate(model, cases, [K], among=among).select(C.USER, "slice", METRIC)
+
+
+def _new(items: ItemIndex, train: pl.DataFrame) -> np.ndarray:
+    """Which items no training user met, bool (n_items,)."""
+    return np.isin(items.ids, train[C.ITEM].unique().to_numpy(), invert=True)
 
 
 def _training(train: pl.DataFrame, sample: pl.DataFrame, weight: float, seed: int) -> pl.DataFrame:
@@ -180,7 +184,7 @@ def _samples(
     reader = recommenders.find("content")(content, seed=seed).fit(
         TrainingData(train, items=found.items)
     )
-    ids = reader.items.ids[ItemStatistics.of(reader.items, train).new]
+    ids = reader.items.ids[_new(reader.items, train)]
     by_content = reader.score(Histories.from_interactions(train, reader.items))
     by_content = by_content[
         :, reader.items.encode(pl.Series(ids.tolist()))

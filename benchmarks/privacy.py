@@ -231,12 +231,12 @@ def _no_sample(name: str) -> pl.DataFrame:
 
 
 def _sizes(found: pl.DataFrame) -> str:
-    first = found.drop_nulls("n_users")
+    sizes = found.drop_nulls("n_users").select("n_users", "n_items", "n_rows")
+    users, items, rows = sizes.to_numpy().mean(axis=0)
     return (
-        f"{first['n_users'].mean():,.0f} training users, {first['n_items'].mean():,.0f} items, "
-        f"{first['n_rows'].mean():,.0f} interactions; {found['seed'].n_unique()} seeds, their mean "
-        "± standard "
-        f"deviation. NDCG@10 of a list by popularity {found['popularity'].mean():.3f}."
+        f"{users:,.0f} training users, {items:,.0f} items, {rows:,.0f} interactions; "
+        f"{found['seed'].n_unique()} seeds, their mean ± standard deviation. NDCG@10 of a list by "
+        f"popularity {found['popularity'].to_numpy().mean():.3f}."
     )
 
 
@@ -245,14 +245,14 @@ def _table(found: pl.DataFrame) -> str:
     rows = []
     for (arm,), part in found.group_by("arm", maintain_order=True):
         epsilon = part["epsilon"][0]
-        noise = part["noise"].mean()
+        noise = part["noise"].drop_nulls().to_numpy()
         rows.append(
             [
                 str(arm),
-                "" if noise is None else f"{noise:.2f}",
+                f"{noise.mean():.2f}" if len(noise) else "",
                 _spread(part["pair_correlation"]),
                 _spread(part["tstr"]),
-                f"{(part['tstr'] / part['trtr']).mean():.0%}",
+                f"{(part['tstr'] / part['trtr']).to_numpy().mean():.0%}",
                 _spread(part["attack_auc"]),
                 "" if epsilon is None else f"{1 / (1 + np.exp(-epsilon)):.3f}",
             ]
@@ -261,8 +261,10 @@ def _table(found: pl.DataFrame) -> str:
 
 
 def _spread(values: pl.Series) -> str:
-    known = values.drop_nulls()
-    return f"{known.mean():.3f} ± {known.std() or 0:.3f}" if len(known) else ""
+    known = values.drop_nulls().to_numpy()
+    if not len(known):
+        return ""
+    return f"{known.mean():.3f} ± {known.std(ddof=1) if len(known) > 1 else 0:.3f}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -125,11 +125,9 @@ def _noisy(train: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
 def _attacked(train: pl.DataFrame, targets: np.ndarray, share: float, seed: int) -> pl.DataFrame:
     """The rows and those of the fake users."""
     draw = rng(seed, "attack")
-    lengths = train.group_by(C.USER).len()["len"]
-    n_fake, n_fillers = (
-        max(1, round(share * len(lengths))),
-        max(1, int(lengths.median() or 1) - len(targets)),
-    )
+    lengths = train.group_by(C.USER).len()["len"].to_numpy()
+    n_fake = max(1, round(share * len(lengths)))
+    n_fillers = max(1, int(np.median(lengths)) - len(targets))
     fillers = train[C.ITEM].gather(
         draw.integers(0, len(train), n_fake * n_fillers)
     )  # by popularity

@@ -72,7 +72,7 @@ def _datasets(given: argparse.Namespace) -> Iterator[tuple[str, Tables]]:
         yield "MovieTweetings", read("movietweetings", given.movietweetings)
 
 
-def _compare(found: Tables, params: dict[str, Any], config: dict[str, Any], seed: int) -> list[str]:
+def _compare(found: Tables, config: dict[str, Any], seed: int) -> list[str]:
     """Fit the router, measure it and its members, and say it in tables."""
     prepare = project.config(PrepareConfig, "prepare")
     parts = split(clean(found.interactions, prepare.positive), prepare.split, seed)

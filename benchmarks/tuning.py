@@ -77,8 +77,8 @@ def completejourney(folder: Path) -> Tables:
         pl.lit([], pl.List(pl.String)).alias("tags"),
         pl.lit(None, pl.Float64).alias("price"),
     )
-    users = interactions.select("user_id").unique().sort("user_id").cast(dict(USERS))
-    return Tables(interactions, described.cast(dict(ITEMS)), users)
+    users = interactions.select("user_id").unique().sort("user_id").cast(pl.Schema(USERS))
+    return Tables(interactions, described.cast(pl.Schema(ITEMS)), users)
 
 
 def load(spec: str) -> tuple[Split, Tables]:
@@ -98,7 +98,8 @@ def compare(name: str, parts: Split, tables: Tables, config: TuningConfig) -> di
     """Search one recommender; the test users' mean NDCG@10 with the project's config and with the
     one found."""
     kind, own, seed = find(name), project.overrides("recommenders", name), project.PARAMS["seed"]
-    space, models = space_of(config, kind), []
+    space = space_of(config, kind)
+    models: list[Recommender] = []
 
     def fit(values: Mapping[str, Any], log: Any) -> Recommender:
         model = kind({**own, **values}, seed=derive(seed, "train", name)).fit(

@@ -3,6 +3,8 @@ any."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from _task import Fit, Model, Rank, Task, data_ready, main
@@ -16,7 +18,9 @@ def model(name: str) -> Model:
     def build(task: Task) -> Fit:
         threads = {"threads": task.threads} if "threads" in find(name).Config.model_fields else {}
         files = {side: task.folder / f"{side}.parquet" for side in ("items", "users")}
-        known = {side: pl.read_parquet(file) for side, file in files.items() if file.exists()}
+        known: dict[str, Any] = {
+            side: pl.read_parquet(file) for side, file in files.items() if file.exists()
+        }
 
         def fit() -> Rank:
             fitted = find(name)(task.settings | threads, seed=task.seed)

@@ -66,9 +66,7 @@ def model(name: str, sequential: bool = False) -> Model:
 
 
 @torch.no_grad()
-def rank(
-    network: Any, dataset: Any, task: Task, sequential: bool, longest: int | None
-) -> np.ndarray:
+def rank(network: Any, dataset: Any, task: Task, sequential: bool, longest: int) -> np.ndarray:
     network.eval()
     places = dataset.token2id(dataset.iid_field, [str(item) for item in range(len(task.items))])
     seen = task.lists()

@@ -32,36 +32,36 @@ class UtilityConfig(BaseConfig):
 class AuditConfig(BaseConfig):
     """How samples are audited."""
 
-    neighbours: int = Field(1, ge=1)
+    neighbours: int = Field(default=1, ge=1)
     """Likeness to the sample is the mean Jaccard similarity to this number of nearest profiles."""
-    max_users: int = Field(2000, ge=10)
+    max_users: int = Field(default=2000, ge=10)
     """At most this many users of each kind are compared with all; the others are left out of
     measures that compare users."""
-    top_items: int = Field(200, ge=2)
+    top_items: int = Field(default=200, ge=2)
     """Item pairs are compared among the most popular ones."""
-    dimensions: int = Field(16, ge=2)
+    dimensions: int = Field(default=16, ge=2)
     """Dimensions of the space of users, see `augrec.audit.space`."""
-    clusters: int = Field(20, ge=2)
+    clusters: int = Field(default=20, ge=2)
     """Clusters of users for k-means; fewer where there are few users."""
-    manifold_neighbours: int = Field(5, ge=1)
+    manifold_neighbours: int = Field(default=5, ge=1)
     """k of precision, recall, density and coverage."""
-    folds: int = Field(5, ge=2)
+    folds: int = Field(default=5, ge=2)
     """Cross-fitting folds of the classifier of real and synthetic users."""
-    min_profile: int = Field(3, ge=1)
+    min_profile: int = Field(default=3, ge=1)
     """Shorter profiles are equal by chance: they count neither as duplicates nor as copies."""
-    near_copy: float = Field(0.9, gt=0.0, le=1.0)
+    near_copy: float = Field(default=0.9, gt=0.0, le=1.0)
     """Jaccard similarity from which a profile is a near copy."""
-    singled_out_quantile: float = Field(0.01, gt=0.0, lt=0.5)
+    singled_out_quantile: float = Field(default=0.01, gt=0.0, lt=0.5)
     """A profile singles a user out if that user is nearer, relative to the second nearest, than for
     this share of real users."""
-    min_non_members: int = Field(30, ge=2)
+    min_non_members: int = Field(default=30, ge=2)
     """With fewer held-out users who have a history before validation begins, their validation
     period counts too."""
-    min_attacked: float = Field(20.0, ge=2.0)
+    min_attacked: float = Field(default=20.0, ge=2.0)
     """With fewer (effective) users on either side an attack decides nothing."""
-    bootstrap_samples: int = Field(500, ge=10)
+    bootstrap_samples: int = Field(default=500, ge=10)
     """Resamples behind an interval."""
-    confidence: float = Field(0.95, gt=0.0, lt=1.0)
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
     """Of every interval."""
     undecided: Literal["pass", "block"] = "pass"
     """Whether a sample passes where a limit lies inside the measure's interval: too few users to
