@@ -418,6 +418,33 @@ def test_uncommitted_changes_take_part_but_make_it_a_dry_run(project: Settings) 
         run_all(run)
 
 
+def test_run_ids_that_differ_in_punctuation_alone_do_not_share_a_workspace(
+    project: Settings,
+) -> None:
+    dry = workspace.create(project, "w:1", {"run.generators": ["one"]}, dry_run=True)
+    other = start(project, "w+1", {"run.generators": ["two"]})
+    assert other.path != dry.path and not other.dry_run
+    assert [stage.name for stage in stages.plan(other.path)] == ["validate", "synthesize@two"]
+    assert workspace.open_(project, "w:1") == dry
+    run_all(other)
+    published = publish.publish(project, other)
+    assert "- two" in git.git(project.home, "show", f"{published.tag}:params.yaml")
+
+
+def test_whatever_airflow_takes_as_a_run_id_has_a_workspace_and_a_tag(project: Settings) -> None:
+    for run_id in ("long" * 60, "manual__2026-01-01T00:00:00.5+00:00", "..", "x.lock", "a/../b"):
+        run = workspace.create(project, run_id, {})
+        assert run.path.parent == project.runs and workspace.open_(project, run_id) == run
+        git.git(project.home, "tag", f"run/{workspace.folder_name(run_id)}", run.commit)
+
+
+def test_no_two_run_ids_have_the_same_folder() -> None:
+    ids = ["w:1", "w+1", "w-1", "W-1", "w.1", "w 1", "", ".", "-", "l" * 60, "l" * 61, "l" * 250]
+    ids += [workspace.folder_name(run_id) for run_id in ids]
+    names = [workspace.folder_name(run_id).lower() for run_id in dict.fromkeys(ids)]
+    assert len(set(names)) == len(names) and max(map(len, names)) < 80
+
+
 def test_creating_a_workspace_twice_changes_nothing(project: Settings) -> None:
     first = start(project, "same")
     (first.path / "mine").write_text("kept")
@@ -436,7 +463,7 @@ def test_publishing_twice_changes_nothing_and_the_remote_holds_the_data(project:
     run_all(run)
     first, second = publish.publish(project, run), publish.publish(project, run)
     assert first.commit == second.commit and first.pushed > 0 and second.pushed == 0
-    assert publish.tags(project) == ["run/scheduled__2026-01-01T00-00-00-00-00"]
+    assert publish.tags(project) == [f"run/{workspace.folder_name(run.run_id)}"]
     assert "data/synthetic/two" in git.git(project.home, "show", f"{first.commit}:dvc.lock")
     assert git.changes(project.home) == []
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from airflow.sdk.exceptions import ParamValidationError
 from dvc.repo import Repo
 
 from augrec.core.component import available
@@ -240,6 +242,15 @@ def test_every_field_of_the_trigger_form_is_a_key_of_params() -> None:
     assert {field: fields[field].value for field in run_parameters.KEYS} == {
         field: run_parameters.value_at(PARAMS, key) for field, key in run_parameters.KEYS.items()
     }
+
+
+@pytest.mark.parametrize("name", ["max_synthetic_ratio", "tuning_seconds"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_form_takes_no_number_that_is_not_finite(name: str, value: float) -> None:
+    field = form.fields(PARAMS)[name]
+    assert field.resolve(2.5) == 2.5
+    with pytest.raises(ParamValidationError):
+        field.resolve(value)
 
 
 def test_an_untouched_form_overrides_nothing_and_a_typo_is_refused() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from airflow.sdk import Param
 
 from augrec.core.component import available
 from augrec.orchestration.run_parameters import KEYS, value_at
+
+# NaN is neither below a minimum nor above a maximum: only "not above the maximum" refuses it
+_MAX_RATIO: Final = 10
+_MAX_SECONDS: Final = 365 * 24 * 3600
 
 
 def fields(params: Mapping[str, Any]) -> dict[str, Param]:
@@ -78,7 +82,8 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             float(values["max_synthetic_ratio"]),
             type="number",
             minimum=0,
-            maximum=10,
+            maximum=_MAX_RATIO,
+            allOf=[{"not": {"exclusiveMinimum": _MAX_RATIO}}],
             title="Most synthetic users per real user",
             description_md="A policy that asks for more is cut down to this; 0 forbids synthetic "
             "users.",
@@ -103,6 +108,8 @@ def _search(values: Mapping[str, Any]) -> dict[str, Param]:
             values["tuning_seconds"],
             type=["null", "number"],
             exclusiveMinimum=0,
+            maximum=_MAX_SECONDS,
+            anyOf=[{"type": "null"}, {"not": {"exclusiveMinimum": _MAX_SECONDS}}],
             title="Tuning seconds",
             description_md="Ends each search after this time, whatever it has tried; a slower "
             "machine may then find another model. Empty: as long as it takes.",

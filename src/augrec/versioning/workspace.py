@@ -6,6 +6,7 @@ Simultaneous runs do not affect each other, nor the project's working tree.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from augrec.versioning import git
 
 COMPONENTS: Final = ("generators.", "recommenders.")
 """Where params.yaml holds options of components."""
+_HASH_LENGTH: Final = 12
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,18 @@ class Workspace:
 
 
 def folder_name(run_id: str) -> str:
-    """A run id as a folder and tag name: letters, digits, dot, dash and underscore."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")
+    """A run id as a folder and tag name; no two run ids have the same.
+
+    A short id of lower-case letters, digits, "-" and "_" is its own name. Any other becomes the
+    readable part of it and a hash of the whole: ids may be longer than a file name, and differ
+    only in characters, or in the case of letters, that a folder or a tag cannot tell apart.
+    """
+    plain = re.fullmatch(r"[a-z0-9_][a-z0-9_-]{0,59}", run_id)
+    if plain and not re.search(rf"(^|-)[0-9a-f]{{{_HASH_LENGTH}}}$", run_id):
+        return run_id
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", run_id).strip("-")[:60]
+    hashed = hashlib.sha256(run_id.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{readable}-{hashed}".lstrip("-")
 
 
 def path_of(settings: Settings, run_id: str) -> Path:
@@ -119,8 +131,14 @@ def open_(settings: Settings, run_id: str) -> Workspace:
 
 
 def checkout(settings: Settings, name: str, commit: str) -> Path:
-    """A new worktree at any commit, for rebuilding its results."""
-    path = settings.runs / folder_name(name)
+    """A new worktree at any commit, for rebuilding its results.
+
+    Args:
+        settings: the installation.
+        name: the folder's name; it ends in twelve hexadecimal digits, as no run id's own name does.
+        commit: what to check out.
+    """
+    path = settings.runs / name
     _discard(settings, path)
     settings.runs.mkdir(parents=True, exist_ok=True)
     git.git(settings.home, "worktree", "add", "--detach", "--force", str(path), commit)
