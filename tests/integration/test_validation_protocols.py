@@ -147,6 +147,28 @@ def test_held_out_users_where_none_may_be_are_refused(
     assert "no user is held out" in message
 
 
+@pytest.mark.parametrize("name", ["leave_last_out", "random", "cold_items by a share"])
+def test_a_cut_instant_is_refused_and_the_data_is_not_blamed(
+    good: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    """A target of every user comes at the time of an item of the history."""
+    cases = read(good, name, "cases_test")
+    first = pl.col("history").list.first()
+    times = read(good, name, "interactions")
+    early = cases.select("user_id", item_id=first).join(times, on=["user_id", "item_id"])
+    moved = cases.select("user_id", item_id=pl.col("targets").list.first()).join(
+        early.select("user_id", early="timestamp"), on="user_id"
+    )
+
+    def plant(rows: pl.DataFrame) -> pl.DataFrame:
+        joined = rows.join(moved, on=["user_id", "item_id"], how="left", maintain_order="left")
+        return joined.with_columns(timestamp=pl.coalesce("early", "timestamp")).drop("early")
+
+    message = refusal(good, tmp_path, name, "interactions", plant)
+    assert "no target shares its timestamp with an item of the history" in message
+    assert "your data is not at fault" in message
+
+
 @pytest.mark.parametrize("name", ["cold_items", "cold_items by a share"])
 def test_a_cold_item_that_somebody_else_was_trained_on_is_refused(
     good: dict[str, Path], name: str, tmp_path: Path

@@ -29,8 +29,8 @@ def measured(interactions: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_every_user_with_enough_items_is_measured_in_one_fold(interactions, measured):
-    lengths = interactions.group_by("user_id").len()
-    assert sorted(measured["user_id"]) == sorted(lengths.filter(pl.col("len") >= 2)["user_id"])
+    moments = interactions.group_by("user_id").agg(n=pl.col("timestamp").n_unique())
+    assert sorted(measured["user_id"]) == sorted(moments.filter(pl.col("n") >= 2)["user_id"])
     assert measured["fold"].unique().sort().to_list() == [0, 1, 2, 3]
 
 

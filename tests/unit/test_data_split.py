@@ -90,7 +90,8 @@ def naive_cases(user: str, rows: list, begin, end) -> list[tuple]:
     before = sum(moment < begin for _, moment in rows)
     until = sum(end is None or moment < end for _, moment in rows)
     found: dict[str, tuple] = {}
-    for position in sorted({before, *(n for n in CONFIG.moments if before < n <= until)}):
+    inside = {whole(rows, before, n) for n in CONFIG.moments if before < n <= until}
+    for position in sorted({before, *inside}):
         name = str(slice_of(np.array([position]))[0])
         items = [item for item, _ in rows]
         moment = begin if position == before else rows[position - 1][1]
@@ -98,6 +99,13 @@ def naive_cases(user: str, rows: list, begin, end) -> list[tuple]:
         if name not in found and targets:
             found[name] = (user, name, moment, history, targets)
     return list(found.values())
+
+
+def whole(rows: list, before: int, n: int) -> int:
+    """The number of rows nearest below n that cuts no instant, above `before`; else the next."""
+    ends = [k for k in range(1, len(rows) + 1) if k == len(rows) or rows[k][1] > rows[k - 1][1]]
+    below = [k for k in ends if before < k <= n]
+    return below[-1] if below else next(k for k in ends if k > n)
 
 
 def test_targets_are_new_to_the_user_who_has_one_case_in_a_slice(

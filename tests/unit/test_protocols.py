@@ -17,7 +17,6 @@ from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.cases import CASES
 from augrec.data.columns import TIME
 from augrec.data.config import SplitConfig
-from augrec.data.protocols.base import protocol_of
 from augrec.data.split import Split, split
 from augrec.stages import features, prepare
 
@@ -153,38 +152,54 @@ def records(interactions: pl.DataFrame) -> dict[str, list[str]]:
     return dict(interactions.group_by("user_id", maintain_order=True).agg("item_id").iter_rows())
 
 
+def instants(interactions: pl.DataFrame) -> dict[str, list[list[str]]]:
+    """The items of each user's instants."""
+    grouped = interactions.group_by("user_id", "timestamp", maintain_order=True).agg("item_id")
+    return records(grouped)
+
+
+def flat(parts: list[list[str]]) -> list[str]:
+    return [item for part in parts for item in part]
+
+
 def test_leave_last_out_is_what_a_loop_over_users_finds(interactions):
     parts = split(interactions, config("leave_last_out"), 1)
-    long = {user: items for user, items in records(interactions).items() if len(items) >= 3}
+    long = {user: met for user, met in instants(interactions).items() if len(met) >= 3}
     kinds = ("user_id", "history", "targets")
-    assert parts.cases_test.select(kinds).rows() == [
-        (user, items[:-1], items[-1:]) for user, items in long.items()
-    ]
-    assert parts.cases_valid.select(kinds).rows() == [
-        (user, items[:-2], items[-2:-1]) for user, items in long.items()
-    ]
-    trained = records(parts.train)
-    assert trained == {
-        u: items[:-2] if u in long else items for u, items in records(interactions).items()
+    for cases, cut in ((parts.cases_test, -1), (parts.cases_valid, -2)):
+        assert cases.select(kinds).rows() == [
+            (user, flat(met[:cut]), met[cut]) for user, met in long.items()
+        ]
+    assert records(parts.train) == {
+        u: flat(met[:-2]) if u in long else flat(met) for u, met in instants(interactions).items()
     }
 
 
-def test_leave_last_out_cannot_leave_two():
-    with pytest.raises(ConfigError, match="has one target"):
-        protocol_of(SplitConfig(protocol="leave_last_out", min_targets=2), 1).parts(
-            table([("u", "i", 1)])
-        )
+def test_leave_last_out_of_two_targets_takes_users_of_two_such_baskets():
+    baskets = {"both": (1, 2, 2), "one": (2, 2, 1), "short": (2, 2)}
+    rows = [
+        (user, f"{user}{hour}{k}", hour)
+        for user, sizes in baskets.items()
+        for hour, size in enumerate(sizes)
+        for k in range(size)
+    ]
+    parts = split(table(rows), SplitConfig(protocol="leave_last_out", min_targets=2), 1)
+    assert parts.cases_test["targets"].to_list() == [["both20", "both21"]]
+    assert parts.cases_valid["targets"].to_list() == [["both10", "both11"]]
+    assert set(parts.train["user_id"]) == set(baskets)
 
 
 def test_random_hold_out_takes_its_share_of_each_user_from_all_over_the_record(interactions):
     parts = split(interactions, config("random"), 1)
-    record = records(interactions)
+    record, met = records(interactions), instants(interactions)
     places = []
     for cases in (parts.cases_valid, parts.cases_test):
         targets = dict(cases.select("user_id", "targets").iter_rows())
-        assert set(targets) == {user for user, items in record.items() if len(items) >= 3}
+        assert set(targets) == {user for user, instants in met.items() if len(instants) >= 3}
         for user, items in targets.items():
-            assert len(items) == max(1, int(0.2 * len(record[user])))
+            most = max(1, int(0.2 * len(record[user])))
+            largest = max(map(len, met[user]))
+            assert most - largest < len(items) <= max(most, largest)
             places += [record[user].index(item) / len(record[user]) for item in items]
     assert 0.4 < np.mean(places) < 0.6
     valid, test = parts.cases_valid, parts.cases_test
@@ -214,12 +229,15 @@ def test_a_fold_that_does_not_exist_is_refused():
 def test_held_out_users_give_their_oldest_items_and_are_judged_by_the_rest(interactions):
     parts = split(interactions, config("held_out_users"), 1)
     record = records(interactions)
+    met = instants(interactions)
     for user, history, targets in both(parts).select("user_id", "history", "targets").iter_rows():
         kept = min(max(1, int(0.6 * len(record[user]))), len(record[user]) - 1)
+        ends = np.cumsum([len(items) for items in met[user]])
+        kept = max((end for end in ends if end <= kept), default=ends[0])
         assert (history, targets) == (record[user][:kept], record[user][kept:])
     held = set(parts.held_out["user_id"])
     judged = set(both(parts)["user_id"])
-    assert held - judged == {user for user in held if len(record[user]) < 2}
+    assert held - judged == {user for user in held if len(met[user]) < 2}
 
 
 @pytest.mark.parametrize("variant", ["cold_items", "cold_items by a share"])

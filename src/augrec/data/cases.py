@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from augrec.data.columns import TIME, without_nan
 from augrec.data.columns import Columns as C
+from augrec.data.instants import Instants
 from augrec.data.slices import slice_of
 
 CASES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
@@ -44,8 +46,9 @@ def build_cases(
     """The cases of the users in `rows` for the period [begin, end).
 
     Each user is evaluated at the start of the period, and after their n-th interaction for each n
-    of `moments`, if that interaction is inside the period. Each slice of a user has only the
-    earliest of these cases.
+    of `moments`, if that interaction is inside the period. If it shares its instant with the next
+    one, the case is before that instant, or after it if the instant is the first of the period.
+    Each slice of a user has only the earliest of these cases.
 
     Args:
         rows: all interactions of the held-out users, sorted by user and time; at most one for each
@@ -71,7 +74,8 @@ def build_cases(
         )
     )
     start, before, until = (users[name].to_numpy() for name in ("start", "before", "until"))
-    user, position = _positions(before, until, moments, min_targets)
+    lengths = _Lengths(Instants.of(rows), start, before, until)
+    user, position = _positions(lengths, moments, min_targets)
     first = start[user]
     times = rows[C.TIMESTAMP]
     last_met = times.gather(np.maximum(first + position - 1, 0)) if len(user) else times.head(0)
@@ -107,7 +111,7 @@ def cases_of(
 
     Args:
         rows: interactions, sorted by user and time; at most one for each user and item.
-        given: the rows of the histories, bool (n,).
+        given: the rows of the histories, bool (n,); none of them shares its instant with a target.
         wanted: the rows of the targets, bool (n,).
         min_targets: users with fewer targets are left out.
         max_history: at most this number of the latest items are kept in a history.
@@ -155,21 +159,34 @@ def cases_of(
     )
 
 
+@dataclass(frozen=True)
+class _Lengths:
+    """The rows of n users, int64 (n,) each: index of the first, number before the period, number
+    before its end."""
+
+    instants: Instants
+    start: np.ndarray
+    before: np.ndarray
+    until: np.ndarray
+
+    def after(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """(user, position) of the cases after n interactions."""
+        who = np.flatnonzero((self.before < n) & (n <= self.until))
+        wanted = np.full(len(who), n, np.int64)
+        return who, self.instants.boundary(self.start[who], self.before[who], wanted)
+
+
 def _positions(
-    before: np.ndarray, until: np.ndarray, moments: Sequence[int], min_targets: int
+    lengths: _Lengths, moments: Sequence[int], min_targets: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(user, position) of each case, int64 (n,) each: the user's first `position` interactions are
     the history."""
     # "after 0 interactions" inside the period is the start of the period with an empty history
-    inside = [
-        (np.flatnonzero((before < n) & (n <= until)), n) for n in sorted(set(moments)) if n > 0
-    ]
-    user = np.concatenate([np.arange(len(before)), *(who for who, _ in inside)])
-    position = np.concatenate([before, *(np.full(len(who), n) for who, n in inside)]).astype(
-        np.int64
-    )
+    inside = [lengths.after(n) for n in sorted(set(moments)) if n > 0]
+    user = np.concatenate([np.arange(len(lengths.before)), *(who for who, _ in inside)])
+    position = np.concatenate([lengths.before, *(places for _, places in inside)]).astype(np.int64)
     cases = _earliest_in_slice(user, position)
-    cases = cases[until[cases[:, 0]] - cases[:, 1] >= min_targets]
+    cases = cases[lengths.until[cases[:, 0]] - cases[:, 1] >= min_targets]
     return cases[:, 0], cases[:, 1]
 
 

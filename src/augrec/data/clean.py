@@ -11,12 +11,9 @@ import polars as pl
 from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
+from augrec.data.instants import tie_breaker
 
 log = logging.getLogger(__name__)
-
-ORDER = (C.USER, C.TIMESTAMP, C.ITEM)
-"""Sort order of clean interactions; the item breaks ties in time, so that the order does not depend
-on that of the source."""
 
 
 def clean(
@@ -35,7 +32,8 @@ def clean(
             removal of an item does not lead to the removal of others.
 
     Returns:
-        Canonical interactions, one row for each user and item, sorted by `ORDER`.
+        Canonical interactions, one row for each user and item, sorted by user and time, and within
+        an instant by `augrec.data.instants.tie_breaker`.
 
     Raises:
         InputError: columns or ids are missing, or nothing is left.
@@ -71,8 +69,8 @@ def first_events(
         pairs: user_id and item_id of the rows that `clean` returned; other pairs are left out.
 
     Returns:
-        Canonical interactions, one row for each user, item and event, sorted by `ORDER`. The first
-        row of each pair is the one that `clean` returned.
+        Canonical interactions, one row for each user, item and event, sorted as by `clean`. The
+        first row of each pair is the one that `clean` returned.
     """
     firsts = _firsts(interactions, positive, [C.USER, C.ITEM, C.EVENT])
     return firsts.join(pairs, on=[C.USER, C.ITEM], how="semi", maintain_order="left")
@@ -81,11 +79,12 @@ def first_events(
 def _firsts(
     interactions: pl.DataFrame, positive: Mapping[str, float | None], key: list[str]
 ) -> pl.DataFrame:
+    rows = interactions.select(list(INTERACTIONS)).filter(_is_positive(positive))
     return (
-        interactions.select(list(INTERACTIONS))
-        .filter(_is_positive(positive))
-        .sort([*ORDER, C.EVENT, C.VALUE])
+        rows.with_columns(tie_breaker(rows))
+        .sort(C.USER, C.TIMESTAMP, "tie_breaker", *rows.columns)
         .unique(key, keep="first", maintain_order=True)
+        .drop("tie_breaker")
     )
 
 

@@ -17,6 +17,7 @@ from augrec.core.errors import InputError, RefusedError
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
+from augrec.data.instants import Instants, time_facts
 from augrec.data.protocols.base import ROLE, TEST, VALID, Parts, Rules, protocol_of
 from augrec.data.slices import SLICES, slice_of
 
@@ -38,7 +39,7 @@ class Split:
         cases_valid, cases_test: see `augrec.data.cases.CASES`.
         held_out: user_id, role ("valid" or "test"), sorted by user; empty if users of cases are
             also in the training rows.
-        counts: sizes for split.json and the report.
+        counts: sizes, and facts of the times, for split.json and the report.
     """
 
     protocol: str
@@ -65,7 +66,8 @@ def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
     Raises:
         ConfigError: there is no such protocol, or it does not support the parameters.
         InputError: a user and an item have more than one interaction.
-        RefusedError: there are no training rows or no cases; the message says what to change.
+        RefusedError: all interactions share one timestamp, or there are no training rows or no
+            cases; the message says what to change.
     """
     _require_distinct(interactions)
     if interactions.is_empty():
@@ -74,10 +76,11 @@ def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
             where="prepared interactions",
             fix="check data.window",
         )
+    _require_moments(interactions[C.TIMESTAMP])
     protocol = protocol_of(config, seed)
     table = interactions.sort([C.USER, C.TIMESTAMP], maintain_order=True)
     parts = protocol.parts(table)
-    _require_something(parts)
+    _require_something(table, parts)
     counts = _counts(table, parts)
     log.info("split by %s: %s", protocol.name(), counts)
     return Split(
@@ -100,7 +103,18 @@ def _require_distinct(interactions: pl.DataFrame) -> None:
         )
 
 
-def _require_something(parts: Parts) -> None:
+def _require_moments(times: pl.Series) -> None:
+    if times.n_unique() == 1:
+        raise RefusedError(
+            f"histories and targets cannot be separated: all {len(times):,} interactions share the "
+            f"timestamp {times[0]}",
+            where="prepared interactions, column timestamp",
+            fix="import the time of each interaction, at least its date "
+            "(data.import.interactions.timestamp in params.yaml)",
+        )
+
+
+def _require_something(table: pl.DataFrame, parts: Parts) -> None:
     if parts.train.is_empty():
         raise RefusedError(
             "no training row is left",
@@ -111,15 +125,32 @@ def _require_something(parts: Parts) -> None:
     for role, cases in ((VALID, parts.cases_valid), (TEST, parts.cases_test)):
         if cases.is_empty():
             raise RefusedError(
-                f"there is no {role} case: no user has enough interactions to be evaluated",
+                f"there is no {role} case: no user has enough interactions to be evaluated"
+                + _single_instants(table),
                 where="prepare.split in params.yaml",
-                fix="lower min_targets, or make the period or the shares larger",
+                fix="lower min_targets, make the period or the shares larger, or use the protocol "
+                "time, which evaluates users without a history too",
             )
+
+
+def _single_instants(table: pl.DataFrame) -> str:
+    instants = Instants.of(table)
+    n_users, n_single = instants.user[-1] + 1, (instants.count == 1).sum()
+    if not n_single:
+        return ""
+    return (
+        f"; {n_single:,} of {n_users:,} users have all theirs at one timestamp, which is never cut "
+        "into history and targets"
+    )
 
 
 def _counts(table: pl.DataFrame, parts: Parts) -> dict[str, Any]:
     trained = parts.train.select(C.ITEM).unique()
-    counts: dict[str, Any] = {"all": _sizes(table), "train": _sizes(parts.train)}
+    counts: dict[str, Any] = {
+        "all": _sizes(table),
+        "times": time_facts(table),
+        "train": _sizes(parts.train),
+    }
     for role, these in ((VALID, parts.cases_valid), (TEST, parts.cases_test)):
         targets = these.select(pl.col("targets").explode(empty_as_null=False).alias(C.ITEM))
         unknown = targets.join(trained, on=C.ITEM, how="anti")

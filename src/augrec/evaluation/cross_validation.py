@@ -54,7 +54,8 @@ def cross_validate(
 
     Returns:
         The columns of `augrec.evaluation.metrics.evaluate` and `fold` (Int32); users of folds in
-        turn. Users with fewer than 1 + min_targets items are in no row.
+        turn. Users with fewer than 1 + min_targets items, or with all of them at one timestamp, are
+        in no row.
 
     Raises:
         RefusedError: there are fewer users than folds, or a fold has no users to evaluate.

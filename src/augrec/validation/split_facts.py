@@ -29,24 +29,21 @@ class SplitTables:
     validation: pl.DataFrame | None
 
 
-def case_facts(
-    cases: pl.DataFrame, split: SplitTables, begin: datetime | None, end: datetime | None
-) -> pl.DataFrame:
+def case_facts(cases: pl.DataFrame, split: SplitTables, end: datetime | None) -> pl.DataFrame:
     """One row of checkable numbers for each case.
 
     Args:
         cases: schema `CASES`.
         split: the other tables.
-        begin: start of the period, inclusive; None: the protocol has no periods.
         end: end of the period, exclusive; None: unbounded.
 
     Returns:
         user_id, slice, moment, n_history, n_targets, role of the user (null: not held out), and
         these counts:
         unknown_history, unknown_targets: items without an interaction of the user;
-        late_history: items first seen after the moment; at the begin of the period, also those
-            first seen at the moment itself;
+        late_history: items first seen after the moment;
         misplaced_targets: items first seen before the moment, or at or after `end`;
+        cut_instants: targets first seen at the same time as an item of the history;
         repeated_targets: targets that are in the history;
         trained_targets: targets in the user's training rows;
         known_targets: targets in the training rows of any user;
@@ -58,7 +55,6 @@ def case_facts(
         _with_first_seen(numbered, name, split.first_seen) for name in ("history", "targets")
     )
     seen_at, moment = pl.col(C.TIMESTAMP), pl.col("moment")
-    at_begin = (moment <= begin) & (seen_at >= begin) if begin is not None else pl.lit(False)
     wrong_end = (seen_at >= end) if end is not None else pl.lit(False)
     rows = numbered.select("case", C.USER, "moment").join(
         split.train.select(C.USER, C.TIMESTAMP), on=C.USER
@@ -66,10 +62,11 @@ def case_facts(
     counted = [
         _count(history, seen_at.is_null(), "unknown_history"),
         _count(targets, seen_at.is_null(), "unknown_targets"),
-        _count(history, (seen_at > moment) | at_begin, "late_history"),
+        _count(history, seen_at > moment, "late_history"),
         _count(targets, (seen_at < moment) | wrong_end, "misplaced_targets"),
-        _count(
-            targets.join(history, on=["case", C.ITEM], how="semi"), pl.lit(True), "repeated_targets"
+        *(
+            _count(targets.join(history, on=["case", shared], how="semi"), pl.lit(True), name)
+            for shared, name in ((C.ITEM, "repeated_targets"), (C.TIMESTAMP, "cut_instants"))
         ),
         _count(targets.join(split.train, on=_PAIR, how="semi"), pl.lit(True), "trained_targets"),
         _count(targets.join(split.train, on=C.ITEM, how="semi"), pl.lit(True), "known_targets"),

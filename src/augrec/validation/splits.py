@@ -5,8 +5,9 @@ records about itself:
 
 * always: training rows are real and among the prepared ones; histories and targets are items the
   user interacted with; no target is in the history, in the user's training rows, or (for test) in a
-  validation case of the user; a user has one case in a slice.
-* order "global": training rows lie before valid_from, moments in their period, histories before the
+  validation case of the user; no target shares its timestamp with an item of the history; a user
+  has one case in a slice.
+* order "global": training rows lie before valid_from, moments in their period, histories up to the
   moment, targets from the moment on and inside the period.
 * order "user": histories lie before the moment, targets from the moment on; no training row of the
   user is later.
@@ -41,7 +42,11 @@ from augrec.validation.suites import Check, Suite, has_columns, row_count
 
 ROLES: Final = ("valid", "test")
 _HELD_OUT: Final = {C.USER: pl.String, "role": pl.String}
-_FIX: Final = "run the prepare stage again; if it fails again, the split itself is wrong"
+_FIX: Final = (
+    "your data is not at fault: data/prepared is not what prepare.split.protocol promises. Run the "
+    "prepare stage again if its files were changed; otherwise report this message as a fault of "
+    "the protocol, and use another one meanwhile"
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def split_suites(prepared: Path, params: Mapping[str, Any]) -> tuple[list[Suite]
     ]
     for role in ROLES:
         split = SplitTables(first_seen, train, held_out, cases["valid"] if role == "test" else None)
-        facts = case_facts(cases[role], split, periods[role].begin, periods[role].end)
+        facts = case_facts(cases[role], split, periods[role].end)
         suites.append(_cases_suite(role, facts, periods[role], rules, config))
     return suites, interactions[C.TIMESTAMP].max() or datetime.fromtimestamp(0, UTC)  # type: ignore[return-value]
 
@@ -174,6 +179,7 @@ def _cases_suite(
         _zero("unknown_history", "every item of a history is in an interaction of the user"),
         _zero("unknown_targets", "every target is in an interaction of the user"),
         _zero("repeated_targets", "no target is in the history"),
+        _zero("cut_instants", "no target shares its timestamp with an item of the history"),
         _zero("trained_targets", "no target is in the user's training rows"),
     ]
     if role == "test":

@@ -7,8 +7,8 @@ protocol.
 | protocol | training rows | targets | order | users held out |
 |---|---|---|---|---|
 | time | before a cut, users not held out | held-out users, after the cut | global | yes |
-| leave_last_out | all but each user's last two items | the last two items | user | no |
-| random | the rest of each user's items | random share of each user's items | none | no |
+| leave_last_out | all but each user's last two instants | the last two instants | user | no |
+| random | the rest of each user's items | random share of each user's instants | none | no |
 | k_fold | users of the other folds | later items of this fold's users | user | yes |
 | held_out_users | users not held out | later items of held-out users | user | yes |
 | cold_items, by the cuts | before a cut | items that first occur after it | global | no |
@@ -19,6 +19,9 @@ cut and targets after it, as in production. *user*: each user's history is befor
 training rows of other users may be later, so that a model can learn future trends. *none*: no
 separation. Metrics of different protocols cannot be compared, and only *global* shows how good a
 model will be in production.
+
+**Instants** (`augrec.data.instants`) are never cut: of the rows of a user that share a timestamp,
+all are history or all are targets. Without ties each item is an instant of its own.
 
 **Features** respect the order: features of a user are computed from their own earlier rows, under
 *none* only from training rows; features of an item under *global* from earlier rows of all users

@@ -8,14 +8,16 @@ import polars as pl
 
 from augrec.core.errors import RefusedError
 from augrec.data.config import SplitConfig
-from augrec.data.protocols.base import VALID
 
 
 def time_cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime]:
     """The times at which validation and test begin: the quantiles given in `config`.
 
+    Where so many rows share a timestamp that a period would be empty, a cut moves to the nearest
+    moment that leaves one to each of training, validation and test.
+
     Raises:
-        RefusedError: a period would be empty.
+        RefusedError: there are fewer than three distinct moments.
     """
     if config.valid_from >= config.test_from:
         raise RefusedError(
@@ -25,16 +27,19 @@ def time_cuts(times: pl.Series, config: SplitConfig) -> tuple[datetime, datetime
             fix="keep valid_from below test_from",
         )
     ordered = times.sort()
-    first = ordered[0]
-    valid_from = ordered[int(config.valid_from * (len(ordered) - 1))]
-    test_from = ordered[int(config.test_from * (len(ordered) - 1))]
-    if not first < valid_from < test_from:
-        empty = "training" if valid_from == first else "validation"
+    moments = ordered.unique(maintain_order=True)
+    if len(moments) < 3:
         raise RefusedError(
-            f"the {empty} period is empty: too many interactions share one timestamp",
-            where=f"first {first}, {VALID} from {valid_from}, test from {test_from}, last "
-            f"{ordered[-1]}",
-            fix="check that the timestamps are real and of the right unit (data.import), or move "
-            "prepare.split.valid_from and test_from apart",
+            f"all {len(times):,} interactions lie at {len(moments)} distinct moments; training, "
+            "validation and test need at least one each",
+            where=f"timestamps from {ordered[0]} to {ordered[-1]}",
+            fix="check that the timestamps are real and of the right unit (data.import), use data "
+            "of a longer time, or set prepare.split.protocol to one without cuts in time",
         )
-    return valid_from, test_from
+    places = [
+        moments.search_sorted(ordered[int(share * (len(ordered) - 1))], side="left")
+        for share in (config.valid_from, config.test_from)
+    ]
+    valid = min(max(places[0], 1), len(moments) - 2)
+    test = max(places[1], valid + 1)
+    return moments[valid], moments[test]

@@ -24,6 +24,8 @@ class Rules:
 
     Under every protocol, targets are used only for evaluation: they are neither in the user's
     training rows nor in the case's history, and no test target is in a validation case of the user.
+    No instant is cut (`augrec.data.instants`): no target shares its timestamp with an item of the
+    history.
 
     Attributes:
         order: "global": training rows are before valid_from, a case's history is before its moment,

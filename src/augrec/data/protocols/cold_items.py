@@ -10,6 +10,7 @@ import polars as pl
 from augrec.core.errors import RefusedError
 from augrec.data.cases import cases_of
 from augrec.data.columns import Columns as C
+from augrec.data.instants import Instants
 from augrec.data.protocols._held_out import by_digest, roles
 from augrec.data.protocols._time_cuts import time_cuts
 from augrec.data.protocols.base import Parts, Protocol, Rules
@@ -21,10 +22,10 @@ class ColdItems(Protocol):
 
     With `cold_share` null, time is cut as under `time`, and the items that first occur in a period
     are its cold items. With a share, that share of the items, drawn by the seed, is cold for test,
-    and as many for validation. The stage `evaluate` ranks new items only among themselves, because
-    other items, which cannot be targets here, would take all positions. So only recommenders that
-    know items outside the training rows can score above 0: content with `max_new_items`, and those
-    built on it.
+    and as many for validation; what shares an instant with a target is not in its history. The
+    stage `evaluate` ranks new items only among themselves, because other items, which cannot be
+    targets here, would take all positions. So only recommenders that know items outside the
+    training rows can score above 0: content with `max_new_items`, and those built on it.
     """
 
     @property
@@ -69,10 +70,11 @@ class ColdItems(Protocol):
             table[C.ITEM].is_in(part.implode()).to_numpy()
             for part in (items.head(n_cold), items.slice(n_cold, n_cold))
         )
+        instants = Instants.of(table)
         return Parts(
             train=table.filter(pl.Series(~test & ~valid)),
-            cases_valid=self._cases(table, ~test & ~valid, valid),
-            cases_test=self._cases(table, ~test, test),
+            cases_valid=self._cases(table, ~test & ~valid & ~instants.touching(valid), valid),
+            cases_test=self._cases(table, ~test & ~instants.touching(test), test),
             held_out=roles({}),
         )
 

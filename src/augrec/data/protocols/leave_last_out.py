@@ -1,20 +1,22 @@
-"""Leave-last-out: each user's last item is the test target, the one before it the validation
-target."""
+"""Leave-last-out: each user's last items are the test targets, those before them the validation
+targets."""
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
-from augrec.core.errors import ConfigError
 from augrec.data.cases import cases_of
-from augrec.data.protocols._held_out import positions, roles
+from augrec.data.instants import Instants
+from augrec.data.protocols._held_out import roles
 from augrec.data.protocols.base import Parts, Protocol, Rules
 
 
 class LeaveLastOut(Protocol):
-    """All but a user's last two items are training rows; the test history is all but the last item.
+    """All but a user's last two instants are training rows; the test history is all but the last.
 
-    Users with fewer than three items are in the training rows only.
+    An instant is one item, unless items share a timestamp. Users with fewer than three instants, or
+    fewer than `min_targets` items in one of the last two, are in the training rows only.
     """
 
     @property
@@ -23,29 +25,21 @@ class LeaveLastOut(Protocol):
         return Rules(order="user", users_held_out=False)
 
     def parts(self, table: pl.DataFrame) -> Parts:
-        """See `Protocol.parts`.
-
-        Raises:
-            ConfigError: `min_targets` is more than one.
-        """
-        if self.config.min_targets > 1:
-            raise ConfigError(
-                f"leave_last_out has one target in each case, min_targets is "
-                f"{self.config.min_targets}",
-                where="params.yaml, prepare.split.min_targets",
-                fix="set min_targets to 1, or use the protocol held_out_users",
-            )
-        position, length = positions(table)
-        from_last = length - 1 - position  # 0 is the last item
-        judged = length >= 3
+        """See `Protocol.parts`."""
+        instants = Instants.of(table)
+        from_last = instants.count - 1 - instants.place  # 0 is the last instant
+        small = (from_last < 2) & (instants.size < self.config.min_targets)
+        judged = (instants.count >= 3) & (np.bincount(instants.user, small)[instants.user] == 0)
+        from_last[~judged] = 3
+        from_last = from_last[instants.number]
         valid, test = (
             cases_of(
                 table,
-                given=judged & (from_last > last),
-                wanted=judged & (from_last == last),
-                min_targets=1,
+                given=judged[instants.number] & (from_last > last),
+                wanted=from_last == last,
+                min_targets=self.config.min_targets,
                 max_history=self.config.max_history,
             )
             for last in (1, 0)
         )
-        return Parts(table.filter(pl.Series(~judged | (from_last > 1))), valid, test, roles({}))
+        return Parts(table.filter(pl.Series(from_last > 1)), valid, test, roles({}))
