@@ -127,7 +127,8 @@ def test_bad_rows_are_quarantined_with_the_reason_and_none_is_lost(workspace: Wo
     rows = changed(tables.interactions, [0, 1], user_id=None)
     rows = changed(rows, [2], item_id="nan")
     rows = changed(rows, [3], timestamp=TAKEN_AT + timedelta(seconds=1))
-    rows = pl.concat([rows, rows.tail(1)])
+    exact = rows.tail(1).with_columns(pl.col("timestamp") + timedelta(seconds=7))
+    rows = pl.concat([rows, exact, exact])
     place = workspace(tables._replace(interactions=rows))
     validate.main()
     bad = pl.read_parquet(place / "data/quarantine/interactions.parquet")
@@ -169,8 +170,8 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
         {"value": 1e30},
         {"timestamp": None},
         {"timestamp": datetime(1969, 1, 1, tzinfo=UTC)},
+        {"timestamp": TAKEN_AT - timedelta(microseconds=1)},
         {"timestamp": TAKEN_AT},
-        {"timestamp": TAKEN_AT + timedelta(microseconds=1)},
         {"origin": None},
         {"origin": "profile_gan"},
         {"weight": None},
@@ -183,7 +184,13 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
     far = pl.concat([rows.slice(50, 1)] * 2).with_columns(
         pl.Series("timestamp", [1_700_000_000_000_000_000, -(10**17)]).cast(TIME)
     )  # a wrong unit of time: years that Python has no dates for
-    rows = pl.concat([rows, far, rows.slice(60, 3), rows.slice(60, 1), rows.head(1)])
+    rows = rows.with_columns(
+        pl.when(pl.int_range(pl.len()) < 70)
+        .then(pl.col("timestamp") + timedelta(microseconds=1))
+        .otherwise("timestamp")
+    )
+    dated = rows.slice(70, 2).with_columns(pl.col("timestamp").dt.truncate("1d"))
+    rows = pl.concat([rows, far, rows.slice(60, 3), rows.slice(60, 1), rows.head(1), dated, dated])
     prices = pl.Series("price", [-1.0, 0.0, 1e12] + [None] * 12, dtype=pl.Float64)
     nameless = changed(changed(tables.items.head(2), [0], item_id=None), [1], item_id="")
     items = pl.concat([tables.items.with_columns(prices), tables.items.head(2), nameless])
@@ -221,6 +228,16 @@ def test_a_table_without_rows_is_refused(workspace: Workspace) -> None:
     message = refusal(workspace(tables._replace(interactions=tables.interactions.head(0))))
     assert "at least 100 interactions are left, observed 0" in message
     assert "at least 10 users are left, observed 0" in message
+
+
+def test_repeated_views_of_one_day_are_no_copies(workspace: Workspace) -> None:
+    tables = shop()
+    twice = pl.concat([tables.interactions, tables.interactions])
+    rows = twice.with_columns(pl.col("timestamp").dt.truncate("1d"))
+    place = workspace(tables._replace(interactions=rows))
+    validate.main()
+    assert results(place)["tables"]["interactions"]["good"] == len(rows)
+    assert all(e["success"] for e in results(place)["tables"]["interactions"]["expectations"])
 
 
 def test_too_many_bad_rows_are_refused(workspace: Workspace) -> None:

@@ -78,6 +78,7 @@ def test_good_splits_pass_and_give_the_same_bytes_twice(good_splits: Path, tmp_p
     assert one == two
     found = json.loads(one["results.json"])
     assert found["success"]
+    assert "Times have the resolution of " in one["index.html"].decode()
     assert set(found["tables"]) == {"train", "held_out", "cases_valid", "cases_test"}
 
 

@@ -259,7 +259,14 @@ def write_inputs(root: Path, n_users: int) -> None:
     write_parquet(prepared / "cases_test.parquet", cases)
     write_json(
         prepared / "split.json",
-        {"valid_from": "2024-05-15T00:00:00+00:00", "test_from": "2024-06-20T00:00:00+00:00"},
+        {
+            "valid_from": "2024-05-15T00:00:00+00:00",
+            "test_from": "2024-06-20T00:00:00+00:00",
+            "counts": {
+                "all": {"interactions": n},
+                "times": {"resolution": "days", "tied_rows": n // 2, "tied_share": 0.5},
+            },
+        },
     )
     tables = {
         "interactions": {
@@ -547,6 +554,14 @@ def test_the_report_says_what_the_protocol_kept_from_the_models(
     verdict = section((tmp_path / "report.html").read_text(encoding="utf-8"), "verdict")
     assert "held out of each user&#39;s own history (protocol: leave last out)" in verdict
     assert "no model was trained on" not in verdict
+
+
+def test_the_report_says_how_many_rows_are_tied_and_how_exact_times_are(
+    workspace: tuple[Path, dict, str],
+) -> None:
+    inputs = section(workspace[2], "inputs")
+    assert "Times have the resolution of days" in inputs
+    assert "(50%) are at the same time as another one of the same user" in inputs
 
 
 def test_users_who_gained_and_lost_are_counted(workspace: tuple[Path, dict, str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 import yaml
 
 from augrec.data.columns import INTERACTIONS, ITEMS
@@ -15,7 +16,7 @@ from augrec.validation.snapshot import inside
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 LIMITS, _ = read_config(PARAMS)
-NOW = datetime(2024, 1, 1, tzinfo=UTC)
+NOW = datetime(2024, 1, 1, 12, 34, 56, tzinfo=UTC)
 LATEST = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -74,6 +75,12 @@ def test_several_faults_are_all_named_and_the_row_is_counted_once_for_each() -> 
 def test_of_exact_copies_the_first_stays() -> None:
     copy = "row is an exact copy of an earlier one"
     assert reasons(row(), row(value=1.0), row(), row()) == [None, None, copy, copy]
+
+
+@pytest.mark.parametrize("hour", [0, 22, 18.5])  # midnight in London, Berlin, Delhi
+def test_rows_whose_time_is_a_date_may_repeat_on_that_day(hour: float) -> None:
+    midnight = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=hour)
+    assert reasons(*[row(timestamp=midnight)] * 3) == [None] * 3
 
 
 def test_of_items_with_one_id_the_first_good_one_stays() -> None:

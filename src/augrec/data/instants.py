@@ -8,6 +8,7 @@ history, or all of it is target. Their order in a table is pseudo-random (`tie_b
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,6 +116,18 @@ def time_facts(table: pl.DataFrame) -> dict[str, Any]:
         "tied_rows": tied,
         "tied_share": round(tied / max(len(table), 1), 6),
     }
+
+
+def in_words(facts: Mapping[str, Any], n_rows: int) -> str:
+    """The facts of `time_facts`, of a table of `n_rows`, as a sentence."""
+    begin = f"Times have the resolution of {facts['resolution']}; "
+    if not facts["tied_rows"]:
+        return f"{begin}no user has two interactions at the same time."
+    return (
+        f"{begin}{facts['tied_rows']:,} of {n_rows:,} interactions ({facts['tied_share']:.0%}) are "
+        "at the same time as another one of the same user, and are never cut into history and "
+        "targets."
+    )
 
 
 def resolution(times: pl.Series) -> str:

@@ -17,7 +17,7 @@ from augrec.core.errors import InputError, RefusedError
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
-from augrec.data.instants import Instants, time_facts
+from augrec.data.instants import Instants, in_words, time_facts
 from augrec.data.protocols.base import ROLE, TEST, VALID, Parts, Rules, protocol_of
 from augrec.data.slices import SLICES, slice_of
 
@@ -83,6 +83,7 @@ def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
     _require_something(table, parts)
     counts = _counts(table, parts)
     log.info("split by %s: %s", protocol.name(), counts)
+    log.info("%s", in_words(counts["times"], len(table)))
     return Split(
         protocol=protocol.name(),
         rules=protocol.rules,

@@ -15,6 +15,7 @@ import yaml
 from augrec.core.config import PARAMS, read_params
 from augrec.core.files import read_json
 from augrec.data.columns import Columns as C
+from augrec.data.instants import in_words
 
 SHOWN_PARAMETERS = (
     "seed",
@@ -48,6 +49,8 @@ class Inputs:
             were not counted.
         cases: {split: {slice: number of cases}}.
         split: split.json.
+        times: the resolution of the times and how many rows are tied, as a sentence; None where
+            they were not counted.
     """
 
     facts: Mapping[str, Any] | None
@@ -56,6 +59,7 @@ class Inputs:
     reasons: list[tuple[str, str, int]] | None
     cases: dict[str, dict[str, int]]
     split: Mapping[str, Any] | None
+    times: str | None
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ def inputs(workspace: Path) -> Inputs:
         reasons=_reasons(json_file(workspace / "data/quarantine/counts.json")),
         cases={name: counts for name, counts in cases.items() if counts},
         split=split,
+        times=_times(split),
     )
 
 
@@ -169,6 +174,11 @@ def as_yaml(shown: Mapping[str, Any]) -> str:
     return yaml.safe_dump(
         dict(shown), sort_keys=False, allow_unicode=True, default_flow_style=None, width=88
     )
+
+
+def _times(split: Mapping[str, Any] | None) -> str | None:
+    counts = (split or {}).get("counts")
+    return in_words(counts["times"], counts["all"]["interactions"]) if counts else None
 
 
 def _facts(rows: pl.DataFrame, training: pl.DataFrame | None) -> dict[str, Any]:

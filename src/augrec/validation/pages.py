@@ -55,7 +55,10 @@ def data_docs(name: str, about: str, page: str) -> str:
 
 
 def index(
-    title: str, results: Mapping[str, Any], suites: Sequence[tuple[str, str, int, int]]
+    title: str,
+    results: Mapping[str, Any],
+    suites: Sequence[tuple[str, str, int, int]],
+    note: str = "",
 ) -> str:
     """The index page.
 
@@ -63,6 +66,7 @@ def index(
         title: heading of the page.
         results: contents of results.json.
         suites: (name, description of the table, checks passed, number of checks) of each suite.
+        note: a sentence about the data.
     """
     if results["success"]:
         verdict = '<p class="passed">Every critical expectation holds.</p>'
@@ -72,7 +76,10 @@ def index(
             '<p class="failed">Refused because of critical expectations:</p>'
             f'<ul class="failed">{failures}</ul>'
         )
-    parts = [f"<h1>{escape(title)}</h1>", verdict, _tables(results["tables"]), _suites(suites)]
+    parts = [f"<h1>{escape(title)}</h1>", verdict]
+    if note:
+        parts.append(f"<p>{escape(note)}</p>")
+    parts += [_tables(results["tables"]), _suites(suites)]
     warnings = [
         f"<li>{escape(name)}: {escape(e['claim'])}; observed {escape(observed(e))}</li>"
         for name, table in results["tables"].items()

@@ -21,6 +21,8 @@ def write(
     tables: Mapping[str, Mapping[str, int]],
     belongs: Mapping[str, str],
     moment: datetime,
+    *,
+    note: str = "",
 ) -> list[Outcome]:
     """Run the suites and write the report directory, whole or not at all.
 
@@ -31,6 +33,7 @@ def write(
         tables: {table of results.json: its counts}, e.g. rows, good and quarantined.
         belongs: {suite: table it is listed under}, for suites not named like their table.
         moment: see `expectations.run`.
+        note: a sentence about the data, shown on the index.
 
     Returns:
         The outcomes of all checks.
@@ -53,7 +56,7 @@ def write(
             )
             for suite in suites
         ]
-        write_text(draft / "index.html", pages.index(title, results, overview))
+        write_text(draft / "index.html", pages.index(title, results, overview, note))
     return outcomes
 
 

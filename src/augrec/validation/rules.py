@@ -15,12 +15,22 @@ import polars as pl
 
 from augrec.data.columns import INTERACTIONS, REAL, TIME
 from augrec.data.columns import Columns as C
+from augrec.data.instants import ZONE_STEP_US
 from augrec.validation.config import Range, ValidationConfig
 
 NO_ID: Final = r"^\s*(?:(?i:nan|none|null|nat|<na>))?\s*$"
 """How other programs write a missing id as text."""
 
+COPY: Final = "row is an exact copy of an earlier one"
+
 MAX_WEIGHT: Final = 1e6
+
+_MINUTES: Final = ZONE_STEP_US // 60_000_000
+_HAS_TIME_OF_DAY: Final = (
+    f"{C.TIMESTAMP}.dt.minute % {_MINUTES} != 0 or {C.TIMESTAMP}.dt.second != 0 "
+    f"or {C.TIMESTAMP}.dt.microsecond != 0"
+)
+"""In words of pandas: the time is not midnight in any time zone."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,18 @@ def interaction_rules(config: ValidationConfig, latest: datetime) -> list[Rule]:
             {"column": C.WEIGHT, "min_value": 0.0, "strict_min": True, "max_value": MAX_WEIGHT},
             _true((pl.col(C.WEIGHT) <= 0.0) | (pl.col(C.WEIGHT) > MAX_WEIGHT)),
         ),
+        # a date says no more than the day: two equal rows may be two views on it
         Rule(
-            "row is an exact copy of an earlier one",
+            COPY,
             "ExpectCompoundColumnsToBeUnique",
-            {"column_list": list(INTERACTIONS), "ignore_row_if": "never"},
-            pl.struct(list(INTERACTIONS)).is_duplicated(),
+            {
+                "column_list": list(INTERACTIONS),
+                "ignore_row_if": "never",
+                "row_condition": _HAS_TIME_OF_DAY,
+                "condition_parser": "pandas",
+            },
+            pl.struct(list(INTERACTIONS)).is_duplicated()
+            & (pl.col(C.TIMESTAMP).to_physical() % ZONE_STEP_US != 0).fill_null(True),
             repeats=tuple(INTERACTIONS),
         ),
     ]

@@ -33,6 +33,7 @@ from augrec.data.cases import CASES
 from augrec.data.columns import INTERACTIONS, REAL
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
+from augrec.data.instants import in_words
 from augrec.data.protocols.base import Rules, protocol_of
 from augrec.data.slices import SLICES
 from augrec.validation import reading
@@ -80,7 +81,9 @@ def check(prepared: Path, params: Mapping[str, Any], out: Path) -> None:
     tables = {
         s.name: {"rows": len(s.table), "good": len(s.table), "quarantined": 0} for s in suites
     }
-    outcomes = report.write(out, "Validation of the splits", suites, tables, {}, last)
+    counts = reading.read_json(prepared / "split.json")["counts"]
+    note = in_words(counts["times"], counts["all"]["interactions"])
+    outcomes = report.write(out, "Validation of the splits", suites, tables, {}, last, note=note)
     report.refuse_failures(outcomes, "the splits were refused", f"{out}/index.html")
 
 
