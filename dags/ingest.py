@@ -3,11 +3,11 @@ when they changed."""
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, CronTriggerTimetable, task
+from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from augrec.orchestration.assets import RAW_DATA
 from augrec.orchestration.operators import failing_clearly
+from augrec.orchestration.schedule import DEFAULTS, RAW_DATA, every
 
 DOC = """
 Reads your interactions, items and users, as configured by `data.source` and `data.import` in
@@ -31,9 +31,10 @@ def ingest() -> None:
 
 with DAG(
     "ingest",
-    schedule=CronTriggerTimetable("0 1 * * *", timezone="UTC"),
+    schedule=every("0 1 * * *"),
     catchup=False,
     max_active_runs=1,
+    default_args=DEFAULTS,
     doc_md=DOC,
     tags=["augrec"],
     description="Read your tables into data/raw; retrain when they changed.",

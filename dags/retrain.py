@@ -11,18 +11,28 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, get_current_context, task
+from airflow.sdk import DAG, AssetOrTimeSchedule, TaskGroup, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from augrec.core.config import read_params
 from augrec.orchestration import form, run_parameters
-from augrec.orchestration.assets import RAW_DATA
+from augrec.orchestration.approval import REASON, Approval
 from augrec.orchestration.operators import StageOperator, failing_clearly
 from augrec.orchestration.pipeline import read_pipeline
+from augrec.orchestration.schedule import DEFAULTS, RAW_DATA, every
 
 HOME = Path(os.environ.get("AUGREC_HOME", Path(__file__).resolve().parents[1]))
+PARAMS = read_params(HOME)
 NO_FAILURES = "none_failed"  # a skipped upstream task, as in a dry run, stops nothing
+GROUPS = {
+    "plan": "Create the run's workspace, and list what each matrix stage runs over.",
+    "data": "From raw tables to a training set with point-in-time features.",
+    "generate": "Train the generators, draw synthetic users, audit them.",
+    "training": "Build each policy's training set, and train every recommender on it.",
+    "judge": "Measure every model on held-out users, and decide.",
+    "release": "Publish, register and promote the winner.",
+}
+"""The groups of tasks, in the order of the graph; `meta` in dvc.yaml puts a stage into one."""
 
 DOC = """
 Trains every recommender with every policy, decides whether synthetic data improves the results,
@@ -31,10 +41,11 @@ and registers the winner.
 **Start it** with ▶ *Trigger*; the form explains each of its fields. It also starts every Monday at
 03:00 UTC, and whenever the raw data changes.
 
-**Read it** from top to bottom. `train [ ]` is one task for each combination of recommender and
-policy, such as *multvae-truncation*: click it to list them. A stage whose log ends with *restored*
-was not run again, because its data, parameters and code are the same as in an earlier run. The
-*Details* page of every stage links to the *Report* and to the *Data Docs*, the validation results.
+**Read it** from left to right; a click opens a group of tasks. `train [ ]` is one task for each
+combination of recommender and policy, such as *multvae-truncation*: click it to list them. A stage
+whose log ends with *restored* was not run again, because its data, parameters and code are the same
+as in an earlier run. The *Details* page of every stage links to the *Report* and to the *Data
+Docs*, the validation results.
 
 **To search for better hyper-parameters**, set the number of *tuning trials* for each recommender
 on each policy. The search happens inside `train`, which logs every trial; MLflow shows the trials
@@ -44,13 +55,15 @@ as child runs of the model's run.
 cause, then *Clear* the task: only that task and those after it run again. Until `promote`
 succeeds, the champion does not change.
 
-**When `approve` is orange**, the run waits for you: its *Required Action* page compares challenger
-and champion.
+**When `approve` is orange**, the run waits for a person: its *Required Action* page compares
+challenger and champion. `run.approvers` in params.yaml says who may answer; without a name there,
+everybody who may edit the run. Who answered is in the promotion log.
 """
 
 
 @task(
     multiple_outputs=True,
+    retries=2,
     doc_md="Create the run's workspace in `var/runs`: a git worktree with the current raw data, "
     "the parameters of the form and, if a policy continues the champion, the current champion. "
     "Uncommitted changes are copied too and make the run a dry run. Returns the members of each "
@@ -85,10 +98,14 @@ def snapshot() -> dict[str, Any]:
     members: dict[str, Any] = {}
     for stage in plan:
         members.setdefault(stage.group, []).append(stage.member)
+    print(f"Workspace {run.path}: {len(plan)} stages, {len(run.restored)} of them unchanged.")
     return {**members, "dry_run": run.dry_run, "uncommitted": run.changed[:10]}
 
 
-@task(doc_md="The members of a matrix in this run; the stages that follow run once for each.")
+@task(
+    retries=2,
+    doc_md="The members of a matrix in this run; the stages that follow run once for each.",
+)
 def list_members(members: list[str]) -> list[str]:
     """The values to map a task over: Airflow requires them to be the whole result of a task."""
     return members
@@ -143,16 +160,6 @@ def register(published: dict[str, Any]) -> dict[str, Any]:
         )
 
 
-@task.branch(
-    doc_md="Whether a person must approve the promotion: `run.require_approval` in params.yaml, or "
-    "the form."
-)
-def needs_approval(registered: dict[str, Any]) -> str:
-    """The next task: `approve` or `promote`."""
-    asked = get_current_context()["params"]["require_approval"] and registered["promotable"]
-    return "approve" if asked else "promote"
-
-
 @task(
     retries=2,
     pool="promotion",
@@ -160,25 +167,26 @@ def needs_approval(registered: dict[str, Any]) -> str:
     doc_md="Move the alias `champion` to the new version, one run at a time, and verify the model. "
     "Skipped when the challenger is worse.",
 )
-def promote(registered: dict[str, Any]) -> dict[str, Any]:
+def promote(registered: dict[str, Any], approval: dict[str, Any] | None) -> dict[str, Any]:
     """Make the new version the champion."""
     from augrec.core import settings
     from augrec.orchestration import tasks
 
-    context = get_current_context()
     with failing_clearly():
         done = tasks.promote(
             settings.load(),
-            context["dag_run"].run_id,
+            get_current_context()["dag_run"].run_id,
             registered,
-            approved=context["params"]["require_approval"],
+            approval,
         )
+    outcome = "the champion" if done["promoted"] else "registered, not the champion"
+    print(f"Version {done['version']} is {outcome}. {done['reason']}")
     if not done["promoted"]:
         raise AirflowSkipException(done["reason"])
     return done
 
 
-def stage_tasks(plan: Any) -> dict[str, Any]:
+def stage_tasks(plan: Any, groups: dict[str, TaskGroup]) -> dict[str, Any]:
     """One task for each stage of dvc.yaml; a matrix becomes a mapped task over its members in this
     run."""
     tasks: dict[str, Any] = {}
@@ -186,6 +194,7 @@ def stage_tasks(plan: Any) -> dict[str, Any]:
     for spec in read_pipeline(HOME / "dvc.yaml"):
         options: dict[str, Any] = {
             "task_id": spec.name,
+            "task_group": groups[spec.group],
             "doc_md": spec.description,
             "retries": 2,
             "trigger_rule": NO_FAILURES,
@@ -195,7 +204,8 @@ def stage_tasks(plan: Any) -> dict[str, Any]:
         if spec.matrix:
             each = f"each_{'_'.join(spec.matrix)}"
             if each not in members:
-                members[each] = list_members.override(task_id=each)(plan[spec.name])
+                listed = list_members.override(task_id=each, task_group=groups["plan"])
+                members[each] = listed(plan[spec.name])
             operator = StageOperator.partial(
                 stage=spec.name, map_index_template="{{ task.member }}", **options
             )
@@ -211,33 +221,40 @@ def stage_tasks(plan: Any) -> dict[str, Any]:
 
 with DAG(
     "retrain",
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 3 * * 1", timezone="UTC"), assets=[RAW_DATA]
-    ),
+    schedule=AssetOrTimeSchedule(timetable=every("0 3 * * 1"), assets=[RAW_DATA]),
     catchup=False,
     max_active_runs=4,
-    params=form.fields(read_params(HOME)),
+    default_args=DEFAULTS,
+    params=form.fields(PARAMS),
     doc_md=DOC,
     tags=["augrec"],
     description="From raw interactions to a champion: validate, generate, augment, train, "
     "evaluate, register.",
 ):
-    plan: Any = snapshot()
-    stages = stage_tasks(plan)
-    materialized = materialize(plan["dry_run"])
+    groups = {
+        name: TaskGroup(name, prefix_group_id=False, tooltip=tooltip)
+        for name, tooltip in GROUPS.items()
+    }
+    with groups["plan"]:
+        plan: Any = snapshot()
+    stages = stage_tasks(plan, groups)
+    with groups["data"]:
+        materialized = materialize(plan["dry_run"])
     stages["features"] >> materialized >> stages["train_generator"]
-    published: Any = publish(plan["dry_run"])
+    with groups["release"]:
+        published: Any = publish(plan["dry_run"])
+        registered: Any = register(published)
+        approve = Approval(
+            task_id="approve",
+            subject="Promote the new model?",
+            params={"reason": REASON},
+            registered=registered,
+            approvers=(PARAMS.get("run") or {}).get("approvers") or [],
+            response_timeout=timedelta(days=1),
+            doc_md="A person compares challenger and champion in *Required Actions* and approves "
+            "or rejects. Without an answer the model is rejected after a day. Skipped where "
+            "nobody has to be asked.",
+        )
+        approval: Any = approve.output
+        promote(registered, approval)
     stages["decide"] >> published
-    registered: Any = register(published)
-    approve = ApprovalOperator(
-        task_id="approve",
-        subject="Promote the new model?",
-        body="{{ ti.xcom_pull(task_ids='register')['markdown'] }}",
-        defaults=[ApprovalOperator.REJECT],
-        response_timeout=timedelta(days=1),
-        doc_md="A person compares challenger and champion in *Required Actions* and approves or "
-        "rejects. Without an answer the model is rejected after a day.",
-    )
-    promoted = promote(registered)
-    needs_approval(registered) >> [approve, promoted]
-    approve >> promoted

@@ -4,7 +4,9 @@ promoted first."""
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,9 +44,9 @@ def registered(
 
 
 def promote(
-    registered: dict[str, dict[str, Any]], name: str, *, approved: bool = False
+    registered: dict[str, dict[str, Any]], name: str, *, approval: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    return tasks.promote(settings.load(), name, registered[name], approved=approved)
+    return tasks.promote(settings.load(), name, registered[name], approval)
 
 
 def test_a_run_overtaken_by_a_better_one_is_compared_again_and_does_not_replace_it(
@@ -96,6 +98,64 @@ def test_an_approval_does_not_reach_beyond_what_was_shown(
 ) -> None:
     promote(registered, "useless")
     with pytest.raises(RefusedError, match="was compared with none"):
-        promote(registered, "good", approved=True)
+        promote(registered, "good", approval={"by": "kim", "reason": ""})
     champion = models.champion()
     assert champion is not None and champion.version == registered["useless"]["version"]
+
+
+def test_an_approval_is_recorded_with_the_person_and_their_reason(
+    registered: dict[str, dict[str, Any]],
+) -> None:
+    promote(registered, "good", approval={"by": "kim", "reason": "I looked at the lists."})
+    (entry,) = promotion.log()
+    assert (entry.kind, entry.by, entry.run_id) == ("promote", "kim", "good")
+    assert entry.reason.endswith("I looked at the lists.")
+
+
+def test_a_rejection_is_recorded_once_and_changes_no_champion(
+    registered: dict[str, dict[str, Any]],
+) -> None:
+    promote(registered, "good")
+    before = models.champion()
+    for _ in range(2):
+        promotion.reject(registered["useless"]["version"], reason="no", by="kim", run_id="useless")
+    assert models.champion() == before
+    entries = [(one.kind, one.version, one.replaced, one.by) for one in promotion.log()]
+    assert entries[1:] == [
+        ("reject", registered["useless"]["version"], registered["good"]["version"], "kim")
+    ]
+    promotion.promote(
+        registered["useless"]["version"],
+        reason="after all",
+        by="kim",
+        expected_champion=registered["good"]["version"],
+    )
+    assert [one.number for one in promotion.log()] == [1, 2, 3]
+
+
+def asked(run_id: str, minutes_ago: float) -> SimpleNamespace:
+    """A run of `rollback` that kim triggered some time ago."""
+    then = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    return SimpleNamespace(run_id=run_id, run_after=then, triggering_user_name="kim")
+
+
+def test_a_rollback_records_who_asked_for_it_and_a_second_try_does_not_undo_it(
+    registered: dict[str, dict[str, Any]],
+) -> None:
+    promote(registered, "useless")
+    promote(registered, "good")
+    for _ in range(2):
+        assert (
+            tasks.rollback(asked("back", 0), "bad lists")["champion"]
+            == (registered["useless"]["version"])
+        )
+    assert [(one.kind, one.by) for one in promotion.log()][2:] == [("rollback", "kim")]
+
+
+def test_a_rollback_that_had_to_wait_is_refused(registered: dict[str, dict[str, Any]]) -> None:
+    promote(registered, "useless")
+    promote(registered, "good")
+    with pytest.raises(RefusedError, match="asked for 90 minutes ago"):
+        tasks.rollback(asked("late", 90), "bad lists")
+    champion = models.champion()
+    assert champion is not None and champion.version == registered["good"]["version"]

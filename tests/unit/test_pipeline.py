@@ -17,7 +17,10 @@ HOME = Path(__file__).parents[2]
 STAGES = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
 READ = """
 import json, sys
+from datetime import UTC, datetime
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables import trigger
 
 bag = DagBag(dag_folder=sys.argv[1])
 dags = {
@@ -28,14 +31,24 @@ dags = {
             "retries": task.retries,
             "pool": task.pool,
             "doc": task.doc_md or "",
+            "owner": task.owner,
+            "group": task.task_group.group_id,
         }
         for task in dag.tasks
     }
     for name, dag in bag.dags.items()
 }
 slow_to_import = ("torch", "mlflow", "feast", "great_expectations", "dvc.repo")
+monday = datetime(2026, 6, 8, 9, tzinfo=UTC)
+trigger.utcnow = lambda: monday
+first = {
+    name: DagSerialization.from_dict(DagSerialization.to_dict(bag.dags[name]))
+    .next_dagrun_info(last_automated_run_info=None)
+    .run_after.isoformat(timespec="minutes")[:16]
+    for name in ("retrain", "ingest")
+}
 heavy = [name for name in slow_to_import if name in sys.modules]
-print(json.dumps({"dags": dags, "errors": bag.import_errors, "heavy": heavy}))
+print(json.dumps({"dags": dags, "errors": bag.import_errors, "heavy": heavy, "first": first}))
 """
 
 
@@ -100,10 +113,27 @@ def test_a_stage_that_asks_for_a_pool_gets_it_and_every_stage_is_tried_again_and
     for name, stage in STAGES.items():
         assert tasks[name]["pool"] == (stage.get("meta") or {}).get("pool", "default_pool")
         assert tasks[name]["retries"] == 2
-    undocumented = [
-        name for name, task in tasks.items() if not task["doc"] and name not in {"needs_approval"}
-    ]
-    assert undocumented == []
+    assert [name for name, task in tasks.items() if not task["doc"]] == []
+
+
+def test_every_task_is_owned_and_every_task_of_retrain_is_in_a_group_of_its_kind(
+    read: dict[str, Any],
+) -> None:
+    assert {task["owner"] for tasks in read["dags"].values() for task in tasks.values()} == {
+        "augrec"
+    }
+    tasks = read["dags"]["retrain"]
+    for name, stage in STAGES.items():
+        assert tasks[name]["group"] == stage["meta"]["group"], name
+    groups = {task["group"] for task in tasks.values()}
+    assert groups == {"plan", "data", "generate", "training", "judge", "release"}
+    helpers = {name for name in tasks if name.startswith("each_")}
+    assert helpers and {tasks[name]["group"] for name in helpers} == {"plan"}
+
+
+def test_a_dag_that_is_unpaused_after_its_time_waits_for_the_next(read: dict[str, Any]) -> None:
+    # asked on a Monday at 09:00
+    assert read["first"] == {"retrain": "2026-06-15T03:00", "ingest": "2026-06-09T01:00"}
 
 
 def test_the_champion_is_moved_by_one_task_at_a_time_and_after_everything_else(

@@ -82,7 +82,10 @@ def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
     parts = protocol.parts(table)
     _require_something(table, parts)
     counts = _counts(table, parts)
-    log.info("split by %s: %s", protocol.name(), counts)
+    for name in ("all", "train", VALID, TEST):
+        sizes = {what: n for what, n in counts[name].items() if isinstance(n, int)}
+        shown = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in sizes.items())
+        log.info("split by %s, %s: %s", protocol.name(), name, shown)
     log.info("%s", in_words(counts["times"], len(table)))
     return Split(
         protocol=protocol.name(),

@@ -170,12 +170,13 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> own_tables.S
 def _connection_url(connection: str, settings: Settings) -> str:
     """An Airflow connection as an SQLAlchemy URL. Inside a task it comes from Airflow's API server,
     elsewhere from Airflow's database."""
-    from airflow.exceptions import AirflowNotFoundException
-
     from augrec.orchestration.environment import environment
 
     for name, value in environment(settings).items():
         os.environ.setdefault(name, value)
+    # a process that is no task reads Airflow's database only if it says that it may
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    from airflow.exceptions import AirflowNotFoundException
     from airflow.sdk import BaseHook
     from sqlalchemy import URL
 

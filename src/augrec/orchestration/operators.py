@@ -12,10 +12,14 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from augrec.core import settings as settings_
 from augrec.core.errors import AugrecError, TransientError
+from augrec.core.files import read_json
 from augrec.orchestration.report_links import DataDocsLink, ReportLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+DECIDE = "decide"
+"""The stage that ends with the verdict."""
 
 log = logging.getLogger(__name__)
 
@@ -67,4 +71,7 @@ class StageOperator(BaseOperator):
                 "restored" if restored else stages.run_stage(run.path, name, curve_sink=curves)
             )
         log.info("stage %s: %s", name, outcome)
+        if outcome == "restored" and self.stage == DECIDE:
+            for sentence in read_json(run.path / "reports" / "decision.json")["sentences"]:
+                log.info(sentence)  # as the stage does where it runs
         return outcome

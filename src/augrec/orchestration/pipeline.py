@@ -21,6 +21,7 @@ class StageSpec:
         description: its `desc`.
         matrix: what it is a matrix over, e.g. ["recommender", "policy"]; only a run's own
             parameters decide its members.
+        group: the group of tasks that it is shown in; from `meta`.
         pool: the Airflow pool it asks for under `meta`, if any.
         upstream: names of the stages whose outputs it reads.
     """
@@ -28,6 +29,7 @@ class StageSpec:
     name: str
     description: str
     matrix: list[str]
+    group: str
     pool: str | None = None
     upstream: list[str] = field(default_factory=list)
 
@@ -50,6 +52,7 @@ def read_pipeline(dvc_yaml: Path) -> list[StageSpec]:
             name=name,
             description=stage.get("desc", ""),
             matrix=list(stage.get("matrix", {})),
+            group=(stage.get("meta") or {}).get("group", "stages"),
             pool=(stage.get("meta") or {}).get("pool"),
             upstream=[
                 other

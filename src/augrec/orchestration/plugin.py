@@ -1,12 +1,15 @@
-"""An Airflow plugin that serves the runs' reports and Data Docs next to Airflow's own pages."""
+"""An Airflow plugin that serves the runs' reports and Data Docs next to Airflow's own pages, to
+those who may see `retrain` there."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from airflow.plugins_manager import AirflowPlugin
-from fastapi import FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse
+from fastapi.security import HTTPBearer
 
 from augrec.core import settings as settings_
 from augrec.orchestration.report_links import PREFIX, DataDocsLink, ReportLink
@@ -15,7 +18,36 @@ from augrec.versioning import stages
 # LocalExecutor forks tasks from the process that loads plugins: import here, not in every task
 stages.preload()
 
-app = FastAPI(title="augrec reports", docs_url=None, redoc_url=None, openapi_url=None)
+
+async def allowed(request: Request) -> None:
+    """Let through who may read `retrain` in Airflow: with the token of its API, or the cookie of
+    its pages. A browser that is not logged in is sent to the login and back.
+
+    Raises:
+        HTTPException: 401 or 403 as of Airflow's API; 303 to the login.
+    """
+    # at the top, every task would import Airflow's web application
+    from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
+
+    try:
+        token = await HTTPBearer(auto_error=False)(request)
+        user = await get_user(request, None, token)
+    except HTTPException as error:
+        browser = "text/html" in request.headers.get("accept", "")
+        if error.status_code != 401 or not browser:
+            raise
+        login = f"/api/v2/auth/login?next={quote(str(request.url), safe='')}"
+        raise HTTPException(303, headers={"Location": login}) from error
+    requires_access_dag("GET", param_dag_id="retrain")(request, user)
+
+
+app = FastAPI(
+    title="augrec reports",
+    docs_url=None,
+    redoc_url=None,
+    openapi_url=None,
+    dependencies=[Depends(allowed)],
+)
 
 
 @app.get("/runs/{run}/{page:path}")

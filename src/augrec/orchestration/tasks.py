@@ -6,19 +6,25 @@ import hashlib
 import json
 import logging
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from augrec.core.errors import RefusedError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
 from augrec.versioning import workspace
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol as DagRun
 
 log = logging.getLogger(__name__)
 
 MATERIALIZED = "augrec_materialized"
 """Airflow variable: the time up to which the online store holds features, and of which data source
 and feature schema."""
+ROLLBACK_WAITS = timedelta(minutes=10)
+"""A rollback that begins later than this after it was asked for is refused."""
 
 
 def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
@@ -39,12 +45,17 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     if last.get("lineage") == lineage and first <= datetime.fromisoformat(last["until"]) <= until:
         start = datetime.fromisoformat(last["until"])
     if start == until:
+        log.info("the online store has these features already")
         return {"start": start.isoformat(), "end": until.isoformat(), "user": 0, "item": 0}
     from augrec.features import store  # Feast takes seconds to import
 
     written = store.materialize(path, start, until, online_store=settings.online_store)
     Variable.set(MATERIALIZED, json.dumps({"lineage": lineage, "until": until.isoformat()}))
-    log.info("materialized %s … %s: %s", start, until, written)
+    log.info(
+        "%s users and %s items have their features of %s … %s in the online store",
+        *(f"{written[kind]:,}" for kind in ("user", "item")),
+        *(f"{moment:%Y-%m-%d %H:%M}" for moment in (start, until)),
+    )
     return {"start": start.isoformat(), "end": until.isoformat(), **written}
 
 
@@ -52,7 +63,14 @@ def publish(settings: Settings, run_id: str) -> dict[str, Any]:
     """Commit, tag and push the results of the run."""
     from augrec.versioning import publish as publishing
 
-    return asdict(publishing.publish(settings, workspace.open_(settings, run_id)))
+    done = publishing.publish(settings, workspace.open_(settings, run_id))
+    log.info(
+        "committed as %s with the tag %s; %s new files in the DVC remote",
+        done.commit[:12],
+        done.tag,
+        f"{done.pushed:,}",
+    )
+    return asdict(done)
 
 
 def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
@@ -72,11 +90,24 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
     version = models.register(
         path, run_id, commit, decision, feature_service=feature_service_name()
     )
-    return {"version": version.version, **_compare(path, version.version)}
+    compared = _compare(path, version.version)
+    for sentence in decision["sentences"]:
+        log.info(sentence)
+    log.info(
+        "version %s, %s on %s. %s",
+        version.version,
+        version.recommender,
+        version.policy,
+        compared["reason"],
+    )
+    return {"version": version.version, **compared}
 
 
 def promote(
-    settings: Settings, run_id: str, registered: dict[str, Any], *, approved: bool
+    settings: Settings,
+    run_id: str,
+    registered: dict[str, Any],
+    approval: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make the registered version the champion, unless it is worse than the current champion.
 
@@ -88,7 +119,7 @@ def promote(
         settings: where the project is.
         run_id: Airflow's run id.
         registered: what `register` returned.
-        approved: whether a person approved the promotion.
+        approval: who approved the promotion and why: {"by", "reason"}; None if nobody was asked.
 
     Returns:
         promoted: whether the version is champion now; reason: why; replaced: the previous champion,
@@ -100,8 +131,8 @@ def promote(
     """
     from augrec.registry import models, promotion
 
-    version, now, by = registered["version"], models.champion(), f"run {run_id}"
-    done = next((move for move in promotion.log() if move.by == by), None)
+    version, now = registered["version"], models.champion()
+    done = promotion.of_run(run_id, "promote")
     if done is not None:  # a cleared task must not undo a later change, such as a rollback
         is_champion = now is not None and now.version == done.version
         reason = f"This run already changed the champion: entry {done.number} of the promotion log."
@@ -112,7 +143,7 @@ def promote(
             "replaced": done.replaced,
         }
     moved_on = now is not None and now.version not in {registered["champion"], version}
-    if moved_on and not approved:
+    if moved_on and approval is None:
         registered = {**registered, **_compare(workspace.open_(settings, run_id).path, version)}
     if not registered["promotable"]:
         return {
@@ -121,8 +152,15 @@ def promote(
             "reason": registered["reason"],
             "replaced": None,
         }
+    by, words = f"run {run_id}", registered["reason"]
+    if approval is not None:
+        by, words = approval["by"], " ".join(filter(None, (words, approval["reason"])))
     moved = promotion.promote(
-        version, reason=registered["reason"], by=by, expected_champion=registered["champion"]
+        version,
+        reason=words,
+        by=by,
+        expected_champion=registered["champion"],
+        run_id=run_id,
     )
     replaced = moved.replaced if moved else None
     return {
@@ -131,6 +169,27 @@ def promote(
         "reason": registered["reason"],
         "replaced": replaced,
     }
+
+
+def rollback(run: DagRun, reason: str) -> dict[str, str | None]:
+    """Return to the previous champion, as a person asked in Airflow.
+
+    Raises:
+        RefusedError: the run has waited, so the champion may have changed since it was asked for.
+    """
+    waited = datetime.now(UTC) - run.run_after
+    if waited > ROLLBACK_WAITS:
+        raise RefusedError(
+            f"this rollback was asked for {waited.total_seconds() / 60:.0f} minutes ago and had to "
+            "wait, for example because its DAG was paused; the champion stays",
+            where=f"run {run.run_id}",
+            fix="trigger `rollback` again if it is still wanted",
+        )
+    from augrec.registry import promotion
+
+    by = run.triggering_user_name or f"run {run.run_id}"
+    moved = promotion.rollback(reason=reason, by=by, run_id=run.run_id)
+    return {"champion": moved.version, "replaced": moved.replaced}
 
 
 def _compare(path: Path, version: str) -> dict[str, Any]:

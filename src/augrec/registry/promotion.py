@@ -25,36 +25,44 @@ from augrec.registry.models import CHALLENGER, CHAMPION, PREVIOUS
 
 LOG_FILE: Final = "promotions.jsonl"
 _MAX_REASON: Final = 1000  # a tag of the registered model holds 5000 characters
+Kind = Literal["promote", "rollback", "reject"]
 _ENTRY, _PENDING = "promotion.", "pending_promotion"
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One move of the champion.
+    """One entry of the log: a move of the champion, or a person's rejection of a version.
 
     Attributes:
         number: counts from 1.
-        kind: "promote" or "rollback".
-        version: the champion since then.
-        replaced: the champion before; None for the first.
-        previous_before: what `previous_champion` was before the move.
+        kind: "promote", "rollback" or "reject".
+        version: the champion since then; of a rejection, the version that did not become it.
+        replaced: the champion before, None for the first; of a rejection, the one that stayed.
+        previous_before: what `previous_champion` was before.
         reason, by: why, and by whom.
         at: ISO time, UTC.
+        run_id: Airflow's run that did it; empty for a person at the command line.
     """
 
     number: int
-    kind: Literal["promote", "rollback"]
+    kind: Kind
     version: str
     replaced: str | None
     previous_before: str | None
     reason: str
     by: str
     at: str
+    run_id: str = ""
 
 
 @mlflow_errors("promote the version")
 def promote(
-    version: str | int, *, reason: str, by: str, expected_champion: str | int | None
+    version: str | int,
+    *,
+    reason: str,
+    by: str,
+    expected_champion: str | int | None,
+    run_id: str = "",
 ) -> Promotion | None:
     """Make a version the champion.
 
@@ -63,6 +71,7 @@ def promote(
         reason: why, for the log.
         by: who.
         expected_champion: the champion that the version was compared with; None if there was none.
+        run_id: Airflow's run that promotes, for the log.
 
     Returns:
         The move; None if the version is the champion already and nothing was done.
@@ -89,12 +98,13 @@ def promote(
         _check_loads(str(target))
         if _alias(CHALLENGER) == str(target):
             _set(CHALLENGER, None)
-        return _move("promote", str(target), reason=reason, by=by)
+        return _move(_entry("promote", str(target), reason=reason, by=by, run_id=run_id))
 
 
 @mlflow_errors("roll back")
-def rollback(*, reason: str, by: str) -> Promotion:
-    """Make the previous champion the champion again; a second rollback undoes the first.
+def rollback(*, reason: str, by: str, run_id: str = "") -> Promotion:
+    """Make the previous champion the champion again; a second rollback undoes the first, unless it
+    is the same Airflow run that is tried again.
 
     Raises:
         RefusedError: there is no previous champion, or its bundle differs from the registered one;
@@ -103,6 +113,9 @@ def rollback(*, reason: str, by: str) -> Promotion:
     """
     with exclusive("registry"):
         _settle()
+        done = of_run(run_id, "rollback")
+        if done is not None:
+            return done
         champion, previous = _alias(CHAMPION), _alias(PREVIOUS)
         if previous is None or previous == champion:
             raise RefusedError(
@@ -111,7 +124,26 @@ def rollback(*, reason: str, by: str) -> Promotion:
                 fix="`augrec models` lists the versions; promote one of them",
             )
         _check_loads(previous)
-        return _move("rollback", previous, reason=reason, by=by)
+        return _move(_entry("rollback", previous, reason=reason, by=by, run_id=run_id))
+
+
+@mlflow_errors("record the rejection")
+def reject(version: str | int, *, reason: str, by: str, run_id: str) -> Promotion:
+    """Record that a person did not let a version become champion; idempotent for a run.
+
+    Raises:
+        InputError: there is no such version.
+        TransientError: as `promote`.
+    """
+    with exclusive("registry"):
+        _settle()
+        done = of_run(run_id, "reject")
+        if done is not None:
+            return done
+        target = str(mlflow_versions.by_number(version).version)
+        entry = _entry("reject", target, reason=reason, by=by, run_id=run_id)
+        _record(entry)
+        return entry
 
 
 @mlflow_errors("name the challenger")
@@ -147,25 +179,42 @@ def challenge(version: str | int | None) -> str | None:
 
 @mlflow_errors("read the promotion log")
 def log() -> list[Promotion]:
-    """All moves of the champion, oldest first."""
+    """Every move of the champion and every rejection, oldest first."""
     entries = [value for key, value in _tags().items() if key.startswith(_ENTRY)]
     return sorted(
         (Promotion(**json.loads(entry)) for entry in entries), key=lambda entry: entry.number
     )
 
 
-def _move(kind: Literal["promote", "rollback"], target: str, *, reason: str, by: str) -> Promotion:
+def of_run(run_id: str, kind: Kind) -> Promotion | None:
+    """An Airflow run's entry in the log, or None: a task that is tried again must not act twice."""
+    found = (entry for entry in log() if run_id and (entry.run_id, entry.kind) == (run_id, kind))
+    return next(found, None)
+
+
+def _entry(
+    kind: Kind,
+    version: str,
+    *,
+    reason: str,
+    by: str,
+    run_id: str,
+) -> Promotion:
     done = log()
-    move = Promotion(
+    return Promotion(
         number=done[-1].number + 1 if done else 1,
         kind=kind,
-        version=target,
+        version=version,
         replaced=_alias(CHAMPION),
         previous_before=_alias(PREVIOUS),
         reason=reason[:_MAX_REASON],
         by=by[:_MAX_REASON],
         at=datetime.now(UTC).isoformat(timespec="seconds"),
+        run_id=run_id,
     )
+
+
+def _move(move: Promotion) -> Promotion:
     client().set_registered_model_tag(MODEL, _PENDING, _line(move))
     _set(PREVIOUS, move.replaced)
     _set(CHAMPION, move.version)

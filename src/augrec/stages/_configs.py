@@ -31,6 +31,8 @@ class RunConfig(BaseConfig):
     """Where `continue_champion` begins; a run that uses it writes version and digest here."""
     require_approval: bool = False
     """Wait for a person before a new champion serves."""
+    approvers: list[str] = []
+    """Airflow users who may approve or reject; without a name, everybody who may edit the run."""
 
     @field_validator("generators", "policies", "recommenders")
     @classmethod

@@ -153,7 +153,12 @@ def main(name: str) -> None:
         log.warning(
             "%s: the gate will refuse it, audit not passed: %s", name, ", ".join(facts["blocked"])
         )
-    log.info("%s, %s: %s", name, policy.kind, facts)
+    log.info(
+        "%s (%s): %s real and %s added users, %s rows",
+        name,
+        policy.kind,
+        *(f"{facts[key]:,}" for key in ("n_real_users", "n_added_users", "n_rows")),
+    )
 
 
 def _blocked(policy: Policy, generators: Sequence[str]) -> list[str]:

@@ -31,6 +31,7 @@ from augrec.stages._inputs import TRAINING_SET, begin_of, read_table
 from augrec.stages.runner import run
 
 _log = logging.getLogger(__name__)
+_LOGGED = ("ndcg@10", "recall@10", "recall@20")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def main(recommender: str, policy: str) -> None:
             events = _events(split, evaluation.cases[TEST])
             rows, metrics[split]["heads"] = evaluate_heads(model, cases, events, evaluation.seed)
             of_heads.append(rows.select(pl.lit(split).alias("split"), pl.all()))
-        _log.info("%s: %d cases, overall %s", split, len(cases), metrics[split]["overall"])
+        overall = metrics[split]["overall"]
+        shown = "  ".join(f"{name} {overall[name]:.4f}" for name in _LOGGED if name in overall)
+        _log.info("%s: %s cases, all users: %s", split, f"{len(cases):,}", shown)
     own = pl.concat(tables)
     again = [_repeated(path, evaluation) for path in _repetitions.models(recommender, policy)]
     nothing = own.clear().insert_column(0, pl.Series(REPETITION, [], pl.Int32))

@@ -33,10 +33,12 @@ def run(stage: Callable[..., None]) -> None:
     """Run a stage's function with the command line's words as its arguments; exit as its error
     demands."""
     _end_with_starter()
+    # whoever started the stage and follows its log has the times already
+    timed = "" if STARTER_VARIABLE in os.environ else "%(asctime)s "
     logging.basicConfig(
         stream=sys.stdout,
         level=logging.INFO,
-        format="%(asctime)s %(name)s: %(message)s",
+        format=f"{timed}%(message)s",
         datefmt="%H:%M:%S",
     )
     try:

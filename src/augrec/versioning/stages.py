@@ -20,6 +20,8 @@ from augrec.versioning.curve_tail import CurveSink, tail_curve
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+log = logging.getLogger(__name__)
+
 Outcome = Literal["ran", "restored"]
 LOCK_WAIT_S = 120.0
 _QUIET = {"DVC_NO_ANALYTICS": "1"}
@@ -58,6 +60,7 @@ def opened(workspace: Path) -> Iterator[Repo]:
     os.environ.update(_QUIET)
     from dvc.repo import Repo
 
+    _quieten_dvc()
     before = Path.cwd()
     os.chdir(workspace)
     # by default DVC waits 3 s for its lock; a stage that has run but could not be recorded would
@@ -124,6 +127,7 @@ def run_stage(
             "AUGREC_STARTER": str(os.getpid()),
         }
         forwarding = tail_curve(curve, curve_sink) if curve_sink else nullcontext()
+        _quieten_dvc()
         with _environment(environment), _dvc_messages() as messages, forwarding:
             try:
                 _when_unlocked(
@@ -275,6 +279,23 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+class _Warnings(logging.Handler):
+    """Passes on what DVC warns of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.log(record.levelno, "DVC: %s", record.getMessage())
+
+
+def _quieten_dvc() -> None:
+    """Keep DVC's warnings only: it writes each message to the terminal and to the log of whoever
+    imports it, and most are advice on git, which runs follow by themselves."""
+    for name in ("dvc", "dvc_objects", "dvc_data"):
+        logger = logging.getLogger(name)
+        if logger.propagate:
+            logger.propagate = False
+            logger.handlers[:] = [_Warnings(logging.WARNING)]
 
 
 @contextmanager

@@ -86,10 +86,17 @@ function gate({ recommenders }) {
     scroll("gate", el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows))));
 }
 
+const MOVED = { promote: "became champion", rollback: "was restored", reject: "was rejected" };
+
+function instead(kind, replaced) {
+  if (!replaced) return "";
+  return kind === "reject" ? `, version ${replaced} stays` : ` in place of version ${replaced}`;
+}
+
 function moves({ moves: done }) {
   if (!done?.length) return null;
   const line = ({ kind, version, replaced, reason, at }) => el("li", {},
-    `Version ${version} ${kind === "rollback" ? "was restored" : "became champion"}${replaced ? ` in place of version ${replaced}` : ""}.`,
+    `Version ${version} ${MOVED[kind]}${instead(kind, replaced)}.`,
     el("small", {}, `${when(at)} · ${reason}`));
   return el("section", {}, el("h2", {}, "Changes of the champion"), el("ol", { class: "moves" }, done.map(line)));
 }
