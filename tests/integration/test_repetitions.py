@@ -113,18 +113,39 @@ def test_each_repetition_redraws_the_policy_and_the_training(finished: Path) -> 
     assert len(seeds) == 3
 
 
-def test_the_model_that_may_be_promoted_is_that_of_a_run_without_repetitions(
+def test_the_model_that_may_be_promoted_is_the_training_that_validation_users_prefer(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(tmp_path, 1)
     monkeypatch.chdir(tmp_path)
+    places = set()
     for policy in ("none", "bootstrap"):
+        preferred = facts(finished, "multvae", policy)["preferred"]
+        told = arms(finished)["multvae", policy]["repetitions"]["valid"]["overall"]["values"]
+        assert sorted(told) == pytest.approx(sorted(preferred["values"]))
+        assert told[0] == pytest.approx(max(preferred["values"]))
+        places.add(preferred["training"])
         augment.main(policy)
         train.main("multvae", policy)
-        for name in ("arrays.safetensors", "component.json", "curve.csv"):
-            path = Path("models/recommenders/multvae") / policy / name
-            assert path.read_bytes() == (finished / path).read_bytes()
+        assert facts(tmp_path, "multvae", policy)["preferred"]["training"] == 0
         assert not list(Path("models/repetitions/multvae").glob("*/*"))
+        alone = f"models/recommenders/multvae/{policy}"
+        first = f"models/repetitions/multvae/{policy}/1" if preferred["training"] else alone
+        for name in ("arrays.safetensors", "component.json"):
+            assert (tmp_path / alone / name).read_bytes() == (finished / first / name).read_bytes()
+    assert places != {0}  # or the test would show nothing
+
+
+def test_what_an_arm_reaches_is_the_mean_of_its_trainings_in_every_file(finished: Path) -> None:
+    metrics = read(finished, "reports/evaluation/multvae/bootstrap/metrics.json")
+    arm = arms(finished)["multvae", "bootstrap"]
+    for split in ("valid", "test"):
+        for part in ("overall", "slices", "catalogue"):
+            assert arm[split][part] == metrics[split][part]
+        told = arm["repetitions"][split]
+        assert metrics[split]["overall"]["ndcg@5"] == pytest.approx(told["overall"]["mean"])
+        for name, values in metrics[split]["slices"].items():
+            assert values["ndcg@5"] == pytest.approx(told[name]["mean"])
 
 
 def test_the_decision_compares_means_over_trainings_and_tells_each(finished: Path) -> None:

@@ -189,7 +189,7 @@ def test_several_rivals_that_vary_apart_make_a_gain_harder_to_see() -> None:
     assert one < five < lucky
 
 
-def test_arms_are_reported_as_promoted_and_compared_by_the_mean_of_their_trainings() -> None:
+def test_arms_are_reported_and_compared_by_the_mean_of_their_trainings() -> None:
     taste = np.random.default_rng(0).normal(0.3, 0.1, 60)
     tables = {
         ("a", "none"): [table(taste)],
@@ -198,7 +198,7 @@ def test_arms_are_reported_as_promoted_and_compared_by_the_mean_of_their_trainin
     }
     decision = judge(tables)
     arm = decision["arms"][2]
-    assert arm["test"]["overall"]["ndcg@10"] == pytest.approx(taste.mean() - 0.05)
+    assert arm["test"]["overall"]["ndcg@10"] == pytest.approx(taste.mean() + 0.1)
     told = arm["repetitions"]["test"]["overall"]
     assert told["mean"] == pytest.approx(taste.mean() + 0.1) and len(told["values"]) == 3
     assert told["sd"] == pytest.approx(np.std([-0.05, 0.05, 0.3], ddof=1))

@@ -66,7 +66,7 @@ from augrec.evaluation.candidate_selection import (
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.harm import LOST
 from augrec.evaluation.multiple import holm
-from augrec.evaluation.repetitions import repeated_means, split_of
+from augrec.evaluation.repetitions import mean_of, repeated_means, split_of
 from augrec.evaluation.user_means import OVERALL, summarise
 
 SCHEMA: Final = 2
@@ -111,8 +111,8 @@ def decide(
         decision.json but for the sentences, which `augrec.reporting.decision_words` adds: verdict,
         winner, every arm's numbers, every comparison, every recommender's choice. A comparison's
         "question" is "beats", "non_inferior" or, of fine-tuning with the full retrain, "continued".
-        An arm's "valid" and "test" are of the model that may be promoted, its "repetitions" of all
-        trainings; comparisons are of the means over repetitions. A choice's "reason" is a code with
+        An arm's "valid" and "test" are means over its trainings, its "repetitions" tells each;
+        comparisons are of the same means. A choice's "reason" is a code with
         what it is about, see `_outcome` and `CandidateSelection.refusal`.
 
     Raises:
@@ -188,7 +188,7 @@ def _entry(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
         "repetitions": repeated[key],
         "regularisation": dict(arm.regularisation),
     }
-    return _named(arm) | _summaries(arm, per_user[key][0]) | more
+    return _named(arm) | _summaries(arm, mean_of(per_user[key])) | more
 
 
 def _check(arms: Sequence[Arm], per_user: Measured, metric: str) -> None:

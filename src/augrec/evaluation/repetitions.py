@@ -14,7 +14,7 @@ import polars as pl
 from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
-from augrec.evaluation.user_means import OVERALL, user_values
+from augrec.evaluation.user_means import OVERALL, metrics_of, user_values
 
 REPETITION: Final = "repetition"
 
@@ -88,13 +88,37 @@ def values_of(tables: Sequence[pl.DataFrame], metric: str, slice_name: str = OVE
     """
     found = [user_values(table, metric, slice_name) for table in tables]
     if any(not one[C.USER].equals(found[0][C.USER]) for one in found[1:]):
-        raise InputError(
-            "the repetitions of an arm were not measured on the same users",
-            where=f"slice {slice_name}",
-            fix="run the evaluate stage again",
-        )
+        raise _apart(f"slice {slice_name}")
     users = found[0][C.USER].to_numpy().astype(str)
     return UserValues(users, np.stack([one["value"].to_numpy() for one in found]))
+
+
+def mean_of(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The means over repetitions, case by case: what an arm is said to reach.
+
+    Args:
+        tables: rows of `augrec.evaluation.metrics.evaluate` for the same cases in the same order,
+            one table a repetition.
+
+    Raises:
+        InputError: the repetitions were not measured on the same cases.
+    """
+    first, *others = tables
+    if any(not one[C.USER].equals(first[C.USER]) for one in others):
+        raise _apart("reports/evaluation")
+    if not others:
+        return first
+    return first.with_columns(
+        pl.mean_horizontal(*(one[name] for one in tables)).alias(name) for name in metrics_of(first)
+    )
+
+
+def _apart(where: str) -> InputError:
+    return InputError(
+        "the repetitions of an arm were not measured on the same users",
+        where=where,
+        fix="run the evaluate stage again",
+    )
 
 
 def pooled(arms: Sequence[np.ndarray]) -> Spread:

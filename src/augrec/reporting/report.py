@@ -57,7 +57,9 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "generators": [
             (one, _drawn(one), limits(one.audit), measures(one.audit)) for one in generators
         ],
-        "heat": [_heat(arms, group) for group in dict.fromkeys(("all", gate["target_slice"]))],
+        "heat": [
+            _heat(arms, metric, group) for group in dict.fromkeys(("all", gate["target_slice"]))
+        ],
         "differences": figures.differences(gains.against_none(workspace, decision), metric),
         "by_user": figures.winner_by_user(gains.winner_by_user(workspace, decision), metric),
         "beyond": beyond(decision),
@@ -140,17 +142,16 @@ def _drawn(generator: load.GeneratorFacts) -> list[Figure]:
     return [figure for draw in drawings if (figure := draw(generator))]
 
 
-def _heat(arms: list[dict[str, Any]], group: str) -> dict[str, Any]:
-    """Recommender × policy: the metric on test users, mean of all trainings, and how far it lies
-    from that of "none"."""
+def _heat(arms: list[dict[str, Any]], metric: str, group: str) -> dict[str, Any]:
+    """Recommender × policy: the metric on test users, and how far it lies from that of "none"."""
     policies = {arm["policy"]: arm["kind"] for arm in arms}
     rows = []
     for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
         found = {policy: find_arm({"arms": arms}, recommender, policy) for policy in policies}
-        baseline = words.expected(found.get(gains.BASELINE), group)
+        baseline = measured(found.get(gains.BASELINE), metric, group)
         cells = [
             (value, relative(value, baseline))
-            for value in (words.expected(found[policy], group) for policy in policies)
+            for value in (measured(found[policy], metric, group) for policy in policies)
         ]
         rows.append((recommender, cells))
     reach = max(

@@ -185,12 +185,6 @@ def measured(
     return _group(arm, group, split).get(metric)
 
 
-def expected(arm: Mapping[str, Any] | None, group: str = "all") -> float | None:
-    """The gate's metric of an arm of decision.json on test users, the mean of all its trainings."""
-    found = ((arm or {}).get("repetitions") or {}).get("test") or {}
-    return (found.get("overall" if group == "all" else group) or {}).get("mean")
-
-
 def users(arm: Mapping[str, Any] | None, group: str = "all", split: str = "test") -> int | None:
     """The number of users an arm of decision.json was evaluated on, overall or in a slice."""
     return _group(arm, group, split).get("n_users")

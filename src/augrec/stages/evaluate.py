@@ -4,7 +4,7 @@ arm's training."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from augrec.evaluation.config import EvaluationConfig
 from augrec.evaluation.heads import evaluate_heads
 from augrec.evaluation.item_statistics import ItemStatistics, catalogue_metrics, exposure
 from augrec.evaluation.metrics import per_case, rank_cases
-from augrec.evaluation.repetitions import REPETITION
+from augrec.evaluation.repetitions import REPETITION, mean_of
 from augrec.evaluation.user_means import by_group, by_time, summarise
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
@@ -56,30 +56,49 @@ def main(recommender: str, policy: str) -> None:
     """Write reports/evaluation/<recommender>/<policy>: per_user.parquet and metrics.json;
     heads.parquet if it has heads.
 
-    They are of the model that may be promoted. Its further repetitions are in repetitions.parquet,
-    which has the columns of per_user.parquet and `repetition`, from 1 on; without further
-    repetitions it has no rows.
+    metrics.json holds what the arm reaches: means over all of its trainings; predictions of events
+    are of the model that may be promoted. per_user.parquet is of that model. Its further
+    repetitions are in repetitions.parquet, which has the columns of per_user.parquet and
+    `repetition`, from 1 on; without further repetitions it has no rows.
     """
     evaluation = _evaluation()
-    model = load(Path("models/recommenders") / recommender / policy)
-    statistics, among = evaluation.of(model)
-    tables, of_heads, metrics = [], [], {}
-    for split, cases in evaluation.cases.items():
-        measured, metrics[split] = _measure(model, cases, statistics, evaluation.config, among)
-        tables.append(measured.select(pl.lit(split).alias("split"), pl.all()))
-        if isinstance(model, HasHeads):
-            events = _events(split, evaluation.cases[TEST])
-            rows, metrics[split]["heads"] = evaluate_heads(model, cases, events, evaluation.seed)
-            of_heads.append(rows.select(pl.lit(split).alias("split"), pl.all()))
+    kept = Path("models/recommenders") / recommender / policy
+    metrics: dict[str, dict[str, Any]] = {split: {} for split in evaluation.cases}
+    tables: list[list[pl.DataFrame]] = []
+    lists: list[dict[str, dict[str, Any]]] = []
+    of_heads: list[pl.DataFrame] = []
+    for path in (kept, *_repetitions.models(recommender, policy)):
+        model = load(path)
+        measured = {name: _measure(model, name, evaluation) for name in evaluation.cases}
+        tables.append([table for table, _ in measured.values()])
+        lists.append({name: facts for name, (_, facts) in measured.items()})
+        if path == kept and isinstance(model, HasHeads):
+            for split, cases in evaluation.cases.items():
+                events = _events(split, evaluation.cases[TEST])
+                rows, found = evaluate_heads(model, cases, events, evaluation.seed)
+                metrics[split]["heads"] = found
+                of_heads.append(rows.select(pl.lit(split).alias("split"), pl.all()))
+    for place, split in enumerate(evaluation.cases):
+        mean = mean_of([several[place] for several in tables])
+        metrics[split] = (
+            _summary(mean, split, evaluation)
+            | _mean_of_leaves([facts[split] for facts in lists])
+            | metrics[split]
+        )
         overall = metrics[split]["overall"]
         shown = "  ".join(f"{name} {overall[name]:.4f}" for name in _LOGGED if name in overall)
-        _log.info("%s: %s cases, all users: %s", split, f"{len(cases):,}", shown)
-    own = pl.concat(tables)
-    again = [_repeated(path, evaluation) for path in _repetitions.models(recommender, policy)]
+        _log.info("%s: %s cases, all users: %s", split, f"{len(mean):,}", shown)
+    own, *further = [pl.concat(several) for several in tables]
+    numbered = [
+        table.insert_column(
+            0, pl.repeat(number, len(table), dtype=pl.Int32, eager=True).alias(REPETITION)
+        )
+        for number, table in enumerate(further, start=1)
+    ]
     nothing = own.clear().insert_column(0, pl.Series(REPETITION, [], pl.Int32))
     with whole_directory(Path("reports/evaluation") / recommender / policy) as draft:
         write_parquet(draft / "per_user.parquet", own)
-        write_parquet(draft / "repetitions.parquet", pl.concat([nothing, *again]))
+        write_parquet(draft / "repetitions.parquet", pl.concat([nothing, *numbered]))
         if of_heads:
             write_parquet(draft / "heads.parquet", pl.concat(of_heads))
         write_json(draft / "metrics.json", metrics)
@@ -109,41 +128,41 @@ def _events(split: str, test: pl.DataFrame) -> pl.DataFrame:
     return events_before(events, begin_of(TEST), test)
 
 
-def _repeated(path: Path, evaluation: _Evaluation) -> pl.DataFrame:
-    """The metrics of a further repetition, case by case, in the order of the first."""
-    model, cutoffs = load(path), evaluation.config.cutoffs
-    statistics, among = evaluation.of(model)
-    return pl.concat(
-        per_case(
-            rank_cases(model, cases, max(cutoffs), among=among), cases, model, cutoffs, statistics
-        ).select(
-            pl.lit(int(path.name), pl.Int32).alias(REPETITION),
-            pl.lit(split).alias("split"),
-            pl.all(),
-        )
-        for split, cases in evaluation.cases.items()
-    )
-
-
 def _measure(
-    model: Recommender,
-    cases: pl.DataFrame,
-    statistics: ItemStatistics,
-    config: EvaluationConfig,
-    among: np.ndarray | None,
+    model: Recommender, split: str, evaluation: _Evaluation
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The metrics of each case, and their summary."""
-    ranked = rank_cases(model, cases, max(config.cutoffs), among=among)
-    measured = per_case(ranked, cases, model, config.cutoffs, statistics)
-    return measured, {
+    """The metrics of each case of a split, and those of its lists as a whole."""
+    cases, cutoffs = evaluation.cases[split], evaluation.config.cutoffs
+    statistics, among = evaluation.of(model)
+    ranked = rank_cases(model, cases, max(cutoffs), among=among)
+    measured = per_case(ranked, cases, model, cutoffs, statistics)
+    return measured.select(pl.lit(split).alias("split"), pl.all()), {
+        "catalogue": catalogue_metrics(ranked, len(model.items), cutoffs),
+        "items": exposure(ranked, cases["targets"], statistics, cutoffs),
+    }
+
+
+def _summary(measured: pl.DataFrame, split: str, evaluation: _Evaluation) -> dict[str, Any]:
+    """Means over users, of all and of each group."""
+    cases, config = evaluation.cases[split], evaluation.config
+    return {
         **summarise(measured),
-        "catalogue": catalogue_metrics(ranked, len(model.items), config.cutoffs),
-        "items": exposure(ranked, cases["targets"], statistics, config.cutoffs),
         "groups": by_group(
             measured, cases, max_groups=config.max_groups, min_users=config.min_group_users
         ),
         "time": by_time(measured, cases),
     }
+
+
+def _mean_of_leaves(several: Sequence[Any]) -> Any:
+    """Nested numbers of several trainings as their means; what is the same in all stays as it
+    is."""
+    first = several[0]
+    if isinstance(first, Mapping):
+        return {key: _mean_of_leaves([one[key] for one in several if key in one]) for key in first}
+    if all(one == first for one in several):
+        return first
+    return float(np.mean([one for one in several if one is not None]))
 
 
 if __name__ == "__main__":

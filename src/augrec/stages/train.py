@@ -4,7 +4,7 @@ in it is random."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import prod
@@ -72,6 +72,7 @@ class _Trained:
     model: Recommender
     curve: list[dict[str, float]]
     values: Mapping[str, Any]
+    n_rows: int
     trials: pl.DataFrame | None = None
     facts: dict[str, Any] | None = None
 
@@ -81,9 +82,10 @@ def main(recommender: str, policy: str) -> None:
     after a search, trials.csv.
 
     Every policy gets the same seeds and the same search, so that two equal training sets give two
-    equal models. The models of further repetitions go to
-    models/repetitions/<recommender>/<policy>/<number>, with the values chosen for the first; where
-    neither the policy nor the recommender draws anything there are none.
+    equal models. Further trainings, with the values chosen for the first, differ by chance alone;
+    where neither the policy nor the recommender draws anything there are none. The model is that of
+    the training that validation users prefer, so that what may be promoted is what was chosen; the
+    others go to models/repetitions/<recommender>/<policy>/<number>.
     """
     params = read_params()
     training_set = Path("data/augmented") / policy
@@ -104,30 +106,34 @@ def main(recommender: str, policy: str) -> None:
     rows = _with_features(arm.own, pl.read_parquet(training_set / "interactions.parquet"))
     _log.info("training %s on %s: %d rows", recommender, policy, len(rows))
     first = _first(arm, rows, tuning, params["seed"])
-    repeated = _repeat(arm, rows, first.values, training_set, params)
+    trained = [first, *_repeat(arm, rows, first.values, training_set, params)]
+    reached = _on_validation_users(arm, trained)
+    preferred = reached.index(max(reached)) if reached else 0
+    kept = trained.pop(preferred)
     with whole_directory(Path("models/recommenders") / recommender / policy) as draft:
-        first.model.save(draft)
-        write_curve(draft / "curve.csv", first.curve)
+        kept.model.save(draft)
+        write_curve(draft / "curve.csv", kept.curve)
         if first.trials is not None:
             first.trials.write_csv(draft / "trials.csv")
         facts = {
             "recommender": recommender,
             "policy": read_json(training_set / "policy.json"),
-            "seed": first.model.seed,
-            "n_rows": len(rows),
+            "seed": kept.model.seed,
+            "n_rows": kept.n_rows,
             "n_trials": 0 if first.trials is None else len(first.trials),
             "tuning": first.facts,
             "start": start.facts,
             "trained_until": _trained_until(rows, start.since),
-            "repetitions": 1 + len(repeated),
+            "repetitions": 1 + len(trained),
+            "preferred": {"training": preferred, "metric": tuning.metric, "values": reached},
         }
         write_json(
             draft / "training.json",
-            facts | {"choices": first.model.choices()} | first.model.describe(),
+            facts | {"choices": kept.model.choices()} | kept.model.describe(),
         )
     with whole_directory(_repetitions.MODELS / recommender / policy) as draft:
-        for number, model in enumerate(repeated, start=1):
-            model.save(draft / str(number))
+        for number, other in enumerate(trained, start=1):
+            other.model.save(draft / str(number))
 
 
 def _tuning(
@@ -175,9 +181,8 @@ def _first(arm: _Arm, rows: pl.DataFrame, tuning: TuningConfig, seed: int) -> _T
     n_points = prod(len(one.choices) for one in space.values())
     if n_points == 1 or arm.cases.is_empty():
         curve: list[dict[str, float]] = []
-        return _Trained(
-            arm.fit(rows, {}, arm.own.seed, lambda row: _keep(arm, curve, row)), curve, {}
-        )
+        model = arm.fit(rows, {}, arm.own.seed, lambda row: _keep(arm, curve, row))
+        return _Trained(model, curve, {}, len(rows))
     whole = tuning.model_copy(update={"trials": n_points, "seconds": None, "pruning": False})
     own = {key: getattr(arm.own.config, key) for key in space}
     found = _search(arm, rows, whole, space, [own], seed)
@@ -212,7 +217,14 @@ def _search(
         "out_of_time": found.out_of_time,
         "chosen": found.best.parameters,
     }
-    return _Trained(found.model, found.curve, found.best.parameters, table(found.trials), facts)
+    return _Trained(
+        found.model,
+        found.curve,
+        found.best.parameters,
+        len(rows),
+        table(found.trials),
+        facts,
+    )
 
 
 def _repeat(
@@ -221,9 +233,9 @@ def _repeat(
     values: Mapping[str, Any],
     training_set: Path,
     params: Mapping[str, Any],
-) -> list[Recommender]:
-    """The models of repetitions 1, 2, …; none where nothing is random."""
-    models = []
+) -> list[_Trained]:
+    """Repetitions 1, 2, …; none where nothing is random."""
+    trained = []
     for number in range(1, _repetitions.count(params)):
         redrawn = _repetitions.read_rows(training_set, number)
         if redrawn is None and not arm.own.draws:
@@ -231,8 +243,25 @@ def _repeat(
         seed = _repetitions.seed_of(params["seed"], number, "train", arm.own.name())
         again = rows if redrawn is None else _with_features(arm.own, redrawn)
         _log.info("repetition %d: %d rows", number, len(again))
-        models.append(arm.fit(again, values, seed, lambda row: None))
-    return models
+        curve: list[dict[str, float]] = []
+        model = arm.fit(again, values, seed, _into(curve))
+        trained.append(_Trained(model, curve, values, len(again)))
+    return trained
+
+
+def _into(curve: list[dict[str, float]]) -> Log:
+    return lambda row: curve.append(dict(row))
+
+
+def _on_validation_users(arm: _Arm, trained: Sequence[_Trained]) -> list[float]:
+    """What each of several trainings reaches on validation users; empty where there is nothing to
+    choose, or nobody to choose by."""
+    if len(trained) == 1 or arm.cases.is_empty():
+        return []
+    from augrec.tuning.metric import over_users
+
+    measure = over_users(arm.cases, arm.metric.name, arm.metric.familiar)
+    return [measure(one.model) for one in trained]
 
 
 def _trained_until(interactions: pl.DataFrame, since: datetime | None) -> str | None:
