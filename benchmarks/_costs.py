@@ -30,7 +30,7 @@ from augrec.data.row_details import RowDetails, build_interactions
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, split
 from augrec.data.training_data import TrainingData
-from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.arm import Arm
 from augrec.evaluation.config import EvaluationConfig, GateConfig
 from augrec.evaluation.gate import decide
 from augrec.generators.base import find

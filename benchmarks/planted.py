@@ -47,7 +47,7 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import TEST, VALID, Split, split
 from augrec.data.training_data import TrainingData
-from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.arm import Arm
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.gate import decide
 from augrec.evaluation.item_statistics import ItemStatistics

@@ -161,7 +161,7 @@ def test_the_decision_compares_means_over_trainings_and_tells_each(finished: Pat
     assert told["values"] == pytest.approx(means) and len(set(means)) > 1
     row = next(row for row in decision["comparisons"] if row["recommender"] == "multvae")
     assert row["candidate_mean"] == pytest.approx(np.mean(means))
-    assert decision["schema"] == 2 and decision["repetitions"] == 3
+    assert decision["schema"] == 3 and decision["repetitions"] == 3
 
 
 def test_every_arm_takes_the_same_gradient_steps_however_many_rows_it_has(finished: Path) -> None:

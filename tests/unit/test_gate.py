@@ -13,7 +13,7 @@ import pytest
 
 from augrec.core.config import parse
 from augrec.core.errors import ConfigError, InputError
-from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.arm import Arm
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.gate import decide
 from augrec.reporting.decision_words import with_sentences

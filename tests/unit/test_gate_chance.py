@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from augrec.core.errors import InputError
-from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.arm import Arm
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.gate import decide
 from augrec.evaluation.multiple import holm

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from test_gate import PASSED, QUICK, Change, changed, noise, plus, rows
 
-from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.arm import Arm
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.gate import decide
 from augrec.reporting.decision_words import with_sentences

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.arm import Arm
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.gate import decide
 from augrec.evaluation.user_means import groups_of_users

@@ -4,7 +4,7 @@ strictly, and what the data could have shown."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,9 +12,11 @@ import polars as pl
 
 from augrec.core.errors import ConfigError
 from augrec.data.split import TEST
+from augrec.evaluation.arm import GENERATED, PLACEBO, REAL, Arm, Measured
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.harm import judge_groups
 from augrec.evaluation.paired import Paired
+from augrec.evaluation.parsimony import Choice, ValidationUsers
 from augrec.evaluation.power import detectable
 from augrec.evaluation.repetitions import split_of
 from augrec.evaluation.user_means import OVERALL
@@ -22,43 +24,10 @@ from augrec.evaluation.user_means import OVERALL
 BEATS: Final = "beats"
 NON_INFERIOR: Final = "non_inferior"
 CONTINUED: Final = "continued"
-GENERATED: Final = "generated"
 
 NO_CANDIDATE: Final = "no_candidate"
 NO_CONTROL: Final = "no_control"
 AUDIT_FAILED: Final = "audit_failed"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One recommender trained on one policy's data.
-
-    Attributes:
-        recommender, policy: their names.
-        kind: "real", "placebo" or "generated": the policy's.
-        generators: whose samples the policy uses; each must have passed its audit.
-        steps: gradient steps of its training; None: it has none.
-        continues: whether its training began at the champion's weights; else it is a full retrain.
-        regularisation: the values that were chosen for it on validation users.
-        catalogue: metrics of the catalogue as a whole, by split.
-        breakdowns: further parts of the arm's entry in decision.json, by split: item groups, user
-            groups, periods.
-    """
-
-    recommender: str
-    policy: str
-    kind: str
-    generators: tuple[str, ...] = ()
-    steps: int | None = None
-    continues: bool = False
-    regularisation: Mapping[str, Any] = field(default_factory=dict)
-    catalogue: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    breakdowns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-Measured = Mapping[tuple[str, str], Sequence[pl.DataFrame]]
-"""(recommender, policy) -> a table for each repetition of the training, that of the model that may
-be promoted first."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +36,7 @@ class GateInputs:
 
     Attributes:
         measured: of every arm.
-        validation: the metric's mean over validation users and repetitions.
+        validation: the arms on validation users.
         audits: of every generator.
         groups: of test users.
         same_users: whether some of the test users are validation users too.
@@ -76,7 +45,7 @@ class GateInputs:
     gate: GateConfig
     seed: int
     measured: Measured
-    validation: Mapping[tuple[str, str], float]
+    validation: ValidationUsers
     audits: Mapping[str, Mapping[str, Any]]
     groups: pl.DataFrame | None
     same_users: bool
@@ -99,7 +68,7 @@ class CandidateSelection:
     """One recommender's candidate, and what it is compared with.
 
     Attributes:
-        best: the best policy without generated data.
+        choice: of the policy without generated data.
         candidate: the policy with generated data that may replace it; None: none took part.
         without: the policies without generated data, all of which the candidate must beat.
         refusal: why the candidate cannot be accepted whatever test users show: {"code":
@@ -112,12 +81,17 @@ class CandidateSelection:
 
     inputs: GateInputs
     paired: Paired
-    best: Arm
+    choice: Choice
     candidate: Arm | None
     without: Sequence[Arm]
     refusal: dict[str, Any] | None = None
     tried: int = 1
     continued: Sequence[dict[str, Any]] = ()
+
+    @property
+    def best(self) -> Arm:
+        """The policy without generated data that is used unless the candidate is accepted."""
+        return self.choice.arm
 
     def comparisons(self, divided: int) -> list[dict[str, Any]]:
         """Every comparison, its level divided by `divided`."""
@@ -257,21 +231,21 @@ def select_candidate(
     paired = inputs.paired(arms)
     continued = _against_retrain(everything, without, inputs, paired)
     worse = {row["candidate"] for row in continued if not row["passed"]}
-    best = best_of([arm for arm in without if arm.policy not in worse], inputs)
+    choice = inputs.validation.policy([arm for arm in without if arm.policy not in worse])
     generated = [arm for arm in arms if arm.kind == GENERATED]
     if not generated:
         refusal = {"code": NO_CANDIDATE}
-        return CandidateSelection(inputs, paired, best, None, without, refusal, 1, continued)
+        return CandidateSelection(inputs, paired, choice, None, without, refusal, 1, continued)
     audited = [arm for arm in generated if not not_passed(arm.generators, inputs.audits)]
-    candidate = best_of(audited or generated, inputs)
+    candidate = inputs.validation.best(audited or generated)
     refused = _refusal(candidate, without, inputs)
     tried = len(audited) if inputs.same_users and audited else 1
-    return CandidateSelection(inputs, paired, best, candidate, without, refused, tried, continued)
+    return CandidateSelection(inputs, paired, choice, candidate, without, refused, tried, continued)
 
 
 def _refusal(candidate: Arm, without: Sequence[Arm], inputs: GateInputs) -> dict[str, Any] | None:
     """See `CandidateSelection`."""
-    if missing := sorted({"real", "placebo"} - {arm.kind for arm in without}):
+    if missing := sorted({REAL, PLACEBO} - {arm.kind for arm in without}):
         return {"code": NO_CONTROL, "kinds": missing}
     if failed := not_passed(candidate.generators, inputs.audits):
         return {"code": AUDIT_FAILED, "generators": failed}
@@ -287,10 +261,10 @@ def _against_retrain(
     Each has a chance to pass by luck: the level is divided by their number in the run.
     """
     tests = sum(arm.continues and arm.kind != GENERATED for arm in everything)
-    in_full = [arm for arm in without if arm.kind == "real" and not arm.continues]
+    in_full = [arm for arm in without if arm.kind == REAL and not arm.continues]
     if not in_full:
         return []
-    retrain = best_of(in_full, inputs)
+    retrain = inputs.validation.policy(in_full).arm
     return [
         _compared(inputs, paired, arm, retrain, CONTINUED, OVERALL, tests)
         for arm in without
@@ -301,13 +275,3 @@ def _against_retrain(
 def not_passed(generators: Iterable[str], audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Those whose audit failed or is missing."""
     return [name for name in generators if not audits.get(name, {}).get("passed", False)]
-
-
-def best_of(arms: Sequence[Arm], inputs: GateInputs) -> Arm:
-    """The best on validation users; of equals the one that needs less: real data, then placebos,
-    then generators, and of each kind what trains in full before what needs the champion."""
-    order = ("real", "placebo", GENERATED)
-    return max(
-        sorted(arms, key=lambda arm: (order.index(arm.kind), arm.continues)),
-        key=lambda arm: inputs.validation[arm.recommender, arm.policy],
-    )

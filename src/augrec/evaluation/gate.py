@@ -1,26 +1,28 @@
 """The gate: does data made by a generator improve what is served? Identical data is never accepted,
 nor is a gain that a placebo gives too.
 
-For each recommender the best policy without generated data and the best one with it are chosen on
-*validation* users, by the mean over repetitions of their training. The latter, the candidate, is
-accepted if on *test* users
+For each recommender a policy without generated data and the best one with it are chosen on
+*validation* users, by the mean over repetitions of their training: of the former the simplest that
+is about as good as the best (`augrec.evaluation.parsimony`), of the latter the best, which must
+prove itself. This candidate is accepted if on *test* users
 
 1. the audits of every generator it uses have passed,
 2. on the target slice it beats **every** policy without generated data, placebos included: the
    lower end of the paired confidence interval of the difference lies above 0,
-3. over all users it is not inferior to the best policy without generated data: that lower end lies
-   above -margin × the comparator's mean, and
+3. over all users it is not inferior to the policy that was chosen without generated data: that
+   lower end lies above -margin × the comparator's mean, and
 4. against that policy no group of users, slice of activity or group of items is shown to lose more
    than the margin (`augrec.evaluation.harm`).
 
 **A policy that continues the champion** (`continue_champion`) without generated data must pass rule
-3 against the full retrain, the best on validation users of the real-data policies that train in
-full. However good it is on validation users, it is the best without generated data, and can be
-chosen, only where a loss beyond the margin over all test users is ruled out. It remains among what
-a candidate must beat. With generated data it must pass rules 1 to 4, as any other.
+3 against the full retrain, the choice among the real-data policies that train in full. However good
+it is on validation users, it can be chosen only where a loss beyond the margin over all test users
+is ruled out. It remains among what a candidate must beat. With generated data it must pass rules 1
+to 4, as any other.
 
-With fewer than `min_users` nothing is decided, so nothing is accepted. The winner is, among the
-policies chosen for each recommender, the best on validation users.
+With fewer than `min_users` nothing is decided, so nothing is accepted. The winner is chosen on
+validation users among the policies chosen for each recommender: the best, or the cheapest that is
+about as good.
 
 **How often noise passes.** Several things are compared; this is what each of them costs.
 
@@ -53,23 +55,22 @@ import polars as pl
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import Columns as C
 from augrec.data.split import TEST, VALID
+from augrec.evaluation.arm import GENERATED, Arm, Measured
 from augrec.evaluation.candidate_selection import (
     BEATS,
-    GENERATED,
-    Arm,
     CandidateSelection,
     GateInputs,
-    Measured,
-    best_of,
     select_candidate,
 )
 from augrec.evaluation.config import GateConfig
 from augrec.evaluation.harm import LOST
 from augrec.evaluation.multiple import holm
+from augrec.evaluation.paired import Paired
+from augrec.evaluation.parsimony import ValidationUsers
 from augrec.evaluation.repetitions import mean_of, repeated_means, split_of
 from augrec.evaluation.user_means import OVERALL, summarise
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 ACCEPTED: Final = "accepted"
 TOO_FEW_USERS: Final = "too_few_users"
@@ -123,19 +124,23 @@ def decide(
     """
     _check(arms, per_user, gate.metric)
     repeated = _repeated(arms, per_user, gate.metric)
-    inputs = _inputs(per_user, repeated, audits, gate, seed, groups)
+    inputs = _inputs(arms, per_user, repeated, audits, gate, seed, groups)
     selections = [
         select_candidate(arms, recommender, inputs)
         for recommender in dict.fromkeys(arm.recommender for arm in arms)
     ]
     choices, comparisons = _choose(selections)
     chosen = {(choice["recommender"], choice["chosen"]) for choice in choices}
-    winner = best_of([arm for arm in arms if (arm.recommender, arm.policy) in chosen], inputs)
+    among = inputs.validation.recommender(
+        [arm for arm in arms if (arm.recommender, arm.policy) in chosen]
+    )
+    winner = among.arm
     return {
         "schema": SCHEMA,
         "verdict": GENERATED if winner.kind == GENERATED else "no_generated",
         "winner": _named(winner)
         | {"model": f"models/recommenders/{winner.recommender}/{winner.policy}"},
+        "selection": among.as_json(),
         "gate": gate.model_dump(),
         "seed": seed,
         "repetitions": max(len(per_user[arm.recommender, arm.policy]) for arm in arms),
@@ -160,6 +165,7 @@ def _repeated(arms: Sequence[Arm], per_user: Measured, metric: str) -> Repeated:
 
 
 def _inputs(
+    arms: Sequence[Arm],
     per_user: Measured,
     repeated: Repeated,
     audits: Mapping[str, Mapping[str, Any]],
@@ -171,13 +177,31 @@ def _inputs(
         gate=gate,
         seed=seed,
         measured=per_user,
-        validation={
-            key: _value(splits[VALID][OVERALL]["mean"]) for key, splits in repeated.items()
-        },
+        validation=ValidationUsers(
+            gate=gate,
+            seed=seed,
+            paired=_on_validation_users(arms, per_user),
+            means={key: _value(splits[VALID][OVERALL]["mean"]) for key, splits in repeated.items()},
+        ),
         audits=audits,
         groups=groups,
         same_users=_same_users(next(iter(per_user.values()))[0]),
     )
+
+
+def _on_validation_users(arms: Sequence[Arm], per_user: Measured) -> dict[str, Paired]:
+    """Each recommender's arms."""
+    return {
+        recommender: Paired(
+            {
+                arm.policy: split_of(per_user[arm.recommender, arm.policy], VALID)
+                for arm in arms
+                if arm.recommender == recommender
+            },
+            [arm.policy for arm in arms if arm.kind == GENERATED],
+        )
+        for recommender in dict.fromkeys(arm.recommender for arm in arms)
+    }
 
 
 def _entry(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
@@ -185,6 +209,7 @@ def _entry(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
     key = arm.recommender, arm.policy
     more = {
         "continues": arm.continues,
+        "cost": arm.cost,
         "repetitions": repeated[key],
         "regularisation": dict(arm.regularisation),
     }
@@ -253,6 +278,7 @@ def _choose(
         choice: dict[str, Any] = {
             "recommender": best.recommender,
             "best_without_generated": best.policy,
+            "selection": selection.choice.as_json(),
             "candidate": None if candidate is None else candidate.policy,
             "accepted": False,
             "chosen": best.policy,

@@ -88,6 +88,12 @@ class Paired:
             float(np.sqrt(spread.variance * share)), max(1, spread.degrees), spread.apart * share
         )
 
+    def training(self, policy: str, metric: str, slice_name: str) -> tuple[float, float]:
+        """What training adds to the variance of one arm's mean, and the part of it from its effect
+        on each user separately."""
+        spread, share = self.spread(metric, slice_name), float(self._shares((policy,))[0])
+        return spread.variance * share, spread.apart * share
+
     def _shares(self, policies: Sequence[str]) -> np.ndarray:
         """1 / repetitions of each arm that draws anything, else 0."""
         repeated = np.array([len(self._arms[policy]) for policy in policies])
@@ -121,12 +127,36 @@ class Paired:
         ours, theirs = (
             self.values(policy, metric, slice_name) for policy in (candidate, comparator)
         )
-        if not np.array_equal(ours.users, theirs.users):
-            raise InputError(
-                "the two models were not measured on the same users",
-                where=f"slice {slice_name}",
-                fix="evaluate both on the same cases",
-            )
+        _require_same_users(ours, theirs, slice_name)
         noise = self.noise(candidate, comparator, metric, slice_name, members)
         sides = (one.mean if members is None else one.mean[members] for one in (ours, theirs))
         return difference(*sides, confidence=confidence, samples=samples, seed=seed, noise=noise)
+
+
+def lead(
+    one: tuple[Paired, str], other: tuple[Paired, str], metric: str, slice_name: str = OVERALL
+) -> tuple[float, float | None]:
+    """The mean of one arm minus that of another, of the same or another recommender, and its
+    standard error over users and trainings; None with fewer than two users.
+
+    Raises:
+        InputError: the two were not measured on the same users.
+    """
+    ours, theirs = (paired.values(policy, metric, slice_name) for paired, policy in (one, other))
+    _require_same_users(ours, theirs, slice_name)
+    gains = ours.mean - theirs.mean
+    if len(gains) < 2:
+        return float(gains.sum()), None
+    training = [paired.training(policy, metric, slice_name) for paired, policy in (one, other)]
+    of_users = gains.var(ddof=1) / len(gains) - sum(apart for _, apart in training)
+    variance = max(0.0, float(of_users)) + sum(total for total, _ in training)
+    return float(gains.mean()), float(np.sqrt(variance))
+
+
+def _require_same_users(ours: UserValues, theirs: UserValues, slice_name: str) -> None:
+    if not np.array_equal(ours.users, theirs.users):
+        raise InputError(
+            "the two models were not measured on the same users",
+            where=f"slice {slice_name}",
+            fix="evaluate both on the same cases",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -44,6 +44,10 @@ class Recommender(Component):
     `augrec.data.outcomes`."""
     draws: ClassVar[bool] = True
     """Whether another seed gives another model; a model without draws is not trained twice."""
+    cost: ClassVar[Literal["counting", "solving", "gradient_steps"]] = "gradient_steps"
+    """What training takes: counting rows; solving for weights, neighbours or factors; or gradient
+    steps, the most. Of models that are about as good the cheaper one is chosen, see
+    `augrec.evaluation.parsimony`."""
     continues: ClassVar[bool] = False
     """Whether training can start from the weights of a fitted recommender of the same kind."""
     architecture: ClassVar[tuple[str, ...]] = ()

@@ -71,6 +71,7 @@ class Content(Recommender):
 
     Config = ContentConfig
     draws = False
+    cost = "solving"
     search_space: ClassVar = {
         "popularity_blend": {"low": 0.1, "high": 100.0, "log": True},
     }

@@ -59,6 +59,7 @@ class Demographics(Recommender):
 
     Config = DemographicsConfig
     draws = False
+    cost = "counting"
     scores_cold_users = True
     search_space: ClassVar = {
         "l2": {"low": 5.0, "high": 1000.0, "log": True},

@@ -46,6 +46,7 @@ class Ease(Recommender):
 
     Config = EaseConfig
     draws = False
+    cost = "solving"
     search_space: ClassVar = {
         "l2": {"low": 5.0, "high": 5000.0, "log": True},
         "popularity_blend": {"low": 0.01, "high": 100.0, "log": True},

@@ -79,6 +79,7 @@ class Ials(Recommender):
     """
 
     Config = IalsConfig
+    cost = "solving"
     search_space: ClassVar = {
         "factors": [16, 32, 64, 128],
         "unobserved_weight": {"low": 0.01, "high": 3.0, "log": True},

@@ -69,6 +69,7 @@ class ItemKnn(Recommender):
 
     Config = ItemKnnConfig
     draws = False
+    cost = "solving"
     search_space: ClassVar = {
         "similarity": ["cosine", "tfidf", "bm25"],
         "neighbours": {"low": 10, "high": 400, "log": True},

@@ -52,6 +52,7 @@ class Popularity(Recommender):
 
     Config = PopularityConfig
     draws = False
+    cost = "counting"
     scores_cold_users = True
     search_space: ClassVar = {
         "half_life_days": [None, 7, 30, 90, 365],

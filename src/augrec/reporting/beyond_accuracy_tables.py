@@ -108,7 +108,7 @@ def _arms(decision: Mapping[str, Any], metric: str) -> list[tuple[str, Mapping[s
     floor = find_arm(decision, "popularity", "none")
     roles = (
         ("the winner", winner),
-        ("best without generated data", best),
+        ("chosen without generated data", best),
         ("most popular items for all users", floor),
     )
     found: list[tuple[str, Mapping[str, Any]]] = []

@@ -7,15 +7,24 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from augrec.evaluation import candidate_selection as selection
-from augrec.evaluation import gate
+from augrec.evaluation import gate, parsimony
 from augrec.evaluation.harm import ACTIVITY, ITEMS
-from augrec.reporting.words import ITEM_GROUPS, interval, metric_words, plain, signed, slice_words
+from augrec.reporting.words import ITEM_GROUPS, interval, metric_words, plain, slice_words
 
 _KINDS: Final = {
     "real": "real data alone",
     "placebo": "real data and a placebo",
     "generated": "real and generated data",
 }
+
+RULE: Final = (
+    "Validation users choose: within a recommender the simplest training data that comes within "
+    "one standard error of the best (real data as they are, then other policies on real data, "
+    "then a placebo if it beats real data by an interval; generated data has to pass the gate), "
+    "and among recommenders the best, or a cheaper one within one standard error of it; "
+    "popularity only as the best."
+)
+"""How a run's model is chosen, in one sentence; see `augrec.evaluation.parsimony`."""
 
 
 def with_sentences(decision: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +44,8 @@ def _sentences(decision: Mapping[str, Any]) -> list[str]:
         row for row in decision["recommenders"] if row["recommender"] == winner["recommender"]
     ]
     evidence = _evidence(decision, choice) + _fine_tuned(decision, choice)
-    return [_verdict(decision, winner), evidence, _reach(decision, winner, choice)]
+    verdict = _verdict(decision, winner) + _selected(decision, choice)
+    return [verdict, evidence, _reach(decision, winner, choice)]
 
 
 def _reason(reason: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
@@ -86,12 +96,43 @@ def _verdict(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     helped = [row["recommender"] for row in decision["recommenders"] if row["accepted"]]
     if helped:
         return (
-            f"Serve {model}: generated data helped {', '.join(helped)}, but this model is better "
-            "still."
+            f"Serve {model}: generated data helped {', '.join(helped)}, but this model was chosen "
+            "over it."
         )
     if not any(row["candidate"] for row in decision["recommenders"]):
         return f"Serve {model}: no generated data took part in this run."
     return f"Serve {model}: no generated data has earned its place."
+
+
+def _selected(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """Why the winner was chosen where something else was ahead on validation users; else
+    nothing."""
+    told = []
+    within, among = choice["selection"], decision["selection"]
+    policy = within["best"][1]
+    if within["reason"] == parsimony.SIMPLER and not choice["accepted"]:
+        told.append(f" On validation users {policy}{_ahead(within)}: the simpler data are chosen.")
+    elif within["reason"] == parsimony.PLACEBO_NOT_BETTER and not choice["accepted"]:
+        told.append(
+            f" On validation users the placebo {policy} was ahead by {within['behind']:.4f}, but "
+            "it does not beat real data by an interval, as a placebo must."
+        )
+    if among["reason"] == parsimony.CHEAPER:
+        told.append(
+            f" On validation users {' on '.join(among['best'])}{_ahead(among)}: the model that is "
+            "cheaper to train is chosen."
+        )
+    return "".join(told)
+
+
+def _ahead(selection: Mapping[str, Any]) -> str:
+    """By how much the best was ahead of the chosen one, which lay within one standard error."""
+    if not round(selection["behind"], 4):
+        return " was as good"
+    error = selection["standard_error"]
+    if error is None:
+        return " was ahead, with too few users to tell them apart"
+    return f" was ahead by {selection['behind']:.4f}, no more than one standard error ({error:.4f})"
 
 
 def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
@@ -200,11 +241,9 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     floor = tested.get(("popularity", "none"))
     if winner["recommender"] == "popularity" or not floor or not floor[metric]:
         return text + "."
-    change = mine[metric] / floor[metric] - 1
     return (
-        text
-        + f", {signed(100 * change, 1)} % against the {floor[metric]:.3f} of showing everybody "
-        "what is popular."
+        f"{text}, {_than(mine[metric], floor[metric])} showing everybody what is popular, which "
+        f"reaches {floor[metric]:.3f}."
     )
 
 
@@ -223,9 +262,12 @@ def _group(row: Mapping[str, Any]) -> str:
 
 
 def _than(value: float, other: float) -> str:
-    """How one mean compares with another: "1.2 % worse than", "as good as"."""
-    if value == other or not other:
-        return "as good as" if value == other else "better than"
+    """How one mean compares with another: "1.2 % worse than"; "as good as" where they are shown as
+    the same number."""
+    if f"{value:.3f}" == f"{other:.3f}":
+        return "as good as"
+    if not other:
+        return "better than"
     return (
         f"{_rounded(abs(100 * (value / other - 1)))} % {'better' if value > other else 'worse'} "
         "than"

@@ -11,6 +11,7 @@ from augrec.data.slices import SLICES
 from augrec.reporting import audit_figures, figures, gains, gate_tables, load, words
 from augrec.reporting.audit_limits import limits, measures
 from augrec.reporting.beyond_accuracy_tables import beyond
+from augrec.reporting.decision_words import RULE
 from augrec.reporting.pages import render
 from augrec.reporting.svg import Figure
 from augrec.reporting.words import (
@@ -47,6 +48,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
     generators = load.generators(workspace, {*took_part, *(decision.get("audits") or {})})
     return {
         "decision": decision,
+        "rule": RULE,
         "gate": gate,
         "metric": metric,
         "big": _big_numbers(decision, inputs.split),

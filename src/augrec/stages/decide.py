@@ -13,7 +13,7 @@ from augrec.core.errors import InputError
 from augrec.core.files import read_json, write_json
 from augrec.data.split import TEST, VALID
 from augrec.evaluation import repetitions
-from augrec.evaluation.candidate_selection import Arm
+from augrec.evaluation.arm import Arm
 from augrec.evaluation.config import EvaluationConfig, GateConfig
 from augrec.evaluation.gate import decide
 from augrec.evaluation.user_means import groups_of_users
@@ -62,6 +62,7 @@ def _arm(recommender: str, policy: str) -> Arm:
         kind=made["kind"],
         generators=tuple(made["samples"]),
         steps=training.get("steps"),
+        cost=training["cost"],
         continues=(training.get("start") or {}).get("version") is not None,
         regularisation=(training.get("tuning") or {}).get("chosen") or {},
         catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},

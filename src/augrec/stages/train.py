@@ -118,6 +118,7 @@ def main(recommender: str, policy: str) -> None:
         facts = {
             "recommender": recommender,
             "policy": read_json(training_set / "policy.json"),
+            "cost": kept.model.cost,
             "seed": kept.model.seed,
             "n_rows": kept.n_rows,
             "n_trials": 0 if first.trials is None else len(first.trials),
