@@ -8,7 +8,7 @@ from pathlib import Path
 from feast import Entity, FeatureView, Field, FileSource
 from feast.types import Array, FeastType, Float32, Int64, String
 
-from augrec.features.schema import ENTITIES, EVENT_TIMESTAMP, read_schema
+from augrec.features.schema import ENTITIES, EVENT_TIMESTAMP, SNAPSHOT, read_schema
 from entities import item, user
 
 TABLES = Path(__file__).resolve().parent.parent / "data" / "features"
@@ -26,6 +26,7 @@ def view(entity: Entity, description: str) -> FeatureView:
         entities=[entity],
         schema=[
             Field(name=ENTITIES[entity.name], dtype=String),
+            Field(name=SNAPSHOT, dtype=Int64),
             *[
                 Field(name=column, dtype=TYPES[feature["type"]])
                 for column, feature in schema[entity.name].items()

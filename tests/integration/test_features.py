@@ -29,6 +29,8 @@ from augrec.stages import features, training_set
 ROOT = Path(__file__).parents[2]
 TABLES = {"user": "user_id", "item": "item_id"}
 DAY = timedelta(days=1)
+DAY_US = DAY // timedelta(microseconds=1)
+GROWING = ("days_since_last", "age_days")
 OUTCOMES = {
     "purchase": datetime(2024, 5, 19, tzinfo=UTC),
     "return": datetime(2024, 5, 20, tzinfo=UTC),  # when validation begins
@@ -198,10 +200,40 @@ def test_the_join_gives_each_row_the_latest_snapshot_not_after_it(workspace):
             .sort("row")
         )
         known = expected["event_timestamp"].is_not_null()
-        for name in snapshots.columns[2:]:
+        for name in set(snapshots.columns[2:]) - {"snapshot_us", *GROWING}:
             assert joined[f"{kind}__{name}"].filter(known).equals(expected[name].filter(known)), (
                 name
             )
+
+
+def test_what_grows_between_two_rows_of_a_table_is_as_of_the_latest_snapshot_stored_or_not(
+    workspace,
+):
+    """In whole weeks since 1970, of which only those are stored at which a count changes."""
+    joined = _training_set(workspace)
+    latest = joined["timestamp"].to_physical() // (7 * DAY_US) * (7 * DAY_US)
+    rows = joined.select("user_id", "item_id").with_columns(latest.alias("latest")).with_row_index()
+    events = pl.read_parquet(workspace / "data/prepared/interactions.parquet")
+    for kind, key, of_kind in (
+        ("user", "user_id", events),
+        ("item", "item_id", events.filter(~pl.col("user_id").is_in(["u1", "u2"]))),
+    ):
+        times = of_kind.select(key, at=pl.col("timestamp").to_physical())
+        ages = (
+            rows.join(times, on=key, how="left")
+            .with_columns(days=(pl.col("latest") - pl.col("at")) / DAY_US)
+            .filter(pl.col("days") > 0)
+            .group_by("index")
+            .agg(
+                days_since_last=pl.col("days").min().clip(upper_bound=30), age=pl.col("days").max()
+            )
+        )
+        known = rows.join(ages, on="index", how="left", maintain_order="left")
+        recency = known["days_since_last"].fill_null(30.0)
+        assert joined[f"{kind}__days_since_last"].to_numpy() == pytest.approx(recency.to_numpy())
+    assert joined["item__age_days"].to_numpy() == pytest.approx(
+        known["age"].fill_null(0).to_numpy()
+    )
 
 
 def test_the_result_does_not_depend_on_how_the_join_is_batched(workspace):
@@ -284,7 +316,7 @@ def test_offline_and_online_agree_on_the_last_snapshot(workspace, online_store):
             .sort(key)
         )
         served = store.online(opened, **{f"{kind}s": last[key].to_list()})
-        for name in last.columns[2:]:
+        for name in last.columns[3:]:
             assert served[f"{kind}__{name}"].equals(last[name]), name
     pairs = pl.DataFrame({"user_id": ["u3", "u1"], "item_id": ["i12", "i0"]})
     moment = pl.lit(data_period(workspace)[1]).alias("timestamp")

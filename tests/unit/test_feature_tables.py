@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from augrec.core.config import parse
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.columns import TIME
 from augrec.features.build import Prepared, item_features, top_categories, user_features
-from augrec.features.schema import FeaturesConfig, schema_of
+from augrec.features.schema import FeaturesConfig, fill, grown, schema_of
 
 CONFIG = FeaturesConfig(every_days=4, windows_days=(3, 10), max_categories=3)
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -31,8 +32,8 @@ CATEGORIES = {
 HELD_OUT = "u0"
 
 
-def interactions(n: int = 160) -> pl.DataFrame:
-    rng = np.random.default_rng(7)
+def interactions(n: int = 160, seed: int = 7) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
     minutes = rng.integers(0, 70 * 24 * 60, n)
     # Some exactly on a grid moment: 2024-01-03 is a multiple of four days since 1970.
     minutes[:6] = np.array([2, 2, 6, 6, 10, 26]) * 24 * 60
@@ -63,16 +64,25 @@ def prepared(table: pl.DataFrame) -> Prepared:
     )
 
 
-def moments_of(times: list[datetime], extra: list[datetime], end: datetime) -> list[datetime]:
-    """Grid moments with an event in the ten days before, those where that has just ended, and the
-    extra ones."""
-    grid = [
+def grid_of(end: datetime) -> list[datetime]:
+    return [
         EPOCH + timedelta(days=4 * k)
         for k in range((BEGIN - EPOCH).days // 4, (end - EPOCH).days // 4 + 1)
     ]
-    active = [any(t - timedelta(days=10) <= time < t for time in times) for t in grid]
-    kept = [t for k, t in enumerate(grid) if active[k] or (k > 0 and active[k - 1])]
-    return sorted({*kept, *extra})
+
+
+def moments_of(times: list[datetime], extra: list[datetime], end: datetime) -> list[datetime]:
+    """Grid moments at which events begin to count or leave a window, and the extra ones."""
+
+    def counted(t: datetime) -> list[set[int]]:
+        return [
+            {k for k, time in enumerate(times) if t - timedelta(days=days) <= time < t}
+            for days in (3, 10, 10_000)
+        ]
+
+    grid = grid_of(end)
+    changed = [t for before, t in pairwise(grid) if counted(t) != counted(before)]
+    return sorted({*changed, *extra})
 
 
 def activity(rows: list[dict], t: datetime) -> dict:
@@ -87,7 +97,9 @@ def activity(rows: list[dict], t: datetime) -> dict:
     }
 
 
-def naive(table: pl.DataFrame, key: str, ids: list[str]) -> pl.DataFrame:
+def naive(
+    table: pl.DataFrame, key: str, ids: list[str], *, every_snapshot: bool = False
+) -> pl.DataFrame:
     end = table["timestamp"].max()
     start = EPOCH + timedelta(days=(table["timestamp"].min() - EPOCH).days // 4 * 4)
     extra = [end + timedelta(microseconds=1), *([start] if key == "item_id" else [])]
@@ -96,9 +108,14 @@ def naive(table: pl.DataFrame, key: str, ids: list[str]) -> pl.DataFrame:
         rows = [r for r in table.iter_rows(named=True) if r[key] == entity]
         if key == "item_id":
             rows = [r for r in rows if r["user_id"] != HELD_OUT]
-        for t in moments_of([r["timestamp"] for r in rows], extra, end):
+        times = [r["timestamp"] for r in rows]
+        moments = (
+            sorted({*grid_of(end), *extra}) if every_snapshot else moments_of(times, extra, end)
+        )
+        for t in moments:
             before = [r for r in rows if r["timestamp"] < t]
-            row = {key: entity, "event_timestamp": t, **activity(before, t)}
+            at = (t - EPOCH) // timedelta(microseconds=1)
+            row = {key: entity, "event_timestamp": t, "snapshot_us": at, **activity(before, t)}
             if key == "user_id":
                 touched = [CATEGORIES[r["item_id"]] or [] for r in before]
                 row["n_categories"] = len({c for cs in touched for c in cs})
@@ -132,6 +149,60 @@ def test_tables_equal_the_definitions_computed_one_row_at_a_time(build, key, ids
     assert len(built) > 3 * len(ids), "the random table must exercise more than the fixed snapshots"
 
 
+@pytest.mark.parametrize(
+    ("kind", "build", "key", "ids"),
+    [
+        ("user", user_features, "user_id", [*(f"u{k}" for k in range(9)), "silent"]),
+        ("item", item_features, "item_id", list(CATEGORIES)),
+    ],
+)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_at_every_moment_features_are_those_of_the_latest_snapshot_stored_or_not(
+    kind, build, key, ids, seed
+):
+    """Against a table with a row at every snapshot."""
+    data = interactions(40, seed=seed)
+    grid, end = grid_of(data["timestamp"].max()), data["timestamp"].max()
+    between = (t + timedelta(minutes=977 * k) for k, t in enumerate(grid[1:]))
+    moments = [*grid[1:], *(t for t in between if t <= end), end + timedelta(microseconds=1)]
+    rows = pl.DataFrame({key: ids}).join(
+        pl.DataFrame({"timestamp": moments}, schema={"timestamp": TIME}), how="cross"
+    )
+    every = naive(data, key, ids, every_snapshot=True)
+    stored = build(prepared(data), CONFIG)
+    schema = {kind: schema_of(CONFIG)[kind]}
+    found = []
+    for table in (every.cast(dict(stored.schema)), stored):
+        named = table.rename({name: f"{kind}__{name}" for name in table.columns[2:]})
+        joined = rows.sort("timestamp").join_asof(
+            named.sort("event_timestamp"),
+            left_on="timestamp",
+            right_on="event_timestamp",
+            by=key,
+            check_sortedness=False,
+        )
+        found.append(joined.drop("event_timestamp").sort(key, "timestamp"))
+    assert len(stored) < 0.6 * len(every)
+    expected = fill(found[0].drop(f"{kind}__snapshot_us"), schema)
+    assert_frame_equal(fill(grown(found[1], schema, "timestamp"), schema), expected, rel_tol=1e-5)
+
+
+def test_tables_grow_with_activity_and_not_with_the_calendar():
+    rows = pl.DataFrame(
+        {
+            "user_id": ["u1", "u1", "u2"],
+            "item_id": ["i0", "i1", "i0"],
+            "timestamp": [BEGIN, BEGIN + timedelta(days=3000), BEGIN + timedelta(days=6000)],
+            "value": [None, 1.0, 2.0],
+        },
+        schema_overrides={"timestamp": TIME, "value": pl.Float32},
+    )
+    data = prepared(rows)
+    n_ids = len(data.users) + len(data.items)
+    tables = (user_features(data, CONFIG), item_features(data, CONFIG))
+    assert sum(map(len, tables)) <= 2 * 3 * len(rows) + 2 * n_ids
+
+
 def test_columns_and_types_are_those_the_schema_promises():
     data = prepared(interactions())
     for kind, table in (
@@ -139,7 +210,10 @@ def test_columns_and_types_are_those_the_schema_promises():
         ("item", item_features(data, CONFIG)),
     ):
         promised = {name: feature["type"] for name, feature in schema_of(CONFIG)[kind].items()}
-        assert {name: str(table.schema[name]) for name in table.columns[2:]} == promised
+        assert {name: str(table.schema[name]) for name in table.columns[3:]} == promised
+        assert table["snapshot_us"].equals(
+            table["event_timestamp"].to_physical(), check_names=False
+        )
         assert not any(
             table[name].is_nan().any() for name in table.columns if table.schema[name] == pl.Float32
         )

@@ -1,11 +1,12 @@
-"""Feature tables of users and items, as of every snapshot.
+"""Feature tables of users and items, as of every snapshot that differs from the one before.
 
 A row with `event_timestamp` t is computed from interactions strictly before t. An entity has a row
-at each snapshot while it was active within the longest window, one more at the first snapshot after
-that (where all counts are 0 and the recency is capped at the longest window, so the row stays
-valid), and one just after the end of the data, for the online store. Items also have a row just
-before the data begins, so that price and categories are available from the first interaction on.
-The cost is linear in interactions and rows, times windows and categories.
+at each snapshot at which a count changes, because interactions begin to count or leave a window, so
+that tables grow with activity and not with the calendar; and one just after the end of the data,
+for the online store. Items also have a row just before the data begins, so that price and
+categories are available from the first interaction on. What grows by itself between two rows, such
+as an age, is added when rows are joined (`augrec.features.schema.grown`). The cost is linear in
+interactions and rows, times windows and categories.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from augrec.data.columns import TIME
 from augrec.data.columns import Columns as C
 from augrec.features.schema import (
     EVENT_TIMESTAMP,
+    SNAPSHOT,
     TYPES,
     Feature,
     FeaturesConfig,
@@ -79,7 +81,8 @@ def user_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
     both.
 
     Returns:
-        Columns as in `schema_of`, sorted by user_id and event_timestamp.
+        user_id, event_timestamp, snapshot_us and the columns of `schema_of`, sorted by the first
+        two.
     """
     grid = _grid(data.interactions, config)
     ids = _ids(data.users, data.interactions, C.USER)
@@ -104,7 +107,8 @@ def item_features(data: Prepared, config: FeaturesConfig) -> pl.DataFrame:
     """Features of every item, from interactions of users who are not held out.
 
     Returns:
-        Columns as in `schema_of`, sorted by item_id and event_timestamp.
+        item_id, event_timestamp, snapshot_us and the columns of `schema_of`, sorted by the first
+        two.
     """
     grid = _grid(data.interactions, config)
     ids = _ids(data.items, data.interactions, C.ITEM)
@@ -129,7 +133,7 @@ def _grid(interactions: pl.DataFrame, config: FeaturesConfig) -> Grid:
     times = interactions[C.TIMESTAMP].to_physical().to_numpy()
     return Grid(
         step_us=config.every_days * DAY_US,
-        active_us=config.windows_days[-1] * DAY_US,
+        windows_us=tuple(days * DAY_US for days in config.windows_days),
         begin_us=int(times.min()),
         end_us=int(times.max()),
     )
@@ -171,7 +175,6 @@ def _activity(
         window_name(days): events.count(entities, moments, days * DAY_US)
         for days in config.windows_days
     }
-    # capped, because a row stays valid for as long as the entity has no later one
     recency = np.minimum(events.days_since_last(entities, moments), config.windows_days[-1])
     return {
         **counts,
@@ -210,6 +213,7 @@ def _table(
         [
             ids.gather(entities).alias(key),
             pl.Series(EVENT_TIMESTAMP, moments).cast(TIME),
+            pl.Series(SNAPSHOT, moments),
             *[
                 pl.Series(name, columns[name], nan_to_null=True).cast(TYPES[feature["type"]])
                 for name, feature in schema.items()

@@ -15,7 +15,7 @@ from augrec.core.files import read_json, whole_directory
 from augrec.data.columns import Columns as C
 from augrec.features.addresses import local_files
 from augrec.features.locking import locked
-from augrec.features.schema import EVENT_TIMESTAMP, TYPES, Feature, read_schema
+from augrec.features.schema import EVENT_TIMESTAMP, SNAPSHOT, TYPES, Feature, read_schema
 
 PREFIX: Final = "user__"
 _VIEW = "user_features"
@@ -57,6 +57,7 @@ class LiveFeatures:
             {
                 C.USER: list(rows),
                 EVENT_TIMESTAMP: [now] * len(rows),
+                SNAPSHOT: [int(now.timestamp() * 1e6)] * len(rows),
                 **{
                     name: pl.Series(
                         [row.get(PREFIX + name) for row in rows.values()],

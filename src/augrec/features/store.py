@@ -33,8 +33,10 @@ from augrec.features.schema import (
     ENTITIES,
     EVENT_TIMESTAMP,
     SERVICE,
+    SNAPSHOT,
     data_period,
     fill,
+    grown,
     read_schema,
     table_path,
 )
@@ -163,11 +165,12 @@ def point_in_time(
     keys = entity_rows.select(
         *kinds.values(), pl.col(C.TIMESTAMP).alias(EVENT_TIMESTAMP)
     ).with_row_index(_ROW)
+    schema = {k: v for k, v in read_schema(_features(workspace)).items() if k in kinds}
     with _offline_store(workspace) as store, _duckdb():
         wanted = (
             store.get_feature_service(SERVICE)
             if len(kinds) == len(ENTITIES)
-            else _references(read_schema(_features(workspace)), kinds)
+            else _references({kind: [SNAPSHOT, *names] for kind, names in schema.items()}, kinds)
         )
         parts = [_join(store, wanted, batch) for batch in keys.iter_slices(batch_rows)]
     joined = pl.concat(parts) if parts else pl.DataFrame(schema={_ROW: pl.UInt32})
@@ -177,10 +180,8 @@ def point_in_time(
             where=str(workspace / "feature_repo"),
             fix="the offline store must be duckdb in feature_store.yaml",
         )
-    return fill(
-        pl.concat([entity_rows, joined.drop(_ROW)], how="horizontal"),
-        read_schema(_features(workspace)),
-    )
+    rows = pl.concat([entity_rows, joined.drop(_ROW)], how="horizontal")
+    return fill(grown(rows, schema, C.TIMESTAMP), schema)
 
 
 def online(

@@ -83,13 +83,13 @@ class Grid:
 
     Attributes:
         step_us: time between two snapshots, µs.
-        active_us: how long an event keeps its entity active, µs.
+        windows_us: how long an event counts in each window, µs.
         begin_us: the first moment of the data, µs.
         end_us: its last moment, µs.
     """
 
     step_us: int
-    active_us: int
+    windows_us: tuple[int, ...]
     begin_us: int
     end_us: int
 
@@ -103,20 +103,16 @@ class Grid:
         return moment_us // self.step_us * self.step_us
 
     def snapshots(self, events: Timeline) -> tuple[np.ndarray, np.ndarray]:
-        """Entities and times (int64, int64) of the snapshots of active entities, and of the first
-        snapshot after the active time."""
-        first = events.times // self.step_us + 1
-        # one step beyond the active time: the row whose windows are all empty
-        last = np.minimum(
-            (events.times + self.active_us) // self.step_us + 1, self.end_us // self.step_us
+        """Entities and times (int64, int64) of the snapshots at which a count differs from the one
+        before: each event begins to count at one, and leaves each window at another."""
+        changes = np.concatenate(
+            [(events.times + passed) // self.step_us + 1 for passed in (0, *self.windows_us)]
         )
-        same = events.entities[1:] == events.entities[:-1]
-        first[1:] = np.where(same, np.maximum(first[1:], last[:-1] + 1), first[1:])
-        counts = np.maximum(last - first + 1, 0)
-        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(events.entities, counts), (
-            np.repeat(first, counts) + offsets
-        ) * self.step_us
+        entities = np.tile(events.entities, 1 + len(self.windows_us))
+        n_steps = self.end_us // self.step_us + 1
+        inside = changes < n_steps
+        keys = np.unique(entities[inside] * n_steps + changes[inside])
+        return keys // n_steps, keys % n_steps * self.step_us
 
 
 def _days(
