@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ import pytest
 from registry_workspace import decision_of, make_workspace
 
 from augrec.core.errors import InputError, RefusedError
-from augrec.core.files import read_json, write_json, write_parquet, write_text
+from augrec.core.files import digest, read_json, write_json, write_parquet, write_text
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders import base
 from augrec.registry import (
@@ -457,6 +459,55 @@ def test_rollback_returns_to_the_previous_champion_and_back(workspaces: dict[str
     assert [move.kind for move in promotion.log()] == ["promote", "promote", "rollback", "rollback"]
 
 
+def delete(version: Version, var: Path, dangling: bool) -> None:
+    """Delete a version in MLflow; its aliases go with it, unless the database keeps them."""
+    aliases = models.named(CHAMPION).aliases  # type: ignore[union-attr]
+    client().delete_model_version(MODEL, version.version)
+    with closing(sqlite3.connect(var / "mlflow/mlflow.db")) as database, database:
+        rows = [(MODEL, alias, version.version) for alias in aliases if dangling]
+        database.executemany(
+            "INSERT INTO registered_model_aliases (name, alias, version) VALUES (?, ?, ?)", rows
+        )
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_deleted_champion_is_not_forgotten(
+    workspaces: dict[str, Path], own_registry: Path, tmp_path: Path, dangling: bool
+) -> None:
+    """The one before it stands in for it, keeps its alias, and the way back stays open."""
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    promote(second, first)
+    delete(second, own_registry, dangling)
+    found, lost = promotion.standing()
+    assert found is not None and (found.version, lost) == (first.version, second.version)
+    own = {"third": make_workspace(tmp_path, seed=5)}
+    third = register(own, "third")
+    compared = compare_with_champion(own["third"], third.version)
+    assert compared["outcome"] == "compared" and compared["lost_champion"] == second.version
+    assert compared["champion"]["version"] == first.version
+    promote(third, first)
+    champion, previous = models.champion(), models.previous_champion()
+    assert champion is not None and previous is not None
+    assert (champion.version, previous.version) == (third.version, first.version)
+    assert promotion.standing() == (champion, None)
+    assert promotion.rollback(reason="bad", by="test").version == first.version
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_rollback_from_a_deleted_champion_returns_to_the_one_before(
+    workspaces: dict[str, Path], own_registry: Path, dangling: bool
+) -> None:
+    first, second = register(workspaces, "first"), register(workspaces, "second")
+    promote(first, None)
+    promote(second, first)
+    delete(second, own_registry, dangling)
+    assert promotion.rollback(reason="it is gone", by="test").version == first.version
+    champion = models.champion()
+    assert champion is not None and champion.version == first.version
+    assert models.previous_champion() is None and promotion.standing()[1] is None
+
+
 def plant_move(first: Version, second: Version) -> None:
     """What promoting `second` over `first` writes before it touches an alias."""
     move = promotion.Promotion(
@@ -566,6 +617,39 @@ def test_a_new_version_is_compared_with_a_champion_of_another_kind_and_catalogue
     assert found["comparison"]["n_users"] == 40
     assert found["comparison"]["better"]  # the champion knows none of this shop's items
     json.dumps(found, allow_nan=False)
+
+
+def test_a_first_model_is_compared_with_popularity(
+    workspaces: dict[str, Path],
+) -> None:
+    ease = register(workspaces, "other")
+    found = compare_with_champion(workspaces["other"], ease.version)
+    assert found["outcome"] == "first_champion" and found["comparison"]["n_users"] == 40
+    assert found["promotable"] == (found["comparison"]["difference"] >= 0)
+    popularity = compare_with_champion(workspaces["first"], register(workspaces, "first").version)
+    assert popularity["promotable"] and popularity["comparison"] is None
+
+
+def test_other_moments_or_targets_are_other_cases(
+    workspaces: dict[str, Path], tmp_path: Path
+) -> None:
+    champion = register(workspaces, "second")
+    promote(champion, None)
+    own = {"own": make_workspace(tmp_path, seed=5)}
+    version = register(own, "own")
+    folder = own["own"] / "data/training_set"
+    report = own["own"] / "reports/evaluation/popularity/none/metrics.json"
+    metrics = read_json(report)
+    metrics["test"]["cases"] = digest(folder, "cases_test.parquet")
+    write_json(report, metrics)
+    assert compare_with_champion(own["own"], version.version)["outcome"] == "compared"
+    cases = pl.read_parquet(folder / "cases_test.parquet")
+    write_parquet(
+        folder / "cases_test.parquet",
+        cases.with_columns(pl.col("moment") + pl.duration(days=1)),
+    )
+    with pytest.raises(InputError, match="measured on other test cases"):
+        compare_with_champion(own["own"], version.version)
 
 
 def test_where_only_new_items_are_wanted_the_champion_is_asked_for_those_too(

@@ -77,7 +77,15 @@ def compared() -> dict:
         "outcome": "compared",
         "challenger": {"version": "8", "recommender": "multvae", "policy": "profile_gan"},
         "champion": {"version": "7", "recommender": "ease", "policy": "none"},
-        "comparison": {"metric": "ndcg@10", **row, "verdict": "better", "slices": [none]},
+        "lost_champion": None,
+        "comparison": {
+            "metric": "ndcg@10",
+            "margin": 0.01,
+            **row,
+            "verdict": "better",
+            "lost": [],
+            "slices": [none],
+        },
     }
 
 
@@ -137,8 +145,8 @@ def test_a_dry_run_says_why_nothing_was_registered(decision: dict) -> None:
 
 def test_an_approver_sees_champion_and_challenger_side_by_side(decision: dict) -> None:
     text = approval.markdown(compared(), decision)
-    assert "Over 1,234 test users the challenger's NDCG@10 is 0.272" in text
-    assert "(difference +0.022, interval +0.011 to +0.032): it is better." in text
+    assert "test users version 8 is 8.7 % better than the champion, version 7" in text
+    assert "(NDCG@10; difference +0.022, interval +0.011 to +0.032): it is better." in text
     assert "champion 7 (ease × none)" in text
     assert "| all users | 1\u202f234 | 0.250 | 0.272 | +0.022 | +0.011 … +0.032 |" in text
     assert "| 21 or more known items | 1 | 0.500 | 0.400 | −0.100 | – |" in text
@@ -148,7 +156,7 @@ def test_an_approver_sees_champion_and_challenger_side_by_side(decision: dict) -
 def test_a_first_champion_is_shown_with_its_own_numbers(decision: dict) -> None:
     first = compared() | {"outcome": "first_champion", "champion": None, "comparison": None}
     text = approval.markdown(first, decision)
-    assert "no champion yet" in text and "| 1–5 known items | 9 | 0.225 |" in text
+    assert "Version 8 is the first model" in text and "| 1–5 known items | 9 | 0.225 |" in text
 
 
 def test_approving_the_same_version_is_said_to_change_nothing(decision: dict) -> None:

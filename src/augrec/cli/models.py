@@ -117,10 +117,9 @@ def promote(
 
       $ augrec promote 3 --reason "better for new users"
     """
-    from augrec.registry import models as registry
     from augrec.registry import promotion
 
-    now = registry.champion()
+    now, _ = promotion.standing()
     moved = promotion.promote(
         version, reason=reason, by=getpass.getuser(), expected_champion=now.version if now else None
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from augrec.core.errors import ConfigError
+from augrec.core.errors import ConfigError, InputError
 from augrec.data.cases import user_features_of
 from augrec.data.columns import Columns as C
 from augrec.data.slices import SLICES
@@ -60,12 +60,19 @@ def user_values(measured: pl.DataFrame, metric: str, slice_name: str = OVERALL) 
 
     Raises:
         ConfigError: the metric was not measured.
+        InputError: a value of it is infinite or not a number.
     """
     if metric not in measured.columns:
         raise ConfigError(
             f"the metric {metric!r} was not measured",
             where="params.yaml, gate.metric",
             fix=f"use one of {', '.join(metrics_of(measured))}, or add to evaluation.cutoffs",
+        )
+    if measured[metric].dtype.is_float() and not measured[metric].drop_nulls().is_finite().all():
+        raise InputError(
+            f"{metric} of a case is infinite or not a number",
+            where="reports/evaluation",
+            fix="run the evaluate stage again; if it stays, the model's scores are not finite",
         )
     if slice_name not in (OVERALL, "all"):
         measured = measured.filter(pl.col("slice") == slice_name)

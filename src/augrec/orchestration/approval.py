@@ -21,7 +21,8 @@ NOBODY = "nobody (no answer in time)"
 
 
 class Approval(ApprovalOperator):
-    """Asks a person, if the run requires it and the version may be promoted; skipped otherwise.
+    """Asks a person, if the run requires it or a group of users would lose, and the version may be
+    promoted; skipped otherwise.
 
     A rejection skips what follows, and is recorded in the promotion log with who rejected and why.
 
@@ -43,7 +44,7 @@ class Approval(ApprovalOperator):
         self.registered = registered
 
     def execute(self, context: Context) -> None:
-        if not context["params"]["require_approval"]:
+        if not (context["params"]["require_approval"] or self.registered["ask"]):
             raise AirflowSkipException("approval is not required, see run.require_approval")
         if not self.registered["promotable"]:
             raise AirflowSkipException(self.registered["reason"])

@@ -77,9 +77,9 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
     """Log the run, register its winner, compare it with the champion.
 
     Returns:
-        version; promotable: whether it may become champion; reason: why, in a sentence; champion:
-        the version it was compared with, or None; markdown: the comparison, for the person who
-        approves it.
+        version; promotable: whether it may become champion; ask: whether a person has to agree;
+        reason: why, in a sentence; champion: the version it was compared with, or None; markdown:
+        the comparison, for the person who approves it.
     """
     from augrec.features import feature_service_name
     from augrec.registry import models, tracking
@@ -129,9 +129,9 @@ def promote(
         RefusedError: a person approved a comparison with another champion; or the version failed
             its verification.
     """
-    from augrec.registry import models, promotion
+    from augrec.registry import promotion
 
-    version, now = registered["version"], models.champion()
+    version, (now, _) = registered["version"], promotion.standing()
     done = promotion.of_run(run_id, "promote")
     if done is not None:  # a cleared task must not undo a later change, such as a rollback
         is_champion = now is not None and now.version == done.version
@@ -145,11 +145,12 @@ def promote(
     moved_on = now is not None and now.version not in {registered["champion"], version}
     if moved_on and approval is None:
         registered = {**registered, **_compare(workspace.open_(settings, run_id).path, version)}
-    if not registered["promotable"]:
+    if not registered["promotable"] or (registered["ask"] and approval is None):
+        by_hand = f" `augrec promote {version}` does it." if registered["ask"] else ""
         return {
             "version": version,
             "promoted": False,
-            "reason": registered["reason"],
+            "reason": registered["reason"] + by_hand,
             "replaced": None,
         }
     by, words = f"run {run_id}", registered["reason"]
@@ -195,26 +196,16 @@ def rollback(run: DagRun, reason: str) -> dict[str, str | None]:
 def _compare(path: Path, version: str) -> dict[str, Any]:
     from augrec.registry.champion_comparison import compare_with_champion
     from augrec.reporting import approval
+    from augrec.reporting.comparison_words import sentence
 
     compared = compare_with_champion(path, version)
-    promotable, reason = _judge(compared)
     return {
-        "promotable": promotable,
-        "reason": reason,
+        "promotable": compared["promotable"],
+        "ask": compared["ask"],
+        "reason": sentence(compared),
         "champion": (compared["champion"] or {}).get("version"),
         "markdown": approval.markdown(compared, read_json(path / "reports" / "decision.json")),
     }
-
-
-def _judge(compared: dict[str, Any]) -> tuple[bool, str]:
-    if compared["outcome"] == "first_champion":
-        return True, "It is the first model: there is no champion to compare it with."
-    if compared["outcome"] == "same_version":
-        return False, "It is the same model as the current champion."
-    from augrec.reporting import approval
-
-    found = compared["comparison"]
-    return bool(found["non_inferior"]), approval.sentence(found)
 
 
 def _feature_lineage(path: Path) -> str:

@@ -53,6 +53,15 @@ def by_number(version: str | int) -> ModelVersion:
         ) from error
 
 
+def exists(version: str | int) -> bool:
+    """Whether there is such a version; one that was deleted is none."""
+    try:
+        by_number(version)
+    except InputError:
+        return False
+    return True
+
+
 def named(name: str | int) -> ModelVersion:
     """A version by its number or alias.
 

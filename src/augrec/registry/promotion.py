@@ -5,6 +5,9 @@ entry. A process killed between them leaves the pending move behind; the next mo
 it if the champion had been changed already, and otherwise undoes it. The log is stored in the
 registry, as tags of the registered model; promotions.jsonl in var/ is a readable copy that outlives
 the registry.
+
+A champion whose version was deleted in MLflow is not forgotten: the champion before it stands in
+for it (`standing`), and the next move removes the aliases of deleted versions.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+import numpy as np
 import polars as pl
 
 from augrec.core import settings
 from augrec.core.errors import InputError, RefusedError, TransientError
 from augrec.core.files import write_text
-from augrec.registry import bundle, mlflow_versions
+from augrec.registry import bundle, mlflow_versions, models
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 from augrec.registry.models import CHALLENGER, CHAMPION, PREVIOUS
 
@@ -70,7 +74,8 @@ def promote(
         version: its number.
         reason: why, for the log.
         by: who.
-        expected_champion: the champion that the version was compared with; None if there was none.
+        expected_champion: the champion that the version was compared with, see `standing`; None if
+            there was none.
         run_id: Airflow's run that promotes, for the log.
 
     Returns:
@@ -84,9 +89,10 @@ def promote(
     """
     with exclusive("registry"):
         _settle()
-        champion, target = _alias(CHAMPION), mlflow_versions.by_number(version).version
-        if champion == str(target):
+        target = mlflow_versions.by_number(version).version
+        if _alias(CHAMPION) == str(target):
             return None
+        champion, _ = _standing()
         expected = None if expected_champion is None else str(expected_champion)
         if champion != expected:
             raise RefusedError(
@@ -117,6 +123,8 @@ def rollback(*, reason: str, by: str, run_id: str = "") -> Promotion:
         if done is not None:
             return done
         champion, previous = _alias(CHAMPION), _alias(PREVIOUS)
+        if champion is None:  # its version was deleted
+            previous, _ = _standing()
         if previous is None or previous == champion:
             raise RefusedError(
                 "there is no previous champion to return to",
@@ -177,6 +185,18 @@ def challenge(version: str | int | None) -> str | None:
     return before
 
 
+@mlflow_errors("look up the champion")
+def standing() -> tuple[models.Version | None, str | None]:
+    """The version that a new one is compared with, and the number of a champion whose version was
+    deleted in MLflow, or None.
+
+    It is the champion; where that was deleted, the champion before it; None before the first
+    promotion.
+    """
+    version, lost = _standing()
+    return (None if version is None else models.find(version)), lost
+
+
 @mlflow_errors("read the promotion log")
 def log() -> list[Promotion]:
     """Every move of the champion and every rejection, oldest first."""
@@ -205,13 +225,45 @@ def _entry(
         number=done[-1].number + 1 if done else 1,
         kind=kind,
         version=version,
-        replaced=_alias(CHAMPION),
+        replaced=_replaced(version),
         previous_before=_alias(PREVIOUS),
         reason=reason[:_MAX_REASON],
         by=by[:_MAX_REASON],
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         run_id=run_id,
     )
+
+
+def _champions() -> list[str]:
+    """The champion and those before it, latest first, each once, whether their versions still
+    exist or not."""
+    aliases = mlflow_versions.aliases()
+    moves = [entry for entry in reversed(log()) if entry.kind != "reject"]
+    known = [aliases.get(CHAMPION), *(move.version for move in moves[:1]), aliases.get(PREVIOUS)]
+    known += [version for move in moves for version in (move.version, move.replaced)]
+    return list(dict.fromkeys(version for version in known if version is not None))
+
+
+def _standing() -> tuple[str | None, str | None]:
+    """As `standing`, by number."""
+    known = _champions()
+    found = next(filter(mlflow_versions.exists, known), None)
+    return found, (known[0] if known and known[0] != found else None)
+
+
+def _replaced(version: str) -> str | None:
+    """What `previous_champion` becomes when a version takes the place of the present champion, or
+    of the one that stands in for it."""
+    champion = _alias(CHAMPION)
+    if champion is not None:
+        return champion
+    return next((v for v in _champions() if v != version and mlflow_versions.exists(v)), None)
+
+
+def _remove_aliases_of_deleted_versions() -> None:
+    for name, version in mlflow_versions.aliases().items():
+        if not mlflow_versions.exists(version):
+            client().delete_registered_model_alias(MODEL, name)
 
 
 def _move(move: Promotion) -> Promotion:
@@ -229,7 +281,8 @@ def _move(move: Promotion) -> Promotion:
 
 
 def _settle() -> None:
-    """Complete or undo the move of a killed process."""
+    """Complete or undo the move of a killed process, and remove aliases of deleted versions."""
+    _remove_aliases_of_deleted_versions()
     pending = _tags().get(_PENDING)
     if pending is not None:
         move = Promotion(**json.loads(pending))
@@ -257,9 +310,10 @@ def _line(move: Promotion) -> str:
 
 
 def _check_loads(version: str) -> None:
-    """A version must load, and recommend items to a user without a history, before it may serve."""
+    """A version must load, and recommend items to a user without a history with finite scores,
+    before it may serve."""
     try:
-        items, _ = bundle.load(version).recommend(pl.Series([[]], dtype=pl.List(pl.String)), 1)
+        items, scores = bundle.load(version).recommend(pl.Series([[]], dtype=pl.List(pl.String)), 1)
     except InputError as error:
         raise RefusedError(
             f"version {version} cannot be loaded: {error.what}", where=error.where, fix=error.fix
@@ -267,6 +321,12 @@ def _check_loads(version: str) -> None:
     if items.size == 0 or items[0, 0] == "":
         raise RefusedError(
             f"version {version} recommends nothing to a user without a history",
+            where=f"registry, {MODEL}",
+            fix="check how it was trained; the champion stays",
+        )
+    if not np.isfinite(scores[0, 0]):
+        raise RefusedError(
+            f"version {version} scores items with {scores[0, 0]}",
             where=f"registry, {MODEL}",
             fix="check how it was trained; the champion stays",
         )
@@ -282,7 +342,7 @@ def _tags() -> dict[str, str]:
 
 
 def _set(alias: str, version: str | None) -> None:
-    if version is not None:
+    if version is not None and mlflow_versions.exists(version):
         client().set_registered_model_alias(MODEL, alias, version)
     elif _alias(alias) is not None:
         client().delete_registered_model_alias(MODEL, alias)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from augrec.data.slices import SLICES
-from augrec.evaluation import compare
+from augrec.evaluation.compare import FIRST
+from augrec.reporting.comparison_words import sentence
 from augrec.reporting.words import (
     count,
     find_arm,
-    interval,
     measured,
     metric_words,
     number,
@@ -19,47 +19,23 @@ from augrec.reporting.words import (
     users,
 )
 
-_VERDICTS: Final = {
-    compare.BETTER: "it is better",
-    compare.NOT_WORSE: "it is not worse",
-    compare.OPEN: "that it is not worse could not be shown",
-    compare.TOO_FEW_USERS: "too few users to decide",
-}
-
-
-def sentence(found: Mapping[str, Any]) -> str:
-    """One sentence about a challenger and a champion on the same users: what
-    `augrec.evaluation.compare.compare` found."""
-    if found["ci_low"] is None:
-        return (
-            f"Only {found['n_users']} test users in common: nothing can be said of the challenger."
-        )
-    return (
-        f"Over {found['n_users']:,} test users the challenger's {metric_words(found['metric'])} is "
-        f"{number(found['challenger_mean'])} against the champion's "
-        f"{number(found['champion_mean'])} ({interval(found)}): {_VERDICTS[found['verdict']]}."
-    )
-
 
 def markdown(comparison: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
     """Challenger and champion side by side, the gate's sentences, and where the report is.
 
     Args:
-        comparison: {"outcome", "challenger", "champion", "comparison"}: challenger and champion are
-            {"version", "recommender", "policy"}, champion None where there is none; comparison is
-            what `augrec.evaluation.compare.compare` found, or None.
+        comparison: what `augrec.registry.champion_comparison.compare_with_champion` found.
         decision: decision.json of the run that made the challenger.
     """
     challenger, champion, found = (
         comparison[name] for name in ("challenger", "champion", "comparison")
     )
     parts = [f"### May version {challenger['version']} ({_model(challenger)}) become the champion?"]
-    if found is not None:
-        parts += [sentence(found), _side_by_side(found, champion, challenger)]
-    elif comparison["outcome"] == "same_version":
-        parts.append("It is the very model that is champion already: approving changes nothing.")
-    else:
-        parts += ["There is no champion yet: this would be the first.", _alone(decision)]
+    parts.append(sentence(comparison))
+    if found is not None and champion is not None:
+        parts.append(_side_by_side(found, champion, challenger))
+    elif comparison["outcome"] == FIRST:
+        parts.append(_alone(decision))
     parts.append("**What the gate says**")
     parts.append("\n".join(f"- {sentence}" for sentence in decision["sentences"]))
     parts.append(

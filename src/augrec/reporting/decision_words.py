@@ -9,7 +9,15 @@ from typing import Any, Final
 from augrec.evaluation import candidate_selection as selection
 from augrec.evaluation import gate, parsimony
 from augrec.evaluation.harm import ACTIVITY, ITEMS
-from augrec.reporting.words import ITEM_GROUPS, interval, metric_words, plain, slice_words
+from augrec.reporting.words import (
+    ITEM_GROUPS,
+    interval,
+    metric_words,
+    plain,
+    rounded,
+    slice_words,
+    than,
+)
 
 _KINDS: Final = {
     "real": "real data alone",
@@ -154,7 +162,7 @@ def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     )
     return (
         f"For {_users(hardest['slice'])} the generated candidate, {choice['candidate']}, was "
-        f"{_than(ours, theirs)} {hardest['comparator']}, the hardest to beat without generated "
+        f"{than(ours, theirs)} {hardest['comparator']}, the hardest to beat without generated "
         f"data ({metric_words(hardest['metric'])} {ours:.3f} against {theirs:.3f} over "
         f"{hardest['n_users']:,} test users{f' and {times} trainings' if times > 1 else ''}; "
         f"{interval(hardest)}), and was {result}: {choice['reason']}."
@@ -218,7 +226,7 @@ def _reach(
     gain = (
         f"{power['gain']:.3f}"
         if power["relative"] is None
-        else f"{_rounded(100 * power['relative'])} %"
+        else f"{rounded(100 * power['relative'])} %"
     )
     return (
         f"With {power['n_users']:,} {users} only a gain of more than about {gain} was likely "
@@ -242,7 +250,7 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     if winner["recommender"] == "popularity" or not floor or not floor[metric]:
         return text + "."
     return (
-        f"{text}, {_than(mine[metric], floor[metric])} showing everybody what is popular, which "
+        f"{text}, {than(mine[metric], floor[metric])} showing everybody what is popular, which "
         f"reaches {floor[metric]:.3f}."
     )
 
@@ -259,24 +267,6 @@ def _group(row: Mapping[str, Any]) -> str:
     if row["kind"] == ACTIVITY:
         return _users(name)
     return ITEM_GROUPS[name] if row["kind"] == ITEMS else f"{plain(row['kind'])} {name}"
-
-
-def _than(value: float, other: float) -> str:
-    """How one mean compares with another: "1.2 % worse than"; "as good as" where they are shown as
-    the same number."""
-    if f"{value:.3f}" == f"{other:.3f}":
-        return "as good as"
-    if not other:
-        return "better than"
-    return (
-        f"{_rounded(abs(100 * (value / other - 1)))} % {'better' if value > other else 'worse'} "
-        "than"
-    )
-
-
-def _rounded(value: float) -> str:
-    """To two figures where it is below 10, else to a whole number."""
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def _users(slice_name: str, n: int = 2) -> str:

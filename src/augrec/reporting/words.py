@@ -88,6 +88,23 @@ def interval(row: Mapping[str, Any]) -> str:
     )
 
 
+def than(value: float, other: float) -> str:
+    """How one mean compares with another: "1.2 % worse than"; "as good as" where they are shown as
+    the same number."""
+    if f"{value:.3f}" == f"{other:.3f}":
+        return "as good as"
+    if not other:
+        return "better than"
+    return (
+        f"{rounded(abs(100 * (value / other - 1)))} % {'better' if value > other else 'worse'} than"
+    )
+
+
+def rounded(value: float) -> str:
+    """To two figures where it is below 10, else to a whole number."""
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
 MEASURES: Final = {
     "popularity_correlation": "popularity of items",
     "popularity_rank_correlation": "popularity by rank",

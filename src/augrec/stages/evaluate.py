@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from augrec.core.config import parse, read_params
-from augrec.core.files import whole_directory, write_json, write_parquet
+from augrec.core.files import digest, whole_directory, write_json, write_parquet
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before
 from augrec.data.ranking import RankingMetric, familiar_items
@@ -81,7 +81,8 @@ def main(recommender: str, policy: str) -> None:
     for place, split in enumerate(evaluation.cases):
         mean = mean_of([several[place] for several in tables])
         metrics[split] = (
-            _summary(mean, split, evaluation)
+            {"cases": digest(TRAINING_SET, f"cases_{split}.parquet")}
+            | _summary(mean, split, evaluation)
             | _mean_of_leaves([facts[split] for facts in lists])
             | metrics[split]
         )
