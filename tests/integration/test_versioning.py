@@ -86,7 +86,8 @@ def main(action, source="data/raw", target="data/validated"):
         tell_curve("generator", "tiny", {"step": 1, "loss": 0.5})
     if "locked" in words:
         time.sleep(1)
-    shutil.copytree(source, target)
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    Path(target, "name").write_text(target)
 
 
 if __name__ == "__main__":
@@ -385,6 +386,91 @@ def test_a_stage_that_has_run_waits_for_its_turn_to_say_so(project: Settings) ->
     threading.Thread(target=hold, daemon=True).start()
     assert stages.run_stage(run.path, "validate") == "ran"
     assert begun.read_text().split() == ["validate"]
+
+
+def damage(folder: Path, content: str) -> Path:
+    """Flip a bit of the object of a DVC cache or remote that holds `content`, as a disk does: its
+    mode stays; returns its path."""
+    [path] = [
+        file
+        for file in folder.glob("files/md5/*/*")
+        if file.is_file() and file.read_bytes() == content.encode()
+    ]
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    damaged = bytearray(path.read_bytes())
+    damaged[0] ^= 1
+    path.write_bytes(damaged)
+    path.chmod(mode)
+    return path
+
+
+def sample(run: workspace.Workspace) -> str:
+    return (run.path / "data/synthetic/two/interactions.parquet").read_text()
+
+
+@pytest.fixture
+def published(project: Settings) -> Settings:
+    """The project after a run that was published and whose workspace was removed since."""
+    run = start(project, "first")
+    run_all(run)
+    publish.publish(project, run)
+    workspace.remove(project, run.path)
+    return project
+
+
+def test_a_damaged_object_of_the_cache_is_set_aside_and_fetched_from_the_remote(
+    published: Settings,
+) -> None:
+    path = damage(published.home / ".dvc/cache", "a b")
+    run = start(published, "second")
+    assert sample(run) == path.read_text() == "a b"
+    assert run.restored == ["validate", "synthesize@one", "synthesize@two"]
+    kept = published.home / ".dvc/cache/damaged" / f"{path.parent.name}{path.name}"
+    assert kept.read_text() == "` b"
+
+
+def test_what_is_damaged_in_cache_and_remote_is_computed_again(published: Settings) -> None:
+    for folder in (published.home / ".dvc/cache", published.var / "dvc-remote"):
+        damage(folder, "data/synthetic/two")
+    run = start(published, "second")
+    assert run.restored == ["validate", "synthesize@one"]
+    assert stages.run_stage(run.path, "synthesize@two") == "ran"
+    publish.publish(published, run)
+
+
+def test_the_list_of_a_folders_files_is_hashed_too(published: Settings) -> None:
+    for path in (published.home / ".dvc/cache").glob("files/md5/*/*.dir"):
+        damage(published.home / ".dvc/cache", path.read_text())
+    assert start(published, "second").restored == ["validate", "synthesize@one", "synthesize@two"]
+
+
+def test_a_stage_is_not_restored_from_a_damaged_object(project: Settings) -> None:
+    run_all(start(project, "first"))
+    damage(project.home / ".dvc/cache", "data/synthetic/two")
+    assert run_all(start(project, "second")) == {
+        "validate": "restored",
+        "synthesize@one": "restored",
+        "synthesize@two": "ran",
+    }
+
+
+def test_an_object_of_the_cache_is_hashed_once(
+    published: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(published, "second")
+    monkeypatch.setattr("dvc_data.hashfile.hash._hash_file", None)  # hashing fails from now on
+    with stages.opened(published.runs / "second") as repo:
+        assert not any(out.changed_cache() for out in repo.index.outs)
+
+
+def test_a_damaged_object_of_the_remote_is_not_pulled(published: Settings) -> None:
+    commit = git.git(published.home, "rev-parse", publish.tags(published)[-1])
+    damage(published.var / "dvc-remote", "a b")
+    shutil.rmtree(published.home / ".dvc/cache")
+    with pytest.raises(PermanentError, match="data/raw") as caught:
+        rebuild.rebuild(published, commit, progress=lambda *_: None)
+    assert "remote" in caught.value.fix
 
 
 def test_two_runs_at_once_do_not_meet(project: Settings) -> None:

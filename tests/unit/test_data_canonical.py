@@ -10,7 +10,9 @@ import pytest
 from augrec.core.errors import InputError
 from augrec.core.files import read_json
 from augrec.data.canonical import read_tables, write_raw
+from augrec.data.columns import INTERACTIONS, ITEMS
 from augrec.data.simulate import ShopConfig, simulate
+from augrec.validation import reading
 
 SHOP = simulate(ShopConfig(n_users=20, n_items=10, n_interactions=100), seed=1)
 
@@ -70,3 +72,39 @@ def test_a_missing_or_cut_off_table_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="is missing"):
         read_tables(tmp_path / "raw")
+
+
+def test_a_flipped_bit_of_raw_data_is_never_read_as_good(tmp_path: Path) -> None:
+    write_raw(tmp_path / "raw", *SHOP, source={"source": "x"})
+    path = tmp_path / "raw" / "interactions.parquet"
+    sound = path.read_bytes()
+    pages = len(sound) - 8 - int.from_bytes(sound[-8:-4], "little")  # the list of pages follows
+    noticed = 0
+    for place in range(0, pages, max(1, pages // 60)):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        for read in (lambda: read_tables(tmp_path / "raw").interactions, lambda: as_stage(path)):
+            try:
+                assert read().equals(SHOP.interactions), f"byte {place}"
+            except InputError as error:
+                assert error.where == str(path)
+                noticed += 1
+    assert noticed > 100
+
+
+def as_stage(path: Path) -> pl.DataFrame:
+    return reading.read(path, INTERACTIONS)
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_wrong_magic_number_is_noticed(tmp_path: Path, place: int) -> None:
+    write_raw(tmp_path / "raw", *SHOP, source={"source": "x"})
+    path = tmp_path / "raw" / "items.parquet"
+    damaged = bytearray(path.read_bytes())
+    damaged[place] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_tables(tmp_path / "raw")
+    with pytest.raises(InputError, match="not Parquet"):
+        reading.read(path, ITEMS)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from augrec.core.errors import InputError
-from augrec.core.files import whole_directory, write_json, write_parquet
+from augrec.core.files import check_parquet, whole_directory, write_json, write_parquet
 from augrec.data.columns import INTERACTIONS, ITEMS, REAL, USERS, require
 from augrec.data.columns import Columns as C
 
@@ -87,7 +87,7 @@ def write_raw(
     }
     with whole_directory(folder) as draft:
         for name, table in tables.items():
-            write_parquet(draft / f"{name}.parquet", table)
+            write_parquet(draft / f"{name}.parquet", table, checksums=True)
         rows = {name: len(table) for name, table in tables.items()}
         write_json(draft / "source.json", {**source, "rows": rows, "nulls": nulls})
 
@@ -102,8 +102,9 @@ def read_tables(folder: Path) -> Tables:
     for name, schema in SCHEMAS.items():
         path = folder / f"{name}.parquet"
         try:
+            check_parquet(path)
             found[name] = pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             problem = (
                 "is missing"
                 if isinstance(error, FileNotFoundError)

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from augrec.core.errors import InputError
+from augrec.core.files import check_parquet
 from augrec.data.columns import TIME, require
 from augrec.validation.config import parse_time
 
@@ -79,10 +80,12 @@ def _read_parquet(path: Path) -> pl.DataFrame:
     if path.stat().st_size == 0:
         raise InputError("the file is empty", where=str(path), fix=fix)
     try:
+        check_parquet(path)
         return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(
-            f"the file cannot be read; it may be truncated or not Parquet ({_first_line(error)})",
+            "the file cannot be read; it may be damaged, truncated or not Parquet "
+            f"({_first_line(error)})",
             where=str(path),
             fix=fix,
         ) from error

@@ -60,15 +60,19 @@ def opened(workspace: Path) -> Iterator[Repo]:
     os.environ.update(_QUIET)
     from dvc.repo import Repo
 
+    from augrec.versioning import checked_cache
+
     _quieten_dvc()
     before = Path.cwd()
     os.chdir(workspace)
     # by default DVC waits 3 s for its lock; a stage that has run but could not be recorded would
     # have to run again
     repo = Repo(str(workspace), _wait_for_lock=True)
+    checked_cache.install(repo)
     try:
         yield repo
     finally:
+        checked_cache.close(repo)
         repo.close()
         os.chdir(before)
 
@@ -150,12 +154,18 @@ def unfinished(workspace: Path) -> list[str]:
 
 
 def checkout(workspace: Path) -> None:
-    """Check out every output that is recorded in dvc.lock and available in the cache.
+    """Check out every output that is recorded in dvc.lock and sound in the cache.
 
     Call it before data/raw exists: its pointer is in a folder that git ignores, where DVC does not
     look for pointers, so DVC would remove data/raw as an unknown folder.
     """
-    _when_unlocked(workspace, lambda repo: repo.checkout(force=True, allow_missing=True))
+
+    def action(repo: Repo) -> None:
+        for out in repo.index.outs:
+            out.changed_cache()  # sets damaged objects aside, which DVC's checkout would not notice
+        repo.checkout(force=True, allow_missing=True)
+
+    _when_unlocked(workspace, action)
 
 
 def push(workspace: Path, inputs: list[str]) -> int:
@@ -176,8 +186,25 @@ def push(workspace: Path, inputs: list[str]) -> int:
 
 
 def pull(workspace: Path, targets: list[str]) -> None:
-    """Fetch targets from the cache or the DVC remote into the workspace."""
-    _when_unlocked(workspace, lambda repo: repo.pull(targets=targets))
+    """Fetch targets from the cache or the DVC remote into the workspace.
+
+    Raises:
+        PermanentError: neither has a sound copy.
+    """
+    from dvc.exceptions import CheckoutError
+
+    def action(repo: Repo) -> None:
+        try:
+            repo.pull(targets=targets)
+        except CheckoutError as error:
+            raise PermanentError(
+                f"{', '.join(error.target_infos)}: missing or damaged in the DVC cache and in the "
+                "remote",
+                where=str(workspace),
+                fix="restore the remote from a backup, or `dvc push` from a machine that has them",
+            ) from error
+
+    _when_unlocked(workspace, action)
 
 
 def _when_unlocked(workspace: Path, action: Any) -> Any:
