@@ -19,7 +19,7 @@ from platform_runs import State, Together, hang_together
 
 from augrec.core.errors import ConfigError
 from augrec.core.files import read_json
-from augrec.orchestration.report_links import report_url
+from augrec.orchestration.addresses import report_url
 from augrec.registry import models, promotion
 from augrec.versioning import git
 

@@ -20,6 +20,7 @@ from augrec.evaluation.metrics import evaluate
 from augrec.recommenders import base
 from augrec.registry import (
     bundle,
+    experiment_page,
     logged_runs,
     mlflow_versions,
     models,
@@ -239,7 +240,39 @@ def test_a_version_says_where_it_came_from(workspaces: dict[str, Path]) -> None:
         "no_generated",
     )
     assert version.dvc.keys() >= {"data/raw", "data/prepared", "data/augmented/none"}
-    assert version.metrics["test"] == decision_of(workspaces["first"])["arms"][0]["test"]
+    arm = decision_of(workspaces["first"])["arms"][0]
+    assert models.metrics(version) == {split: arm[split] for split in ("valid", "test")}
+    assert version.headlines["ndcg@10"] == round(arm["test"]["overall"]["ndcg@10"], 4)
+
+
+def test_tags_of_a_version_are_short_and_its_description_leads_to_report_and_run(
+    workspaces: dict[str, Path],
+) -> None:
+    links = {"augrec.report": "http://host/report", "augrec.airflow": "http://host/run"}
+    tracking.log_run(workspaces["first"], "first", commit=COMMIT, tags=links)
+    decision = decision_of(workspaces["first"])
+    version = models.register(workspaces["first"], "first", COMMIT, decision, links=links)
+    found = mlflow_versions.by_number(version.version)
+    assert max(len(value) for value in found.tags.values()) <= 100
+    logged = tracking.find_parent("first")
+    assert logged is not None
+    for described in (found.description, logged.data.tags["mlflow.note.content"]):
+        assert described.endswith(
+            "[Report](http://host/report) · [Run in Airflow](http://host/run)"
+        )
+
+
+def test_the_experiment_opens_on_retrains_with_their_most_important_numbers(
+    workspaces: dict[str, Path],
+) -> None:
+    logged = client().get_run(tracking.log_run(workspaces["first"], "first", commit=COMMIT))
+    shown = client().get_experiment(experiment()).tags
+    assert shown["mlflow.experimentKind"] == "custom_model_development"
+    view = json.loads(shown[f"mlflow.sharedViewState.{experiment_page.VIEW}"])
+    known = {f"metrics.`{name}`" for name in logged.data.metrics}
+    known |= {f"tags.`{name}`" for name in logged.data.tags} | {"attributes.`Duration`"}
+    # these models were measured in lists of 5 and 10
+    assert set(view["selectedColumns"]) - known == {"metrics.`recall_at_20`"}
 
 
 def test_a_run_must_be_logged_before_its_winner_is_registered(workspaces: dict[str, Path]) -> None:
@@ -675,7 +708,8 @@ def test_where_only_new_items_are_wanted_the_champion_is_asked_for_those_too(
 def test_a_rebuilt_workspace_is_identical_or_says_what_differs(
     workspaces: dict[str, Path], tmp_path: Path
 ) -> None:
-    wanted = rebuild_check.expected(register(workspaces, "first"))
+    version = register(workspaces, "first")
+    wanted = rebuild_check.expected(version, models.metrics(version))
     assert wanted.commit == COMMIT
     report = rebuild_check.compare_workspace(wanted, workspaces["first"])
     assert report.identical and report.compared > 20

@@ -46,7 +46,7 @@ def run_and_show(here: Settings, conf: dict[str, Any]) -> None:
     places = _outcome(airflow, run_id, states) | {
         "report": short_path(workspace / "reports" / "report.html"),
         "airflow": here.airflow_url,
-        "mlflow": here.mlflow_url,
+        "mlflow": here.mlflow_page,
         "service": here.serving_url,
     }
     console.print()

@@ -4,8 +4,8 @@ model registry."""
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import typer
 from rich.live import Live
@@ -38,7 +38,7 @@ def models() -> None:
             ", ".join(one.aliases),
             one.recommender,
             one.policy,
-            _ndcg(one.metrics),
+            _ndcg(one.headlines),
             one.commit[:8],
             one.run_id,
         )
@@ -205,6 +205,6 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
     raise typer.Exit(0 if outcome.identical else 1)
 
 
-def _ndcg(metrics: dict[str, Any]) -> str:
-    value = metrics.get("test", {}).get("overall", {}).get("ndcg@10")
+def _ndcg(headlines: Mapping[str, float]) -> str:
+    value = headlines.get("ndcg@10")
     return "–" if value is None else f"{value:.4f}"

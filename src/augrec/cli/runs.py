@@ -238,7 +238,7 @@ def _where(here: Settings) -> None:
 
     login = f"({USER}, password in {short_path(password_file(here))})"
     console.print(f"Airflow  {here.airflow_url}  {login}", soft_wrap=True, highlight=False)
-    console.print(f"MLflow   {here.mlflow_url}", highlight=False)
+    console.print(f"MLflow   {here.mlflow_page}", highlight=False)
     console.print(f"Service  {here.serving_url}", highlight=False)
 
 

@@ -59,6 +59,11 @@ class Settings:
         return f"http://{self.host}:{self.mlflow_port}"
 
     @property
+    def mlflow_page(self) -> str:
+        """MLflow's UI, opened on model training: left to itself, it opens on language models."""
+        return f"{self.mlflow_url}/#/experiments?workflowType=machine_learning"
+
+    @property
     def serving_url(self) -> str:
         """The service's page and API."""
         return f"http://{self.host}:{self.serving_port}"

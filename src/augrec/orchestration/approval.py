@@ -14,7 +14,12 @@ from augrec.orchestration.operators import failing_clearly
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-REASON = Param("", type="string", title="Reason", description_md="Recorded in the promotion log.")
+REASON = Param(
+    None,
+    type=["null", "string"],
+    title="Reason",
+    description_md="Recorded in the promotion log.",
+)
 """The field next to *Approve* and *Reject*."""
 NOBODY = "nobody (no answer in time)"
 """Who rejected, if the time to answer ran out."""

@@ -12,7 +12,8 @@ from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
 
 from augrec.core import settings as settings_
-from augrec.orchestration.report_links import PREFIX, DataDocsLink, ReportLink
+from augrec.orchestration.addresses import PREFIX
+from augrec.orchestration.report_links import DataDocsLink, ReportLink
 from augrec.versioning import stages
 
 # LocalExecutor forks tasks from the process that loads plugins: import here, not in every task

@@ -23,7 +23,8 @@ def reproduce_version(
     settings: Settings, version: str | int, progress: Callable[[str, int, int], None]
 ) -> Reproduction:
     """Rebuild a version; the workspace is kept if anything differs, so that it can be inspected."""
-    wanted = rebuild_check.expected(models.find(version))
+    registered = models.find(version)
+    wanted = rebuild_check.expected(registered, models.metrics(registered))
     built = rebuild.rebuild(settings, wanted.commit, progress=progress)
     report = rebuild_check.compare_workspace(wanted, built.path)
     differences = [

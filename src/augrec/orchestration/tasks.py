@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from augrec.core.errors import RefusedError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
+from augrec.orchestration.addresses import report_url, run_url
 from augrec.versioning import workspace
 
 if TYPE_CHECKING:
@@ -86,9 +87,15 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
 
     path = workspace.open_(settings, run_id).path
     decision = read_json(path / "reports" / "decision.json")
-    tracking.log_run(path, run_id, commit=commit)
+    links = {"augrec.report": report_url(run_id, "report.html"), "augrec.airflow": run_url(run_id)}
+    tracking.log_run(path, run_id, commit=commit, tags=links)
     version = models.register(
-        path, run_id, commit, decision, feature_service=feature_service_name()
+        path,
+        run_id,
+        commit,
+        decision,
+        feature_service=feature_service_name(),
+        links=links,
     )
     compared = _compare(path, version.version)
     for sentence in decision["sentences"]:

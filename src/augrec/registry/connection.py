@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from augrec.core import settings
 from augrec.core.errors import PermanentError, TransientError
+from augrec.registry import experiment_page
 
 EXPERIMENT: Final = "augrec"
 MODEL: Final = "augrec-recommender"
@@ -36,10 +37,10 @@ def _client(uri: str) -> MlflowClient:
 
 
 def prepare() -> None:
-    """Create the tables of a database, before several processes start that would each do so. A
-    tracking server creates its own."""
+    """Create the tables of a database, before several processes start that would each do so, and
+    describe the experiment. A tracking server creates its own tables."""
     if not _is_served(settings.load().mlflow_uri):
-        experiment()
+        _describe(experiment())
 
 
 def experiment() -> str:
@@ -56,11 +57,18 @@ def experiment() -> str:
         return str(found.experiment_id)
     location = None if _is_served(here.mlflow_uri) else str(here.var / "mlflow" / "artifacts")
     try:
-        return str(client().create_experiment(EXPERIMENT, artifact_location=location))
+        made = str(client().create_experiment(EXPERIMENT, artifact_location=location))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
             raise
         return experiment()
+    _describe(made)
+    return made
+
+
+def _describe(experiment_id: str) -> None:
+    for key, value in experiment_page.tags().items():
+        client().set_experiment_tag(experiment_id, key, value)
 
 
 def _is_served(uri: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,8 +12,16 @@ from typing import Any, Final
 from mlflow.entities.model_registry import ModelVersion
 
 from augrec.core.errors import InputError
+from augrec.core.files import read_json
 from augrec.recommenders.base import Recommender
-from augrec.registry import bundle, mlflow_versions, run_files, tracking
+from augrec.registry import (
+    bundle,
+    experiment_page,
+    mlflow_values,
+    mlflow_versions,
+    run_files,
+    tracking,
+)
 from augrec.registry.connection import MODEL, client, exclusive, mlflow_errors
 
 CHAMPION: Final = "champion"
@@ -22,6 +29,9 @@ CHALLENGER: Final = "challenger"
 """The version that `augrec serve` tests against the champion; see
 `augrec.registry.promotion.challenge`."""
 PREVIOUS: Final = "previous_champion"
+METRICS: Final = "metrics.json"
+"""Artefact of the MLflow run of a version's model: all that was measured."""
+_DATA: Final = "dvc."
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,8 @@ class Version:
         commit, run_id: the run that trained it; Airflow's run id.
         feature_service: the Feast feature service of its training data.
         dvc: {path: DVC hash} of the data it was trained on.
-        metrics: metrics.json of the model: {"valid": …, "test": …}.
+        headlines: its most important numbers on test users, see `tracking.headlines`.
+        mlflow_run: id of its model's run in MLflow.
         created: UTC.
         tags: all other tags.
     """
@@ -52,7 +63,8 @@ class Version:
     run_id: str
     feature_service: str
     dvc: dict[str, str]
-    metrics: dict[str, Any]
+    headlines: dict[str, float]
+    mlflow_run: str
     created: datetime
     tags: dict[str, str]
 
@@ -65,6 +77,7 @@ def register(
     decision: Mapping[str, Any],
     *,
     feature_service: str = "",
+    links: Mapping[str, str] | None = None,
 ) -> Version:
     """Register the winner of a decision. Idempotent: the same model files give the same version,
     also from another run.
@@ -75,6 +88,7 @@ def register(
         commit: of the run, from which `augrec reproduce` rebuilds the version.
         decision: decision.json.
         feature_service: the Feast feature service of its training data.
+        links: tags with addresses, see `tracking.LINKS`.
 
     Raises:
         InputError: the run was not logged, or the winner's model is not in the workspace.
@@ -97,6 +111,7 @@ def register(
             run_id, "recommender", f"{winner['recommender']}/{winner['policy']}"
         )
         tags = _tags(workspace, run_id, commit, decision, feature_service) | {"digest": digest}
+        tags |= links or {}
         with tempfile.TemporaryDirectory(prefix="augrec-register-") as temporary:
             folder = Path(temporary) / bundle.FOLDER
             facts = {
@@ -115,9 +130,13 @@ def register(
                 )
                 return find(known.version)
         mlflow_versions.ensure_registered_model()
-        words = " ".join(decision.get("sentences", []))[:5000]
+        client().log_dict(child.info.run_id, _measured(decision), METRICS)
         made = client().create_model_version(
-            MODEL, source, child.info.run_id, tags=tags, description=words
+            MODEL,
+            source,
+            child.info.run_id,
+            tags=tags,
+            description=tracking.described(decision, tags),
         )
     return find(made.version)
 
@@ -166,6 +185,24 @@ def find(version: str | int) -> Version:
     return _version(mlflow_versions.by_number(version))
 
 
+@mlflow_errors("read the version's metrics")
+def metrics(version: Version) -> dict[str, Any]:
+    """Everything that was measured of a version's model, metrics.json: {"valid": …, "test": …}.
+
+    Raises:
+        InputError: the file is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="augrec-metrics-") as folder:
+        try:
+            return read_json(Path(client().download_artifacts(version.mlflow_run, METRICS, folder)))
+        except OSError as error:
+            raise InputError(
+                f"version {version.version} has no {METRICS}",
+                where=f"MLflow run {version.mlflow_run}",
+                fix="register it again: start a run with the same data and parameters",
+            ) from error
+
+
 def load(version: str | int = CHAMPION) -> Recommender:
     """The recommender of a version, by number or alias, after verifying its bundle.
 
@@ -174,6 +211,11 @@ def load(version: str | int = CHAMPION) -> Recommender:
         RefusedError: the bundle differs from the registered one.
     """
     return bundle.load(version)
+
+
+def _measured(decision: Mapping[str, Any]) -> dict[str, Any]:
+    arm = tracking.winning_arm(decision)
+    return {split: arm[split] for split in ("valid", "test")}
 
 
 def _tags(
@@ -195,10 +237,11 @@ def _tags(
         "commit": commit,
         "run_id": run_id,
         "feature_service": feature_service,
-        "dvc": json.dumps({path: hashes[path] for path in used if path in hashes}, sort_keys=True),
-        "metrics": json.dumps(
-            {"valid": arm["valid"], "test": arm["test"]}, sort_keys=True, allow_nan=False
-        ),
+        **{f"{_DATA}{path}": hashes[path] for path in used if path in hashes},
+        **{
+            mlflow_values.metric_name(name): f"{value:.4f}"
+            for name, value in tracking.headlines(arm).items()
+        },
     }
 
 
@@ -219,8 +262,13 @@ def _version(found: ModelVersion) -> Version:
                 "feature_service",
             )
         },
-        dvc=json.loads(tags.pop("dvc", "{}")),
-        metrics=json.loads(tags.pop("metrics", "{}")),
+        dvc={key.removeprefix(_DATA): tags.pop(key) for key in [*tags] if key.startswith(_DATA)},
+        headlines={
+            name: float(tags.pop(key))
+            for name in experiment_page.HEADLINES
+            if (key := mlflow_values.metric_name(name)) in tags
+        },
+        mlflow_run=found.run_id or "",
         created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
         tags=tags,
     )

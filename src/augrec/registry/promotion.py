@@ -306,7 +306,10 @@ def _record(move: Promotion) -> None:
 
 
 def _line(move: Promotion) -> str:
-    return json.dumps(asdict(move), ensure_ascii=False)
+    entry = asdict(move)
+    if not move.run_id:
+        del entry["run_id"]
+    return json.dumps(entry, ensure_ascii=False)
 
 
 def _check_loads(version: str) -> None:

@@ -74,15 +74,15 @@ class RebuildReport:
         return not self.differences and not self.data and self.same_model is not False
 
 
-def expected(version: Version) -> Expected:
-    """What a rebuilt `version` must be identical to."""
+def expected(version: Version, metrics: dict[str, Any]) -> Expected:
+    """What a rebuilt `version` must be identical to; `metrics` are its registered ones."""
     member = f"{version.recommender}/{version.policy}"
     return Expected(
         commit=version.commit,
         model=f"models/recommenders/{member}",
         report=f"reports/evaluation/{member}/metrics.json",
         digest=version.digest,
-        metrics=version.metrics,
+        metrics=metrics,
         dvc=version.dvc,
     )
 

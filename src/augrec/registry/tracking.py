@@ -12,7 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json
-from augrec.registry import mlflow_values, run_files
+from augrec.registry import experiment_page, mlflow_values, run_files
 from augrec.registry.connection import client, exclusive, experiment, mlflow_errors
 
 RUN_ID: Final = "augrec.run_id"
@@ -20,6 +20,8 @@ REPLACED: Final = "augrec.replaced_run_id"
 EVIDENCE: Final = "augrec.evidence"
 ROLE: Final = "augrec.role"
 NAME: Final = "augrec.name"
+LINKS: Final = {"augrec.report": "Report", "augrec.airflow": "Run in Airflow"}
+"""Tags that hold addresses: of a run's report and of the run in Airflow."""
 LIVE: Final = "augrec.live"
 """Tag of a part whose curve is being logged live, until `log_run`."""
 _PARENT: Final = "mlflow.parentRunId"
@@ -236,7 +238,7 @@ def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None
         tags = [RunTag(f"augrec.{key}", value) for key, value in outcome.items()]
         client().log_batch(
             run,
-            tags=[*tags, RunTag("mlflow.note.content", " ".join(decision.get("sentences", [])))],
+            tags=[*tags, RunTag("mlflow.note.content", described(decision, parent.data.tags))],
         )
     log_batches(run, points, run_files.run_parameters(workspace))
 
@@ -244,8 +246,29 @@ def _log_parent(parent: Run, workspace: Path, hashes: Mapping[str, str]) -> None
 def _winner_metrics(decision: Mapping[str, object]) -> dict[str, float]:
     arm = winning_arm(decision)
     return mlflow_values.metrics(
-        {"winner": {split: run_files.shown(arm.get(split) or {}) for split in ("valid", "test")}}
+        {
+            **headlines(arm),
+            "winner": {split: run_files.shown(arm.get(split) or {}) for split in ("valid", "test")},
+        }
     )
+
+
+def described(decision: Mapping, tags: Mapping[str, str]) -> str:
+    """The decision in words, in Markdown, with links to what the tags name: the run's report and
+    the run in Airflow."""
+    words = " ".join(decision.get("sentences", []))[:4000]
+    links = [f"[{name}]({tags[key]})" for key, name in LINKS.items() if key in tags]
+    return "\n\n".join(filter(None, (words, " · ".join(links))))
+
+
+def headlines(arm: Mapping) -> dict[str, float]:
+    """The numbers of an arm that are shown first, see `experiment_page.HEADLINES`."""
+    test = mlflow_values.flatten(arm.get("test") or {}, separator="/")
+    found = {
+        name: test.get(f"{part}/{metric}")
+        for name, (part, metric) in experiment_page.HEADLINES.items()
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def winning_arm(decision: Mapping) -> Mapping:

@@ -1,0 +1,65 @@
+"""How MLflow's UI shows the experiment: as model training, described, with the numbers that matter
+as the visible columns. MLflow keeps all of it in tags of the experiment."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from augrec.registry.mlflow_values import metric_name
+
+HEADLINES: Final = {
+    "ndcg@10": ("overall", "ndcg@10"),
+    "ndcg@10 1-5 items": ("slices/1-5", "ndcg@10"),
+    "recall@20": ("overall", "recall@20"),
+}
+"""{short name: (part of metrics.json, metric)} of what a run and a version show first; all are of
+test users."""
+
+VIEW: Final = "augrec"
+"""Key of the shared view, for the address of the experiment's page."""
+
+_DESCRIPTION: Final = (
+    "One run for each retrain, and below it one for each model, generator and search. The numbers "
+    "of a retrain are those of its winner on test users. **verdict** says whether generated data "
+    "was accepted, **winner** which recommender won on which training data; the description of a "
+    "run explains both, and links to its report and to Airflow. The registered model "
+    "*augrec-recommender* holds the winners: `champion` is the one that serves."
+)
+_COLUMNS: Final = (
+    "attributes.`Duration`",
+    *(f"metrics.`{metric_name(name)}`" for name in HEADLINES),
+    "tags.`augrec.verdict`",
+    "tags.`augrec.winner`",
+    "tags.`augrec.commit`",
+)
+
+
+def tags() -> dict[str, str]:
+    """The experiment's tags."""
+    view = {
+        "searchFilter": "tags.`augrec.role` = 'run'",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": list(_COLUMNS),
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+    }
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": _DESCRIPTION,
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
+    }
