@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
@@ -16,6 +16,11 @@ from rich.text import Text
 from augrec.cli.terminal import console, redirect_output, short_path
 from augrec.core import settings as settings_
 from augrec.core.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_REASONS = 2
 
 
 def models() -> None:
@@ -49,7 +54,8 @@ def recommend(
     user: Annotated[str, typer.Option("--user", "-u", help="A user id.")],
     k: Annotated[int, typer.Option("-k", help="Number of items.", min=1)] = 10,
 ) -> None:
-    """Recommendations of the champion for a user, based on all their interactions in data/raw.
+    """Recommendations of the champion for a user, based on all their interactions in data/raw, each
+    with the items of the history that speak most for it.
 
     For a user without interactions: the recommendations for new users.
 
@@ -84,26 +90,45 @@ def recommend(
             markup=False,
             highlight=False,
         )
-    items, scores = registry.load().recommend(pl.Series([history], dtype=pl.List(pl.String)), k)
-    found = [item for item in items[0] if item]
-    named = pl.scan_parquet(raw / "items.parquet").filter(pl.col(C.ITEM).is_in(found))
-    titles = dict(named.select(C.ITEM, C.TITLE).collect().iter_rows())
+    champion = registry.load()
+    histories = pl.Series([history], dtype=pl.List(pl.String))
+    items, _ = champion.recommend(histories, k)
+    reasons = champion.explain(histories, items, top=_REASONS)
+    causes = reasons["because"].drop_nulls().to_list()
+    named = pl.scan_parquet(raw / "items.parquet").filter(
+        pl.col(C.ITEM).is_in([*items[0].tolist(), *causes])
+    )
+    titles = dict(named.select(C.ITEM, C.TITLE).drop_nulls().collect().iter_rows())
     counted = f"{len(history)} interaction{'' if len(history) == 1 else 's'}"
     rows = [
-        (item, titles.get(item) or "", score) for item, score in zip(found, scores[0], strict=False)
+        (item, titles.get(item, ""), _because(reasons.filter(pl.col(C.ITEM) == item), titles))
+        for item in items[0]
+        if item
     ]
     console.print(_recommended(f"For {user}, with {counted}", rows))
 
 
-def _recommended(title: str, rows: Sequence[tuple[str, str, float]]) -> Table:
-    """Item, title and score of each, best first."""
+def _because(reasons: pl.DataFrame, titles: Mapping[str, str]) -> str:
+    """The strongest reasons for an item, in words."""
+    strongest = reasons.sort("contribution", descending=True).head(_REASONS)
+    return ", ".join(
+        "popularity" if kind == "popularity" else titles.get(cause, cause)
+        for kind, cause in strongest.select("kind", "because").iter_rows()
+    )
+
+
+def _recommended(title: str, rows: Sequence[tuple[str, str, str]]) -> Table:
+    """Item, title and reasons of each, best first; without titles the ids alone."""
+    titled = any(name for _, name, _ in rows)
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("item", no_wrap=True)
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
-    table.add_column("score", justify="right", no_wrap=True)
-    for rank, (item, name, score) in enumerate(rows, start=1):
-        table.add_row(str(rank), Text(item), Text(name), f"{score:.3f}")
+    if titled:
+        table.add_column("title", no_wrap=True, overflow="ellipsis")
+    table.add_column("because of")
+    for rank, (item, name, why) in enumerate(rows, start=1):
+        cells = [item, name, why] if titled else [item, why]
+        table.add_row(str(rank), *map(Text, cells))
     return table
 
 
