@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import psutil
 import yaml
 
@@ -141,6 +142,10 @@ class Project:
     def airflow(self) -> Airflow:
         """The client of the running platform."""
         return Airflow(self.settings)
+
+    def page(self, url: str) -> httpx.Response:
+        """A page of Airflow, or of the reports next to it, as somebody who is logged in sees it."""
+        return self.airflow._http.get(url)
 
     def augrec(self, *words: str, check: bool = True) -> str:
         """Run the `augrec` command in the project; returns what it says."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 from page_browser import FAINT, UNLABELLED, chromium
 from page_project import HOSTILE, challenge, make_project, promote, serving
@@ -357,6 +361,31 @@ def test_the_documentation_shows_every_call_and_sends_its_examples(
     call = page.locator("#post-v1-recommendations")
     call.locator("summary").first.click()
     expect(call.get_by_role("row", name="exclude_seen")).to_contain_text("default true")
+    call.get_by_role("button", name="Send").click()  # the example is of this shop's own data
+    expect(call.locator("pre")).to_contain_text('"user_known": true')
     call.get_by_label("Body").fill('{"k": 3}')
     call.get_by_role("button", name="Send").click()
     expect(call.locator("pre")).to_contain_text('"position": 3')
+
+
+def test_the_terminal_recommends_with_titles_and_reasons(home: Path) -> None:
+    seen = pl.read_parquet(home / "data/raw/interactions.parquet")
+    user = seen["user_id"].value_counts(sort=True)["user_id"][0]
+    words = ("recommend", "--user", user, "-k", "3")
+    done = subprocess.run(
+        [sys.executable, "-c", "from augrec.cli import app; app()", *words],
+        cwd=home,
+        env={**os.environ, "AUGREC_HOME": str(home), "COLUMNS": "2000"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    items = pl.read_parquet(home / "data/raw/items.parquet")
+    titles = dict(items.select("item_id", "title").iter_rows())
+    own = {titles[item] for item in seen.filter(pl.col("user_id") == user)["item_id"]}
+    rows = [line for line in done.stdout.splitlines() if line.strip()[:1] in {"1", "2", "3"}]
+    assert len(rows) == 3
+    for row in rows:
+        item = row.split()[1]
+        assert titles[item].split()[0] in row
+        assert any(title in row for title in own), row

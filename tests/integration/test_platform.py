@@ -7,7 +7,11 @@ started together.
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -117,9 +121,9 @@ def test_the_online_store_answers_with_the_runs_features(project: Project, first
 
 
 def test_reports_are_served_and_nothing_else(project: Project, first: Run) -> None:
-    assert "</html>" in httpx.get(report_url(first.id, "report.html")).text
+    assert "</html>" in project.page(report_url(first.id, "report.html")).text
     for link in project.airflow.links("retrain", first.id, "decide").values():
-        answer = httpx.get(link)
+        answer = project.page(link)
         assert answer.status_code == 200 and "html" in answer.headers["content-type"]
     served = f"{project.settings.airflow_url}/augrec/runs"
     for path in (
@@ -132,7 +136,16 @@ def test_reports_are_served_and_nothing_else(project: Project, first: Run) -> No
         ".%2f/reports/report.html",
         f"{first.id}/",
     ):
-        assert httpx.get(f"{served}/{path}").status_code == 404, path
+        assert project.page(f"{served}/{path}").status_code == 404, path
+
+
+def test_a_report_needs_the_login_of_airflow(first: Run) -> None:
+    report = report_url(first.id, "report.html")
+    assert httpx.get(report).status_code == 401
+    assert httpx.get(report, headers={"Authorization": "Bearer made-up"}).status_code == 403
+    browser = httpx.get(report, headers={"Accept": "text/html"})
+    assert browser.status_code == 303
+    assert browser.headers["location"].startswith("/api/v2/auth/login?next=http")
 
 
 def test_dvc_repro_alone_makes_the_same_files(first: Run, alone: Repro) -> None:
@@ -268,7 +281,7 @@ def test_a_killed_stage_and_a_killed_task_are_tried_again(project: Project, kill
 @pytest.fixture(scope="module")
 def rejected(project: Project, killed: str) -> Together:
     before = State.of(project)
-    project.airflow.respond("retrain", killed, "approve", "Reject")
+    project.airflow.respond("retrain", killed, "approve", "Reject", reason="odd lists")
     runs = {"killed": project.ended(killed)}
     return Together(before, State.of(project), runs)
 
@@ -286,7 +299,9 @@ def test_a_rejected_version_is_registered_but_does_not_serve(
     run = rejected.runs["killed"]
     assert run.state == "success", run.why
     assert run.states("promote") == {"skipped"}
-    assert rejected.after == rejected.before
+    entry = rejected.after.promotions[-1]
+    assert (entry.kind, entry.by, entry.reason) == ("reject", "admin", "odd lists")
+    assert replace(rejected.after, promotions=rejected.before.promotions) == rejected.before
     assert [version.run_id for version in rejected.after.versions if not version.aliases][:1] == [
         killed
     ]
@@ -310,7 +325,8 @@ def test_an_approved_version_serves(project: Project, rejected: Together) -> Non
         champion is not None and champion.run_id == "killed"
     )  # the same files are the same version
     assert len(after.versions) == len(before.versions)
-    assert after.promotions[:-1] == before.promotions and after.promotions[-1].by == f"run {run_id}"
+    assert after.promotions[:-1] == before.promotions
+    assert (after.promotions[-1].by, after.promotions[-1].run_id) == ("admin", run_id)
     hang_together(after)
 
 
@@ -341,7 +357,7 @@ def test_the_data_docs_of_a_refused_run_are_linked_and_served(
     for name in ("few", "bad"):
         run = unusable.runs[name]
         link = project.airflow.links("retrain", name, "validate")["Data Docs"]
-        answer = httpx.get(link)
+        answer = project.page(link)
         assert answer.status_code == 200
         assert answer.text == (run.path / "reports" / "validation" / "index.html").read_text()
     quarantined = pl.read_parquet(
@@ -375,3 +391,24 @@ def test_refused_dry_and_cleared_runs_leave_champion_online_store_and_tags_as_th
     unusable: Together,
 ) -> None:
     assert unusable.after == unusable.before
+
+
+def test_a_connection_in_airflows_database_is_found_from_the_command_line(
+    project: Project, unusable: Together
+) -> None:
+    database, raw = project.home / "var" / "orders.db", project.home / "data" / "raw"
+    with closing(sqlite3.connect(database)) as orders:
+        orders.execute("CREATE TABLE clicks (user_id TEXT, item_id TEXT, timestamp TEXT)")
+        orders.execute("INSERT INTO clicks VALUES ('u1', 'i1', '2024-01-01 10:00:00')")
+        orders.commit()
+    made = {"connection_id": "orders", "conn_type": "sqlite", "host": str(database)}
+    project.airflow._call("POST", "/api/v2/connections", json=made)
+    shutil.move(raw, raw.with_name("kept"))
+    try:
+        said = project.augrec(
+            "data", "import", "--connection", "orders", "--interactions", "sql:clicks"
+        )
+    finally:
+        shutil.rmtree(raw, ignore_errors=True)
+        shutil.move(raw.with_name("kept"), raw)
+    assert "1 interaction" in said

@@ -25,6 +25,7 @@ from augrec.serving.answer_log import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import AnswerLogConfig, RolloutConfig
 from augrec.serving.event_log import EventLog, StoredEvent
+from augrec.serving.item_metadata import ItemMetadata
 from augrec.serving.model import Model, check
 from augrec.serving.online_features import OnlineFeatures
 from augrec.serving.ranking import Query, attribute_table, rank, top_k_of_row
@@ -272,3 +273,20 @@ def test_equal_sides_are_not_distinguished(tmp_path: Path) -> None:
 def test_without_answers_there_is_nothing_to_compare(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no answer"):
         compare(tmp_path, tmp_path / "events.db")
+
+
+def test_the_search_forgives_typing_errors_and_finds_nothing_for_nonsense() -> None:
+    titles = ["Toy Story", "Story of a Stray", "The Godfather", "Alien", "Amélie", "O"]
+    table = pl.DataFrame({"item_id": list("abcdef"), "title": titles}).with_columns(
+        categories=pl.lit([], pl.List(pl.String))
+    )
+    metadata = ItemMetadata(table)
+
+    def found(query: str) -> list[str | None]:
+        return [metadata.title(item) for item in metadata.search(query, 9, lambda item: 0.0)]
+
+    assert found("toy stroy") == ["Toy Story"]
+    assert found("THE godfahter") == ["The Godfather"]
+    assert "Amélie" in found("amelie")
+    assert found("story") == ["Toy Story", "Story of a Stray"]
+    assert found("xylophone") == found("xx") == []

@@ -177,12 +177,12 @@ class Airflow:
         path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/-1/hitlDetails"
         return str(self._call("GET", path)["body"])
 
-    def respond(self, dag: str, run_id: str, task: str, option: str) -> None:
-        """Answer a human-in-the-loop task, e.g. with "Approve"."""
+    def respond(self, dag: str, run_id: str, task: str, option: str, *, reason: str = "") -> None:
+        """Answer a human-in-the-loop task, e.g. with "Approve", and say why."""
         self._call(
             "PATCH",
             f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/-1/hitlDetails",
-            json={"chosen_options": [option], "params_input": {}},
+            json={"chosen_options": [option], "params_input": {"reason": reason}},
         )
 
     def follow(

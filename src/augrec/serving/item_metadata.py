@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 
 from augrec.data.columns import Columns as C
 from augrec.serving.schemas import Filters
+from augrec.serving.spelling import Spelling
 from augrec.serving.status_schemas import ItemCard
 
 
@@ -88,13 +90,30 @@ class ItemMetadata:
         )
 
     def search(self, query: str, limit: int, popularity: Callable[[str], float]) -> list[str]:
-        """At most `limit` items whose title contains every word of the query, most popular
-        first."""
+        """At most `limit` items whose title contains every word of the query, most popular first.
+
+        A word that no title contains stands for those that are spelt like it.
+        """
         found = np.ones(len(self._ids), np.bool_)
         for word in query.lower().split()[:10]:
-            found &= self._words.str.contains(word, literal=True).to_numpy()
+            with_it = self._containing([word])
+            found &= with_it if with_it.any() else self._containing(self._spelling.alike(word))
         items = [self._ids[place] for place in np.flatnonzero(found)]
         return sorted(items, key=lambda item: (-popularity(item), item))[:limit]
+
+    def _containing(self, words: list[str]) -> np.ndarray:
+        """Whether each title contains one of these words, bool (n_items,)."""
+        patterns = pl.lit(words, pl.List(pl.String))
+        return (
+            self._words.to_frame()
+            .select(pl.nth(0).str.contains_any(patterns))
+            .to_series()
+            .to_numpy()
+        )
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling(self._words.str.extract_all(r"\w+").explode().drop_nulls().unique().sort())
 
 
 NO_METADATA = ItemMetadata(

@@ -263,7 +263,8 @@ def _served(model: Model, role: Role) -> status.ServedModel:
 async def items(
     request: Request, query: str = Query("", max_length=200), limit: int = Query(20, ge=1, le=100)
 ) -> Response:
-    """Items whose title contains all words of the query, most popular first."""
+    """Items whose title contains all words of the query, most popular first; mistyped words are
+    read as those that are spelt alike."""
     deployment = _service(request).deployer.deployment
     if deployment.base is None:
         return _json({"items": []})

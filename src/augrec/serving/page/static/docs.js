@@ -49,10 +49,30 @@ const ofBody = (content) => content?.["application/json"]?.schema;
 /** The example of a body. */
 const example = (schema) => schema.examples?.[0] ?? resolved(schema).examples?.[0] ?? {};
 
+/** The first entry of a list that the service gives without a key; otherwise nothing. */
+async function first(path, list) {
+  const answer = await fetch(`${path}?limit=1`, { credentials: "omit" }).catch(() => null);
+  return answer?.ok ? (await answer.json())[list]?.[0] : undefined;
+}
+
+/** What exists here, so that examples have an answer. */
+const [user, item, category] = await Promise.all([first("/v1/users", "users"), first("/v1/items", "items"), first("/v1/categories", "categories")]);
+const HERE = { user_id: user?.user_id, item_id: item?.item_id, items: item && [item.item_id], history: item && [item.item_id], categories: category && [category.name] };
+
+/** An example with users, items and categories that exist here. */
+function local(value) {
+  if (Array.isArray(value)) return value.map(local);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, HERE[key] !== undefined && known(inner) ? HERE[key] : local(inner)]));
+}
+
+/** Whether a value consists of ids or names, and so can be replaced by others. */
+const known = (value) => typeof value === "string" || (Array.isArray(value) && value.every((one) => typeof one === "string"));
+
 /** A form that sends a request and shows the response. */
 function sender(path, method, body) {
   const route = el("input", { type: "text", value: path, "aria-label": "Path", spellcheck: "false" });
-  const text = body ? el("textarea", { rows: 8, "aria-label": "Body", spellcheck: "false" }, JSON.stringify(example(body), null, 2)) : null;
+  const text = body ? el("textarea", { rows: 8, "aria-label": "Body", spellcheck: "false" }, JSON.stringify(local(example(body)), null, 2)) : null;
   const answer = el("pre", { role: "status", hidden: true });
   const send = async () => {
     answer.hidden = false;
