@@ -24,8 +24,8 @@ def ingest() -> None:
     from augrec.orchestration.import_data import import_data
 
     with failing_clearly():
-        changed = import_data(settings.load(), {})
-    if not changed:
+        done = import_data(settings.load(), {})
+    if not done.changed:
         raise AirflowSkipException("the tables have not changed: nothing to retrain on")
 
 

@@ -151,6 +151,10 @@ def test_bad_rows_are_quarantined_with_the_reason_and_none_is_lost(workspace: Wo
     )
 
 
+UNSERVED = ["a\x00", "a\nb", "é" * 257]
+"""Ids that the service does not take."""
+
+
 def test_masks_agree_with_what_great_expectations_counts() -> None:
     tables = shop()
     rows = changed(tables.interactions, [0, 1], user_id=None)
@@ -161,6 +165,7 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
         {"item_id": "None"},
         {"item_id": "<na>"},
         {"item_id": None},
+        *({key: bad} for key in ("user_id", "item_id") for bad in UNSERVED),
         {"event": None},
         {"event": "stare"},
         {"event": ""},
@@ -193,10 +198,11 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
     rows = pl.concat([rows, far, rows.slice(60, 3), rows.slice(60, 1), rows.head(1), dated, dated])
     prices = pl.Series("price", [-1.0, 0.0, 1e12] + [None] * 12, dtype=pl.Float64)
     nameless = changed(changed(tables.items.head(2), [0], item_id=None), [1], item_id="")
+    unserved = pl.DataFrame({"item_id": UNSERVED})
     items = pl.concat([tables.items.with_columns(prices), tables.items.head(2), nameless])
-    users = pl.concat(
-        [tables.users, tables.users.head(1), pl.DataFrame({"user_id": [None, None, "null"]})]
-    )
+    items = pl.concat([items, unserved], how="diagonal")
+    faulty = pl.DataFrame({"user_id": [None, None, "null", *UNSERVED]})
+    users = pl.concat([tables.users, tables.users.head(1), faulty])
     allowed, window = read_config(
         PARAMS | {"validation": PARAMS["validation"] | {"value": {"min": 0.1, "max": 1e6}}}
     )

@@ -23,13 +23,13 @@ def config(**sections: dict) -> ImportConfig:
 
 
 def read(path: Path, settings: ImportConfig | None = None) -> pl.DataFrame:
-    return import_tables(settings or config(), Source(str(path))).interactions
+    return import_tables(settings or config(), Source(str(path))).tables.interactions
 
 
 def test_csv_becomes_canonical_with_ids_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "clicks.csv"
     path.write_text(CSV)
-    tables = import_tables(config(), Source(str(path)))
+    tables = import_tables(config(), Source(str(path))).tables
     assert dict(tables.interactions.schema) == dict(INTERACTIONS)
     assert tables.interactions.rows() == [
         ("7", "007", "view", None, datetime(2024, 5, 31, tzinfo=UTC), "real", 1.0),
@@ -104,7 +104,7 @@ def test_items_and_users_keep_lists_prices_and_extra_columns(tmp_path: Path) -> 
         users={"extra": ["age"]},
     )
     sources = [Source(str(tmp_path / f"{name}.csv")) for name in ("log", "items", "users")]
-    tables = import_tables(settings, *sources)
+    tables = import_tables(settings, *sources).tables
     assert list(tables.items.schema.items())[:-1] == list(ITEMS.items())
     assert tables.items.rows() == [
         ("007", "A, lamp", None, ["home", "light"], None, 1299.0, "Lux"),
@@ -132,7 +132,7 @@ def test_an_extra_csv_column_of_numbers_alone_is_numbers_and_one_with_a_code_sta
     rows = "".join(f"{user},{value}\n" for user, value in enumerate(written))
     (tmp_path / "users.csv").write_text("user_id,extra\n" + rows)
     sources = Source(str(tmp_path / "log.csv")), None, Source(str(tmp_path / "users.csv"))
-    users = import_tables(config(users={"extra": ["extra"]}), *sources).users
+    users = import_tables(config(users={"extra": ["extra"]}), *sources).tables.users
     assert users["extra"].to_list() == expected
     assert users["user_id"].to_list() == ["0", "1", "2", "3"]
 
@@ -144,7 +144,7 @@ def test_extra_columns_of_a_typed_file_keep_their_types_but_for_nan(tmp_path: Pa
     )
     table.write_parquet(tmp_path / "users.parquet")
     sources = Source(str(tmp_path / "log.csv")), None, Source(str(tmp_path / "users.parquet"))
-    users = import_tables(config(users={"extra": ["zip_code", "age"]}), *sources).users
+    users = import_tables(config(users={"extra": ["zip_code", "age"]}), *sources).tables.users
     assert users.rows() == [("7", "90210", 30.5), ("8", "10001", None)]
 
 
@@ -238,7 +238,7 @@ def test_missing_columns_are_named_with_those_found_and_the_key_to_change(tmp_pa
         (
             "latin.csv",
             "user_id,item_id,timestamp\nJosé,b,2024-01-01\n".encode("latin-1"),
-            "cannot be read",
+            "line 2 is not UTF-8",
         ),
         ("cut.csv.gz", gzip.compress(CSV.encode() * 50, mtime=0)[:60], "cannot be read"),
         ("table.xlsx", b"PK", "not supported"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -32,7 +34,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_a_table_is_imported_whole(url: str) -> None:
-    tables = import_tables(ImportConfig(), Source(url, table="order log"))
+    tables = import_tables(ImportConfig(), Source(url, table="order log")).tables
     assert tables.interactions["user_id"].to_list() == ["1", None, "3"]
     assert tables.interactions["item_id"].to_list() == ["a", "b", None]
     assert tables.interactions["timestamp"].null_count() == 0
@@ -40,9 +42,9 @@ def test_a_table_is_imported_whole(url: str) -> None:
 
 def test_a_query_may_hold_colons_and_percent_signs(url: str) -> None:
     query = "SELECT * FROM \"order log\" WHERE timestamp LIKE '%10:30%'"
-    assert import_tables(ImportConfig(), Source(url, query=query)).users["user_id"].to_list() == [
-        "1"
-    ]
+    assert import_tables(ImportConfig(), Source(url, query=query)).tables.users[
+        "user_id"
+    ].to_list() == ["1"]
 
 
 def test_columns_of_mixed_types_become_text_also_across_batches(
@@ -52,6 +54,31 @@ def test_columns_of_mixed_types_become_text_also_across_batches(
     assert whole["mixed"].to_list() == ["1", "2.5", "x"]
     monkeypatch.setattr(sql, "BATCH_ROWS", 1)
     assert sql.read_sql(url, table="order log")["user_id"].to_list() == [1, None, 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((UUID(int=1), None), ["00000000-0000-0000-0000-000000000001", None]),
+        ((Decimal("1E+50"), Decimal("7")), [f"1{'0' * 50}", "7"]),
+        ((Decimal("1E+50"), Decimal("1.5")), [1e50, 1.5]),
+        ((Decimal("NaN"), Decimal("1.5")), [None, Decimal("1.5")]),
+        ((memoryview(b"a"), None), [b"a", None]),
+        ((1, 2.5, 9007199254740993), ["1", "2.5", "9007199254740993"]),
+    ],
+)
+def test_values_that_only_a_driver_knows_keep_what_they_say(values: tuple, expected: list) -> None:
+    assert sql._series("c", values).to_list() == expected
+
+
+def test_columns_of_one_name_are_kept_apart(url: str) -> None:
+    query = 'SELECT a.user_id, b.user_id FROM "order log" a JOIN "order log" b ON a.item_id = "a"'
+    assert sql.read_sql(url, query=query).columns == ["user_id", "user_id (2)"]
+    with pytest.raises(InputError, match="several columns called user_id"):
+        import_tables(
+            ImportConfig(),
+            Source(url, query=query.replace("FROM", ", 'a' item_id, 1 timestamp FROM")),
+        )
 
 
 def test_what_does_not_exist_is_named(url: str, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def tell(path: Path, *events: StoredEvent) -> list[bool]:
 def test_ingest_reads_the_events_that_the_service_took(project: Settings, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(ROWS)
     tell(project.var / FILE, event(1), event(2, user="new", item="new item"))
-    assert import_data(project, {"interactions": str(tmp_path / "events.csv")})
+    assert import_data(project, {"interactions": str(tmp_path / "events.csv")}).changed
     raw = read_tables(project.home / "data" / "raw")
     assert raw.interactions.select("user_id", "item_id", "event").rows() == [
         ("ann", "1", "view"),
@@ -72,18 +72,18 @@ def test_ingest_without_new_events_finds_nothing_new(project: Settings, tmp_path
     (tmp_path / "events.csv").write_text(ROWS)
     tell(project.var / FILE, event(1))
     given = {"interactions": str(tmp_path / "events.csv")}
-    assert import_data(project, given)
-    assert not import_data(project, given)
+    assert import_data(project, given).changed
+    assert not import_data(project, given).changed
     tell(project.var / FILE, event(2))
-    assert import_data(project, given)
+    assert import_data(project, given).changed
 
 
 def test_data_brought_in_by_hand_grows_by_the_events(project: Settings, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(ROWS)
     import_data(project, {"interactions": str(tmp_path / "events.csv")})
     tell(project.var / FILE, event(1), event(2))
-    assert import_data(project, {})
-    assert not import_data(project, {})
+    assert import_data(project, {}).changed
+    assert not import_data(project, {}).changed
     assert len(read_tables(project.home / "data" / "raw").interactions) == 4
 
 

@@ -104,7 +104,7 @@ def test_ages_imported_from_csv_are_cut_into_thirds(tmp_path):
     )
     settings = parse(ImportConfig, {"users": {"extra": ["age", "zip"]}}, "data.import")
     log, users = (Source(str(tmp_path / f"{name}.csv")) for name in ("log", "users"))
-    known = import_tables(settings, log, users=users).users
+    known = import_tables(settings, log, users=users).tables.users
     told = cases().join(known, on="user_id", how="left", maintain_order="left")
     assert list(by_group(measured([0.1] * N), told)) == ["age"]  # a zip code is a name
     assert sorted(groups_of_users(told)["age"].unique()) == [

@@ -7,8 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from augrec.data.columns import INTERACTIONS, ITEMS
+from augrec.serving.schemas import SimilarItemsRequest
 from augrec.validation.config import WindowConfig, read_config
 from augrec.validation.quarantine import apply_rules
 from augrec.validation.rules import interaction_rules, item_rules, user_rules
@@ -46,6 +48,9 @@ def test_each_fault_has_its_reason() -> None:
         "user_id is missing": {"user_id": None},
         "user_id is empty": {"user_id": "  "},
         "item_id is empty": {"item_id": "NaN"},
+        "user_id has control characters": {"user_id": "a\x00"},
+        "item_id has control characters": {"item_id": "a\nb"},
+        "item_id has more than 256 characters": {"item_id": "é" * 257},
         "event is missing": {"event": None},
         "event is not one of validation.events": {"event": "stare"},
         "value is not within 0 and 1,000,000": {"value": -1.0},
@@ -59,9 +64,19 @@ def test_each_fault_has_its_reason() -> None:
 
 
 def test_bounds_themselves_are_good() -> None:
-    assert (
-        reasons(row(timestamp=LATEST), row(timestamp=LIMITS.earliest), row(value=0.0)) == [None] * 3
-    )
+    longest = row(item_id="é" * 256)
+    earliest = row(timestamp=LIMITS.earliest)
+    assert reasons(row(timestamp=LATEST), earliest, row(value=0.0), longest) == [None] * 4
+
+
+@pytest.mark.parametrize("item", ["i", "é" * 256, "é" * 257, "a\x00", "a\x7f", "two words"])
+def test_validation_and_the_service_accept_the_same_ids(item: str) -> None:
+    try:
+        SimilarItemsRequest(item_id=item)
+        served = True
+    except ValidationError:
+        served = False
+    assert (reasons(row(item_id=item)) == [None]) == served
 
 
 def test_several_faults_are_all_named_and_the_row_is_counted_once_for_each() -> None:

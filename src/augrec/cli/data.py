@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from augrec.cli.terminal import console, paragraphs
+from augrec.cli.terminal import console, paragraphs, warnings_of
 from augrec.core import settings as settings_
 
 app = typer.Typer(
@@ -98,7 +98,8 @@ def import_(
         typer.Option(
             "--interactions",
             "-i",
-            help="A CSV or Parquet file, a folder of Parquet files, or sql:TABLE.",
+            help="A CSV, TSV or Parquet file, a folder of such files, sql:TABLE, or a quoted "
+            '"sql:SELECT …".',
         ),
     ] = "",
     items: Annotated[str, typer.Option(help="The same for items; optional.")] = "",
@@ -119,7 +120,8 @@ def import_(
     """Import your own tables into data/raw, replacing the data there.
 
     params.yaml maps your columns to those of augrec, under data.import. Options that are not given
-    are taken from data.source there.
+    are taken from data.source there. At the end it says what it read, and what a run would make of
+    it.
 
       $ augrec data import -i events.csv --items products.parquet
       $ augrec data import --layout movielens-1m --folder ~/ml-1m
@@ -139,8 +141,20 @@ def import_(
         "folder": folder,
         "connection": connection,
     }
-    import_data(settings_.load(), given)
-    _show(settings_.load().home)
+    from augrec.core.config import read_params
+    from augrec.orchestration.import_preview import preview
+
+    here = settings_.load()
+    with warnings_of("augrec") as warnings:
+        done = import_data(here, given)
+    _show(here.home)
+    _rows("Read from", list(done.origins.items()))
+    _rows("Found", done.summary)
+    with console.status("what a run would make of it …"):
+        outlook = preview(done.tables, read_params(here.home))
+    _rows("What a run would make of it, with the settings of now", outlook)
+    for warning in warnings:
+        console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
 
 
 @app.command()
@@ -171,6 +185,16 @@ def log() -> None:
         table.add_row("used by", ", ".join(one.models) or "no model")
         console.print(table)
         console.print()
+
+
+def _rows(title: str, rows: list[tuple[str, str]]) -> None:
+    console.print(f"\n{title}", style="bold", highlight=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for subject, text in rows:
+        table.add_row(f"  {subject}", Text(text, "red" if subject == "refused" else ""))
+    console.print(table)
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -81,6 +82,24 @@ def redirect_output(log: Path) -> Iterator[Console]:
             for number, old in enumerate(kept, start=1):
                 os.dup2(old, number)
                 os.close(old)
+
+
+@contextmanager
+def warnings_of(logger: str) -> Iterator[list[str]]:
+    """Collect the warnings that a logger and those below it write in the block, instead of showing
+    them; on an error they are shown."""
+    found: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger(logger).addHandler(handler)
+    try:
+        yield found
+    except AugrecError:
+        for warning in found:
+            console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
+        raise
+    finally:
+        logging.getLogger(logger).removeHandler(handler)
 
 
 def show_error(error: AugrecError) -> None:

@@ -47,8 +47,8 @@ def clean(
         raise InputError(
             f"none of {len(interactions):,} interactions counts as interest",
             where=f"events found: {', '.join(sorted(interactions[C.EVENT].unique())) or 'none'}",
-            fix="list your events under prepare.positive in params.yaml, or lower "
-            "prepare.min_item_interactions",
+            fix="list those that count under prepare.positive in params.yaml, or give them other "
+            "names with data.import.interactions.events, or lower prepare.min_item_interactions",
         )
     log.info(
         "%s events, %s positive interactions of distinct user and item",

@@ -12,6 +12,11 @@ from augrec.core.errors import InputError
 REAL: Final = "real"
 """The `origin` of interactions of real users."""
 
+MAX_ID_LENGTH: Final = 256
+"""Users and items with longer ids are neither imported nor served."""
+CONTROL_CHARACTERS: Final = r"[\x00-\x1f\x7f]"
+"""Characters that no id may have: NUL ends a text in some libraries, others break lines."""
+
 
 class Columns:
     """Names used by every table."""

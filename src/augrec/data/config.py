@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,7 +63,23 @@ class PrepareConfig(BaseConfig):
     split: SplitConfig = SplitConfig()
 
 
-class InteractionColumns(BaseConfig):
+class TextFormat(BaseConfig):
+    """How a table is written; part of `data.import.interactions`, `.items` and `.users`. Parquet
+    files and databases need none of it."""
+
+    encoding: str | None = None
+    """Encoding of a text file; null: UTF-8, or what its byte order mark says."""
+    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    """Separator of columns; null: the most frequent one of comma, semicolon, tab and | in the
+    header."""
+    quoted: bool | None = None
+    """Texts may stand in double quotes, and go over several lines there; null: they may, except in
+    files separated by tabs, and lines that look like rows of their own are refused."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal separator of numbers in text; null: each column shows it, or is refused."""
+
+
+class InteractionColumns(TextFormat):
     """`data.import.interactions`: your column for each canonical column; null: you have none."""
 
     user_id: str = "user_id"
@@ -73,11 +89,25 @@ class InteractionColumns(BaseConfig):
     value: str | None = None
     default_event: str = "view"
     """The event of every row if there is no event column."""
-    timestamp_unit: str | None = Field(default=None, pattern="^(s|ms|us)$")
+    events: dict[str, str | None] = {}
+    """Your name of an event -> one of `validation.events`, e.g. {gekauft: purchase}; null: its rows
+    are left out. Other events keep their names."""
+    timestamp_unit: str | None = Field(default=None, pattern="^(s|ms|us|ns)$")
     """Unit of timestamps that are numbers since 1970; null: the timestamps are dates."""
+    timestamp_format: str | None = None
+    """Format of dates that are not ISO 8601, e.g. "%d.%m.%Y %H:%M"; without a time zone they are
+    UTC."""
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        if self.timestamp_unit and self.timestamp_format:
+            raise ValueError("timestamp_unit is for numbers, timestamp_format for dates: give one")
+        if self.events and not self.event:
+            raise ValueError("events needs event, the column with your names")
+        return self
 
 
-class ItemColumns(BaseConfig):
+class ItemColumns(TextFormat):
     """`data.import.items`."""
 
     item_id: str = "item_id"
@@ -92,7 +122,7 @@ class ItemColumns(BaseConfig):
     """Other columns to keep under their own names."""
 
 
-class UserColumns(BaseConfig):
+class UserColumns(TextFormat):
     """`data.import.users`."""
 
     user_id: str = "user_id"
@@ -103,6 +133,20 @@ class UserColumns(BaseConfig):
 class ImportConfig(BaseConfig):
     """`data.import`."""
 
+    nulls: list[str] = [
+        "\\N",
+        "NULL",
+        "null",
+        "Null",
+        "(null)",
+        "None",
+        "NaN",
+        "nan",
+        "NaT",
+        "<NA>",
+        "#N/A",
+    ]
+    """Texts that mean that a value is missing, besides the empty text, in every column."""
     interactions: InteractionColumns = InteractionColumns()
     items: ItemColumns = ItemColumns()
     users: UserColumns = UserColumns()

@@ -1,13 +1,10 @@
-"""Import a shop's own tables: CSV, Parquet or SQL, with the column mapping of `data.import` in
-params.yaml."""
+"""Import a shop's own tables with the column mapping of `data.import` in params.yaml."""
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
@@ -16,30 +13,26 @@ from augrec.data import convert
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
 from augrec.data.config import ImportConfig, InteractionColumns, ItemColumns, UserColumns
-from augrec.data.sql import is_url, read_sql, without_credentials
+from augrec.data.convert_numbers import numbers
+from augrec.data.convert_times import times
+from augrec.data.importing.place import Place
+from augrec.data.importing.source import Source, SourceTable, read_source
 
-CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-PARQUET_ENDINGS = (".parquet", ".pq")
+log = logging.getLogger(__name__)
+
+_LIST_SEPARATORS: Final = ("|", ";", ",", "/", ">")
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where one table is.
+class Imported(NamedTuple):
+    """What an import read.
 
     Attributes:
-        location: a CSV or Parquet file, a folder of Parquet files, or an SQLAlchemy URL.
-        table, query: for a URL, the table to read, or a SELECT.
+        tables: the canonical tables.
+        left_out: {table: columns of the source that were not mapped}.
     """
 
-    location: str
-    table: str | None = None
-    query: str | None = None
-
-    def describe(self) -> str:
-        """A description of the source for messages, without credentials."""
-        if not is_url(self.location):
-            return self.location
-        return f"{without_credentials(self.location)}, {self.table or self.query}"
+    tables: Tables
+    left_out: dict[str, list[str]]
 
 
 def import_tables(
@@ -47,21 +40,30 @@ def import_tables(
     interactions: Source,
     items: Source | None = None,
     users: Source | None = None,
-) -> Tables:
-    """Read a shop's tables and convert them to canonical ones. No row is dropped: that is left to
-    validation.
+) -> Imported:
+    """Read a shop's tables and convert them to canonical ones. No row is dropped, except those of
+    events that are mapped to null: the rest is left to validation.
 
     Raises:
         ConfigError: the configuration in params.yaml is not possible.
-        InputError: a file is missing, empty, incomplete, or lacks a mapped column; no timestamp can
-            be read.
+        InputError: a table is missing, empty, incomplete, lacks a mapped column, or could be read
+            in two ways.
         TransientError: a database does not respond.
     """
-    return canonical_tables(
-        _interactions(config.interactions, interactions),
-        _items(config.items, items) if items else None,
-        _users(config.users, users) if users else None,
-    )
+    readers = {
+        "interactions": (interactions, config.interactions, _interactions),
+        "items": (items, config.items, _items),
+        "users": (users, config.users, _users),
+    }
+    found: dict[str, pl.DataFrame] = {}
+    left_out = {}
+    for name, (source, columns, convert_table) in readers.items():
+        if source is not None:
+            section = f"data.import.{name}"
+            own = Mapped(read_source(source, columns, section), config.nulls)
+            found[name] = convert_table(columns, own)  # type: ignore[operator]
+            left_out[name] = own.left_out()
+    return Imported(canonical_tables(**found), left_out)
 
 
 def describe(
@@ -75,171 +77,166 @@ def describe(
     }
 
 
-def read_source(source: Source) -> pl.DataFrame:
-    """Read a table without conversion. All columns of a CSV file are read as text, so that an id
-    such as 007 is kept; `convert.attribute` converts extra columns that contain only numbers.
+class Mapped:
+    """A table of a source, of which columns are taken one by one; remembers which."""
 
-    Raises:
-        InputError: the file is missing, empty or cannot be read.
-    """
-    if is_url(source.location):
-        table = read_sql(source.location, table=source.table, query=source.query)
-    else:
-        table = _read_file(Path(source.location))
-    if table.is_empty():
-        raise InputError(
-            "the table has no rows",
-            where=source.describe(),
-            fix="check that the export is complete",
-        )
-    return table
+    def __init__(self, source: SourceTable, nulls: Sequence[str]) -> None:
+        self._table, self._nulls = source.table, nulls
+        self.untyped, self.place = source.untyped, source.place
+        self._taken: set[str] = set()
+
+    def require(self, mapped: dict[str, str | None], extra: Sequence[str] = ()) -> None:
+        """Check that the columns exist, once each.
+
+        Args:
+            mapped: {key of params.yaml: the name of its column; None: there is none}.
+            extra: further names.
+
+        Raises:
+            InputError: columns are missing or repeated; the message names the keys to change.
+        """
+        wanted = [(key, name) for key, name in mapped.items() if name is not None]
+        wanted += [("extra", name) for name in extra]
+        missing = [(key, name) for key, name in wanted if name not in self._table.columns]
+        section = self.place.section
+        if missing:
+            keys = ", ".join(f"{section}.{key}" for key, _ in missing)
+            raise InputError(
+                f"missing columns: {', '.join(name for _, name in missing)}; found: "
+                f"{', '.join(self._table.columns)}",
+                where=self.place.where,
+                fix=f"set {keys} in params.yaml to the columns you have (null where optional)",
+            )
+        repeated = [name for _, name in wanted if f"{name} (2)" in self._table.columns]
+        if repeated:
+            raise InputError(
+                f"there are several columns called {', '.join(dict.fromkeys(repeated))}",
+                where=self.place.where,
+                fix="rename all but one of them, or leave them out of the export",
+            )
+
+    def take(self, name: str) -> pl.Series:
+        """A column, without texts that mean null."""
+        self._taken.add(name)
+        return convert.without_nulls(self._table[name], self._nulls)
+
+    def ids(self, name: str, canonical: str) -> pl.Series:
+        """A column of ids."""
+        found = convert.ids(self.take(name), self.place, text_numbers=self.untyped)
+        return found.alias(canonical)
+
+    def extra(self, names: Sequence[str], taken: Sequence[str]) -> list[pl.Series]:
+        """Further columns under their own names.
+
+        Raises:
+            ConfigError: a mapped column has that name.
+        """
+        clashes = [name for name in names if name in taken]
+        if clashes:
+            raise ConfigError(
+                f"{', '.join(clashes)} cannot be an extra column: a mapped column has that name",
+                where=f"params.yaml, {self.place.section}.extra",
+                fix="remove it from extra",
+            )
+        return [
+            convert.attribute(self.take(name), self.place, text_numbers=self.untyped)
+            for name in names
+        ]
+
+    def left_out(self) -> list[str]:
+        """The columns that were not taken."""
+        return [name for name in self._table.columns if name not in self._taken]
 
 
-def _read_file(path: Path) -> pl.DataFrame:
-    if not path.exists():
-        raise InputError("there is no such file", where=str(path), fix="check the path")
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError("the file is empty", where=str(path), fix="export it again")
-    try:
-        if path.name.endswith(CSV_ENDINGS):
-            return _read_csv(path)
-        if path.name.endswith(PARQUET_ENDINGS) or path.is_dir():
-            return pl.read_parquet(path)
-    except (OSError, EOFError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"the file cannot be read: {str(error).splitlines()[0]}",
-            where=str(path),
-            fix="it may be incomplete or not match its ending; CSV must be UTF-8; export it again",
-        ) from error
-    raise ConfigError(
-        f"files with the ending {path.suffix or '(none)'} are not supported",
-        where=str(path),
-        fix=f"use one of {', '.join(CSV_ENDINGS + PARQUET_ENDINGS)}, or a database URL",
-    )
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    with (
-        gzip.open(path, "rt", encoding="utf-8")
-        if path.suffix == ".gz"
-        else path.open(encoding="utf-8") as lines
-    ):
-        header = lines.readline()
-    # the most frequent separator of the header, a comma if it has none
-    separator = "\t" if ".tsv" in path.suffixes else max(",;\t|", key=header.count)
-    return pl.read_csv(
-        path, separator=separator, infer_schema=False, null_values=["NULL", "null", "NaN", "nan"]
-    )
-
-
-def _interactions(names: InteractionColumns, source: Source) -> pl.DataFrame:
-    section, where = "data.import.interactions", source.describe()
-    table = read_source(source)
+def _interactions(names: InteractionColumns, own: Mapped) -> pl.DataFrame:
     mapped = {
-        C.USER: names.user_id,
-        C.ITEM: names.item_id,
-        C.TIMESTAMP: names.timestamp,
-        C.EVENT: names.event,
-        C.VALUE: names.value,
+        "user_id": names.user_id,
+        "item_id": names.item_id,
+        "timestamp": names.timestamp,
+        "event": names.event,
+        "value": names.value,
     }
-    _require_columns(table, mapped, section, where)
+    own.require(mapped)
     columns = [
-        _ids(table, names.user_id, source).alias(C.USER),
-        _ids(table, names.item_id, source).alias(C.ITEM),
-        convert.times(
-            table[names.timestamp], names.timestamp_unit, where=where, key=f"{section}.timestamp"
+        own.ids(names.user_id, C.USER),
+        own.ids(names.item_id, C.ITEM),
+        times(
+            own.take(names.timestamp),
+            own.place,
+            unit=names.timestamp_unit,
+            format=names.timestamp_format,
         ).alias(C.TIMESTAMP),
     ]
     if names.value is not None:
-        columns.append(convert.numbers(table[names.value], pl.Float32, where=where).alias(C.VALUE))
-    if names.event is not None:
-        columns.append(convert.texts(table[names.event]).alias(C.EVENT))
-    read = pl.DataFrame(columns)
-    return (
-        read
-        if names.event is not None
-        else read.with_columns(pl.lit(names.default_event).alias(C.EVENT))
-    )
+        value = numbers(own.take(names.value), pl.Float32, own.place, names.decimal)
+        columns.append(value.alias(C.VALUE))
+    if names.event is None:
+        return pl.DataFrame(columns).with_columns(pl.lit(names.default_event).alias(C.EVENT))
+    columns.append(convert.texts(own.take(names.event)).alias(C.EVENT))
+    return _with_event_names(pl.DataFrame(columns), names.events, own.place)
 
 
-def _items(names: ItemColumns, source: Source) -> pl.DataFrame:
-    where = source.describe()
-    table = read_source(source)
-    mapped = {
-        C.ITEM: names.item_id,
-        C.TITLE: names.title,
-        C.DESCRIPTION: names.description,
-        C.CATEGORIES: names.categories,
-        C.TAGS: names.tags,
-        C.PRICE: names.price,
-    }
-    _require_columns(table, mapped, "data.import.items", where, names.extra)
-    columns = [_ids(table, names.item_id, source).alias(C.ITEM)]
-    for name, column in ((C.TITLE, names.title), (C.DESCRIPTION, names.description)):
-        if column is not None:
-            columns.append(convert.texts(table[column]).alias(name))
-    for name, column in ((C.CATEGORIES, names.categories), (C.TAGS, names.tags)):
-        if column is not None:
-            columns.append(convert.lists(table[column], names.list_separator).alias(name))
-    if names.price is not None:
-        columns.append(convert.numbers(table[names.price], pl.Float64, where=where).alias(C.PRICE))
-    return _with_extra(columns, table, names.extra, "data.import.items", source)
-
-
-def _users(names: UserColumns, source: Source) -> pl.DataFrame:
-    table = read_source(source)
-    _require_columns(
-        table, {C.USER: names.user_id}, "data.import.users", source.describe(), names.extra
-    )
-    columns = [_ids(table, names.user_id, source).alias(C.USER)]
-    return _with_extra(columns, table, names.extra, "data.import.users", source)
-
-
-def _ids(table: pl.DataFrame, name: str, source: Source) -> pl.Series:
-    try:
-        return convert.ids(table[name], text_numbers=_untyped(source))
-    except pl.exceptions.PolarsError as error:
-        raise InputError(
-            f"a column of type {table.schema[name]} cannot be used as ids",
-            where=f"{source.describe()}, column {name}",
-            fix="map a column of texts or integers",
-        ) from error
-
-
-def _untyped(source: Source) -> bool:
-    return source.location.endswith(CSV_ENDINGS)
-
-
-def _with_extra(
-    columns: list[pl.Series], table: pl.DataFrame, extra: list[str], section: str, source: Source
+def _with_event_names(
+    table: pl.DataFrame, events: dict[str, str | None], place: Place
 ) -> pl.DataFrame:
-    taken = {column.name for column in columns}
-    clashes = [name for name in extra if name in taken]
-    if clashes:
-        raise ConfigError(
-            f"{', '.join(clashes)} cannot be an extra column: a mapped column has that name",
-            where=f"params.yaml, {section}.extra",
-            fix="remove it from extra",
+    known = set(table[C.EVENT].unique())
+    if unused := [name for name in events if name not in known]:
+        log.warning(
+            "%s: no row has the event %s, which %s.events names",
+            place.where,
+            ", ".join(unused),
+            place.section,
         )
-    further = (convert.attribute(table[name], text_numbers=_untyped(source)) for name in extra)
+    left_out = [name for name, event in events.items() if event is None]
+    if left_out:
+        table = table.filter(~pl.col(C.EVENT).is_in(left_out).fill_null(False))
+    return table.with_columns(pl.col(C.EVENT).replace(events))
+
+
+def _items(names: ItemColumns, own: Mapped) -> pl.DataFrame:
+    texts = {C.TITLE: names.title, C.DESCRIPTION: names.description}
+    lists = {C.CATEGORIES: names.categories, C.TAGS: names.tags}
+    own.require({"item_id": names.item_id, **texts, **lists, "price": names.price}, names.extra)
+    columns = [own.ids(names.item_id, C.ITEM)]
+    columns += [convert.texts(own.take(name)).alias(key) for key, name in texts.items() if name]
+    for key, name in lists.items():
+        if name is not None:
+            text = own.take(name)
+            _warn_of_separator(text, names.list_separator, own.place)
+            columns.append(convert.lists(text, names.list_separator).alias(key))
+    if names.price is not None:
+        price = numbers(own.take(names.price), pl.Float64, own.place, names.decimal)
+        columns.append(price.alias(C.PRICE))
+    further = own.extra(names.extra, [column.name for column in columns])
     return pl.DataFrame([*columns, *further])
 
 
-def _require_columns(
-    table: pl.DataFrame,
-    mapped: dict[str, str | None],
-    section: str,
-    where: str,
-    extra: Iterable[str] = (),
-) -> None:
-    wanted = [(f"{section}.{key}", name) for key, name in mapped.items() if name is not None]
-    wanted += [(f"{section}.extra", name) for name in extra]
-    missing = [(key, name) for key, name in wanted if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"missing columns: {', '.join(name for _, name in missing)}; found: "
-            f"{', '.join(table.columns)}",
-            where=where,
-            fix=f"set {', '.join(key for key, _ in missing)} in params.yaml to the columns you "
-            "have (null where optional)",
-        )
+def _warn_of_separator(column: pl.Series, separator: str, place: Place) -> None:
+    """Warn where each text would become one category though another separator is in most."""
+    if column.dtype != pl.String or column.str.contains(separator, literal=True).any():
+        return
+    plain = column.filter(~column.str.contains(r"^\s*[\[{]").fill_null(True))
+    for other in _LIST_SEPARATORS:
+        if len(plain) > 1 and plain.str.contains(other, literal=True).sum() > len(plain) / 2:
+            log.warning(
+                "%s: no text has the separator %r, most have %r: each becomes one entry; %s",
+                place.column(column.name),
+                separator,
+                other,
+                place.advise("", list_separator=f'"{other}" if it separates'),
+            )
+            return
+
+
+def _users(names: UserColumns, own: Mapped) -> pl.DataFrame:
+    own.require({"user_id": names.user_id}, names.extra)
+    user = own.ids(names.user_id, C.USER)
+    further = own.extra(names.extra, [C.USER])
+    for column in further:
+        if column.dtype.is_nested():
+            raise InputError(
+                f"the attribute {column.name} has several values for each user",
+                where=own.place.column(column.name),
+                fix=f"remove it from {own.place.section}.extra, or export one value for each user",
+            )
+    return pl.DataFrame([user, *further])

@@ -4,6 +4,7 @@ that imports SQLAlchemy."""
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -11,11 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 import polars as pl
 
 from augrec.core.errors import ConfigError, InputError, TransientError
+from augrec.data.importing.delimited import unique_names
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, CursorResult, Engine
 
 BATCH_ROWS = 100_000
+_DECIMAL_DIGITS = 38  # of polars' type
 
 
 def is_url(location: str) -> bool:
@@ -116,29 +119,52 @@ def _read(connection: Connection, table: str | None, query: str | None, where: s
 
 
 def _frame(result: CursorResult[Any]) -> pl.DataFrame:
-    names = list(result.keys())
+    names = unique_names(list(result.keys()))
     parts = []
     while rows := result.fetchmany(BATCH_ROWS):
-        parts.append(
-            pl.DataFrame(
-                [
-                    _series(name, values)
-                    for name, values in zip(names, zip(*rows, strict=True), strict=True)
-                ]
-            )
-        )
+        columns = zip(names, zip(*rows, strict=True), strict=True)
+        parts.append(pl.DataFrame([_series(name, values) for name, values in columns]))
     if not parts:
         return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-    return pl.concat(parts, how="vertical_relaxed")
+    try:
+        return pl.concat(parts, how="vertical_relaxed")
+    except pl.exceptions.PolarsError:  # a column has another type in a later batch
+        return pl.concat([part.cast(pl.String) for part in parts])
 
 
 def _series(name: str, values: tuple[Any, ...]) -> pl.Series:
+    """A column; as text where it has several types (SQLite allows it), or objects that only its
+    driver knows, such as UUID."""
+    kinds = set(map(type, values))
+    if memoryview in kinds:
+        values = tuple(bytes(v) if isinstance(v, memoryview) else v for v in values)
+    if Decimal in kinds:
+        values = _decimals(values)
     try:
-        return pl.Series(name, values)
-    except (TypeError, pl.exceptions.PolarsError):  # SQLite allows mixed types in a column
-        return pl.Series(
-            name, [None if value is None else str(value) for value in values], dtype=pl.String
-        )
+        column = pl.Series(name, values)
+        if not column.dtype.is_object():
+            return column
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        pass
+    return pl.Series(
+        name, [None if value is None else str(value) for value in values], dtype=pl.String
+    )
+
+
+def _decimals(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Without NaN and infinities, which polars' decimals lack; those with more digits than it has
+    become text if they are whole, as ids may be, else floats."""
+    finite = tuple(None if isinstance(v, Decimal) and not v.is_finite() else v for v in values)
+    exact = [v for v in finite if isinstance(v, Decimal)]
+    digits = max((max(v.adjusted() + 1, 0) - min(_exponent(v), 0) for v in exact), default=0)
+    if digits <= _DECIMAL_DIGITS:
+        return finite
+    convert = float if any(v != v.to_integral_value() for v in exact) else "{:f}".format
+    return tuple(convert(v) if isinstance(v, Decimal) else v for v in finite)
+
+
+def _exponent(value: Decimal) -> int:
+    return int(value.as_tuple().exponent)
 
 
 def _cause(error: Exception, engine: Engine) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -18,12 +21,18 @@ from augrec.data import own_tables, sources
 from augrec.data.canonical import Tables, canonical_tables, read_tables, write_raw
 from augrec.data.columns import Columns as C
 from augrec.data.config import ImportConfig
+from augrec.data.import_summary import summarise, warn
 from augrec.data.served_events import FILE as SERVED_EVENTS
 from augrec.data.served_events import read_served_events
 from augrec.data.sql import is_url
+from augrec.orchestration.import_preview import refuse_unknown_events
+from augrec.validation.config import read_config
+
+log = logging.getLogger(__name__)
 
 URL_VARIABLE = "AUGREC_SOURCE_URL"
 _SQL = "sql:"
+_QUERY = re.compile(r"\(?\s*(select|with)\s", re.IGNORECASE)
 _DIALECTS = {
     "postgres": "postgresql",
     "mssql": "mssql+pymssql",
@@ -39,7 +48,7 @@ class SourceConfig(BaseConfig):
     folder: str | None = None
     """Folder with the files of `layout`."""
     interactions: str | None = None
-    """A CSV or Parquet file, a folder of Parquet files, or sql:TABLE."""
+    """A CSV, TSV or Parquet file, a folder of such files, sql:TABLE, or "sql:SELECT …"."""
     items: str | None = None
     """As `interactions`; null: the items of the interactions, without attributes."""
     users: str | None = None
@@ -52,7 +61,24 @@ class SourceConfig(BaseConfig):
     them."""
 
 
-def import_data(settings: Settings, given: dict[str, Any]) -> bool:
+@dataclass(frozen=True)
+class Import:
+    """What `import_data` wrote.
+
+    Attributes:
+        tables: the tables of data/raw.
+        origins: {what was read: where it came from}.
+        summary: subjects, and what there is to say about each.
+        changed: whether the tables differ from the previous ones.
+    """
+
+    tables: Tables
+    origins: dict[str, str]
+    summary: list[tuple[str, str]]
+    changed: bool
+
+
+def import_data(settings: Settings, given: dict[str, Any]) -> Import:
     """Read the tables that `data.source` names and write data/raw, completely or not at all.
 
     Args:
@@ -60,53 +86,79 @@ def import_data(settings: Settings, given: dict[str, Any]) -> bool:
         given: keys of `data.source` to use instead of those in params.yaml; empty values do not
             count.
 
-    Returns:
-        Whether the tables differ from the previous ones.
-
     Raises:
         ConfigError: no source of the tables is configured.
-        InputError: a table cannot be read; data/raw does not change.
+        InputError: a table cannot be read, or could be read in two ways; data/raw does not change.
     """
     params = read_params(settings.home)
     chosen = {key: value for key, value in given.items() if value}
-    source = parse(SourceConfig, section(params, "data.source") | chosen, "data.source")
-    if source.layout and not chosen.get("interactions"):
+    configured = section(params, "data.source")
+    source = parse(SourceConfig, configured | chosen, "data.source")
+    read = _read(source, params, settings, prefer_own=bool(chosen.get("interactions")))
+    tables, described = read.tables, read.described
+    if source.served_events:
+        tables, described["served_events"] = _with_served_events(tables, settings)
+    refuse_unknown_events(tables, read_config(params)[0])
+    warn(tables, read.left_out)
+    raw = _raw(settings)
+    before = _digests(raw)
+    described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+    write_raw(raw, *tables, described)
+    origins = {
+        name: where if name in chosen else f"{where} (data.source in params.yaml)"
+        for name, where in read.origins.items()
+    }
+    if described.get("served_events"):
+        origins["served events"] = f"{described['served_events']:,} that the service received"
+    summary = summarise(tables, read.left_out)
+    for subject, text in summary:
+        log.info("%s: %s", subject, text)
+    return Import(tables, origins, summary, _digests(raw) != before)
+
+
+class _Read(NamedTuple):
+    """Tables, the description of their source, where each came from, and the columns left out of
+    those that are mapped."""
+
+    tables: Tables
+    described: dict[str, Any]
+    origins: dict[str, str]
+    left_out: dict[str, list[str]]
+
+
+def _read(
+    source: SourceConfig, params: dict[str, Any], settings: Settings, *, prefer_own: bool
+) -> _Read:
+    if source.layout and not prefer_own:
         if not source.folder:
             raise ConfigError(
                 "a layout needs a folder",
                 where="data.source",
                 fix=f"name the folder that holds {source.layout}'s files",
             )
-        found = sources.read(source.layout, Path(source.folder))
-        described: dict[str, Any] = {"source": source.layout}
-    elif source.interactions:
+        tables = sources.read(source.layout, Path(source.folder))
+        return _Read(tables, {"source": source.layout}, {"folder": source.folder}, {})
+    if source.interactions:
         config = parse(ImportConfig, section(params, "data.import"), "data.import")
-        interactions = _source(source.interactions, source, settings)
-        others = [
+        own = [
             _source(name, source, settings) if name else None
-            for name in (source.items, source.users)
+            for name in (source.interactions, source.items, source.users)
         ]
-        found = own_tables.import_tables(config, interactions, *others)
-        described = own_tables.describe(interactions, *others)
-    elif (
-        source.served_events and (settings.var / SERVED_EVENTS).exists() and _raw(settings).exists()
-    ):
-        # imported once by hand: only the served events are new
-        found = read_tables(_raw(settings))
-        described = read_json(_raw(settings) / "source.json")
-    else:
-        raise ConfigError(
-            "no source of the tables is configured",
-            where="params.yaml, data.source",
-            fix="set data.source.interactions, or run `augrec data import --interactions FILE`",
-        )
-    if source.served_events:
-        found, described["served_events"] = _with_served_events(found, settings)
-    described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+        assert own[0] is not None
+        found = own_tables.import_tables(config, own[0], *own[1:])
+        described = own_tables.describe(own[0], *own[1:])
+        return _Read(found.tables, described, described["tables"], found.left_out)
     raw = _raw(settings)
-    before = _digests(raw)
-    write_raw(raw, *found, described)
-    return _digests(raw) != before
+    if source.served_events and (settings.var / SERVED_EVENTS).exists() and raw.exists():
+        # imported once by hand: only the served events are new
+        described = read_json(raw / "source.json")
+        where = {"interactions": f"the data of before, {described.get('source')}"}
+        return _Read(read_tables(raw), described, where, {})
+    raise ConfigError(
+        "no source of the tables is configured",
+        where="params.yaml, data.source",
+        fix="set data.source.interactions, or run `augrec data import --interactions FILE`",
+    )
 
 
 def _with_served_events(found: Tables, settings: Settings) -> tuple[Tables, int]:
@@ -154,7 +206,7 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> own_tables.S
     )
     if not url:
         raise ConfigError(
-            "sql:TABLE needs the address of the database",
+            "sql: needs the address of the database",
             where="data.source",
             fix=f"name an Airflow connection under data.source.connection, or set {URL_VARIABLE}",
         )
@@ -164,7 +216,10 @@ def _source(name: str, source: SourceConfig, settings: Settings) -> own_tables.S
             where="environment",
             fix="write it as dialect+driver://user:password@host/database",
         )
-    return own_tables.Source(url, table=name.removeprefix(_SQL))
+    asked = name.removeprefix(_SQL).strip()
+    if _QUERY.match(asked):
+        return own_tables.Source(url, query=asked)
+    return own_tables.Source(url, table=asked)
 
 
 def _connection_url(connection: str, settings: Settings) -> str:

@@ -23,13 +23,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from augrec.data.columns import CONTROL_CHARACTERS, MAX_ID_LENGTH
+
 MAX_HISTORY = 1_000
 MAX_LISTED = 10_000
 MAX_K = 500
 MAX_EVENTS = 1_000
 MAX_EXPLAINED = 100
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_NO_CONTROL = f"^[^{CONTROL_CHARACTERS[1:-1]}]+$"
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=_NO_CONTROL)]
 """Id of a user, item, event or answer: text without control characters."""
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 ContextValue = bool | int | float | Annotated[str, StringConstraints(max_length=256)] | None

@@ -101,7 +101,9 @@ def _lossless(column: pl.Series, kind: Any) -> pl.Series:
     source = column.dtype
     if kind == pl.String and source.is_float():
         whole = column.cast(pl.Int64, strict=False)
-        same = (whole.cast(source) == column).fill_null(False) | column.is_null()
+        exact = 2**24 if source == pl.Float32 else 2**53  # below it a float is one integer alone
+        same = (whole.cast(source) == column) & (column.abs() < exact) | column.is_null()
+        same = same.fill_null(False)
         return whole.cast(pl.String) if same.all() else column
     if kind == TIME and isinstance(source, pl.Datetime):
         zoned = (

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from augrec.data.columns import INTERACTIONS, REAL, TIME
+from augrec.data.columns import CONTROL_CHARACTERS, INTERACTIONS, MAX_ID_LENGTH, REAL, TIME
 from augrec.data.columns import Columns as C
 from augrec.data.instants import ZONE_STEP_US
 from augrec.validation.config import Range, ValidationConfig
@@ -119,7 +119,19 @@ def _id(column: str) -> list[Rule]:
         {"column": column, "regex": NO_ID},
         _true(pl.col(column).str.contains(NO_ID)),
     )
-    return [_missing(column), empty]
+    control = Rule(
+        f"{column} has control characters",
+        "ExpectColumnValuesToNotMatchRegex",
+        {"column": column, "regex": CONTROL_CHARACTERS},
+        _true(pl.col(column).str.contains(CONTROL_CHARACTERS)),
+    )
+    long = Rule(
+        f"{column} has more than {MAX_ID_LENGTH} characters",
+        "ExpectColumnValueLengthsToBeBetween",
+        {"column": column, "max_value": MAX_ID_LENGTH},
+        _true(pl.col(column).str.len_chars() > MAX_ID_LENGTH),
+    )
+    return [_missing(column), empty, control, long]
 
 
 def _missing(column: str) -> Rule:

@@ -181,8 +181,9 @@ def _share(name: str, config: ValidationConfig) -> Check:
         "ExpectColumnValuesToBeNull",
         {"column": REASON, "mostly": round(1 - config.max_quarantined_share, 9)},
         critical=name == "interactions",
-        fix=f"look at data/quarantine/{name}.parquet and correct the source, "
-        "or raise validation.max_quarantined_share in params.yaml",
+        fix=f"look at the reasons in data/quarantine/{name}.parquet and correct the source or "
+        "data.import in params.yaml (names of events: data.import.interactions.events), or raise "
+        "validation.max_quarantined_share",
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,18 +10,35 @@ import polars as pl
 from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.columns import Columns as C
-
-_NEVER = "\x1f"  # a separator that does not occur: a line is read as one column
+from augrec.data.config import TextFormat
+from augrec.data.convert_numbers import numbers
+from augrec.data.convert_times import times
+from augrec.data.importing.delimited import read_delimited, read_lines
+from augrec.data.importing.place import Place
+from augrec.data.importing.quoting import Lines, split_plain
 
 
 def find(folder: Path, pattern: str) -> Path | None:
-    """The first file by name that matches, plain or gzipped; None: there is none."""
-    found = [
-        path
-        for path in sorted([*folder.glob(pattern), *folder.glob(f"{pattern}.gz")])
-        if not path.name.startswith(".")
-    ]
+    """The file that matches, plain or gzipped; None: there is none.
+
+    Raises:
+        InputError: several files match.
+    """
+    found = find_all(folder, pattern)
+    if len(found) > 1:
+        raise InputError(
+            f"several files could be meant: {', '.join(path.name for path in found)}",
+            where=str(folder),
+            fix="leave one of them in the folder",
+        )
     return found[0] if found else None
+
+
+def find_all(folder: Path, pattern: str) -> list[Path]:
+    """The files that match, by name; a gzipped one only if it is not there plain as well."""
+    plain = [path for path in sorted(folder.glob(pattern)) if not path.name.startswith(".")]
+    zipped = [path for path in sorted(folder.glob(f"{pattern}.gz")) if path.name[0] != "."]
+    return plain + [path for path in zipped if path.with_suffix("") not in plain]
 
 
 def need(folder: Path, pattern: str) -> Path:
@@ -47,71 +62,51 @@ def delimited(path: Path, names: Sequence[str], separator: str) -> pl.DataFrame:
     characters; all columns are text.
 
     Raises:
-        InputError: the file cannot be read, or no line has as many columns as there are names.
+        InputError: the file cannot be read, or a line has not as many columns as there are names.
     """
-    lines = _lines(path)
-    cut = lines.select(
-        pl.col("line").str.split_exact(separator, len(names) - 1).struct.rename_fields(list(names))
-    ).unnest("line")
-    if cut.is_empty() or cut[names[-1]].null_count() == len(cut):
+    place = Place(str(path))
+    try:
+        lines = read_lines(path, None, place)
+    except InputError:  # older datasets
+        lines = read_lines(path, "latin-1", place)
+    rows = split_plain(Lines(lines, separator, len(names), place))
+    table = rows.fields.rename(dict(zip(rows.fields.columns, names, strict=True)))
+    return table.with_columns(pl.all().replace({"": None}))
+
+
+def with_header(
+    path: Path, names: Mapping[str, str], form: TextFormat | None = None
+) -> pl.DataFrame:
+    """Read a text file with a header; all columns are text, other columns are kept.
+
+    Args:
+        path: the file.
+        names: {a column that must exist: its canonical name}.
+        form: how it is written.
+
+    Raises:
+        InputError: the file cannot be read, or lacks a column.
+    """
+    table = read_delimited(path, form or TextFormat(), Place(str(path))).table
+    missing = [name for name in names if name not in table.columns]
+    if missing:
         raise InputError(
-            f"no line has {len(names)} columns separated by {separator!r}",
+            f"missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}",
             where=str(path),
-            fix="check that the dataset has the layout you gave",
+            fix="import it as a table of your own: `augrec data import -i FILE`, with the names of "
+            "its columns under data.import in params.yaml",
         )
-    return cut
+    return table.rename(dict(names)).with_columns(pl.all().replace({"": None}))
 
 
 def ratings(table: pl.DataFrame, *, unit: str, where: str) -> pl.DataFrame:
     """Interactions from columns user_id, item_id, value and timestamp of any type: one event
     "rating" for each row."""
+    place = Place(where)
     return table.select(
-        convert.ids(table[C.USER]),
-        convert.ids(table[C.ITEM]),
+        convert.ids(table[C.USER], place),
+        convert.ids(table[C.ITEM], place),
         pl.lit("rating").alias(C.EVENT),
-        convert.numbers(table[C.VALUE], pl.Float32, where=where),
-        convert.times(table[C.TIMESTAMP], unit, where=where, key="timestamp"),
+        numbers(table[C.VALUE], pl.Float32, place, "."),
+        times(table[C.TIMESTAMP], place, unit=unit),
     )
-
-
-def _lines(path: Path) -> pl.DataFrame:
-    source: Path | io.BytesIO = path
-    try:
-        if not _is_utf8(path):
-            # older datasets, and only their small tables
-            source = io.BytesIO(_read(path).decode("latin-1").encode())
-        return pl.read_csv(
-            source,
-            separator=_NEVER,
-            has_header=False,
-            new_columns=["line"],
-            quote_char=None,
-            infer_schema=False,
-        )
-    except (OSError, EOFError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"the file cannot be read: {str(error).splitlines()[0]}",
-            where=str(path),
-            fix="it may be empty or incomplete; get it again",
-        ) from error
-
-
-def _is_utf8(path: Path) -> bool:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-        rest = b""
-        while block := stream.read(1 << 20):
-            head, newline, tail = (rest + block).rpartition(b"\n")
-            try:
-                (head + newline).decode("utf-8")
-            except UnicodeDecodeError:
-                return False
-            rest = tail
-    try:
-        rest.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _read(path: Path) -> bytes:
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -18,6 +18,8 @@ from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
+from augrec.data.convert_numbers import numbers
+from augrec.data.importing.place import Place
 from augrec.data.sources._files import ratings
 
 _OLD: Final = {
@@ -105,7 +107,7 @@ def _products(path: Path) -> pl.DataFrame:
         convert.texts(table[C.TITLE]),
         convert.texts(table[C.DESCRIPTION]),
         convert.lists(table[C.CATEGORIES], "|"),
-        convert.numbers(table[C.PRICE].replace({"None": None}), pl.Float64, where=str(path)),
+        numbers(table[C.PRICE].replace({"None": None}), pl.Float64, Place(str(path)), "."),
         "brand",
     ).unique(C.ITEM, keep="first", maintain_order=True)
 

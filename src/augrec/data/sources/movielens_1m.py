@@ -11,6 +11,7 @@ import polars as pl
 from augrec.data import convert
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
+from augrec.data.importing.place import Place
 from augrec.data.sources._files import delimited, find, need, ratings
 
 AGES: Final = {
@@ -41,7 +42,7 @@ def movies(path: Path) -> pl.DataFrame:
     table = delimited(path, (C.ITEM, C.TITLE, C.CATEGORIES), "::")
     return pl.DataFrame(
         [
-            convert.ids(table[C.ITEM]),
+            convert.ids(table[C.ITEM], Place(str(path))),
             convert.texts(table[C.TITLE]),
             convert.lists(table[C.CATEGORIES], "|"),
         ]

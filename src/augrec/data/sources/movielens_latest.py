@@ -7,11 +7,10 @@ from typing import Final
 
 import polars as pl
 
-from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.sources._files import find, need, ratings
+from augrec.data.sources._files import find, need, ratings, with_header
 
 MAX_TAGS: Final = 20
 """At most this number of tags are kept for each item, the most frequent ones."""
@@ -20,10 +19,10 @@ MAX_TAGS: Final = 20
 def read(folder: Path) -> Tables:
     """Read the folder; users have no attributes."""
     path = need(folder, "ratings.csv")
-    rows = _csv(
+    rows = with_header(
         path, {"userId": C.USER, "movieId": C.ITEM, "rating": C.VALUE, "timestamp": C.TIMESTAMP}
     )
-    items = _csv(
+    items = with_header(
         need(folder, "movies.csv"), {"movieId": C.ITEM, "title": C.TITLE, "genres": C.CATEGORIES}
     )
     genres = items[C.CATEGORIES].replace({"(no genres listed)": None})
@@ -38,7 +37,7 @@ def read(folder: Path) -> Tables:
 
 def _tags(path: Path) -> pl.DataFrame:
     return (
-        _csv(path, {"movieId": C.ITEM, "tag": "tag"})
+        with_header(path, {"movieId": C.ITEM, "tag": "tag"})
         .with_columns(pl.col("tag").str.strip_chars().str.to_lowercase())
         .filter(pl.col("tag").str.len_chars() > 0)
         .group_by(C.ITEM, "tag")
@@ -47,14 +46,3 @@ def _tags(path: Path) -> pl.DataFrame:
         .group_by(C.ITEM, maintain_order=True)
         .agg(pl.col("tag").head(MAX_TAGS).alias(C.TAGS))
     )
-
-
-def _csv(path: Path, names: dict[str, str]) -> pl.DataFrame:
-    try:
-        return pl.read_csv(path, columns=list(names), infer_schema=False).rename(names)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"the file cannot be read: {str(error).splitlines()[0]}",
-            where=str(path),
-            fix=f"it needs the columns {', '.join(names)}; it may be empty or incomplete",
-        ) from error

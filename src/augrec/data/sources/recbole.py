@@ -11,56 +11,53 @@ from augrec.core.errors import InputError
 from augrec.data import convert
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.sources._files import find, need, ratings
+from augrec.data.convert_numbers import numbers
+from augrec.data.importing.delimited import ATOMIC
+from augrec.data.importing.place import Place
+from augrec.data.sources._files import find, find_all, need, ratings, with_header
 
 _TITLES = ("title", "movie_title", "item_name", "name")
 _CATEGORIES = ("categories", "category", "class", "genre", "genres")
+_PARTS = (".train", ".valid", ".test")
 
 
 def read(folder: Path) -> Tables:
     """Read *.inter in `folder`, and the optional *.item and *.user.
 
     The value is the rating, if there is one; sequences of tokens are split at spaces. Other columns
-    of items and users are kept.
+    of items and users are kept. NAME.train.inter, NAME.valid.inter and NAME.test.inter are joined.
     """
-    path = need(folder, "*.inter")
-    rows = _table(path).rename({"rating": C.VALUE}, strict=False)
-    missing = [name for name in (C.USER, C.ITEM, C.TIMESTAMP) if name not in rows.columns]
-    if missing:
-        raise InputError(
-            f"missing columns: {', '.join(missing)}; found: {', '.join(rows.columns)}",
-            where=str(path),
-            fix="augrec splits by time: it needs users, items and timestamps",
-        )
+    paths = _interaction_files(folder)
+    names = {name: name for name in (C.USER, C.ITEM, C.TIMESTAMP)}
+    rows = pl.concat([with_header(path, names, ATOMIC) for path in paths], how="diagonal")
+    rows = rows.rename({"rating": C.VALUE}, strict=False)
+    where = ", ".join(str(path) for path in paths)
     if C.VALUE in rows.columns:
-        interactions = ratings(rows, unit="s", where=str(path))
+        interactions = ratings(rows, unit="s", where=where)
     else:
         interactions = ratings(
-            rows.with_columns(pl.lit(None, pl.Float32).alias(C.VALUE)), unit="s", where=str(path)
-        )
-        interactions = interactions.with_columns(pl.lit("view").alias(C.EVENT))
+            rows.with_columns(pl.lit(None, pl.Float32).alias(C.VALUE)), unit="s", where=where
+        ).with_columns(pl.lit("view").alias(C.EVENT))
     item_path, user_path = find(folder, "*.item"), find(folder, "*.user")
     return canonical_tables(
         interactions,
-        _items(_table(item_path)) if item_path else None,
-        _table(user_path) if user_path else None,
+        _items(with_header(item_path, {C.ITEM: C.ITEM}, ATOMIC)) if item_path else None,
+        with_header(user_path, {C.USER: C.USER}, ATOMIC) if user_path else None,
     )
 
 
-def _table(path: Path) -> pl.DataFrame:
-    try:
-        table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+def _interaction_files(folder: Path) -> list[Path]:
+    paths = find_all(folder, "*.inter") or [need(folder, "*.inter")]
+    stems = [path.name.removesuffix(".gz").removesuffix(".inter") for path in paths]
+    wholes = {stem.removesuffix(part) for stem in stems for part in _PARTS if stem.endswith(part)}
+    if len(paths) > 1 and not (len(wholes) == 1 and all(s.endswith(_PARTS) for s in stems)):
         raise InputError(
-            f"the file cannot be read: {str(error).splitlines()[0]}",
-            where=str(path),
-            fix="it may be empty or incomplete; get it again",
-        ) from error
-    kinds = {name.partition(":")[0]: name.partition(":")[2] for name in table.columns}
-    numbers = [name for name, kind in kinds.items() if kind == "float"]
-    return table.rename(lambda name: name.partition(":")[0]).cast(
-        dict.fromkeys(numbers, pl.Float64), strict=False
-    )
+            f"several files could be meant: {', '.join(path.name for path in paths)}",
+            where=str(folder),
+            fix="leave one of them in the folder, or NAME.train.inter, NAME.valid.inter and "
+            "NAME.test.inter, which are joined",
+        )
+    return paths
 
 
 def _items(table: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +69,7 @@ def _items(table: pl.DataFrame) -> pl.DataFrame:
         lists = convert.lists(table[categories].cast(pl.String), " ").alias(C.CATEGORIES)
         table = table.drop(categories).with_columns(lists)
     if C.PRICE in table.columns:
-        table = table.with_columns(convert.numbers(table[C.PRICE], pl.Float64, where="items"))
+        table = table.with_columns(numbers(table[C.PRICE], pl.Float64, Place("items"), "."))
     # columns of a canonical name that hold plain text
     wrong = [name for name in (C.TAGS,) if name in table.columns]
     return table.with_columns(convert.lists(table[name], " ") for name in wrong)

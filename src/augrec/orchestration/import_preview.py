@@ -1,0 +1,91 @@
+"""What a run with the settings of now would make of raw tables: how many rows are valid, count as
+interest, and become training rows and cases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from augrec.core.config import parse
+from augrec.core.errors import AugrecError, InputError
+from augrec.data.canonical import Tables
+from augrec.data.clean import clean
+from augrec.data.columns import Columns as C
+from augrec.data.config import PrepareConfig
+from augrec.data.split import split
+from augrec.validation.config import ValidationConfig, read_config
+from augrec.validation.snapshot import Snapshot, check_snapshot
+
+log = logging.getLogger(__name__)
+
+
+def refuse_unknown_events(tables: Tables, config: ValidationConfig) -> None:
+    """Refuse tables that no run would accept because of the names of their events.
+
+    Raises:
+        InputError: more rows than may be quarantined have an event that is not in
+            `validation.events`. Fewer are a warning.
+    """
+    events = tables.interactions[C.EVENT].drop_nulls()
+    unknown = events.filter(~events.is_in(config.events))
+    if unknown.is_empty():
+        return
+    names = ", ".join(f"{name!r} ({n:,})" for name, n in unknown.value_counts(sort=True).rows()[:8])
+    what = (
+        f"{len(unknown):,} of {len(events):,} rows have events that validation.events does not "
+        f"list: {names}"
+    )
+    fix = (
+        "in params.yaml, map them under data.import.interactions.events, e.g. {"
+        f"{unknown[0]}: {config.events[-1]}}}, null to leave them out; or add them to "
+        "validation.events and prepare.positive"
+    )
+    if len(unknown) > config.max_quarantined_share * len(events):
+        raise InputError(what, where="interactions, column event", fix=fix)
+    log.warning("%s; %s", what, fix)
+
+
+def preview(tables: Tables, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Subjects, and what a run would do with each; where it would refuse the tables, why."""
+    found: list[tuple[str, str]] = []
+    try:
+        config, window = read_config(params)
+        prepare = parse(PrepareConfig, params["prepare"], "prepare")
+        checked = check_snapshot(Snapshot(*tables, datetime.now(UTC)), config, window)
+        counts = checked.counts()["interactions"]
+        found.append(("valid", f"{counts['good']:,} of {counts['rows']:,} rows"))
+        for reason, n in checked.tables["interactions"].counts.items():
+            found.append(("quarantined", f"{n:,}: {reason}"))
+        if counts["quarantined"] > config.max_quarantined_share * counts["rows"]:
+            found.append(
+                (
+                    "refused",
+                    f"more than {config.max_quarantined_share:.0%} of the rows are quarantined "
+                    "(validation.max_quarantined_share)",
+                )
+            )
+        kept = checked.kept["interactions"]
+        clean_rows = clean(
+            kept, prepare.positive, min_item_interactions=prepare.min_item_interactions
+        )
+        found.append(("interest", _interest(kept, prepare, clean_rows)))
+        parts = split(clean_rows, prepare.split, params["seed"]).counts
+        train = parts["train"]
+        found.append(("training", f"{train['interactions']:,} rows of {train['users']:,} users"))
+        for role, word in (("valid", "validation"), ("test", "test")):
+            slices = ", ".join(f"{name}: {n:,}" for name, n in parts[role]["slices"].items())
+            found.append((word, f"{parts[role]['cases']:,} cases, by length of history {slices}"))
+    except AugrecError as error:
+        found.append(("refused", f"{error.what}; {error.fix}"))
+    return found
+
+
+def _interest(rows: pl.DataFrame, config: PrepareConfig, clean_rows: pl.DataFrame) -> str:
+    return (
+        f"{len(clean_rows):,} pairs of user and item from {len(rows):,} rows "
+        f"(prepare.positive: {', '.join(config.positive)})"
+    )
