@@ -9,6 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,10 +22,10 @@ import yaml
 from feast.infra.online_stores.sqlite import SqliteOnlineStore
 from polars.testing import assert_frame_equal
 
-from augrec.core.errors import ConfigError
+from augrec.core.errors import ConfigError, TransientError
 from augrec.data.cases import CASES
 from augrec.data.columns import INTERACTIONS, TIME
-from augrec.features import feature_service_name, store
+from augrec.features import databases, feature_service_name, store
 from augrec.features.schema import data_period
 from augrec.stages import features, training_set
 
@@ -31,6 +34,8 @@ TABLES = {"user": "user_id", "item": "item_id"}
 DAY = timedelta(days=1)
 DAY_US = DAY // timedelta(microseconds=1)
 GROWING = ("days_since_last", "age_days")
+FEAST_WAITS_S = 5.0
+"""Python's default for SQLite, which Feast leaves as it is."""
 OUTCOMES = {
     "purchase": datetime(2024, 5, 19, tzinfo=UTC),
     "return": datetime(2024, 5, 20, tzinfo=UTC),  # when validation begins
@@ -412,11 +417,90 @@ def test_two_workspaces_materialize_into_one_store_at_once_though_one_is_killed(
         _materialize_elsewhere(_copy(workspace, tmp_path / name), shared, kill)
         for name, kill in (("a", False), ("b", True))
     ]
-    finished, killed = (run.wait(timeout=120) for run in runs)
+    finished, killed = (run.wait(timeout=600) for run in runs)
     assert finished == 0
     assert killed == -signal.SIGKILL
     store.materialize(tmp_path / "b", online_store=shared)
     assert _online_rows(shared) == _online_rows(online_store)
+
+
+@pytest.mark.parametrize("name", ["online.db", "registry.db"])
+def test_a_damaged_local_store_is_kept_aside_and_made_anew(workspace, online_store, tmp_path, name):
+    path = str(tmp_path / "online.db")
+    last = data_period(workspace)[1]
+    store.materialize(workspace, online_store=path)
+    damaged = b"not a database" * 400
+    (tmp_path / name).write_bytes(damaged)
+    for log in ("-wal", "-shm"):  # from which SQLite would mend it
+        (tmp_path / f"{name}{log}").unlink(missing_ok=True)
+    store.materialize(workspace, last - DAY, online_store=path)
+    assert _online_rows(path) == _online_rows(online_store)
+    [kept] = [file for file in tmp_path.iterdir() if ".damaged-" in file.name]
+    assert kept.name.startswith(name) and kept.read_bytes() == damaged
+    assert store.online(store.open_store(workspace, online_store=path), items=["i0"]).height == 1
+
+
+def test_a_store_locked_by_another_program_is_waited_for(workspace, online_store, tmp_path):
+    path = str(tmp_path / "online.db")
+    store.materialize(workspace, online_store=path)
+    with ThreadPoolExecutor(1) as pool:
+        holding = threading.Event()
+        held = pool.submit(_hold, [path, str(tmp_path / "registry.db")], holding, FEAST_WAITS_S + 2)
+        holding.wait()
+        store.materialize(workspace, online_store=path)
+        held.result()
+    assert _online_rows(path) == _online_rows(online_store)
+
+
+def test_a_store_that_stays_locked_is_a_passing_error_with_its_place(
+    workspace, tmp_path, monkeypatch
+):
+    path = str(tmp_path / "online.db")
+    store.materialize(workspace, online_store=path)
+    monkeypatch.setattr(databases, "BUSY_S", 0.0)
+    with ThreadPoolExecutor(1) as pool:
+        holding = threading.Event()
+        held = pool.submit(_hold, [path], holding, FEAST_WAITS_S + 2)
+        holding.wait()
+        with pytest.raises(TransientError, match="locked") as raised:
+            store.materialize(workspace, online_store=path)
+        held.result()
+    assert path in str(raised.value)
+
+
+def test_a_process_killed_while_it_applies_the_definitions_leaves_a_store_that_can_be_used(
+    workspace, online_store, tmp_path
+):
+    path = str(tmp_path / "online.db")
+    script = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from augrec.features import store
+        from feast.infra.registry.sql import SqlRegistry
+        apply, applied = SqlRegistry._apply_object, []
+        def apply_and_die(*args, **kwargs):
+            apply(*args, **kwargs)
+            applied.append(1)
+            if len(applied) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        SqlRegistry._apply_object = apply_and_die
+        store.materialize(Path({str(workspace)!r}), online_store={path!r})
+    """)
+    killed = subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    store.materialize(workspace, online_store=path)
+    assert _online_rows(path) == _online_rows(online_store)
+
+
+def _hold(paths: list[str], holding: threading.Event, seconds: float) -> None:
+    """Keep the write locks of databases, as a backup or a stuck program does."""
+    held = [sqlite3.connect(path, isolation_level=None) for path in paths]
+    for connection in held:
+        connection.execute("BEGIN EXCLUSIVE")
+    holding.set()
+    time.sleep(seconds)
+    for connection in held:
+        connection.close()
 
 
 def _materialize_elsewhere(workspace: Path, path: str, kill: bool) -> subprocess.Popen:

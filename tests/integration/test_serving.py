@@ -20,11 +20,14 @@ import pytest
 import yaml
 from registry_workspace import decision_of, interactions, make_workspace
 
+from augrec.cli import models as command_line
 from augrec.core import settings as settings_
 from augrec.core.files import read_json, write_json
+from augrec.core.settings import QUICK_LIMITS
 from augrec.data.canonical import canonical_tables, write_raw
 from augrec.registry import bundle, mlflow_versions, models, promotion, tracking
 from augrec.registry.connection import MODEL, client, experiment
+from augrec.serving import local_rollback
 from augrec.serving.app import create_app
 
 pytestmark = pytest.mark.anyio
@@ -224,6 +227,28 @@ async def test_it_goes_on_and_starts_again_without_the_registry(home: Path) -> N
     finally:
         shutil.rmtree(database, ignore_errors=True)
         away.rename(database)
+
+
+async def test_a_rollback_without_the_registry_reaches_the_service_at_once_and_the_registry_later(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in QUICK_LIMITS.items():
+        monkeypatch.setenv(name, value)
+    async with running() as asking:
+        await version_serving(asking, "1")
+        promotion.promote("2", reason="better", by="test", expected_champion="1")
+        await version_serving(asking, "2")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nothing listens there
+        await asyncio.to_thread(command_line.rollback, reason="wrong prices")
+        told = await version_serving(asking, "1")
+        assert told["champion"]["origin"] == "local copy"
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        while local_rollback.asked_for(home / "var/serving") is not None:
+            await asyncio.sleep(0.05)
+        await version_serving(asking, "1")
+    last = promotion.log()[-1]
+    assert (last.kind, last.version, last.reason) == ("rollback", "1", "wrong prices")
+    assert mlflow_versions.aliases()["champion"] == "1"
 
 
 def expected_offline(home: Path) -> list[str]:

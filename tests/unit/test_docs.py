@@ -63,7 +63,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=by_page)
 def test_files_that_are_named_exist(page: Path) -> None:
     named = [code for code in pages.inline_code(page) if code.startswith(FOLDERS)]
-    files = {code for code in named if not re.search(r"[<{*$ ]|NAME", code)}
+    files = {code.partition("::")[0] for code in named if not re.search(r"[<{*$ ]|NAME", code)}
     printed = {
         one.note.removeprefix("file: ") for one in pages.blocks() if one.note.startswith("file: ")
     }
@@ -133,6 +133,17 @@ def test_modules_and_stages_that_are_printed_exist(args: list[str]) -> None:
         or (HOME / "src" / f"{module}.py").exists()
         or args[0].partition("@")[0] in stages
     )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_page)
+def test_tests_that_are_named_exist(page: Path) -> None:
+    named = [code.split("::") for code in pages.inline_code(page) if "::test_" in code]
+    missing = [
+        test
+        for file, test in named
+        if f"def {test}(" not in (HOME / file).read_text(encoding="utf-8")
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("args", commands("python", "-m", "pytest"))

@@ -4,6 +4,7 @@ model registry."""
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from augrec.cli.terminal import console, redirect_output, short_path
 from augrec.core import settings as settings_
-from augrec.core.errors import InputError
+from augrec.core.errors import InputError, UnreachableError
+from augrec.core.settings import QUICK_LIMITS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -188,11 +190,30 @@ def challenge(
 def rollback(
     reason: Annotated[str, typer.Option(help="Recorded in the promotion log.")] = "by hand",
 ) -> None:
-    """Make the previous champion the champion again."""
+    """Make the previous champion the champion again.
+
+    If MLflow does not answer, the service returns to its own copy of that version within seconds,
+    and the registry follows when it answers again.
+    """
+    for name, value in QUICK_LIMITS.items():
+        os.environ.setdefault(name, value)
     from augrec.registry import promotion
 
-    done = promotion.rollback(reason=reason, by=getpass.getuser())
-    console.print(f"Champion: version {done.version}, rolled back from version {done.replaced}.")
+    try:
+        done = promotion.rollback(reason=reason, by=getpass.getuser())
+    except UnreachableError:
+        from augrec.serving import local_rollback
+
+        asked = local_rollback.ask(settings_.load().var / "serving", reason=reason)
+        console.print(
+            f"MLflow does not answer. The service returns to its copy of version "
+            f"{asked.target['version']}, from version {asked.replaced}; the registry follows when "
+            "it answers again."
+        )
+    else:
+        console.print(
+            f"Champion: version {done.version}, rolled back from version {done.replaced}."
+        )
 
 
 def reproduce(version: Annotated[int, typer.Argument(help="A registered version.")]) -> None:

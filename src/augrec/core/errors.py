@@ -8,6 +8,7 @@
     │   ├── ConfigError      params.yaml, the trigger form or the environment is wrong
     │   └── RefusedError     a limit, an audit or the gate said no; the champion does not change
     └── TransientError       the same call may succeed in a minute; Airflow retries it
+        └── UnreachableError a server does not answer, or a database is locked
 """
 
 from __future__ import annotations
@@ -70,12 +71,23 @@ class TransientError(AugrecError):
     exit_code = TRANSIENT_EXIT
 
 
+class UnreachableError(TransientError):
+    """A server does not answer, or a database is locked."""
+
+
 def from_json(text: str) -> AugrecError:
     """Rebuild an error that `AugrecError.to_json` wrote."""
     fields = json.loads(text)
     kinds = {
         kind.__name__: kind
-        for kind in (PermanentError, InputError, ConfigError, RefusedError, TransientError)
+        for kind in (
+            PermanentError,
+            InputError,
+            ConfigError,
+            RefusedError,
+            TransientError,
+            UnreachableError,
+        )
     }
     kind = kinds.get(fields["kind"], PermanentError)
     return kind(fields["what"], where=fields["where"], fix=fields["fix"])

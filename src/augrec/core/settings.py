@@ -28,6 +28,8 @@ from augrec.core.files import read_json
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Addresses that only this machine reaches."""
+QUICK_LIMITS: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+"""Limits of requests to MLflow for what somebody waits for; set before MLflow is imported."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def load() -> Settings:
         host=os.environ.get("AUGREC_HOST", running.get("host", "127.0.0.1")),
         airflow_port=_port("AUGREC_AIRFLOW_PORT", running.get("airflow_port", 8080)),
         mlflow_port=_port("AUGREC_MLFLOW_PORT", running.get("mlflow_port", 5000)),
-        mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{var}/mlflow/mlflow.db"),
+        mlflow_uri=os.environ.get(
+            "MLFLOW_TRACKING_URI", f"sqlite:///{var}/mlflow/mlflow.db?timeout=60"
+        ),
         online_store=os.environ.get("AUGREC_ONLINE_STORE", f"{var}/feast/online.db"),
         serving_port=_port("AUGREC_SERVING_PORT", running.get("serving_port", 8000)),
     )

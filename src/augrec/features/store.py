@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -28,6 +29,7 @@ import yaml
 from augrec.core.errors import ConfigError, PermanentError
 from augrec.data.columns import Columns as C
 from augrec.features.addresses import local_files, online_config, registry_url
+from augrec.features.databases import set_aside_damaged, when_unlocked
 from augrec.features.locking import locked
 from augrec.features.schema import (
     ENTITIES,
@@ -100,8 +102,9 @@ def materialize(
     """Write each user's and item's newest features of an interval to the online store.
 
     Idempotent, also after being killed. Local stores have one writer at a time, others wait;
-    readers are not blocked. If several workspaces write the same ids, SQLite keeps the last write,
-    Redis the newest features.
+    readers are not blocked. A damaged local registry or store is set aside and made anew from the
+    definitions and from all features up to `end`. If several workspaces write the same ids, SQLite
+    keeps the last write, Redis the newest features.
 
     Args:
         workspace: of the features.
@@ -115,6 +118,7 @@ def materialize(
 
     Raises:
         ConfigError: `end` is after the end of the features, or before `start`.
+        TransientError: a local store stayed locked.
     """
     first, last = data_period(workspace)
     start, end = _utc(start or first), _utc(end or last)
@@ -125,13 +129,20 @@ def materialize(
             where=str(table_path(workspace, "user")),
             fix="choose an earlier end; after it, Feast would skip features older than that end",
         )
-    with locked(*local_files(online_store, registry)):
+    files = local_files(online_store, registry)
+
+    def write(begin: datetime) -> None:
         store = open_store(workspace, online_store=online_store, registry=registry)
         if store.config.online_store.type == "sqlite":
             _allow_readers(Path(online_store))
         apply(store)
         with _duckdb():
-            store.materialize(start, end)
+            store.materialize(begin, end)
+
+    with locked(*files):
+        if set_aside_damaged(files):
+            start = first
+        when_unlocked(partial(write, start), files)
     within = pl.col(EVENT_TIMESTAMP).is_between(start, end)
     return {
         kind: pl.scan_parquet(table_path(workspace, kind))

@@ -32,10 +32,13 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     """Write features of the interval since the last materialization to the online store.
 
     The end of the interval is kept in an Airflow variable, which is updated only after a success.
-    A new data source or feature schema starts again from the beginning of the data.
+    A new data source or feature schema, and a local store that is missing or damaged, start again
+    from the beginning of the data.
     """
     from airflow.sdk import Variable
 
+    from augrec.features.addresses import local_files
+    from augrec.features.databases import usable
     from augrec.features.schema import data_period
 
     path = workspace.open_(settings, run_id).path
@@ -43,7 +46,10 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     last = json.loads(Variable.get(MATERIALIZED, default="{}"))
     first, until = data_period(path)
     start = first
-    if last.get("lineage") == lineage and first <= datetime.fromisoformat(last["until"]) <= until:
+    known = (
+        last.get("lineage") == lineage and first <= datetime.fromisoformat(last["until"]) <= until
+    )
+    if known and usable(local_files(settings.online_store)):
         start = datetime.fromisoformat(last["until"])
     if start == until:
         log.info("the online store has these features already")

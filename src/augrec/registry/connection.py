@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from typing import Final, Literal
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from augrec.core import settings
-from augrec.core.errors import PermanentError, TransientError
-from augrec.registry import experiment_page
+from augrec.core.errors import ConfigError, PermanentError, TransientError, UnreachableError
+from augrec.registry import experiment_page, schema
 
 EXPERIMENT: Final = "augrec"
 MODEL: Final = "augrec-recommender"
@@ -37,10 +39,19 @@ def _client(uri: str) -> MlflowClient:
 
 
 def prepare() -> None:
-    """Create the tables of a database, before several processes start that would each do so, and
-    describe the experiment. A tracking server creates its own tables."""
-    if not _is_served(settings.load().mlflow_uri):
-        _describe(experiment())
+    """Create the tables of a database, before several processes start that would each do so, or
+    migrate those of an earlier MLflow, and describe the experiment. A tracking server prepares its
+    own tables.
+
+    Raises:
+        ConfigError: the tables are of another MLflow and cannot be migrated here.
+        PermanentError, TransientError: as `mlflow_errors`.
+    """
+    uri = settings.load().mlflow_uri
+    if not _is_served(uri):
+        with mlflow_errors("open its database"):
+            schema.migrate(uri)
+            _describe(experiment())
 
 
 def experiment() -> str:
@@ -86,15 +97,36 @@ def mlflow_errors(doing: str) -> Iterator[None]:
     """Convert MLflow's errors to errors of augrec; usable as a decorator.
 
     Raises:
-        TransientError: the store could not be reached, was locked or overloaded.
-        PermanentError: MLflow refused the call.
+        UnreachableError: the store could not be reached, was locked or overloaded.
+        ConfigError: its tables are of another version of MLflow.
+        PermanentError: MLflow refused the call, or its database is damaged.
     """
     try:
         yield
+    # raised by MLflow as it is while a store is opened
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        if isinstance(error, OperationalError | sqlite3.OperationalError):
+            raise UnreachableError(
+                f"MLflow's database could not be used to {doing}: {error}",
+                where=_place(),
+                fix="it is tried again; if that does not help, find the program that holds it",
+            ) from error
+        raise PermanentError(
+            f"MLflow's database is damaged: {error}",
+            where=_place(),
+            fix="restore it from a backup; models that serve go on serving",
+        ) from error
     except MlflowException as error:
-        where = settings.load().mlflow_uri.rpartition("@")[2]  # without a password
+        where = _place()
+        if _is_outdated(error):
+            raise ConfigError(
+                "MLflow's database has the tables of another version of MLflow",
+                where=where,
+                fix="`augrec down` and `augrec up` migrate a local database, after copying it; for "
+                "others: `mlflow db upgrade URL`",
+            ) from error
         if error.error_code in _PASSING:
-            raise TransientError(
+            raise UnreachableError(
                 f"MLflow could not {doing}: {error.message}",
                 where=where,
                 fix="it is tried again; is MLflow running?",
@@ -131,6 +163,14 @@ def exclusive(name: Literal["tracking", "registry"], timeout_s: float = 300.0) -
         yield
     finally:
         os.close(handle)
+
+
+def _is_outdated(error: MlflowException) -> bool:
+    return "out-of-date database schema" in str(error)
+
+
+def _place() -> str:
+    return settings.load().mlflow_uri.rpartition("@")[2]  # without a password
 
 
 def _locked(handle: int) -> bool:

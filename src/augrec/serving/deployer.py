@@ -27,6 +27,7 @@ from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
+from augrec.serving import local_rollback
 from augrec.serving.config import ServingConfig
 from augrec.serving.index import build
 from augrec.serving.item_metadata import ItemMetadata
@@ -83,7 +84,7 @@ class Deployer:
     ) -> None:
         self._raw, self._models, self._config = raw, folder / "models", config
         self._positive, self._notify = positive, notify
-        self._state = folder / _CURRENT
+        self._folder, self._state = folder, folder / _CURRENT
         self.deployment = Deployment()
         self.refused: dict[tuple[str, str], Refusal] = {}
         self._refused_at: dict[tuple[str, str], float] = {}
@@ -99,6 +100,7 @@ class Deployer:
             for alias in ALIASES:
                 if alias in kept:
                     self._try(alias, AliasTarget(**kept[alias]), "local copy")
+            self._roll_back_locally()
             if self.deployment.champion is None:
                 self.deployment = replace(self.deployment, fallback=self._fallback())
 
@@ -107,9 +109,16 @@ class Deployer:
         `registry` and `refused`."""
         with self._busy:
             try:
+                asked = local_rollback.asked_for(self._folder)
+                if asked is not None:
+                    champion = _target("champion")
+                    local_rollback.tell_registry(
+                        self._folder, asked, champion.version if champion else None
+                    )
                 wanted = {alias: _target(alias) for alias in ALIASES}
             except Exception as error:
                 self._unreachable(error)
+                self._roll_back_locally()
                 return
             self.registry = {
                 "reachable": True,
@@ -123,6 +132,15 @@ class Deployer:
             if wanted["challenger"] is None and self.deployment.challenger is not None:
                 self.deployment = replace(self.deployment, challenger=None)
                 self._remember("challenger", None)
+
+    def _roll_back_locally(self) -> None:
+        """Serve the copy that a rollback names of which the registry does not know yet."""
+        asked = local_rollback.asked_for(self._folder)
+        if asked is None:
+            return
+        target, current = AliasTarget(**asked.target), self.deployment.champion
+        if current is None or current.version != target.version:
+            self._try("champion", target, "local copy")
 
     def _unreachable(self, error: Exception) -> None:
         self._notify("registry_error", "")
@@ -254,9 +272,11 @@ class Deployer:
     def _remember(self, alias: Alias, wanted: AliasTarget | None) -> None:
         """Store what to load at the next start, and delete old copies."""
         kept = read_json(self._state) if self._state.exists() else {}
-        kept.pop(alias, None)
+        before = kept.pop(alias, None)
         if wanted is not None:
             kept[alias] = vars(wanted)
+            if alias == "champion" and before is not None and before != kept[alias]:
+                kept[local_rollback.PREVIOUS] = before
         write_json(self._state, kept)
         needed = {f"{one['version']}-{one['digest']}" for one in kept.values()}
         others = [path for path in self._models.glob("*-*") if path.name not in needed]

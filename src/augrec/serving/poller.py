@@ -8,17 +8,14 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import Final
 
+from augrec.core.settings import QUICK_LIMITS
 from augrec.serving.deployer import Deployer
 from augrec.serving.metrics import Metrics
 from augrec.serving.service import Service
 from augrec.serving.user_store import UserStore, fingerprint, open_user_store
 
 log = logging.getLogger(__name__)
-
-_MLFLOW_LIMITS: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""Limits of MLflow requests; the defaults, two minutes and seven retries, would delay a swap."""
 
 
 class Poller:
@@ -58,7 +55,7 @@ class Poller:
 
     def start(self) -> None:
         """Start the thread; call it on the event loop."""
-        for name, value in _MLFLOW_LIMITS.items():
+        for name, value in QUICK_LIMITS.items():
             os.environ.setdefault(name, value)
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._run, name="poller", daemon=True).start()

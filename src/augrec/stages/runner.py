@@ -3,16 +3,20 @@ process."""
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from augrec.core.errors import TRANSIENT_EXIT, AugrecError
+from augrec.core.errors import TRANSIENT_EXIT, AugrecError, TransientError
 from augrec.core.files import write_text
 
 FAILURE_VARIABLE = "AUGREC_FAILURE"
@@ -25,6 +29,9 @@ STARTER_VARIABLE = "AUGREC_STARTER"
 CURVE_VARIABLE = "AUGREC_CURVE"
 """Names a file to which a stage appends each row of a training curve as a line of JSON, so that it
 can be followed."""
+
+_OUT_OF_MEMORY: Final = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
+"""What torch says; its error for the CPU is a plain RuntimeError."""
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +49,41 @@ def run(stage: Callable[..., None]) -> None:
         datefmt="%H:%M:%S",
     )
     try:
-        stage(*sys.argv[1:])
+        with named_shortages():
+            stage(*sys.argv[1:])
     except AugrecError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         if FAILURE_VARIABLE in os.environ:
             write_text(Path(os.environ[FAILURE_VARIABLE]), error.to_json())
         sys.exit(error.exit_code)
+
+
+@contextmanager
+def named_shortages() -> Iterator[None]:
+    """Say so where memory or disk space ran out, whichever library noticed it.
+
+    Raises:
+        TransientError: in place of that library's error.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        said = (str(error).strip() or "MemoryError").splitlines()[0]
+        raise TransientError(
+            f"memory ran out: {said}",
+            where=" ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]),
+            fix="if it happens again, add memory or set smaller batches in params.yaml",
+        ) from error
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise TransientError(
+            "the disk is full",
+            where=str(error.filename or Path.cwd()),
+            fix="free space, for example with `augrec prune`; then clear the task",
+        ) from error
 
 
 def tell_curve(role: str, name: str, row: Mapping[str, float]) -> None:

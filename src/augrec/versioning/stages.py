@@ -245,6 +245,12 @@ def _explain(name: str, failure: Path, error: Exception) -> Exception:
     if failure.exists():
         cause = from_json(failure.read_text(encoding="utf-8"))
         return type(cause)(f"stage {name}: {cause.what}", where=cause.where, fix=cause.fix)
+    if any(isinstance(cause, ConnectionError) for cause in _causes(error)):
+        return TransientError(
+            f"stage {name} lost the connection to the process that watches it: {_message(error)}",
+            where=name,
+            fix="it is tried again",
+        )
     code = getattr(error.__cause__, "exit_code", None) or _exit_code(error)
     if code is not None and (code < 0 or code > 128 or code == TRANSIENT_EXIT):
         return TransientError(
@@ -269,20 +275,21 @@ def _explain(name: str, failure: Path, error: Exception) -> Exception:
 def _exit_code(error: BaseException) -> int | None:
     from dvc.stage.exceptions import StageCmdFailedError
 
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, StageCmdFailedError):
-        cause = cause.__cause__
-    words = str(cause).rsplit(" ", 1) if cause else []
+    failed = next((one for one in _causes(error) if isinstance(one, StageCmdFailedError)), None)
+    words = str(failed).rsplit(" ", 1) if failed else []
     return int(words[-1]) if words and words[-1].lstrip("-").isdigit() else None
 
 
 def _message(error: BaseException) -> str:
-    parts = []
+    return ": ".join(dict.fromkeys(text for text in map(str, _causes(error)) if text))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, innermost last."""
     cause: BaseException | None = error
     while cause is not None:
-        parts.append(str(cause))
+        yield cause
         cause = cause.__cause__
-    return ": ".join(dict.fromkeys(part for part in parts if part))
 
 
 def _describe(stage: Any) -> Stage:
