@@ -24,7 +24,7 @@ import yaml
 from augrec.core import settings as settings_
 from augrec.core.settings import Settings
 from augrec.orchestration.client import DONE, Airflow, TaskState
-from augrec.orchestration.platform import log_file
+from augrec.orchestration.platform import logs
 from augrec.versioning import git, workspace
 
 CHECKOUT = Path(__file__).parents[2]
@@ -162,10 +162,13 @@ class Project:
         return done.stdout + done.stderr
 
     def log(self) -> str:
-        """The end of the platform's log, for messages."""
-        path = log_file(self.settings)
-        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-        return "\n".join([line for line in lines if "http.access" not in line][-25:])
+        """The ends of the platform's logs, for messages."""
+        said = []
+        for path in sorted(logs(self.settings).glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()
+            kept = [line for line in lines if "http.access" not in line][-10:]
+            said.append("\n".join([f"== {path.name}", *kept]))
+        return "\n".join(said)
 
     def commit(self, params: Mapping[str, Any]) -> None:
         """Change keys of params.yaml and commit them."""

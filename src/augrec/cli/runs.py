@@ -71,7 +71,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop Airflow, MLflow and the service. A run in progress fails; all data is kept."""
+    """Stop Airflow, MLflow and the service; the next `augrec up` goes on with unfinished runs."""
     from augrec.orchestration import platform
 
     console.print("Stopped." if platform.down(settings_.load()) else "Nothing was running.")
@@ -134,7 +134,11 @@ def status() -> None:
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     for part, healthy in state.parts.items():
-        table.add_row(part, "[green]healthy[/]" if healthy else "[red]does not respond[/]")
+        table.add_row(
+            part,
+            "[green]healthy[/]" if healthy else "[red]does not respond[/]",
+            _restarts(state.restarts[part]),
+        )
     console.print(table)
     _where(here)
     if state.parts["api-server"]:
@@ -231,6 +235,10 @@ def _runs(latest: list[dict[str, Any]]) -> Table:
         took = f"{one['duration']:.0f} s" if one["duration"] else "–"
         table.add_row(one["dag_run_id"], one["state"], started, took)
     return table
+
+
+def _restarts(count: int) -> str:
+    return f"restarted {count} time{'' if count == 1 else 's'}, see var/logs" if count else ""
 
 
 def _where(here: Settings) -> None:

@@ -155,7 +155,7 @@ class Airflow:
         texts = [
             event if isinstance(event, str) else str(event.get("event", "")) for event in events
         ]
-        return "\n".join(texts[-10:]) or "there is no log of the task; see var/logs/platform.log"
+        return "\n".join(texts[-10:]) or "there is no log of the task; see var/logs/scheduler.log"
 
     def clear(self, dag: str, run_id: str, tasks: list[str]) -> None:
         """Clear tasks and all those downstream, so that they run again."""
@@ -226,7 +226,7 @@ class Airflow:
             raise TransientError(
                 f"Airflow answered {answer.status_code}: {_detail(answer)}",
                 where=f"{method} {path}",
-                fix="see var/logs/platform.log",
+                fix="see var/logs/api-server.log",
             )
         return answer.json() if answer.content else {}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +25,8 @@ DECIDE = "decide"
 """The stage that ends with the verdict."""
 
 log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
 @contextmanager
@@ -61,6 +66,7 @@ class StageOperator(BaseOperator):
         from augrec.registry.live_curves import LiveCurves
         from augrec.versioning import stages, workspace
 
+        end_with_supervisor()
         name = f"{self.stage}@{self.member}" if self.member else self.stage
         with failing_clearly():
             run = workspace.open_(settings_.load(), context["dag_run"].run_id)
@@ -75,3 +81,11 @@ class StageOperator(BaseOperator):
             for sentence in read_json(run.path / "reports" / "decision.json")["sentences"]:
                 log.info(sentence)  # as the stage does where it runs
         return outcome
+
+
+def end_with_supervisor() -> None:
+    """Let Linux kill this task when the process that watches it is gone: nobody would hear its
+    result, and Airflow will start another. The stage that it runs ends with it, see
+    `augrec.stages.runner`."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,5 +1,5 @@
-"""Start, stop and check the embedded platform: Airflow, MLflow and the service under one process
-manager."""
+"""Start, stop and check the embedded platform: Airflow, MLflow and the service under
+supervisord."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 
 from augrec.core.errors import ConfigError, TransientError
-from augrec.core.files import read_json, write_json
 from augrec.core.settings import LOOPBACK, Settings
-from augrec.orchestration.environment import environment, password
+from augrec.orchestration import supervisor
+from augrec.orchestration.environment import password
+from augrec.orchestration.part import end, leftovers
 
-START_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 300.0
 POOLS = {
     "gpu": "generator training: one at a time on each accelerator",
     "promotion": "changes of the champion: strictly one at a time",
@@ -31,10 +30,17 @@ POOLS = {
 
 @dataclass(frozen=True)
 class Health:
-    """Which parts of the platform answer."""
+    """How the platform is.
+
+    Attributes:
+        running: whether supervisord runs.
+        parts: whether each part runs and answers.
+        restarts: how often each has been started again since `augrec up`.
+    """
 
     running: bool
     parts: dict[str, bool]
+    restarts: dict[str, int]
 
     @property
     def ready(self) -> bool:
@@ -53,7 +59,10 @@ def up(settings: Settings, *, say: Callable[[str], None]) -> None:
         say("The platform is already running.")
     else:
         _check_address(settings)
-        (settings.var / "logs").mkdir(parents=True, exist_ok=True)
+        # of a platform whose supervisord was killed: its parts hold the ports
+        end(leftovers(settings.var))
+        _check_ports(settings)
+        logs(settings).mkdir(parents=True, exist_ok=True)
         for folder in ("mlflow/artifacts", "feast", "runs"):
             (settings.var / folder).mkdir(parents=True, exist_ok=True)
         password(settings)
@@ -66,49 +75,43 @@ def up(settings: Settings, *, say: Callable[[str], None]) -> None:
         say("Preparing MLflow's database …")
         connection.prepare()
         say("Starting Airflow, MLflow and the service …")
-        _spawn(settings)
+        supervisor.spawn(settings)
     _wait(settings, say)
 
 
 def down(settings: Settings) -> bool:
-    """Stop the platform; False when it was not running."""
-    pid = _pid(settings)
-    if pid is None:
-        return False
-    manager = psutil.Process(pid)
-    # running tasks, and the stages they run, would outlive the scheduler
-    family = [manager, *manager.children(recursive=True)]
-    manager.terminate()
-    psutil.wait_procs([manager], timeout=STOP_TIMEOUT_S)
-    for stop in (psutil.Process.terminate, psutil.Process.kill):
-        _, left = psutil.wait_procs(family, timeout=5)
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                stop(process)
-    _record(settings).unlink(missing_ok=True)
-    return True
+    """Stop the platform; False when nothing of it was running."""
+    return supervisor.stop(settings)
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether the process manager is alive."""
-    return _pid(settings) is not None
+    """Whether supervisord is alive."""
+    return supervisor.pid(settings) is not None
 
 
 def health(settings: Settings) -> Health:
-    """Check every part over HTTP."""
-    parts = {
-        "api-server": False,
-        "scheduler": False,
-        "dag-processor": False,
-        "triggerer": False,
-        "mlflow": False,
-        "serving": False,
-    }
+    """Check every part: its process, and what it answers over HTTP."""
+    processes, answers = supervisor.processes(settings), _answers(settings)
+    return Health(
+        is_running(settings),
+        {part: found.pid is not None and part in answers for part, found in processes.items()},
+        {part: found.restarts for part, found in processes.items()},
+    )
+
+
+def logs(settings: Settings) -> Path:
+    """The folder with a log of each part, and supervisord's platform.log."""
+    return settings.var / "logs"
+
+
+def _answers(settings: Settings) -> set[str]:
+    found = set()
     try:
         answer = httpx.get(f"{settings.airflow_url}/api/v2/monitor/health", timeout=5).json()
-        parts["api-server"] = True
+        found.add("api-server")
         for part in ("scheduler", "dag-processor", "triggerer"):
-            parts[part] = (answer.get(part.replace("-", "_")) or {}).get("status") == "healthy"
+            if (answer.get(part.replace("-", "_")) or {}).get("status") == "healthy":
+                found.add(part)
     except (httpx.HTTPError, ValueError):
         pass
     for part, url in (
@@ -116,13 +119,9 @@ def health(settings: Settings) -> Health:
         ("serving", f"{settings.serving_url}/health/live"),
     ):
         with contextlib.suppress(httpx.HTTPError):
-            parts[part] = httpx.get(url, timeout=5).status_code == 200
-    return Health(is_running(settings), parts)
-
-
-def log_file(settings: Settings) -> Path:
-    """The log of all parts."""
-    return settings.var / "logs" / "platform.log"
+            if httpx.get(url, timeout=5).status_code == 200:
+                found.add(part)
+    return found
 
 
 def _wait(settings: Settings, say: Callable[[str], None]) -> None:
@@ -139,8 +138,8 @@ def _wait(settings: Settings, say: Callable[[str], None]) -> None:
         if not state.running or time.monotonic() > deadline:
             raise TransientError(
                 f"the platform did not start: {missing}",
-                where=str(log_file(settings)),
-                fix="the end of that log says why; then run `augrec down` and `augrec up`",
+                where=str(logs(settings)),
+                fix="the end of that part's log says why; then run `augrec down` and `augrec up`",
             )
         time.sleep(0.5)
 
@@ -163,6 +162,9 @@ def _check_address(settings: Settings) -> None:
             where="environment",
             fix="create a key with `augrec serve --new-key` and set AUGREC_API_KEYS to its hash",
         )
+
+
+def _check_ports(settings: Settings) -> None:
     for variable, port in (
         ("AUGREC_AIRFLOW_PORT", settings.airflow_port),
         ("AUGREC_MLFLOW_PORT", settings.mlflow_port),
@@ -180,44 +182,10 @@ def _check_address(settings: Settings) -> None:
                 ) from error
 
 
-def _spawn(settings: Settings) -> None:
-    with log_file(settings).open("ab") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "honcho",
-                "--procfile",
-                str(settings.home / "infra" / "Procfile"),
-                "--app-root",
-                str(settings.home),
-                "--env",
-                os.devnull,
-                "start",
-            ],
-            env=_with_own_programs(environment(settings)),
-            cwd=settings.home,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    write_json(
-        _record(settings),
-        {
-            "pid": process.pid,
-            "host": settings.host,
-            "airflow_port": settings.airflow_port,
-            "mlflow_port": settings.mlflow_port,
-            "serving_port": settings.serving_port,
-        },
-    )
-
-
 def _airflow(settings: Settings, *words: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "airflow", *words],
-        env=_with_own_programs(environment(settings)),
+        env=supervisor.variables(settings),
         cwd=settings.home,
         capture_output=True,
         text=True,
@@ -228,37 +196,3 @@ def _airflow(settings: Settings, *words: str) -> None:
             where=str(settings.var / "airflow"),
             fix=done.stderr.strip()[-2000:],
         )
-
-
-def _with_own_programs(variables: dict[str, str]) -> dict[str, str]:
-    """Put the programs installed with this Python first on PATH, so that `airflow` and `mlflow` are
-    found even if the virtual environment is not activated."""
-    return {
-        **variables,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}",
-    }
-
-
-def _record(settings: Settings) -> Path:
-    """The file with the process manager's id, host and ports; `augrec.core.settings` reads it for
-    later commands."""
-    return settings.var / "platform.json"
-
-
-def _pid(settings: Settings) -> int | None:
-    path = _record(settings)
-    pid = int(read_json(path)["pid"]) if path.exists() else None
-    return pid if pid is not None and _alive(pid) else None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state != "Z"
-    except OSError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return not Path("/proc/self").exists()
