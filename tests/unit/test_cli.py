@@ -112,6 +112,23 @@ def test_the_help_needs_no_heavy_package() -> None:
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
+def test_an_import_ends_with_what_it_found_what_a_run_would_do_and_its_warnings(
+    project: Path,
+) -> None:
+    (project / "log.csv").write_text("user_id,item_id,timestamp,x\na,b,2024-01-01,1\na,c,soon,1\n")
+    result = CliRunner().invoke(cli, ["data", "import", "-i", str(project / "log.csv")])
+    assert result.exit_code == 0
+    for words in (
+        "2 interactions, 1 users, 2 items",
+        "timestamp (1 missing); left out: x",
+        "1: timestamp is missing",
+        "more than 5% of the rows are quarantined",
+        "Warning: ",
+        "the first is 'soon' in line 3",
+    ):
+        assert words in " ".join(result.output.split())
+
+
 def test_the_shell_completes_commands() -> None:
     asked = {"_AUGREC_COMPLETE": "complete_bash", "COMP_WORDS": "augrec re", "COMP_CWORD": "1"}
     code = "import sys; sys.argv = ['augrec']; from augrec.cli import app; app()"

@@ -163,7 +163,8 @@ def test_events_that_no_setting_knows_are_refused_with_the_mapping_to_write(
     set_params(project, "data.import.interactions", events={})
     with pytest.raises(InputError, match=r"200 of 400 rows .*: 'kauf' \(200\)") as caught:
         import_data(project, files)
-    assert "data.import.interactions.events, e.g. {kauf: " in caught.value.fix
+    assert "under data.import.interactions.events to view, click, cart" in caught.value.fix
+    assert "{kauf: view}" in caught.value.fix
     set_params(project, "data.import.interactions", events={"kauf": None})
     tables = import_data(project, files).tables
     assert tables.interactions["event"].unique().to_list() == ["view"]
@@ -179,6 +180,20 @@ def test_a_query_is_read_in_place_of_a_table(
     monkeypatch.setenv("AUGREC_SOURCE_URL", f"sqlite:///{tmp_path}/shop.db")
     done = import_data(project, {"interactions": "sql:SELECT * FROM events WHERE item_id = 7"})
     assert done.tables.interactions["user_id"].to_list() == ["ann"]
+
+
+def test_an_import_without_arguments_says_that_it_replaces_another_source(
+    project: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = shop(tmp_path, project)
+    other = shutil.copy(files["interactions"], tmp_path / "new.csv")
+    set_params(project, "data.source", interactions=files["interactions"])
+    import_data(project, {})
+    import_data(project, {"interactions": str(other)})
+    assert "replaces" not in caplog.text
+    import_data(project, {})
+    assert "data.source of params.yaml replaces data/raw, which came from" in caplog.text
+    assert "new.csv" in caplog.text
 
 
 def test_an_import_says_what_came_from_params_yaml_and_not_from_the_command(

@@ -69,6 +69,17 @@ def test_further_columns_stay_after_those_of_the_schema(tmp_path: Path) -> None:
     assert read(tmp_path, table, {"user_id": pl.String}).columns == ["user_id", "age"]
 
 
+def test_categories_of_further_columns_become_text(tmp_path: Path) -> None:
+    table = pl.DataFrame({"user_id": ["a"], "sex": ["f"]}, schema_overrides={"sex": pl.Enum(["f"])})
+    assert read(tmp_path, table, {"user_id": pl.String})["sex"].dtype == pl.String
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53)])
+def test_ids_that_lost_digits_as_floats_are_not_mended(tmp_path: Path, number: int) -> None:
+    with pytest.raises(InputError, match="user_id is Float64"):
+        read(tmp_path, pl.DataFrame({"user_id": [float(number)]}), {"user_id": pl.String})
+
+
 def test_every_missing_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing columns: value, timestamp"):
         read(tmp_path, pl.DataFrame({"user_id": ["u"]}), SCHEMA)

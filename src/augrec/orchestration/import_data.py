@@ -101,6 +101,8 @@ def import_data(settings: Settings, given: dict[str, Any]) -> Import:
     refuse_unknown_events(tables, read_config(params)[0])
     warn(tables, read.left_out)
     raw = _raw(settings)
+    if not chosen:
+        _warn_of_replacing(raw, described)
     before = _digests(raw)
     described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
     write_raw(raw, *tables, described)
@@ -114,6 +116,19 @@ def import_data(settings: Settings, given: dict[str, Any]) -> Import:
     for subject, text in summary:
         log.info("%s: %s", subject, text)
     return Import(tables, origins, summary, _digests(raw) != before)
+
+
+def _warn_of_replacing(raw: Path, described: dict[str, Any]) -> None:
+    """Warn where data/raw was imported by hand from somewhere else than `data.source`."""
+    if not (raw / "source.json").exists():
+        return
+    before = read_json(raw / "source.json")
+    if any(before.get(key) != described.get(key) for key in ("source", "tables")):
+        places = before.get("tables") or {"source": before.get("source")}
+        log.warning(
+            "data.source of params.yaml replaces data/raw, which came from %s",
+            ", ".join(str(place) for place in places.values()),
+        )
 
 
 class _Read(NamedTuple):

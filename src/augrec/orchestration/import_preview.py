@@ -40,9 +40,10 @@ def refuse_unknown_events(tables: Tables, config: ValidationConfig) -> None:
         f"list: {names}"
     )
     fix = (
-        "in params.yaml, map them under data.import.interactions.events, e.g. {"
-        f"{unknown[0]}: {config.events[-1]}}}, null to leave them out; or add them to "
-        "validation.events and prepare.positive"
+        "in params.yaml, map them under data.import.interactions.events to "
+        f"{', '.join(config.events)}, or to null to leave them out, e.g. "
+        f"{{{unknown[0]}: {config.events[0]}}}; or add them to validation.events and "
+        "prepare.positive"
     )
     if len(unknown) > config.max_quarantined_share * len(events):
         raise InputError(what, where="interactions, column event", fix=fix)

@@ -20,7 +20,7 @@ def read(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
     """Read a Parquet table and convert its columns to the types of `schema` where that is lossless.
 
     Integer ids and floating-point ids without a fraction become text, times without a time zone
-    are UTC, NaN becomes null. Columns that are not in the schema follow unchanged.
+    are UTC, NaN becomes null. Columns that are not in the schema follow; categories become text.
 
     Raises:
         InputError: the file is missing, empty, truncated or not Parquet; a column is missing or of
@@ -29,7 +29,8 @@ def read(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
     table = _read_parquet(path)
     present = {name: kind for name, kind in schema.items() if name in table.columns}
     columns = [_lossless(table[name], kind) for name, kind in present.items()]
-    table = table.with_columns(columns)
+    further = pl.selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String)
+    table = table.with_columns(columns).with_columns(further)
     require(table, schema, where=str(path))
     return table.select([*schema, *(name for name in table.columns if name not in schema)])
 
