@@ -10,15 +10,28 @@ import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import yaml
 import zc.lockfile
+from dvc import dvcfile
+from dvc.utils.serialize import load_yaml
 
 from augrec.core.errors import ConfigError, InputError, PermanentError, RefusedError, TransientError
 from augrec.core.settings import Settings
-from augrec.versioning import git, lineage, prune, publish, rebuild, restore, stages, workspace
+from augrec.versioning import (
+    git,
+    lineage,
+    lock_writer,
+    prune,
+    publish,
+    rebuild,
+    restore,
+    stages,
+    workspace,
+)
 
 PIPELINE = """
 stages:
@@ -308,6 +321,22 @@ def test_a_runs_own_parameters_decide_the_members_of_a_matrix(project: Settings)
     assert [stage.name for stage in stages.plan(run.path)] == ["validate", "synthesize@two"]
     assert "# a comment that stays" in (run.path / "params.yaml").read_text()
     assert (project.home / "params.yaml").read_text() == PARAMS
+
+
+def test_dvc_reads_from_its_lock_what_a_stage_has_written(tmp_path: Path) -> None:
+    """Values that YAML 1.1 and 1.2, or writers in Python and C, may take for something else."""
+    lock = tmp_path / "dvc.lock"
+    texts = ["on", "no", "1e5", "1_0", "0x1", "1:30", "2024-01-01", "~", "", "12", "ä" * 90, "a: b"]
+    values = {"text": texts, "other": [None, True, 1, 1.5, 1e-7, [], {}], "b": 1, "a": 2}
+    lock_writer.install()
+    with dvcfile.modify_yaml(str(lock)) as data:
+        data["stages"] = OrderedDict(values)  # as DVC hands it over
+    assert load_yaml(str(lock)) == {"stages": values}
+    assert list(load_yaml(str(lock))["stages"]) == list(values)
+    before = lock.read_bytes()
+    with pytest.raises(KeyError), dvcfile.modify_yaml(str(lock)) as data:
+        del data["stages"], data["absent"]
+    assert lock.read_bytes() == before
 
 
 def test_an_unknown_parameter_is_refused(project: Settings) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special  # scipy.stats takes half a second to import
 
 from augrec.core.errors import InputError
 from augrec.core.seeds import rng
@@ -84,7 +84,8 @@ def interval(
         centre = values.mean()
         means = centre + noise.kept(values) * (means - centre)
         means += noise.sd * rng(seed, "training").standard_t(noise.degrees, samples)
-    tail = stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, n - 1) * np.sqrt(n / (n - 1)))
+    widened = special.stdtrit(n - 1, (1 - confidence) / 2) * np.sqrt(n / (n - 1))
+    tail = special.ndtr(widened)
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash import hash_file
@@ -32,13 +33,16 @@ class CheckedCache(LocalHashFileDB):
 
     Attributes:
         repo: the repository whose cache it is; its remote is asked for sound copies.
-        aside: the folder of damaged objects.
-        seen: the hashes found, shared by all workspaces with this cache.
     """
 
     repo: Repo
-    aside: Path
-    seen: State
+
+    @cached_property
+    def seen(self) -> State:
+        """Path of an object -> its hash, and the inode, time and size it had then; shared by all
+        workspaces with this cache."""
+        folder = self.repo.cache.local_cache_dir
+        return State(root_dir=folder, tmp_dir=str(Path(folder) / "checked"))
 
     def check(self, oid: str, check_hash: bool = True, _info: dict[str, Any] | None = None) -> Meta:
         """The size and mode of an object.
@@ -51,8 +55,8 @@ class CheckedCache(LocalHashFileDB):
         info = _info or self.fs.info(path)
         if not check_hash or self._is_sound(oid, info):
             return Meta.from_info(info)
-        self.aside.mkdir(exist_ok=True)
-        kept = self.aside / oid
+        kept = Path(self.repo.cache.local_cache_dir) / "damaged" / oid
+        kept.parent.mkdir(exist_ok=True)
         Path(path).replace(kept)
         fetched = self._fetch(oid)
         log.warning(
@@ -103,14 +107,12 @@ class CheckedCache(LocalHashFileDB):
 
 def install(repo: Repo) -> None:
     """Let an open repository check its cache."""
-    folder = Path(repo.cache.local_cache_dir)
     # DVC makes its cache itself and can be given no other class
     repo.cache.local.__class__ = CheckedCache
-    checked = cast(CheckedCache, repo.cache.local)
-    checked.repo, checked.aside = repo, folder / "damaged"
-    checked.seen = State(root_dir=str(folder), tmp_dir=str(folder / "checked"))
+    repo.cache.local.repo = repo
 
 
 def close(repo: Repo) -> None:
-    """Close what `install` opened."""
-    cast(CheckedCache, repo.cache.local).seen.close()
+    """Close what the checked cache of a repository has opened."""
+    if "seen" in vars(repo.cache.local):  # most calls of DVC check nothing
+        repo.cache.local.seen.close()

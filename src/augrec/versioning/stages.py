@@ -60,9 +60,10 @@ def opened(workspace: Path) -> Iterator[Repo]:
     os.environ.update(_QUIET)
     from dvc.repo import Repo
 
-    from augrec.versioning import checked_cache
+    from augrec.versioning import checked_cache, lock_writer
 
     _quieten_dvc()
+    lock_writer.install()
     before = Path.cwd()
     os.chdir(workspace)
     # by default DVC waits 3 s for its lock; a stage that has run but could not be recorded would
