@@ -181,6 +181,11 @@ def promote(registered: dict[str, Any], approval: dict[str, Any] | None) -> dict
         )
     outcome = "the champion" if done["promoted"] else "registered, not the champion"
     print(f"Version {done['version']} is {outcome}. {done['reason']}")
+    tasks.show_outcome(
+        settings.load(),
+        get_current_context()["dag_run"].run_id,
+        f"{outcome}. {done['reason']}",
+    )
     if not done["promoted"]:
         raise AirflowSkipException(done["reason"])
     return done

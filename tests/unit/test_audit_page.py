@@ -131,7 +131,7 @@ def test_the_page_loads_and_runs_nothing_whatever_the_names_are(page):
 
 def test_every_drawing_and_every_part_is_there(page):
     html = page()
-    titles = re.findall(r"<h4>(.*?)</h4>", html)
+    titles = re.findall(r'<p class="name">(.*?)</p>', html)
     assert titles == [
         "How popular items are",
         "Profile lengths",

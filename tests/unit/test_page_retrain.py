@@ -13,14 +13,15 @@ from augrec.serving.page.retrain import LastRetrain, content
 
 FIGURE = """<section id="generated"><h2>x</h2>
 <figure>
-<h4>Sons &amp; Lovers</h4>
+<p class="name">Sons &amp; Lovers</p>
 <figcaption>The closer, the more &lt;alike&gt;.</figcaption>
 <svg class="plot" viewBox="0 0 266.4 169.2" role="img" aria-label="A &amp; B"><title>t</title>\
 <path d="M 0 1"/></svg>
 </figure>
-<figure><h4>A table</h4><figcaption>no drawing</figcaption><div class="scroll"></div></figure>
+<figure><p class="name">A table</p><figcaption>no drawing</figcaption>
+<div class="scroll"></div></figure>
 </section>
-<section id="gains"><figure><h4>Later</h4><figcaption>c</figcaption>
+<section id="gains"><figure><p class="name">Later</p><figcaption>c</figcaption>
 <svg class="plot" viewBox="0 0 10 20" role="img" aria-label="l"><g/></svg></figure></section>"""
 
 

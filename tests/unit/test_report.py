@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 
 from augrec.core.files import write_json, write_parquet, write_text
 from augrec.data.slices import SLICES
-from augrec.reporting import plots, report
+from augrec.reporting import plots, report, run_head
 
 POLICIES = {
     "none": "real",
@@ -654,3 +655,35 @@ def test_the_timeline_finds_dates_to_show_for_any_span(hours: float) -> None:
     starts = [START + step * width for step in range(40)]
     activity = pl.DataFrame({"period": "train", "start": starts, "width": width, "n": 3})
     assert "<svg" in plots.timeline(activity, "activity")
+
+
+def test_the_page_can_be_read_with_keyboard_and_screen_reader(
+    workspace: tuple[Path, dict, str],
+) -> None:
+    page = workspace[2]
+    scrolling = re.findall(r'<div class="scroll"[^>]*>', page)
+    assert len(scrolling) > 5 and all('tabindex="0"' in one for one in scrolling)
+    headers = re.findall(r"<th[ >][^>]*>?", page)
+    assert len(headers) > 20 and all("scope=" in one for one in headers)
+    assert not re.search(r"<th[^>]*></th>", page)
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1 and all(
+        later - earlier <= 1 for earlier, later in itertools.pairwise(levels)
+    )
+
+
+def test_the_head_names_the_run_and_what_became_of_it_and_the_report_stays_as_it_was(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").write_text(workspace[2], encoding="utf-8")
+    run_head.complete(tmp_path, run=("<run> 1", "http://airflow/run"), outcome=("waiting", ""))
+    (tmp_path / "validation").mkdir()
+    (tmp_path / "validation" / "index.html").touch()
+    page = run_head.complete(tmp_path, version=("7", "http://mlflow/7"), outcome=("champion", ""))
+    assert page == (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == workspace[2]
+    head = page[: page.index("<h1>")]
+    assert '<a href="http://airflow/run">&lt;run&gt; 1</a>' in head
+    assert '<a href="http://mlflow/7">7</a>' in head
+    assert "champion" in head and "waiting" not in head
+    assert '<a href="validation/index.html">Data Docs</a>' in head

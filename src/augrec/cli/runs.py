@@ -180,11 +180,13 @@ def report(
             where=str(here.runs),
             fix="`augrec run` creates one; `augrec status` lists the latest runs",
         )
-    console.print(str(reports[-1]), soft_wrap=True, highlight=False)
-    if open_ and not webbrowser.open(reports[-1].as_uri()):
+    page = reports[-1].with_name("index.html")  # names the run too
+    page = page if page.exists() else reports[-1]
+    console.print(str(page), soft_wrap=True, highlight=False)
+    if open_ and not webbrowser.open(page.as_uri()):
         raise InputError(
             "no browser could be opened",
-            where=str(reports[-1]),
+            where=str(page),
             fix="open that file yourself; it needs no network and no other files",
         )
 

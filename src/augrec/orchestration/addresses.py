@@ -16,6 +16,12 @@ def report_url(run_id: str, page: str) -> str:
     return f"{settings_.load().airflow_url}{PREFIX}/runs/{quote(folder_name(run_id))}/{page}"
 
 
+def version_url(version: str) -> str:
+    """The URL of a registered version in MLflow."""
+    page = f"models/augrec-recommender/versions/{version}?workflowType=machine_learning"
+    return f"{settings_.load().mlflow_url}/#/{page}"
+
+
 def run_url(run_id: str) -> str:
     """The URL of a run of `retrain` in Airflow."""
     return f"{settings_.load().airflow_url}/dags/retrain/runs/{quote(run_id)}"

@@ -61,6 +61,8 @@ class Approval(ApprovalOperator):
         by = NOBODY if user is None else user["name"] or user["id"]
         reason = str((event["params_input"] or {}).get("reason") or "").strip()
         if self.REJECT in event["chosen_options"]:
+            from augrec.core import settings
+            from augrec.orchestration import tasks
             from augrec.registry import promotion
 
             with failing_clearly():
@@ -69,6 +71,10 @@ class Approval(ApprovalOperator):
                     reason=reason or self.registered["reason"],
                     by=by,
                     run_id=context["dag_run"].run_id,
+                )
+                why = f": {reason}" if reason else ""
+                tasks.show_outcome(
+                    settings.load(), context["dag_run"].run_id, f"rejected by {by}{why}"
                 )
         super().execute_complete(context, event)
         return {"by": by, "reason": reason}

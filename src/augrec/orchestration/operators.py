@@ -77,9 +77,13 @@ class StageOperator(BaseOperator):
                 "restored" if restored else stages.run_stage(run.path, name, curve_sink=curves)
             )
         log.info("stage %s: %s", name, outcome)
-        if outcome == "restored" and self.stage == DECIDE:
-            for sentence in read_json(run.path / "reports" / "decision.json")["sentences"]:
-                log.info(sentence)  # as the stage does where it runs
+        if self.stage == DECIDE:
+            from augrec.orchestration import run_report
+
+            run_report.decided(run)
+            if outcome == "restored":  # where it runs, the stage says this itself
+                for sentence in read_json(run.path / "reports" / "decision.json")["sentences"]:
+                    log.info(sentence)
         return outcome
 
 

@@ -19,6 +19,9 @@ from augrec.versioning import stages
 # LocalExecutor forks tasks from the process that loads plugins: import here, not in every task
 stages.preload()
 
+REPORT, PAGE = "report.html", "index.html"
+"""The stage's output, and its copy that names the run, see `augrec.reporting.run_head`."""
+
 
 async def allowed(request: Request) -> None:
     """Let through who may read `retrain` in Airflow: with the token of its API, or the cookie of
@@ -55,6 +58,8 @@ app = FastAPI(
 def page(run: str, page: str) -> FileResponse:
     """Serve a file from the reports/ of a run; files outside that folder are never served."""
     root = (settings_.load().runs / run / "reports").resolve()
+    if page == REPORT and (root / PAGE).is_file():
+        page = PAGE
     target = (root / page).resolve()
     inside = root.is_relative_to(settings_.load().runs.resolve()) and target.is_relative_to(root)
     if not inside or not Path(target).is_file():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from augrec.core.errors import RefusedError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
+from augrec.orchestration import run_report
 from augrec.orchestration.addresses import report_url, run_url
 from augrec.versioning import workspace
 
@@ -91,7 +92,8 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
     from augrec.features import feature_service_name
     from augrec.registry import models, tracking
 
-    path = workspace.open_(settings, run_id).path
+    run = workspace.open_(settings, run_id)
+    path = run.path
     decision = read_json(path / "reports" / "decision.json")
     links = {"augrec.report": report_url(run_id, "report.html"), "augrec.airflow": run_url(run_id)}
     tracking.log_run(path, run_id, commit=commit, tags=links)
@@ -104,6 +106,8 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
         links=links,
     )
     compared = _compare(path, version.version)
+    page = run_report.registered(run, commit, version.version, compared["reason"])
+    tracking.show_report(run_id, page)
     for sentence in decision["sentences"]:
         log.info(sentence)
     log.info(
@@ -183,6 +187,13 @@ def promote(
         "reason": registered["reason"],
         "replaced": replaced,
     }
+
+
+def show_outcome(settings: Settings, run_id: str, outcome: str) -> None:
+    """Say in the run's report, here and in MLflow, what became of its model."""
+    from augrec.registry import tracking
+
+    tracking.show_report(run_id, run_report.released(workspace.open_(settings, run_id), outcome))
 
 
 def rollback(run: DagRun, reason: str) -> dict[str, str | None]:

@@ -261,6 +261,14 @@ def described(decision: Mapping, tags: Mapping[str, str]) -> str:
     return "\n\n".join(filter(None, (words, " · ".join(links))))
 
 
+@mlflow_errors("show the report")
+def show_report(run_id: str, page: str) -> None:
+    """Replace the report.html of a logged run."""
+    parent = find_parent(run_id)
+    if parent is not None:
+        client().log_text(parent.info.run_id, page, "report.html")
+
+
 def headlines(arm: Mapping) -> dict[str, float]:
     """The numbers of an arm that are shown first, see `experiment_page.HEADLINES`."""
     test = mlflow_values.flatten(arm.get("test") or {}, separator="/")

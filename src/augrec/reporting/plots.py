@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 from augrec.data.slices import SLICES
 from augrec.evaluation.user_means import OVERALL
@@ -38,7 +39,7 @@ def timeline(activity: pl.DataFrame, label: str) -> Markup:
         # five at most need two at least: a few hours would have no interval that fits otherwise
         locator = mpl.dates.AutoDateLocator(minticks=2, maxticks=5)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(mpl.dates.ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(_dates(locator))
         axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
         axes.grid(axis="x", visible=False)
         axes.set_ylabel("interactions")
@@ -80,11 +81,10 @@ def lines(
             )
         if "x" in log:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(_plain_ticks)
+            _log_ticks(axes.xaxis)
         if "y" in log:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(_plain_ticks)
-            axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+            _log_ticks(axes.yaxis)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         _legend_above(axes)
@@ -291,6 +291,25 @@ def user_gains(gains: UserGains, label: str, *, metric: str) -> Markup:
         axes.set_ylabel("users")
 
     return draw(paint, label)
+
+
+def _dates(locator: mpl.dates.AutoDateLocator) -> mpl.dates.ConciseDateFormatter:
+    """Dates that can each be read alone: "Jan 2022", not a year among names of months."""
+    return mpl.dates.ConciseDateFormatter(
+        locator,
+        formats=["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%S.%f"],
+        zero_formats=["", "%b %Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
+        offset_formats=["", "", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"],
+    )
+
+
+def _log_ticks(axis: Axis) -> None:
+    """Ticks at powers of ten, and at 2 and 5 times them where those alone would be too few."""
+    low, high = axis.get_view_interval()
+    steps = (1, 2, 5) if high < 1000 * low else (1,)
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=steps, numticks=12))
+    axis.set_major_formatter(_plain_ticks)
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def _plain_ticks(value: float, _: float) -> str:

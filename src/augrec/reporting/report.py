@@ -13,6 +13,7 @@ from augrec.reporting.audit_limits import limits, measures
 from augrec.reporting.beyond_accuracy_tables import beyond
 from augrec.reporting.decision_words import RULE
 from augrec.reporting.pages import render
+from augrec.reporting.run_head import MARK
 from augrec.reporting.svg import Figure
 from augrec.reporting.words import (
     find_arm,
@@ -35,7 +36,9 @@ def write(path: Path, decision: dict[str, Any], workspace: Path) -> None:
         workspace: where the run's data, models and reports lie. What is missing there is shown as
             not part of the run.
     """
-    page = render("template.html", kinds=words.KINDS, **_content(decision, workspace))
+    page = render(
+        "template.html", kinds=words.KINDS, run_mark=MARK, **_content(decision, workspace)
+    )
     write_text(path, page)
 
 

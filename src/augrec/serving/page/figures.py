@@ -9,7 +9,8 @@ from typing import Final
 
 _SECTION = re.compile(r'<section id="(\w+)">(.*?)</section>', re.S)
 _FIGURE = re.compile(
-    r"<figure>\s*<h4>(?P<title>[^<]*)</h4>\s*<figcaption>(?P<caption>[^<]*)</figcaption>\s*"
+    r'<figure>\s*<p class="name">(?P<title>[^<]*)</p>\s*'
+    r"<figcaption>(?P<caption>[^<]*)</figcaption>\s*"
     r'<svg class="plot" viewBox="(?P<box>[\d. -]+)"[^>]*? '
     r'aria-label="(?P<text>[^"]*)"[^>]*>(?P<body>.*?)</svg>\s*</figure>',
     re.S,
