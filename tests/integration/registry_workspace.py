@@ -17,6 +17,7 @@ from augrec.data.training_data import TrainingData
 from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.user_means import summarise
 from augrec.recommenders import base
+from augrec.reporting import run_head
 
 PARAMS = {
     "seed": 7,
@@ -112,7 +113,7 @@ def make_workspace(
         },
     }
     write_json(folder / "reports/decision.json", decision)
-    write_text(folder / "reports/report.html", "<h1>report</h1>")
+    write_text(folder / "reports/report.html", f"{run_head.MARK}<h1>report</h1>")
     write_text(folder / "reports/validation/index.html", "<h1>validation</h1>")
     write_text(folder / "dvc.lock", yaml.safe_dump(_lock(folder, winner[0], arms, seed)))
     return folder

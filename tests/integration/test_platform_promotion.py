@@ -16,7 +16,8 @@ from augrec.core import settings
 from augrec.core.errors import RefusedError
 from augrec.core.files import write_json
 from augrec.orchestration import tasks
-from augrec.registry import models, promotion
+from augrec.registry import models, promotion, tracking
+from augrec.registry.connection import client
 from augrec.versioning import workspace
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -159,3 +160,17 @@ def test_a_rollback_that_had_to_wait_is_refused(registered: dict[str, dict[str, 
         tasks.rollback(asked("late", 90), "bad lists")
     champion = models.champion()
     assert champion is not None and champion.version == registered["good"]["version"]
+
+
+def test_the_report_says_here_and_in_mlflow_what_became_of_the_model(
+    registered: dict[str, dict[str, Any]],
+) -> None:
+    run = workspace.open_(settings.load(), "good")
+    version, page = registered["good"]["version"], run.path / "reports" / "index.html"
+    assert f"versions/{version}" in page.read_text() and "registered" in page.read_text()
+    tasks.show_outcome(settings.load(), "good", "rejected by kim: odd lists")
+    assert "rejected by kim: odd lists" in page.read_text()
+    logged = tracking.find_parent("good")
+    assert logged is not None
+    shown = client().download_artifacts(logged.info.run_id, "report.html", str(run.path))
+    assert Path(shown).read_text() == page.read_text()

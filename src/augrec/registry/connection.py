@@ -78,7 +78,8 @@ def experiment() -> str:
 
 
 def _describe(experiment_id: str) -> None:
-    for key, value in experiment_page.tags().items():
+    page = f"{settings.load().mlflow_url}/#/experiments/{experiment_id}/runs"
+    for key, value in experiment_page.tags(page).items():
         client().set_experiment_tag(experiment_id, key, value)
 
 

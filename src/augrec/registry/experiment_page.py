@@ -26,6 +26,8 @@ _DESCRIPTION: Final = (
     "run explains both, and links to its report and to Airflow. The registered model "
     "*augrec-recommender* holds the winners: `champion` is the one that serves."
 )
+_OPEN: Final = "Show the retrains with their most important numbers"
+_QUERY: Final = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
 _COLUMNS: Final = (
     "attributes.`Duration`",
     *(f"metrics.`{metric_name(name)}`" for name in HEADLINES),
@@ -35,8 +37,13 @@ _COLUMNS: Final = (
 )
 
 
-def tags() -> dict[str, str]:
-    """The experiment's tags."""
+def tags(page: str) -> dict[str, str]:
+    """The experiment's tags.
+
+    Args:
+        page: address of the experiment's runs. MLflow shows its own columns there; the description
+            links to those of `VIEW`.
+    """
     view = {
         "searchFilter": "tags.`augrec.role` = 'run'",
         "orderByKey": "attributes.start_time",
@@ -60,6 +67,6 @@ def tags() -> dict[str, str]:
     }
     return {
         "mlflow.experimentKind": "custom_model_development",
-        "mlflow.note.content": _DESCRIPTION,
+        "mlflow.note.content": f"{_DESCRIPTION}\n\n[{_OPEN}]({page}?{_QUERY})",
         f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
     }

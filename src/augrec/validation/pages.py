@@ -69,7 +69,10 @@ def index(
         note: a sentence about the data.
     """
     if results["success"]:
-        verdict = '<p class="passed">Every critical expectation holds.</p>'
+        verdict = (
+            '<p class="passed">Every critical expectation holds.</p>'
+            '<p><a href="../report.html">Report of the run</a></p>'
+        )
     else:
         failures = "".join(f"<li>{escape(text)}</li>" for text in results["critical_failures"])
         verdict = (
