@@ -16,6 +16,7 @@ from augrec.core import settings
 from augrec.core.errors import RefusedError
 from augrec.core.files import write_json
 from augrec.orchestration import tasks
+from augrec.orchestration.approval import NOBODY, REASON, Approval
 from augrec.registry import models, promotion, tracking
 from augrec.registry.connection import client
 from augrec.versioning import workspace
@@ -174,3 +175,27 @@ def test_the_report_says_here_and_in_mlflow_what_became_of_the_model(
     assert logged is not None
     shown = client().download_artifacts(logged.info.run_id, "report.html", str(run.path))
     assert Path(shown).read_text() == page.read_text()
+
+
+def test_no_answer_in_time_is_a_rejection_by_nobody(
+    registered: dict[str, dict[str, Any]],
+) -> None:
+    promote(registered, "good")
+    asked = Approval(
+        task_id="approve",
+        subject="Promote the new model?",
+        params={"reason": REASON},
+        registered=registered["useless"],
+        approvers=["kim"],
+    )
+    assert asked.assigned_users == [{"id": "kim", "name": "kim"}]
+    event = {
+        "chosen_options": asked.defaults,
+        "params_input": {},
+        "responded_at": datetime.now(UTC),
+        "responded_by_user": None,
+    }
+    context: Any = {"dag_run": SimpleNamespace(run_id="useless")}
+    assert asked.execute_complete(context, event)["by"] == NOBODY
+    entry = promotion.log()[-1]
+    assert (entry.kind, entry.by, entry.run_id) == ("reject", NOBODY, "useless")

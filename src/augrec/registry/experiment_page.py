@@ -42,7 +42,7 @@ def tags(page: str) -> dict[str, str]:
 
     Args:
         page: address of the experiment's runs. MLflow shows its own columns there; the description
-            links to those of `VIEW`.
+            links to those of `VIEW` in its first line, the only one that is shown at once.
     """
     view = {
         "searchFilter": "tags.`augrec.role` = 'run'",
@@ -67,6 +67,6 @@ def tags(page: str) -> dict[str, str]:
     }
     return {
         "mlflow.experimentKind": "custom_model_development",
-        "mlflow.note.content": f"{_DESCRIPTION}\n\n[{_OPEN}]({page}?{_QUERY})",
+        "mlflow.note.content": f"[{_OPEN}]({page}?{_QUERY})\n\n{_DESCRIPTION}",
         f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
     }
