@@ -42,12 +42,13 @@ def test_no_row_is_lost_though_some_repeat_on_their_day(workspace: Path) -> None
     assert len(pl.read_parquet(workspace / "data/validated/interactions.parquet")) == len(raw)
 
 
-def test_the_report_of_the_splits_says_what_the_times_are(workspace: Path) -> None:
+def test_the_pages_say_what_the_times_are(workspace: Path) -> None:
     times = read_json(workspace / "data/prepared/split.json")["counts"]["times"]
     assert times["resolution"] == "days"
     assert times["tied_share"] > 0.5
-    page = (workspace / "reports/splits/index.html").read_text()
-    assert "Times have the resolution of days" in page
+    for name in ("validation", "splits"):
+        page = (workspace / "reports" / name / "index.html").read_text()
+        assert "Times have the resolution of days" in page
 
 
 def test_cases_of_each_role_begin_and_go_on_between_two_days(workspace: Path) -> None:

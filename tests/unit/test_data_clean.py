@@ -63,6 +63,15 @@ def test_rows_come_sorted_by_user_and_time_with_the_canonical_columns() -> None:
     assert dict(kept.schema) == dict(INTERACTIONS)
 
 
+def test_of_events_at_one_time_the_same_is_kept_in_whatever_order_they_come() -> None:
+    rows = [("a", "1", kind, value, 3) for kind in ("view", "cart") for value in (2.0, 1.0, None)]
+    kept = [
+        clean(events(*part), {"view": None, "cart": None}).select("event", "value").rows()
+        for part in (rows, rows[::-1], rows[3:] + rows[:3])
+    ]
+    assert kept == [[("cart", None)]] * 3
+
+
 def test_rare_items_are_left_out_once_by_distinct_users() -> None:
     table = events(
         ("a", "rare", "view", None, 1),

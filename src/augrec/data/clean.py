@@ -82,7 +82,7 @@ def _firsts(
     rows = interactions.select(list(INTERACTIONS)).filter(_is_positive(positive))
     return (
         rows.with_columns(tie_breaker(rows))
-        .sort(C.USER, C.TIMESTAMP, "tie_breaker", *rows.columns)
+        .sort(C.USER, C.TIMESTAMP, "tie_breaker", C.EVENT, C.VALUE, C.ORIGIN, C.WEIGHT)
         .unique(key, keep="first", maintain_order=True)
         .drop("tie_breaker")
     )

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 from augrec.core.config import read_params
+from augrec.data.columns import Columns as C
+from augrec.data.instants import resolution
 from augrec.stages.runner import run
 from augrec.validation.config import read_config
 from augrec.validation.snapshot import check_snapshot, read_snapshot, write_kept, write_quarantine
@@ -28,6 +30,7 @@ def main() -> None:
     write_quarantine(QUARANTINE, checked.tables)
     from augrec.validation import report  # Great Expectations takes seconds to import
 
+    times = f"Times have the resolution of {resolution(checked.kept['interactions'][C.TIMESTAMP])}."
     outcomes = report.write(
         REPORT,
         "Validation of the raw data",
@@ -35,9 +38,11 @@ def main() -> None:
         checked.counts(),
         {"interactions_kept": "interactions"},
         checked.moment,
+        note=times,
     )
     for name, counts in checked.counts().items():
         log.info("%s: %s", name, ", ".join(f"{n:,} {word}" for word, n in counts.items()))
+    log.info(times)
     # the output of an earlier run must not be used in place of refused data
     shutil.rmtree(VALIDATED, ignore_errors=True)
     report.refuse_failures(outcomes, "the data was refused", f"{REPORT}/index.html, {QUARANTINE}")
