@@ -17,6 +17,7 @@ from augrec.data.columns import TIME
 from augrec.data.config import SplitConfig
 from augrec.data.instants import Instants, resolution, tie_breaker, time_facts
 from augrec.data.split import Split, split
+from augrec.serving.user_store import open_user_store
 
 VARIANTS = {
     "time": {},
@@ -238,6 +239,20 @@ def test_the_order_inside_an_instant_is_the_same_on_every_machine():
         13679009437509438247,
         814904020713448977,
     ]
+
+
+def test_the_service_reads_an_instant_in_the_order_of_training(tmp_path):
+    raw = canonical_tables(
+        pl.DataFrame(
+            tied(3),
+            schema={"user_id": pl.String, "item_id": pl.String, "timestamp": TIME},
+            orient="row",
+        ).with_columns(event=pl.lit("view"))
+    ).interactions
+    raw.write_parquet(tmp_path / "interactions.parquet")
+    stored = open_user_store(tmp_path, tmp_path / "users.db", {"view": None}, 500)
+    trained = clean(raw, {"view": None}).group_by("user_id").agg("item_id")
+    assert all(list(stored.history(user)) == items for user, items in trained.iter_rows())
 
 
 def test_instants_are_what_a_loop_finds():

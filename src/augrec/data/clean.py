@@ -11,7 +11,7 @@ import polars as pl
 from augrec.core.errors import InputError
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
-from augrec.data.instants import tie_breaker
+from augrec.data.instants import in_order
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ def clean(
             removal of an item does not lead to the removal of others.
 
     Returns:
-        Canonical interactions, one row for each user and item, sorted by user and time, and within
-        an instant by `augrec.data.instants.tie_breaker`.
+        Canonical interactions, one row for each user and item, in the order of
+        `augrec.data.instants.in_order`.
 
     Raises:
         InputError: columns or ids are missing, or nothing is left.
@@ -80,12 +80,8 @@ def _firsts(
     interactions: pl.DataFrame, positive: Mapping[str, float | None], key: list[str]
 ) -> pl.DataFrame:
     rows = interactions.select(list(INTERACTIONS)).filter(_is_positive(positive))
-    return (
-        rows.with_columns(tie_breaker(rows))
-        .sort(C.USER, C.TIMESTAMP, "tie_breaker", C.EVENT, C.VALUE, C.ORIGIN, C.WEIGHT)
-        .unique(key, keep="first", maintain_order=True)
-        .drop("tie_breaker")
-    )
+    ordered = in_order(rows, C.EVENT, C.VALUE, C.ORIGIN, C.WEIGHT)
+    return ordered.unique(key, keep="first", maintain_order=True)
 
 
 def _is_positive(positive: Mapping[str, float | None]) -> pl.Expr:

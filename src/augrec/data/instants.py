@@ -101,6 +101,13 @@ def tie_breaker(table: pl.DataFrame) -> pl.Series:
     return pl.Series("tie_breaker", mixed, dtype=pl.UInt64)
 
 
+def in_order(table: pl.DataFrame, *more: str) -> pl.DataFrame:
+    """The rows by user and time, those of an instant by `tie_breaker`, then by the columns
+    `more`."""
+    broken = table.with_columns(tie_breaker(table))
+    return broken.sort(C.USER, C.TIMESTAMP, "tie_breaker", *more).drop("tie_breaker")
+
+
 def time_facts(table: pl.DataFrame) -> dict[str, Any]:
     """What there is to know of the times of a table sorted by user and time.
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from augrec.core.files import whole_file
 from augrec.data.columns import Columns as C
+from augrec.data.instants import in_order
 
 log = logging.getLogger(__name__)
 
@@ -151,10 +152,10 @@ def _build(
             positive_rows(positive) & pl.col(C.USER).is_not_null() & pl.col(C.ITEM).is_not_null()
         )
         .select(C.USER, C.ITEM, C.TIMESTAMP)
-        .sort(C.USER, C.TIMESTAMP, C.ITEM)
-        .unique([C.USER, C.ITEM], keep="first", maintain_order=True)
         .collect()
     )
+    # in the order that models were trained on
+    rows = in_order(rows).unique([C.USER, C.ITEM], keep="first", maintain_order=True)
     histories = rows.group_by(C.USER, maintain_order=True).agg(pl.col(C.ITEM).tail(max_history))
     counted = rows.group_by(C.ITEM, maintain_order=True).len()
     users = pl.read_parquet(raw / "users.parquet") if (raw / "users.parquet").exists() else None
