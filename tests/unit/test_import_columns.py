@@ -77,10 +77,12 @@ def test_a_column_without_any_number_is_refused_and_some_others_are_named(
     )
 
 
-def test_decimals_and_infinities_become_floats_and_nulls() -> None:
+def test_decimals_and_infinities_become_floats_and_nulls(caplog: pytest.LogCaptureFixture) -> None:
     exact = column([Decimal("12.50"), None], pl.Decimal(38, 2))
     assert numbers(exact, pl.Float64, PLACE).to_list() == [12.5, None]
     assert numbers(column([float("inf"), 1.0]), pl.Float64, PLACE).to_list() == [None, 1.0]
+    assert amounts(["1e400", "1.5", " "]) == [None, 1.5, None]
+    assert "1 of 3 values are no number and become null, the first is '1e400'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,7 @@ def test_decimals_and_infinities_become_floats_and_nulls() -> None:
         ("2024-05-31T18:30+02:00", "2024-05-31T16:30:00"),
         ("2024-05-31 18:30:15+02", "2024-05-31T16:30:15"),
         ("2024-05-31T18:30:15.5-0530", "2024-06-01T00:00:15.500000"),
+        ("2024-05-31T18:30+02:00[Europe/Paris]", "2024-05-31T16:30:00"),
     ],
 )
 def test_iso_times_are_read_alone_and_beside_other_forms(written: str, expected: str) -> None:

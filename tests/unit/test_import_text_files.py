@@ -112,7 +112,8 @@ def test_every_end_of_line_is_known(tmp_path: Path, end: str) -> None:
     assert titles(tmp_path / "items.csv", text) == ["a", "b"]
 
 
-def test_a_separator_can_be_given(tmp_path: Path) -> None:
+def test_a_separator_can_be_given_by_setting_or_by_a_spreadsheet(tmp_path: Path) -> None:
+    assert titles(tmp_path / "items.csv", "sep=|\nid|title\n1|a,b,c\n") == ["a,b,c"]
     assert titles(tmp_path / "items.csv", "id^title\n1^a,b;c\n", separator="^") == ["a,b;c"]
 
 

@@ -57,7 +57,7 @@ def numbers(
         read = _from_text(column, place, decimal)
     else:
         read = column.cast(pl.Float64, strict=False)
-        _warn_lost(read, column, place)
+    _warn_lost(read, column, place)
     finite = read.is_finite().fill_null(False)
     return read.set(~finite, None).cast(dtype).alias(column.name)
 
@@ -71,9 +71,7 @@ def _from_text(column: pl.Series, place: Place, decimal: Literal[".", ","] | Non
     chosen = decimal or _decimal(plain, fits, column, place)
     number = plain.str.replace_all(rf"{_GROUP}|{'[.]' if chosen == ',' else ','}", "")
     number = number.str.replace(",", ".", literal=True)
-    read = number.set(~fits[chosen].fill_null(True), None).cast(pl.Float64, strict=False)
-    _warn_lost(read, column.set(plain.is_null(), None), place)
-    return read
+    return number.set(~fits[chosen].fill_null(True), None).cast(pl.Float64, strict=False)
 
 
 def _quick(column: pl.Series, separator: str, *, known: bool) -> pl.Series | None:
@@ -121,8 +119,10 @@ def _decimal(
 
 
 def _warn_lost(read: pl.Series, column: pl.Series, place: Place) -> None:
-    lost = read.is_null() & column.is_not_null()
-    if lost.any() and read.null_count() == len(read):
+    lost = (read.is_null() & column.is_not_null()) | read.is_infinite().fill_null(False)
+    if lost.any() and column.dtype == pl.String:
+        lost &= column.str.contains(r"\S").fill_null(False)
+    if lost.any() and not read.is_finite().any():
         raise InputError(
             f"no value is a number, for example {place.first(lost, column)}",
             where=place.column(column.name),

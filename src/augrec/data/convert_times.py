@@ -27,8 +27,9 @@ _QUICK: Final = (
 _ISO: Final = (
     r"^\s*(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
     r"(?:(?:\s+|T)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?"
-    r"\s*(?:(Z|UTC|GMT)|([+-]\d{2}):?(\d{2})?)?)?\s*$"
+    r"\s*(?:(Z|UTC|GMT)|([+-]\d{2}):?(\d{2})?)?(?:\[[^\]]+\])?)?\s*$"
 )
+"""ISO 8601; Java writes the name of the zone behind its offset."""
 _PARTS: Final = (
     *("year", "month", "day", "hour", "minute", "second", "fraction"),
     *("utc", "zone_hour", "zone_minute"),

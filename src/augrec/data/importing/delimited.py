@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,6 +55,10 @@ def read_delimited(path: Path, form: TextFormat, place: Place) -> DelimitedText:
     """
     lines = read_lines(path, form.encoding, place)
     head = lines["line"][0].removeprefix("\ufeff")
+    if given := re.fullmatch(r'"?sep=(.)"?', head):  # spreadsheets name the separator first
+        form = form.model_copy(update={"separator": form.separator or given[1]})
+        lines = lines[1:]
+        head = lines["line"][0] if len(lines) else ""
     atomic = path.name.removesuffix(".gz").endswith(ATOMIC_ENDINGS)
     form = form.model_copy(update={"separator": "\t", "quoted": False}) if atomic else form
     separator = form.separator or _separator(path, head)

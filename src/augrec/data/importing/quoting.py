@@ -145,9 +145,9 @@ def _fault(line: str, lines: Lines) -> str:
 
 def _refuse(lines: Lines, row: tuple[str, int], fault: str, *, others: int) -> None:
     line, number = row
-    again = f", as have {others:,} others" if others else ""
+    again = f" (and {others:,} more lines)" if others else ""
     raise InputError(
-        f"line {number:,} {fault}{again}: {_shown(line)}",
+        f"line {number:,} {fault}: {_shown(line)}{again}",
         where=lines.place.where,
         fix=lines.place.advise(
             "correct the line: a text with a separator, quote or line break stands in quotes, and "
