@@ -21,7 +21,13 @@ from augrec.stages import audit, augment, configure, synthesize, train_generator
 from augrec.stages.prepare import write_prepared
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
-PARAMS["generators"]["profile_gan"] = {"steps": 10, "batch_size": 16, "hidden": 16, "log_every": 5}
+PARAMS["generators"]["profile_gan"] = {
+    "steps": 80,  # enough to learn more than popularity, which the audit demands
+    "batch_size": 32,
+    "hidden": 32,
+    "learning_rate": 0.004,
+    "log_every": 40,
+}
 
 
 def workspace(folder: Path) -> Path:

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from augrec.audit.fidelity import correlation, standardised
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
+from augrec.data.item_pairs import correlation, standardised
 from augrec.data.similarity import profiles
 from augrec.generators.base import DIRECTION, PLACE, Direction
 

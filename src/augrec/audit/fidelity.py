@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from scipy import stats
 
 from augrec.core.seeds import rng
+from augrec.data.item_pairs import ItemPairs, correlation
 
 _SHUFFLES = 50
 
@@ -21,11 +22,10 @@ def fidelity(
     popularity_rank_correlation: Spearman. length_ks: largest gap between the distributions of
     profile lengths. length_distance: their Wasserstein distance, in mean real lengths.
     pair_correlation: Pearson, between real and synthetic, of the correlations of all pairs of the
-    most popular items; 0 where items are drawn independently.
+    most popular items; about 0 where items are drawn independently.
     """
     shares = [np.asarray(table.mean(axis=0)).ravel() for table in (real, synthetic)]
     lengths = [np.diff(table.indptr) for table in (real, synthetic)]
-    top = np.argsort(-shares[0], kind="stable")[:top_items]
     return {
         "popularity_correlation": correlation(*shares),
         "popularity_rank_correlation": correlation(*(stats.rankdata(part) for part in shares)),
@@ -33,7 +33,7 @@ def fidelity(
         "length_distance": float(
             stats.wasserstein_distance(*lengths) / max(lengths[0].mean(), 1e-12)
         ),
-        "pair_correlation": correlation(*(_pairs(table[:, top]) for table in (real, synthetic))),
+        "pair_correlation": ItemPairs.of(real, top_items).likeness(synthetic),
     }
 
 
@@ -60,25 +60,3 @@ def cluster_fidelity(real: np.ndarray, synthetic: np.ndarray, seed: int) -> dict
 
     dealt = [distance(random.permutation(labels)) for _ in range(_SHUFFLES)]
     return {"cluster_distance": distance(labels), "cluster_distance_chance": float(np.mean(dealt))}
-
-
-def _pairs(columns: sp.csr_matrix) -> np.ndarray:
-    """Correlations of all pairs of columns, float64 (pairs,); zero where a column does not vary."""
-    dense = standardised(columns)
-    return (dense.T @ dense)[np.triu_indices(dense.shape[1], 1)]
-
-
-def standardised(columns: sp.csr_matrix) -> np.ndarray:
-    """The columns, dense float64, with mean 0 and length 1, so that products are correlations; 0
-    where one does not vary."""
-    dense = columns.toarray().astype(np.float64)
-    dense -= dense.mean(axis=0)
-    norms = np.sqrt((dense**2).sum(axis=0))
-    return dense / np.where(norms > 0, norms, 1.0)
-
-
-def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Pearson; None where one side does not vary."""
-    if len(first) < 2 or first.std() == 0 or second.std() == 0:
-        return None
-    return float(np.corrcoef(first, second)[0, 1])

@@ -10,6 +10,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from augrec.audit.attacks import Attacker
+from augrec.audit.beyond_popularity import beyond_popularity
 from augrec.audit.config import AuditConfig
 from augrec.audit.disclosure import attribute_disclosure
 from augrec.audit.diversity import diversity, manifold
@@ -81,6 +82,14 @@ def audit_sample(
     measures: dict[str, dict[str, Any]] = {
         "fidelity": {
             **fidelity(sets.members, sets.synthetic, config.top_items),
+            **beyond_popularity(
+                sets.members,
+                sets.synthetic,
+                top_items=config.top_items,
+                max_users=config.max_users,
+                confidence=config.confidence,
+                seed=derive(seed, "beyond popularity"),
+            ),
             **rows,
             **alike,
             "untouched_share": 1.0 - len(sample) / len(drawn_rows),

@@ -15,12 +15,17 @@ from torch import nn
 
 from augrec.core.config import BaseConfig
 from augrec.core.seeds import derive, rng
+from augrec.data.item_pairs import ItemPairs
 from augrec.data.training_data import TrainingData
 from augrec.generators._profile.base import ProfileGenerator
 from augrec.generators._training.checkpoints import fingerprint
 from augrec.generators._training.loop import train
 from augrec.generators._training.modules import from_arrays, to_arrays
-from augrec.generators._training.monitor import N_SAMPLED_USERS, sample_statistics
+from augrec.generators._training.monitor import (
+    N_SAMPLED_USERS,
+    item_pairs,
+    sample_statistics,
+)
 from augrec.generators._training.train_state import TrainState
 from augrec.nn.determinism import fixed_threads
 from augrec.nn.device import Device, choose_device
@@ -55,6 +60,8 @@ class NeuralGenerator(ProfileGenerator):
     iterates: ClassVar[bool] = True
     resumes: ClassVar[bool] = True
 
+    _pairs: ItemPairs | None = None
+
     @property
     def device(self) -> torch.device:
         """Where it trains and samples."""
@@ -80,7 +87,8 @@ class NeuralGenerator(ProfileGenerator):
         steps: int | None = None,
         loop: Callable[..., TrainState] = train,
     ) -> TrainState:
-        """Run the training loop for `config.steps` or `steps`.
+        """Run the training loop for `config.steps` or `steps`. A private one, which no statistic of
+        real users may enter, is another `loop`.
 
         Args:
             start: see `_training.loop.train`.
@@ -88,6 +96,7 @@ class NeuralGenerator(ProfileGenerator):
             steps: updates, where not `config.steps`.
             loop: `train`, or one with the same arguments.
         """
+        self._pairs = item_pairs(data.interactions) if loop is train else None
         with fixed_threads(self.config.threads):
             return loop(
                 start,
@@ -112,7 +121,7 @@ class NeuralGenerator(ProfileGenerator):
         rows = self.conditions.draw(N_SAMPLED_USERS, {}, rng(self.seed, "look"))
         positions = (profiles or self._profiles)(rows, derive(self.seed, "look"))
         lengths = self.conditions.lengths[rows]
-        return sample_statistics(positions, lengths, len(self.items), popularity)
+        return sample_statistics(positions, lengths, len(self.items), popularity, self._pairs)
 
     def _sample(self, n: int, condition: dict[str, object], seed: int) -> pl.DataFrame:
         with fixed_threads(self.config.threads):

@@ -21,7 +21,12 @@ _ALIKE: Final[tuple[_Line, ...]] = (
         1.0,
         "The same by rank, rare items included. Spearman correlation.",
     ),
-    ("pair_correlation", 1.0, "Do the same items go together? 0: by popularity alone."),
+    ("pair_correlation", 1.0, "Do the same items go together?"),
+    (
+        "beyond_popularity",
+        1.0,
+        "The same, between users drawn by popularity (0: nothing else was learnt) and real ones.",
+    ),
     ("length_ks", 0.0, "Largest gap between the distributions of profile lengths."),
     (
         "length_distance",

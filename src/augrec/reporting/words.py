@@ -109,6 +109,7 @@ MEASURES: Final = {
     "popularity_correlation": "popularity of items",
     "popularity_rank_correlation": "popularity by rank",
     "pair_correlation": "pairs of items",
+    "beyond_popularity": "beyond popularity",
     "length_ks": "profile lengths",
     "length_distance": "profile lengths, distance",
     "event_distance": "events",

@@ -15,7 +15,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -49,6 +49,8 @@ CHAMPION = Path("models/champion")
 """The model that `run.champion` in params.yaml names; `retrain` writes both, and DVC tracks the
 folder."""
 _SYNTHETIC = Path("data/synthetic")
+_LESS: Final = "Train the generator again with fewer steps, or with privacy."
+_MORE: Final = "Train the generator again with more steps, or take another one."
 
 log = logging.getLogger(__name__)
 
@@ -176,13 +178,19 @@ def _refusal(policy: str, failed: Sequence[str], audits: Audits) -> RefusedError
     """The error for a policy whose rows are meant to be shared: which samples failed their audits,
     on what, and what to do."""
     advice = {text for name in failed if (text := audits.get(name, {}).get("advice"))}
-    todo = sorted(advice) or ["Train the generator again with fewer steps, or with privacy."]
+    todo = sorted(advice) or [_MORE if _learnt_nothing(audits, failed) else _LESS]
     return RefusedError(
         f"the rows of {policy} are meant to be shared, and these samples did not pass the audit: "
         + "; ".join(f"{name} ({_failed_limits(audits.get(name))})" for name in failed),
         where=", ".join(str(AUDITS / name / "index.html") for name in failed),
         fix=" ".join([*todo, f"Or take {policy} out of run.policies."]),
     )
+
+
+def _learnt_nothing(audits: Audits, failed: Sequence[str]) -> bool:
+    """Whether samples failed for being no more than popularity, and for nothing else."""
+    broken = {limit for name in failed for limit in audits.get(name, {}).get("failed_limits", [])}
+    return broken == {"min_beyond_popularity"}
 
 
 def _failed_limits(audit: Mapping[str, Any] | None) -> str:

@@ -16,7 +16,12 @@ from augrec.data.training_data import TrainingData
 from augrec.generators._training.checkpoints import CheckpointStore, restore, take_checkpoint
 from augrec.generators._training.hardware import CaptureError, Engine, is_main_process
 from augrec.generators._training.memory import keep_freed_memory
-from augrec.generators._training.monitor import TrainingDiverged, TrainingMonitor, real_statistics
+from augrec.generators._training.monitor import (
+    TaughtNothing,
+    TrainingDiverged,
+    TrainingMonitor,
+    real_statistics,
+)
 from augrec.generators._training.train_state import TrainState
 
 RETRIES = 3
@@ -66,7 +71,7 @@ def train(
         The trained state.
 
     Raises:
-        RefusedError: training diverged at every attempt; the message says how.
+        RefusedError: training diverged at every attempt, or taught nothing; the message says how.
     """
     keep_freed_memory()
     engine = Engine(data.hardware)
@@ -83,6 +88,8 @@ def train(
             engine.give_up_capture()
         except TrainingDiverged as reason:
             training.go_back_or_refuse(reason)
+        except TaughtNothing as reason:
+            raise training.nothing_learnt(reason) from None
 
 
 class _Training:
@@ -119,6 +126,7 @@ class _Training:
 
         Raises:
             TrainingDiverged: it cannot continue.
+            TaughtNothing: it has ended where it began.
             CaptureError: it must be tried without CUDA graphs.
         """
         state = start(LR_FACTOR ** len(self._failures))
@@ -179,6 +187,18 @@ class _Training:
             where=f"{self._name}, step {self._step} of {self._steps}",
             fix=f"lower generators.{self._name}.learning_rate, or train on more data; nothing was "
             "published",
+        )
+
+    def nothing_learnt(self, reason: TaughtNothing) -> RefusedError:
+        """The error for a training that ended where it began; lower learning rates teach no
+        more."""
+        self._log_rows()
+        self._store.remove()
+        return RefusedError(
+            f"the training of {self._name} taught it nothing: {reason}",
+            where=f"{self._name}, step {self._step} of {self._steps}",
+            fix=f"raise generators.{self._name}.steps, learning_rate or batch_size; or take "
+            "another generator: latent_gan where users have few of many items",
         )
 
     def _advance(

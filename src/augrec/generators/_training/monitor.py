@@ -1,5 +1,5 @@
-"""The monitor of a generator's training: tells a sound training from one that diverges, collapses
-or is won by one side."""
+"""The monitor of a generator's training: tells a sound training from one that diverges, collapses,
+is won by one side or teaches nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
+from augrec.data.histories import ItemIndex
+from augrec.data.item_pairs import ItemPairs, profile_matrix
+from augrec.data.similarity import profiles
 
 N_SAMPLED_USERS = 256
 """Users in every sample that statistics are taken of; coverage grows with their number, so it is
@@ -29,6 +31,7 @@ CRITIC_AUC = "critic_auc"
 """How often a discriminator that only selects candidates scores a real history above a synthetic
 one; here too only a critic that loses is an alarm."""
 _CRITICS = (CRITIC_WINS, CRITIC_LEADS, CRITIC_AUC)
+_CONFIDENT = (CRITIC_WINS, CRITIC_LEADS)
 _SAMPLES = ("duplicates", "coverage", "spread")
 
 _EXPLODED = 1e6
@@ -41,14 +44,27 @@ _PATIENCE = 2
 _PATIENCE_WITH_CRITIC = 3
 _NEAR = 0.9
 _MIN_PROFILE = 3
+_GUESSES = 0.02
+_LEAST_ROWS = 4
+_PAIRED_ITEMS = 100
+_DRAWS = 12
+_PAIRS, _PAIRS_BY_POPULARITY = "pair_likeness", "pair_likeness_by_popularity"
 
 
 class TrainingDiverged(Exception):
     """Something was measured that training does not recover from; the message says what."""
 
 
+class TaughtNothing(Exception):
+    """The whole training left the generator where it began; the message says how that is seen."""
+
+
 def sample_statistics(
-    positions: np.ndarray, lengths: np.ndarray, n_items: int, popularity: np.ndarray | None = None
+    positions: np.ndarray,
+    lengths: np.ndarray,
+    n_items: int,
+    popularity: np.ndarray | None = None,
+    pairs: ItemPairs | None = None,
 ) -> dict[str, float]:
     """Statistics of a small sample that the monitor checks.
 
@@ -57,6 +73,7 @@ def sample_statistics(
         lengths: int (n,), distinct items of each user.
         n_items: size of the catalogue.
         popularity: (n_items,), how often each item occurs in the training data.
+        pairs: which items go together in the training data.
 
     Returns:
         coverage: share of the catalogue that occurs.
@@ -64,6 +81,8 @@ def sample_statistics(
             similarity of at least 0.9.
         popularity_correlation: Pearson's, of the items' counts with `popularity`, where it is
             given.
+        pair_likeness: how much the items go together as in `pairs`, where they are given: see
+            `ItemPairs.likeness`.
     """
     drawn = np.bincount(positions, minlength=n_items)
     statistics = {
@@ -75,28 +94,35 @@ def sample_statistics(
         statistics["popularity_correlation"] = (
             float(np.corrcoef(drawn, popularity)[0, 1]) if varied else 0.0
         )
+    if pairs is not None:
+        found = pairs.likeness(profile_matrix(positions, lengths, n_items))
+        statistics[_PAIRS] = found or 0.0
     return statistics
+
+
+def item_pairs(interactions: pl.DataFrame) -> ItemPairs:
+    """Which items go together among real users, for `sample_statistics`."""
+    items = ItemIndex(interactions[C.ITEM])
+    return ItemPairs.of(profiles(interactions, items), _PAIRED_ITEMS)
 
 
 def real_statistics(interactions: pl.DataFrame) -> dict[str, float]:
     """`sample_statistics` of real users, as many as in a sample and drawn with replacement: what a
-    perfect memory of the data would give."""
-    users = interactions[C.USER].unique().sort()
-    chosen = users.gather(rng(0, "watch").integers(0, len(users), N_SAMPLED_USERS)).alias(C.USER)
-    rows = (
-        interactions.select(C.USER, C.ITEM)
-        .join(chosen.unique().to_frame(), on=C.USER, how="semi")
-        .unique()
-    )
-    drawn = (
-        chosen.to_frame()
-        .with_row_index("row")
-        .join(rows, on=C.USER)
-        .select("row", pl.col(C.ITEM).rank("dense").cast(pl.Int64) - 1)
-        .sort("row", C.ITEM)
-    )
-    lengths = np.bincount(drawn["row"].to_numpy(), minlength=N_SAMPLED_USERS)
-    return sample_statistics(drawn[C.ITEM].to_numpy(), lengths, interactions[C.ITEM].n_unique())
+    perfect memory of the data would give.
+
+    With them pair_likeness_by_popularity: what users with items drawn by popularity alone have at
+    most, the mean of some draws and twice their deviation.
+    """
+    pairs, random = item_pairs(interactions), rng(0, "watch")
+    drawn = pairs.resampled(N_SAMPLED_USERS, random)
+    lengths, n_items = np.diff(drawn.indptr), drawn.shape[1]
+    by_popularity = [
+        pairs.likeness(pairs.independent(N_SAMPLED_USERS, random)) or 0.0 for _ in range(_DRAWS)
+    ]
+    return {
+        **sample_statistics(drawn.indices, lengths, n_items, pairs=pairs),
+        _PAIRS_BY_POPULARITY: float(np.mean(by_popularity) + 2 * np.std(by_popularity, ddof=1)),
+    }
 
 
 class TrainingMonitor:
@@ -115,6 +141,7 @@ class TrainingMonitor:
         self._sizes: dict[str, list[float]] = {}
         self._healthy: set[str] = set()
         self._strikes: dict[str, int] = {}
+        self._rows: list[Mapping[str, float]] = []
 
     def check(self, row: Mapping[str, float]) -> bool:
         """Whether the training is sound at this row; False: suspicious, the next rows decide.
@@ -127,6 +154,8 @@ class TrainingMonitor:
         Raises:
             TrainingDiverged: it is not sound, has been suspicious for too long, or is at the last
                 row.
+            TaughtNothing: this is the last row, and at no row was the generator further than users
+                drawn by popularity, nor the critic able to tell its users from real ones.
         """
         self._check_numbers(row)
         alarms = {sign: self._alarm(sign, row) for sign in (*_SAMPLES, *_CRITICS)}
@@ -138,7 +167,26 @@ class TrainingMonitor:
             patience = _PATIENCE_WITH_CRITIC if sign in _CRITICS else _PATIENCE
             if self._strikes[sign] >= patience or last:
                 raise TrainingDiverged(alarm)
+        self._rows.append(row)
+        if last:
+            self._check_taught()
         return not any(alarms.values())
+
+    def _check_taught(self) -> None:
+        """Compare the second half of the rows with an independent draw; too few rows, or too little
+        data to see the difference in a sample, decide nothing."""
+        chance, real = (self._reference.get(key) for key in (_PAIRS_BY_POPULARITY, _PAIRS))
+        later = [row[_PAIRS] for row in self._rows[len(self._rows) // 2 :] if _PAIRS in row]
+        critic = [row[sign] for row in self._rows for sign in _CONFIDENT if sign in row]
+        if chance is None or real is None or not later or len(critic) < _LEAST_ROWS:
+            return
+        guesses = max(abs(share - 0.5) for share in critic) < _GUESSES
+        if guesses and real > 3 * max(chance, 0.0) + _GUESSES and np.mean(later) < chance:
+            raise TaughtNothing(
+                "from the first row of its curve to the last the critic guessed, "
+                f"and items go together in its users no more ({np.mean(later):.2f}) than in users "
+                f"drawn by popularity (up to {chance:.2f}; {self._reference_users}: {real:.2f})"
+            )
 
     def _check_numbers(self, row: Mapping[str, float]) -> None:
         for name, value in row.items():
@@ -192,11 +240,8 @@ class TrainingMonitor:
 def _near_duplicates(positions: np.ndarray, lengths: np.ndarray, n_items: int) -> float:
     if not (long := lengths >= _MIN_PROFILE).any():
         return 0.0
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    matrix = sp.csr_matrix(
-        (np.ones(len(positions), np.float32), positions, ends), (len(lengths), n_items)
-    )
-    profiles, sizes = matrix[long], lengths[long]
-    shared = (profiles @ profiles.T).toarray()  # (n, n)
+    chosen = profile_matrix(positions, lengths, n_items)[long]
+    sizes = lengths[long]
+    shared = (chosen @ chosen.T).toarray()  # (n, n)
     near = shared >= _NEAR * (sizes[:, None] + sizes[None, :] - shared)
     return float(np.tril(near, -1).any(axis=1).mean())
