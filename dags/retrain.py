@@ -82,14 +82,18 @@ def snapshot() -> dict[str, Any]:
         here = settings.load()
         params = read_params(here.home)
         overrides = run_parameters.overrides(values, conf, params)
-        planning.check(here.home, overrides)
-        overrides |= champion_input.champion_override(params, values["policies"])
+        choice = planning.check(here.home, overrides)
+        overrides |= choice.values
+        planned = planning.overridden(params, overrides)
+        overrides |= champion_input.champion_override(params, planned["run"]["policies"])
         run = workspace.create(
             here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"]
         )
         run = restore.restore_unchanged(here, run)
         champion_input.export_champion(run)
         plan = stages.plan(run.path)
+    for sentence in choice.sentences:
+        print(sentence)
     if run.changed:
         print(
             f"Dry run: uncommitted changes in {', '.join(run.changed[:10])}. Commit them, then "

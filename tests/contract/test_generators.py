@@ -76,7 +76,7 @@ def generator(request):
 @pytest.mark.parametrize("knob", ["hidden", "batch_size"])
 @pytest.mark.parametrize("name", ["cfgan", "profile_gan", "profile_vae"])
 def test_what_cannot_fit_in_memory_is_refused_before_it_is_made(name, knob):
-    with pytest.raises(ConfigError, match=r"for 30 items needs about [\d,.]+ GiB.*has") as caught:
+    with pytest.raises(RefusedError, match=r"for 30 items needs about [\d,.]+ GiB.*has") as caught:
         base.find(name)({knob: 10**12}).fit(TrainingData(shop()))
     assert f"generators.{name}" in caught.value.where
     assert knob in caught.value.where

@@ -33,6 +33,7 @@ RUN_TIMEOUT_S = 900.0
 """What takes longer hangs; a machine may be busy with other work."""
 SHOP = ("--users", "400", "--items", "80", "--interactions", "8000")
 SMALL: dict[str, Any] = {
+    "run.generators": ["profile_gan"],
     "run.policies": ["none", "popularity_random", "profile_gan"],
     "run.recommenders": ["popularity", "multvae"],
     "features.every_days": 60,

@@ -21,6 +21,12 @@ from augrec.stages import audit, augment, configure, synthesize, train_generator
 from augrec.stages.prepare import write_prepared
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+POLICIES = ["none", "bootstrap", "popularity_random", "crossover", "truncation", "profile_gan"]
+PARAMS["run"] |= {
+    "generators": ["profile_gan"],
+    "policies": POLICIES,
+    "recommenders": ["popularity", "ease"],
+}
 PARAMS["generators"]["profile_gan"] = {
     "steps": 80,  # enough to learn more than popularity, which the audit demands
     "batch_size": 32,
@@ -62,7 +68,7 @@ def run_all() -> None:
     train_generator.main("profile_gan")
     synthesize.main("profile_gan")
     audit.main("profile_gan")
-    for policy in PARAMS["run"]["policies"]:
+    for policy in POLICIES:
         augment.main(policy)
 
 
@@ -92,7 +98,7 @@ def test_the_stages_write_what_they_promise(finished):
         "distributions.json",
         "index.html",
     }
-    assert names(finished / "data/augmented") == set(PARAMS["run"]["policies"])
+    assert names(finished / "data/augmented") == set(POLICIES)
     verdict = read_json(finished / "reports/audit/profile_gan/audit.json")
     assert set(verdict) == {
         "generator",
@@ -224,8 +230,7 @@ def test_a_condition_that_cannot_be_fulfilled_names_params_yaml(
 
 def test_policies_say_what_they_are_and_which_samples_they_used(finished):
     facts = {
-        name: read_json(finished / "data/augmented" / name / "policy.json")
-        for name in PARAMS["run"]["policies"]
+        name: read_json(finished / "data/augmented" / name / "policy.json") for name in POLICIES
     }
     assert facts["none"]["n_added_users"] == 0
     assert {name for name, fact in facts.items() if fact["kind"] == "generated"} == {"profile_gan"}
@@ -236,7 +241,7 @@ def test_policies_say_what_they_are_and_which_samples_they_used(finished):
 
 def test_no_held_out_user_reaches_a_training_set(finished):
     held_out = set(pl.read_parquet(finished / "data/prepared/held_out.parquet")["user_id"])
-    for policy in PARAMS["run"]["policies"]:
+    for policy in POLICIES:
         training = pl.read_parquet(finished / "data/augmented" / policy / "interactions.parquet")
         assert not held_out & set(training["user_id"])
 

@@ -223,6 +223,10 @@ def test_without_the_platform_a_run_says_how_to_start_it(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, text = told(capsys, monkeypatch, "run", "--detach")
+    assert code == 2 and "there is no data to choose" in text and "augrec data get" in text
+    named = ("generators=profile_gan", "policies=none", "recommenders=ease")
+    words = [word for one in named for word in ("-p", one)]
+    code, text = told(capsys, monkeypatch, "run", "--detach", *words)
     assert code == TransientError.exit_code and "augrec up" in text and "Traceback" not in text
 
 

@@ -37,8 +37,8 @@ def test_tasks_stand_in_the_order_of_the_pipeline(progress: Progress) -> None:
         "configure",
         "validate",
         "prepare",
+        "select",
         "features",
-        "materialize",
     ]
     assert names[-5:] == ["decide", "publish", "register", "approve", "promote"]
 

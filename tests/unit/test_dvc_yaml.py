@@ -100,7 +100,11 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(HOME / name, home / name, ignore=ignored)
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(HOME / name, home / name)
-    run = {"policies": ["none"], "recommenders": ["ease", "popularity"]}
+    run = {
+        "generators": ["profile_gan"],
+        "policies": ["none"],
+        "recommenders": ["ease", "popularity"],
+    }
     params = PARAMS | {"run": PARAMS["run"] | run}
     (home / "params.yaml").write_text(yaml.safe_dump(params))
     Repo.init(str(home), no_scm=True).close()
@@ -112,9 +116,10 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (home / out).mkdir() if not Path(out).suffix else (home / out).touch()
     for room in ("generators", "recommenders"):
         for name in params["run"][room]:
-            file = home / "data/config" / room / f"{name}.json"
-            file.parent.mkdir(exist_ok=True)
-            file.write_text("{}")
+            for folder in ("config", "selection"):
+                file = home / "data" / folder / room / f"{name}.json"
+                file.parent.mkdir(exist_ok=True)
+                file.write_text("{}")
     with stages.opened(home) as repo:
         repo.commit(None, force=True)
     assert stages.unfinished(home) == []
@@ -148,8 +153,8 @@ def test_another_config_of_a_recommender_trains_that_one_alone(trained: Path) ->
     assert touched == ["train@ease-none"]
 
 
-def test_the_derived_edges_are_those_dvc_sees() -> None:
-    with Repo(str(HOME)) as repo:
+def test_the_derived_edges_are_those_dvc_sees(committed: Path) -> None:
+    with stages.opened(committed) as repo:
         graph = repo.index.graph
         seen = {
             (a.addressing.partition("@")[0], b.addressing.partition("@")[0])
@@ -164,8 +169,8 @@ def test_the_derived_edges_are_those_dvc_sees() -> None:
     assert derived == seen
 
 
-def test_the_plan_lists_dependencies_first() -> None:
-    plan = stages.plan(HOME)
+def test_the_plan_lists_dependencies_first(committed: Path) -> None:
+    plan = stages.plan(committed)
     place = {stage.name: number for number, stage in enumerate(plan)}
     upstream = {spec.name: spec.upstream for spec in read_pipeline(HOME / "dvc.yaml")}
     for stage in plan:
@@ -184,6 +189,7 @@ def test_whatever_uses_a_sample_waits_for_its_audit() -> None:
     assert all("audit" in upstream for name, upstream in using.items() if name != "audit")
 
 
+NAMED = {"generators": ["profile_gan"], "recommenders": ["ease"]}
 ROOMS: dict[str, Any] = {"generators": generators, "recommenders": recommenders}
 
 
@@ -202,7 +208,7 @@ def test_params_yaml_says_only_what_differs_from_the_defaults_and_can_be_read_in
     [(room, name) for room in ROOMS for name in available(f"augrec.{room}")],
 )
 def test_every_component_runs_with_nothing_but_its_name_in_run(room: str, name: str) -> None:
-    run = PARAMS["run"] | {room: [name], "policies": ["none"]}
+    run = PARAMS["run"] | NAMED | {room: [name], "policies": ["none"]}
     resolved = planning.resolve({**PARAMS, "run": run, room: {}})[room][name]
     again = ROOMS[room].find(name)(resolved["config"])
     assert again.config == ROOMS[room].find(name)().config
@@ -211,7 +217,8 @@ def test_every_component_runs_with_nothing_but_its_name_in_run(room: str, name: 
 def test_every_policy_in_params_runs() -> None:
     run = PARAMS["run"] | {
         "policies": list(PARAMS["policies"]),
-        "generators": ["profile_gan", "profile_vae", "sequence_gan"],
+        "generators": ["latent_gan", "profile_gan", "profile_vae", "sequence_gan"],
+        "recommenders": ["ease"],
     }
     planning.resolve({**PARAMS, "run": run})
 
@@ -239,9 +246,10 @@ def test_every_preset_is_of_a_recommender_there_is() -> None:
 def test_every_field_of_the_trigger_form_is_a_key_of_params() -> None:
     fields = form.fields(PARAMS)
     assert set(fields) == set(run_parameters.FIELDS)
-    assert {field: fields[field].value for field in run_parameters.KEYS} == {
-        field: run_parameters.value_at(PARAMS, key) for field, key in run_parameters.KEYS.items()
-    }
+    assert {
+        field: run_parameters.as_parameter(field, fields[field].value)
+        for field in run_parameters.KEYS
+    } == {field: run_parameters.value_at(PARAMS, key) for field, key in run_parameters.KEYS.items()}
 
 
 @pytest.mark.parametrize("name", ["max_synthetic_ratio", "tuning_seconds"])
@@ -259,5 +267,7 @@ def test_an_untouched_form_overrides_nothing_and_a_typo_is_refused() -> None:
     assert run_parameters.overrides({**values, "policies": ["none"]}, {}, PARAMS) == {
         "run.policies": ["none"]
     }
+    with pytest.raises(Exception, match="policies is auto and names others too: auto, none"):
+        run_parameters.overrides({**values, "policies": ["auto", "none"]}, {}, PARAMS)
     with pytest.raises(Exception, match="unknown parameter: polices"):
         run_parameters.overrides(values, {"polices": ["none"]}, PARAMS)

@@ -17,11 +17,16 @@ from augrec.stages import planning
 
 HOME = Path(__file__).parents[2]
 PARAMS = read_params(HOME)
+NAMED = {
+    "run.generators": ["profile_gan"],
+    "run.policies": ["none", "bootstrap", "profile_gan"],
+    "run.recommenders": ["popularity", "ease", "multvae"],
+}
 
 
 def refused(overrides: dict[str, Any]) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        planning.check(HOME, overrides)
+        planning.check(HOME, NAMED | overrides)
     return caught.value
 
 
@@ -112,7 +117,7 @@ def test_what_cannot_run_is_refused_with_the_place_and_what_to_write(
 
 
 def test_a_search_of_another_recommender_is_none_of_the_runs_business() -> None:
-    planning.check(HOME, {"tuning.spaces": {"sasrec": {"anything": [1]}}})
+    planning.check(HOME, NAMED | {"tuning.spaces": {"sasrec": {"anything": [1]}}})
 
 
 def test_a_key_that_a_stage_depends_on_must_stand_there(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from augrec.audit.nearest import some_rows
 from augrec.core.seeds import rng
-from augrec.data.item_pairs import ItemPairs
+from augrec.data.item_pairs import ItemPairs, shortened
 
 _REPLICATES = 12
 _LEAST_DISTANCE = 1e-3
@@ -28,11 +28,11 @@ def beyond_popularity(
 
     With r(users) the Pearson correlation of `augrec.data.item_pairs` between these users and all
     real ones, beyond_popularity is (r(sample) - r(independent)) / (r(resampled) - r(independent)).
-    0: users with lengths of real ones and items by popularity alone, as in the placebo
-    popularity_random. 1: real users drawn with replacement, as in bootstrap. All three are of
-    equally many users. The interval is normal, with the variance of the sample by a bootstrap over
-    its users and that of the independent draw over draws; it is wide where the data are too few to
-    tell the two ends apart.
+    0: items by popularity alone, as in the placebo popularity_random. 1: real users drawn with
+    replacement, as in bootstrap. All three are of equally many users of equal lengths, so that a
+    sample of short profiles is not held against long ones. The interval is normal, with the
+    variance of the sample by a bootstrap over its users and that of the independent draw over
+    draws; it is wide where the data are too few to tell the two ends apart.
 
     Args:
         real, synthetic: 0/1 (n_users, n_items) of the same items.
@@ -43,7 +43,7 @@ def beyond_popularity(
     """
     random, pairs = rng(seed, "draws"), ItemPairs.of(real, top_items)
     chosen = synthetic[some_rows(synthetic.shape[0], max_users, rng(seed, "users"))]
-    n = chosen.shape[0]
+    n, lengths = chosen.shape[0], np.diff(chosen.indptr)
 
     def likeness(profiles: sp.csr_matrix) -> float:
         return pairs.likeness(profiles) or 0.0
@@ -51,8 +51,8 @@ def beyond_popularity(
     resampled, independent, bootstrapped = (
         np.array([likeness(draw()) for _ in range(_REPLICATES)])
         for draw in (
-            lambda: pairs.resampled(n, random),
-            lambda: pairs.independent(n, random),
+            lambda: shortened(pairs.resampled(n, random), lengths, random),
+            lambda: pairs.independent(lengths, random),
             lambda: chosen[random.integers(0, n, n)],
         )
     )

@@ -38,6 +38,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         runs.down,
         runs.status,
         runs.run,
+        runs.choose,
         runs.report,
         runs.prune,
         config.config,

@@ -84,14 +84,13 @@ def config(
 
 def _list(params: Mapping[str, Any]) -> None:
     from augrec.core.component import available
-    from augrec.core.config import section
     from augrec.core.describe import summary_of
 
-    run = section(params, "run")
+    run = _chosen(params)
     for room, package in ROOMS.items():
         table = _table(TITLES[room])
         for name in available(package):
-            part = name in (run.get(room) or [])
+            part = name in run.get(room, [])
             table.add_row(Text(name, "bold" if part else ""), Text(summary_of(package, name)))
         console.print(table)
         console.print()
@@ -101,6 +100,22 @@ def _list(params: Mapping[str, Any]) -> None:
         table.add_row(name, Text(" ".join(words.split())))
     console.print(table)
     console.print("Bold: takes part in a run. `augrec config NAME` prints its keys.", style="dim")
+
+
+def _chosen(params: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What takes part in a run, by room; a room that is `auto` is absent while there is no data."""
+    from augrec.core.config import section
+    from augrec.core.errors import InputError
+    from augrec.stages.auto import AUTO, choose
+    from augrec.stages.planning import overridden
+
+    try:
+        choice = choose(params, settings_.load().home / "data" / "raw")
+        params = overridden(params, choice.values)
+    except InputError:
+        console.print("auto under `run` is chosen once there is data.", style="dim")
+    run = section(params, "run")
+    return {room: run[room] for room in ROOMS if run.get(room) and run[room] != AUTO}
 
 
 def _table(title: str) -> Table:

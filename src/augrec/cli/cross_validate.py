@@ -45,11 +45,14 @@ def cross_validate(
     """
     from augrec.core.config import parse, read_params
     from augrec.evaluation.config import GateConfig
+    from augrec.stages.auto import choose
+    from augrec.stages.planning import overridden
 
     here = settings_.load()
     params = read_params(here.home)
     gate = parse(GateConfig, params["gate"], "gate")
-    names = list(dict.fromkeys(recommenders or params["run"]["recommenders"]))
+    chosen = overridden(params, choose(params, here.home / "data/raw").values)
+    names = list(dict.fromkeys(recommenders or chosen["run"]["recommenders"]))
     measured, summaries = _measure(here, params, names, folds)
     console.print(_table(measured, summaries, gate, params["seed"]))
     percent = f"{gate.confidence:.0%}"

@@ -17,7 +17,7 @@ from augrec.core import settings as settings_
 from augrec.core.config import closest
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.settings import Settings
-from augrec.orchestration.run_parameters import FIELDS, KEYS, LISTS
+from augrec.orchestration.run_parameters import FIELDS, KEYS, LISTS, as_parameter
 
 
 def demo() -> None:
@@ -122,6 +122,29 @@ def run(
         run_and_show(here, conf)
 
 
+def choose(
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Write the names into params.yaml, in place of `auto`."),
+    ] = False,
+) -> None:
+    """Print what `auto` under `run` in params.yaml stands for on the data in data/raw, and why.
+
+    A run chooses by itself. `dvc repro` and single stages need the names in params.yaml:
+
+      $ augrec choose --write
+    """
+    from augrec.stages import planning
+    from augrec.versioning.workspace import override_params
+
+    here = settings_.load()
+    choice = planning.check(here.home)
+    for sentence in choice.sentences or ["Nothing under `run` in params.yaml is auto."]:
+        console.print(sentence, highlight=False)
+    if write:
+        override_params(here.home / "params.yaml", choice.values)
+
+
 def status() -> None:
     """Show which parts of the platform run, their addresses, and the latest runs."""
     from augrec.orchestration import platform
@@ -223,7 +246,9 @@ def _check(here: Settings, conf: Mapping[str, Any]) -> None:
     """
     from augrec.stages.planning import check
 
-    check(here.home, {KEYS[name]: value for name, value in conf.items() if name in KEYS})
+    given = {KEYS[name]: as_parameter(name, conf[name]) for name in conf if name in KEYS}
+    for sentence in check(here.home, given).sentences:
+        console.print(sentence, style="dim", highlight=False)
 
 
 def _runs(latest: list[dict[str, Any]]) -> Table:

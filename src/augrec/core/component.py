@@ -19,6 +19,7 @@ import polars as pl
 from safetensors.numpy import load_file, save_file
 
 from augrec.core.config import BaseConfig, closest, parse
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json, whole_directory, write_json
 
@@ -66,6 +67,14 @@ class Component(Configured, ABC):
     A subclass implements `_state` and `_restore`. The state maps names to NumPy arrays; arrays of
     strings are kept as Parquet, all others as safetensors.
     """
+
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse data that it cannot learn from as it is configured: too large for it or for the
+        memory there is, or without a column that it needs.
+
+        Raises:
+            PermanentError: naming the limit, and what to do. A run leaves the component out.
+        """
 
     @abstractmethod
     def _state(self) -> dict[str, np.ndarray]: ...

@@ -47,14 +47,39 @@ class ItemPairs:
         """Profiles of n real users, drawn with replacement: 0/1 (n, n_items)."""
         return self.profiles[random.integers(0, self.profiles.shape[0], n)]
 
-    def independent(self, n: int, random: np.random.Generator) -> sp.csr_matrix:
-        """Profiles of n users with lengths of real ones and items drawn by popularity alone: 0/1
-        (n, n_items)."""
-        lengths = random.choice(np.diff(self.profiles.indptr).astype(np.int64), n)
+    def independent(self, lengths: np.ndarray, random: np.random.Generator) -> sp.csr_matrix:
+        """Profiles of users with items drawn by popularity alone: 0/1 (n, n_items).
+
+        Args:
+            lengths: int (n,), items of each user.
+            random: where the draw comes from.
+        """
         popularity = np.asarray(self.profiles.sum(axis=0), np.float64).ravel()
         met = np.flatnonzero(popularity)
+        lengths = np.minimum(lengths.astype(np.int64), len(met))
         items = met[draw_distinct(lengths, popularity[met], random)]
         return profile_matrix(items, lengths, len(popularity))
+
+
+def shortened(
+    profiles: sp.csr_matrix, lengths: np.ndarray, random: np.random.Generator
+) -> sp.csr_matrix:
+    """The profiles without some of their items, at random, so that the longest has at most the
+    largest of other lengths, the second longest the second largest, and so on.
+
+    Args:
+        profiles: 0/1 (n, n_items).
+        lengths: int (n,).
+        random: where the draw comes from.
+    """
+    own = np.diff(profiles.indptr)
+    most = np.empty(len(own), np.int64)
+    most[np.argsort(own, kind="stable")] = np.sort(lengths)
+    kept = np.minimum(own, most)
+    user = np.repeat(np.arange(len(own)), own)
+    order = np.lexsort((random.random(len(user)), user))
+    place = np.arange(len(user)) - profiles.indptr[user]
+    return profile_matrix(profiles.indices[order[place < kept[user]]], kept, profiles.shape[1])
 
 
 def profile_matrix(positions: np.ndarray, lengths: np.ndarray, n_items: int) -> sp.csr_matrix:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from augrec.core.component import Component
 from augrec.core.config import BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import InputError
 from augrec.data.columns import TIME, require
 from augrec.data.columns import Columns as C
@@ -137,6 +138,22 @@ class TrainingData:
         weights = row_weights(self.positives) if weights is None else weights
         total = np.bincount(items.encode(self.positives[C.ITEM]), weights, len(items))
         return (total / total.sum()).astype(np.float32)
+
+    @cached_property
+    def shape(self) -> DataShape:
+        """The size of `positives`, and the columns there are of users and items."""
+        items, users = self.items, self.users
+        described = [] if items is None else [n for n in items.columns if n != C.ITEM]
+        return DataShape(
+            n_users=self.positives[C.USER].n_unique(),
+            n_items=len(self.catalogue),
+            n_interactions=len(self.positives),
+            n_listed_items=0 if items is None else len(items),
+            item_columns=frozenset(
+                n for n in described if items is not None and items[n].null_count() < len(items)
+            ),
+            user_columns=frozenset(() if users is None else users.columns) - {C.USER},
+        )
 
     @cached_property
     def learnt(self) -> pl.DataFrame:

@@ -10,18 +10,19 @@ import polars as pl
 import torch
 from pydantic import Field
 
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.generators._conditions import WHERE
 from augrec.generators._profile.decode import with_gumbel
-from augrec.generators._training.memory import check_memory
 from augrec.generators._training.train_state import TrainState
-from augrec.generators.neural import NeuralGenerator, NeuralGeneratorConfig
+from augrec.generators.neural import LARGE_CATALOGUES, NeuralGenerator, NeuralGeneratorConfig
 from augrec.nn.averages import MovingAverage
 from augrec.nn.cfgan import AdversarialConfig, AdversarialTrainer, CfganCritic, CfganGenerator
 from augrec.nn.determinism import reproducible
+from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatches
 
 _NUMBERS_AT_ONCE = 19
@@ -55,16 +56,22 @@ class Cfgan(NeuralGenerator):
     """Each item's share of all entries of training profiles, float32 (n_items,)."""
     network: CfganGenerator
 
-    def _fit(self, data: TrainingData) -> None:
-        matrix, config = self._count(data).matrix, self.config
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse a catalogue whose batches of users × items do not fit in memory."""
+        config = self.config
         check_memory(
-            self.name(),
+            self.section(),
             self.device,
-            len(self.items),
+            shape.n_items,
             learnt=2 * (config.hidden + config.critic_hidden),
             averaged=2 * config.hidden,
             batch=_NUMBERS_AT_ONCE * config.batch_size,
+            instead=LARGE_CATALOGUES,
         )
+
+    def _fit(self, data: TrainingData) -> None:
+        self.check_fits(data.shape)
+        matrix, config = self._count(data).matrix, self.config
         users = matrix.getnnz(axis=0)  # (n_items,): of each item
         self.popularity = (users / matrix.nnz).astype(np.float32)
         histories = Histories.from_interactions(data.interactions, self.items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -30,6 +30,8 @@ from augrec.generators._training.train_state import TrainState
 from augrec.nn.determinism import fixed_threads
 from augrec.nn.device import Device, choose_device
 
+LARGE_CATALOGUES: Final = "latent_gan, item_gan or sequence_gan"
+"""The generators that hold no batches of users × items, for messages of the others."""
 _CELLS_AT_ONCE = 2**24
 """Numbers of users × items that are held at once."""
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from augrec.core.data_shape import DataShape
 from augrec.core.seeds import derive, rng
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
@@ -19,13 +20,13 @@ from augrec.generators._profile import networks
 from augrec.generators._profile.counts import Counts, profiles
 from augrec.generators._profile.decode import gumbel_top_k
 from augrec.generators._training.adversarial import Batch, GanConfig, gan_train_state
-from augrec.generators._training.memory import check_memory
 from augrec.generators._training.modules import seeded_weights
 from augrec.generators._training.train_state import TrainState
 from augrec.generators.base import realness_table
-from augrec.generators.neural import NeuralGenerator
+from augrec.generators.neural import LARGE_CATALOGUES, NeuralGenerator
 from augrec.nn.averages import MovingAverage
 from augrec.nn.determinism import fixed_threads
+from augrec.nn.memory import check_memory
 from augrec.nn.sparse_rows import SparseRows
 
 _CELLS_AT_ONCE = 2**24
@@ -75,16 +76,22 @@ class ProfileGan(NeuralGenerator):
     network: networks.ProfileGenerator
     critic: networks.ProfileCritic
 
-    def _fit(self, data: TrainingData) -> None:
-        counts, config = self._count(data), self.config
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse a catalogue whose batches of users × items do not fit in memory."""
+        config = self.config
         check_memory(
-            self.name(),
+            self.section(),
             self.device,
-            len(self.items),
+            shape.n_items,
             learnt=(1 + config.packing) * config.hidden,
             averaged=config.hidden,
             batch=_NUMBERS_AT_ONCE * config.batch_size,
+            instead=LARGE_CATALOGUES,
         )
+
+    def _fit(self, data: TrainingData) -> None:
+        self.check_fits(data.shape)
+        counts = self._count(data)
         self._train(lambda lr_factor: self._start(counts, lr_factor), data)
 
     def _start(self, counts: Counts, lr_factor: float) -> TrainState:

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
@@ -23,13 +24,13 @@ from augrec.generators._profile.counts import Counts, profiles
 from augrec.generators._profile.decode import gumbel_top_k
 from augrec.generators._profile.vae import Descent, ProfileAutoencoder
 from augrec.generators._training.loop import train
-from augrec.generators._training.memory import check_memory
 from augrec.generators._training.modules import seeded_weights
 from augrec.generators._training.train_state import TrainState
 from augrec.generators.base import realness_table
-from augrec.generators.neural import NeuralGenerator, NeuralGeneratorConfig
+from augrec.generators.neural import LARGE_CATALOGUES, NeuralGenerator, NeuralGeneratorConfig
 from augrec.nn.averages import MovingAverage
 from augrec.nn.determinism import fixed_threads
+from augrec.nn.memory import check_memory
 from augrec.nn.sparse_rows import SparseRows
 
 _logger = logging.getLogger(__name__)
@@ -138,21 +139,28 @@ class ProfileVae(NeuralGenerator):
             ratio -= np.polyval(np.polyfit(np.log1p(lengths), ratio, 1), np.log1p(lengths))
         return realness_table(histories.users, ratio)
 
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse a catalogue whose batches of users × items do not fit in memory."""
+        config = self.config
+        n_items = shape.n_listed_items if config.privacy else shape.n_items
+        check_memory(
+            self.section(),
+            self.device,
+            n_items,
+            learnt=2 * config.hidden,
+            averaged=2 * config.hidden,
+            batch=_NUMBERS_AT_ONCE * config.batch_size,
+            instead=LARGE_CATALOGUES,
+        )
+
     def _fit(self, data: TrainingData) -> None:
+        self.check_fits(data.shape)
         config = self.config
         if config.privacy is None:
             counts = self._count(data)
         else:
             counts = self._count_privately(data, config.privacy)
         self.shares = counts.shares.astype(np.float32)
-        check_memory(
-            self.name(),
-            self.device,
-            len(self.items),
-            learnt=2 * config.hidden,
-            averaged=2 * config.hidden,
-            batch=_NUMBERS_AT_ONCE * config.batch_size,
-        )
         loop = train if self.budget is None else train_privately
         self._train(lambda lr_factor: self._start(counts, lr_factor), data, loop=loop)
         if config.sampling == "posterior":

@@ -8,7 +8,7 @@ from typing import Any, Final
 from airflow.sdk import Param
 
 from augrec.core.component import available
-from augrec.orchestration.run_parameters import KEYS, value_at
+from augrec.orchestration.run_parameters import AUTO, KEYS, value_at
 
 # NaN is neither below a minimum nor above a maximum: only "not above the maximum" refuses it
 _MAX_RATIO: Final = 10
@@ -53,7 +53,8 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             values["generators"],
             available("augrec.generators"),
             "Generators",
-            "Models that make up synthetic users; a policy that uses one needs it here.",
+            "Models that make up synthetic users; a policy that uses one needs it here. `auto`: "
+            "those that the policies use, or that suit the size of the data.",
         ),
         "policies": _choice(
             values["policies"],
@@ -61,13 +62,14 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             "Policies",
             "Ways to build the training set, each described under `policies` in params.yaml. Keep "
             "`none` and a placebo such as `bootstrap`: the gate accepts synthetic data only if it "
-            "beats them.",
+            "beats them. `auto`: real data, the placebos, and each generator's own.",
         ),
         "recommenders": _choice(
             values["recommenders"],
             available("augrec.recommenders"),
             "Recommenders",
-            "Each is trained on every policy; the best pair is registered.",
+            "Each is trained on every policy; the best pair is registered. `auto`: those that suit "
+            "the size of the data.",
         ),
         "repetitions": Param(
             values["repetitions"],
@@ -127,12 +129,13 @@ def _date(value: object, title: str, description: str) -> Param:
     )
 
 
-def _choice(chosen: list[str], names: list[str], title: str, description: str) -> Param:
+def _choice(chosen: list[str] | str, names: list[str], title: str, description: str) -> Param:
+    choices = [AUTO, *names]
     return Param(
-        chosen,
+        [chosen] if isinstance(chosen, str) else chosen,
         type="array",
-        items={"type": "string", "enum": names},
-        examples=names,
+        items={"type": "string", "enum": choices},
+        examples=choices,
         minItems=1,
         uniqueItems=True,
         title=title,

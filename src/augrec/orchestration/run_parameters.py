@@ -25,7 +25,8 @@ KEYS: Final = {
 params.yaml."""
 FIELDS: Final = (*KEYS, "dry_run")
 LISTS: Final = ("generators", "policies", "recommenders")
-"""The fields that hold several names."""
+"""The fields that hold several names, or `auto` alone."""
+AUTO: Final = "auto"
 
 
 def overrides(
@@ -47,11 +48,29 @@ def overrides(
             where="the trigger form of retrain",
             fix=closest(name, FIELDS),
         )
+    given = {field: as_parameter(field, value) for field, value in values.items()}
     return {
-        key: values[field]
+        key: given[field]
         for field, key in KEYS.items()
-        if field in values and values[field] != value_at(params, key)
+        if field in given and given[field] != value_at(params, key)
     }
+
+
+def as_parameter(field: str, value: Any) -> Any:
+    """What params.yaml holds for a field's value: a list of `auto` alone is `auto`.
+
+    Raises:
+        ConfigError: `auto` stands beside names.
+    """
+    if field not in LISTS or not isinstance(value, list) or AUTO not in value:
+        return value
+    if value != [AUTO]:
+        raise ConfigError(
+            f"{field} is auto and names others too: {', '.join(map(str, value))}",
+            where="the trigger form of retrain",
+            fix="choose auto alone, or the names alone; `augrec choose` prints what auto is here",
+        )
+    return AUTO
 
 
 def value_at(params: Mapping[str, Any], dotted: str) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from augrec.core.data_shape import DataShape
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
@@ -21,8 +22,12 @@ from augrec.nn.cfgan import (
     merged,
     split,
 )
+from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatches
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
+
+_NUMBERS_AT_ONCE = 19
+"""For each user and item of a batch, while a step is taken: measured."""
 
 
 class CfganConfig(AdversarialConfig, NeuralConfig):
@@ -53,6 +58,23 @@ class Cfgan(NeuralRecommender):
     regularisation: ClassVar = {"weight_decay": [0.1]}
 
     _network: CfganGenerator
+
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse a catalogue whose batches of users × items do not fit in memory."""
+        config = self.config
+        check_memory(
+            self.section(),
+            self._device,
+            shape.n_items,
+            learnt=2 * config.generators * (config.hidden + config.critic_hidden),
+            averaged=2 * config.generators * config.hidden,
+            batch=_NUMBERS_AT_ONCE * config.generators * config.batch_size,
+            instead="ials, item_knn or sasrec",
+        )
+
+    def _fit(self, data: TrainingData) -> None:
+        self.check_fits(data.shape)
+        super()._fit(data)
 
     def _initialise(self, data: TrainingData) -> None:
         histories = data.histories

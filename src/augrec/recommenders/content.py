@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from pydantic import Field
 
 from augrec.core.config import BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.columns import require
@@ -76,6 +77,11 @@ class Content(Recommender):
         "popularity_blend": {"low": 0.1, "high": 100.0, "log": True},
     }
 
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse an items table without a value in any of the columns that have a weight."""
+        if not any(getattr(self.config, name) for name in _TEXTS if name in shape.item_columns):
+            raise self._no_words()
+
     def _fit(self, data: TrainingData) -> None:
         items = data.items
         if items is None:
@@ -91,17 +97,20 @@ class Content(Recommender):
             self.popularity = data.popularity_in(self.items)
         counted = self._count(items)
         if counted.is_empty():
-            weights = ", ".join(f"{name} {getattr(self.config, name):g}" for name in _TEXTS)
-            raise InputError(
-                "no word describes any item of the training interactions",
-                where=f"items table; weights of its columns: {weights}",
-                fix="map a text column under data.import.items in params.yaml",
-            )
+            raise self._no_words()
         self._vectors = self._weigh(counted)
         self._embedded = np.zeros((len(self.items), 0), np.float32)
         if self.config.embeddings is not None and self.config.embedding_share:
             texts = self._texts(items)
             self._embedded = embed(self.config.embeddings, self.config.embedding_model, texts)
+
+    def _no_words(self) -> InputError:
+        weights = ", ".join(f"{name} {getattr(self.config, name):g}" for name in _TEXTS)
+        return InputError(
+            "no word describes any item of the training interactions",
+            where=f"items table; weights of its columns: {weights}",
+            fix="map a text column under data.import.items in params.yaml",
+        )
 
     def _new_items(self, items: pl.DataFrame, met: ItemIndex) -> np.ndarray:
         """Ids, str (n,), of the last items of the table that no user has met and that a text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.core.config import BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import InputError
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData, recency, row_weights
@@ -65,6 +67,10 @@ class Demographics(Recommender):
         "l2": {"low": 5.0, "high": 1000.0, "log": True},
         "strength": {"low": 0.1, "high": 3.0, "log": True},
     }
+
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse users without an attribute that `attributes` names."""
+        _require(self.config.attributes, sorted(shape.user_columns))
 
     def _fit(self, data: TrainingData) -> None:
         age = recency(data.positives, self.config.half_life_days, None)
@@ -204,6 +210,11 @@ def _attributes(user_features: pl.DataFrame | None, wanted: list[str] | None) ->
         for name, kind in user_features.schema.items()
         if not name.startswith(FEATURE_PREFIX) and not kind.is_nested()
     ]
+    _require(wanted, there)
+    return [name for name in there if wanted is None or name in wanted]
+
+
+def _require(wanted: list[str] | None, there: Sequence[str]) -> None:
     missing = sorted(set(wanted or []) - set(there))
     if missing:
         raise InputError(
@@ -212,7 +223,6 @@ def _attributes(user_features: pl.DataFrame | None, wanted: list[str] | None) ->
             where="demographics, attributes",
             fix="correct recommenders.demographics.attributes",
         )
-    return [name for name in there if wanted is None or name in wanted]
 
 
 def _edges(values: pl.Series, brackets: int) -> np.ndarray:

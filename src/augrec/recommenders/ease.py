@@ -11,7 +11,9 @@ from pydantic import Field
 from scipy.linalg import lapack
 
 from augrec.core.config import BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError, RefusedError
+from augrec.core.memory import USABLE, gib, machine_memory
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.recommenders._blend import popularity_share
@@ -53,16 +55,22 @@ class Ease(Recommender):
     }
     regularisation: ClassVar = {"l2": [50.0, 800.0]}
 
-    def _fit(self, data: TrainingData) -> None:
-        histories, n_items = data.histories, len(self.items)
-        if n_items > self.config.max_items:
-            size = 2 * n_items**2 * np.dtype(self.config.dtype).itemsize / 1e9
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse a catalogue larger than `max_items`, or than the memory there is."""
+        config, there = self.config, machine_memory()
+        needed = 2 * shape.n_items**2 * np.dtype(config.dtype).itemsize
+        if shape.n_items > config.max_items or needed > USABLE * there:
             raise RefusedError(
-                f"EASE would need about {size:.1f} GB for a catalogue of {n_items:,} items",
-                where=f"params.yaml, recommenders.ease.max_items is {self.config.max_items:,}",
-                fix="raise max_items if there is memory for it, raise "
-                "prepare.min_item_interactions, or leave ease out",
+                f"EASE would need about {gib(needed)} for a catalogue of {shape.n_items:,} items; "
+                f"max_items allows {config.max_items:,}, the memory is {gib(there)}",
+                where="params.yaml, recommenders.ease.max_items",
+                fix="take ials or item_knn; or raise prepare.min_item_interactions, or max_items "
+                "if there is memory for it",
             )
+
+    def _fit(self, data: TrainingData) -> None:
+        self.check_fits(data.shape)
+        histories = data.histories
         seen = histories.matrix(observed_only=True).astype(self.config.dtype).sqrt()
         inverse = _inverse(_product(seen, seen), self.config.l2)
         diagonal = inverse.diagonal().copy()

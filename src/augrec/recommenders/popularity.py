@@ -3,6 +3,7 @@ clear."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from augrec.core.config import BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import InputError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
@@ -58,6 +60,11 @@ class Popularity(Recommender):
         "half_life_days": [None, 7, 30, 90, 365],
     }
 
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse users without the attribute that groups them."""
+        if self.config.group_by is not None and self.config.group_by not in shape.user_columns:
+            raise self._no_attribute(sorted(shape.user_columns))
+
     def _fit(self, data: TrainingData) -> None:
         self.popularity = data.popularity_in(self.items, self._importance(data.positives))
         self._groups, self._by_group = np.zeros(0, str), np.zeros((0, len(self.items)), np.float32)
@@ -95,17 +102,16 @@ class Popularity(Recommender):
         """The group of each user of the training data."""
         attribute, user_features = self.config.group_by, histories.user_features
         if user_features is None or attribute not in user_features.columns:
-            there = (
-                ", ".join(user_features.columns)
-                if user_features is not None and user_features.width
-                else "none"
-            )
-            raise InputError(
-                f"users have no attribute {attribute!r}; there are: {there}",
-                where="popularity, group_by",
-                fix="set recommenders.popularity.group_by to one of them, or to null",
-            )
+            raise self._no_attribute([] if user_features is None else user_features.columns)
         return labels(user_features[attribute], self.config.group_edges)
+
+    def _no_attribute(self, there: Iterable[str]) -> InputError:
+        return InputError(
+            f"users have no attribute {self.config.group_by!r}; there are: "
+            f"{', '.join(there) or 'none'}",
+            where="popularity, group_by",
+            fix="set recommenders.popularity.group_by to one of them, or to null",
+        )
 
     def _codes(self, group: pl.Series) -> np.ndarray:
         """The place of each user's group in `_groups`, -1 where it is not kept, int (n,)."""

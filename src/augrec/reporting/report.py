@@ -37,7 +37,11 @@ def write(path: Path, decision: dict[str, Any], workspace: Path) -> None:
             not part of the run.
     """
     page = render(
-        "template.html", kinds=words.KINDS, run_mark=MARK, **_content(decision, workspace)
+        "template.html",
+        kinds=words.KINDS,
+        left_out_kinds=words.LEFT_OUT,
+        run_mark=MARK,
+        **_content(decision, workspace),
     )
     write_text(path, page)
 
@@ -52,6 +56,8 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
     return {
         "decision": decision,
         "rule": RULE,
+        "left_out": decision.get("left_out", []),
+        "chosen": decision.get("chosen", []),
         "gate": gate,
         "metric": metric,
         "big": _big_numbers(decision, inputs.split),

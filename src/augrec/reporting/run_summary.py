@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augrec.data.slices import SLICES
-from augrec.reporting.words import KINDS, measured, metric_words, number
+from augrec.reporting.words import KINDS, LEFT_OUT, measured, metric_words, number
 
 RANKING: Final = "ndcg@10"
 FINDING: Final = "recall@20"
@@ -41,7 +41,11 @@ def table(
             (whether it became the champion), note (why it was not registered or promoted); each is
             optional.
     """
-    parts: list[RenderableType] = [_numbers(decision), Text(_LEGEND, "dim"), ""]
+    parts: list[RenderableType] = [_numbers(decision), Text(_LEGEND, "dim")]
+    for one in decision.get("left_out", []):
+        kind = LEFT_OUT[one["room"]]
+        parts.append(Text(f"left out: {kind} {one['name']}, {one['reason']}", "dim"))
+    parts.append("")
     parts += [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in decision["sentences"]]
     parts.append("")
     if restored:
@@ -82,6 +86,9 @@ def _numbers(decision: Mapping[str, Any]) -> Table:
                 *(column[place] for column in columns),
             )
         rows.add_row()
+    for one in decision.get("left_out", []):
+        if one["room"] == "recommenders":
+            rows.add_row(Text(one["name"], "bold"), Text("left out", "dim"))
     return rows
 
 

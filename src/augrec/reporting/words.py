@@ -105,6 +105,13 @@ def rounded(value: float) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
+LEFT_OUT: Final = {
+    "generators": "generator",
+    "policies": "policy",
+    "recommenders": "recommender",
+}
+"""What is left out of a run, by its `room`."""
+
 MEASURES: Final = {
     "popularity_correlation": "popularity of items",
     "popularity_rank_correlation": "popularity by rank",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from augrec.core.config import BaseConfig
@@ -16,14 +18,17 @@ class ChampionConfig(BaseConfig):
 
 
 class RunConfig(BaseConfig):
-    """What takes part in a run. Each name is a file of its room, or a policy."""
+    """What takes part in a run. Each name is a file of its room, or a policy; `auto`: what suits
+    the size of the data, see `augrec choose`."""
 
-    generators: list[str]
+    generators: list[str] | Literal["auto"] = "auto"
     """Models that make up synthetic users."""
-    policies: list[str]
+    policies: list[str] | Literal["auto"] = "auto"
     """Ways to build the training set, see `policies`."""
-    recommenders: list[str]
+    recommenders: list[str] | Literal["auto"] = "auto"
     """Each is trained on every policy."""
+    chosen: list[str] = []
+    """What `auto` chose and why; a run writes it here."""
     repetitions: int = Field(default=1, ge=1, strict=True)
     """Trainings of each pair in which chance plays a part, with other draws, so that luck does not
     pass for a gain."""
@@ -36,9 +41,11 @@ class RunConfig(BaseConfig):
 
     @field_validator("generators", "policies", "recommenders")
     @classmethod
-    def _names_each_once(cls, names: list[str]) -> list[str]:
+    def _names_each_once(cls, names: list[str] | Literal["auto"]) -> list[str] | Literal["auto"]:
+        if isinstance(names, str):
+            return names
         if not names:
-            raise ValueError("name at least one")
+            raise ValueError("name at least one, or write auto")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")

@@ -17,6 +17,7 @@ from augrec.core.files import read_json, whole_directory, write_json
 from augrec.core.seeds import derive
 from augrec.data.split import TEST, VALID
 from augrec.generators.base import EXTENSIONS
+from augrec.stages import _left_out
 from augrec.stages._inputs import begin_of, read_table, read_training_interactions
 from augrec.stages.runner import run
 
@@ -27,11 +28,13 @@ PREPARED = Path("data/prepared")
 def main(name: str) -> None:
     """Audit the sample of the generator called `name`: audit.json, distributions.json and a page,
     index.html."""
+    made, target = Path("data/synthetic") / name, Path("reports/audit") / name
+    if _left_out.passed_on([made], target):
+        return
     from augrec.reporting import audit_page  # imports the plotting libraries
 
     params = read_params()
     config = parse(AuditConfig, params.get("audit") or {}, "audit")
-    made = Path("data/synthetic") / name
     extended = made / f"{EXTENSIONS}.parquet"
     inputs = AuditInputs(
         training=read_training_interactions(),
@@ -51,7 +54,7 @@ def main(name: str) -> None:
     sample = read_table(made / "interactions.parquet", "synthesize")
     seed = derive(params["seed"], "audit", name)
     verdict, distributions = audit_sample(sample, inputs, config, generator=name, seed=seed)
-    with whole_directory(Path("reports/audit") / name) as draft:
+    with whole_directory(target) as draft:
         write_json(draft / "audit.json", verdict)
         write_json(draft / "distributions.json", distributions)
         audit_page.write(draft / "index.html", verdict, distributions)

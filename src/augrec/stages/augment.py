@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from augrec.augmentation.base import Policy, PolicyInputs, Steps
-from augrec.augmentation.search import find_search
+from augrec.augmentation.search import Search, find_search
 from augrec.core.config import parse, read_params, section
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.core.files import digest, whole_directory, write_json, write_parquet
@@ -29,7 +29,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.ranking import familiar_items
 from augrec.data.split import VALID
 from augrec.evaluation.candidate_selection import not_passed
-from augrec.stages import _repetitions
+from augrec.stages import _left_out, _repetitions
 from augrec.stages._configs import AugmentationConfig
 from augrec.stages._inputs import (
     AUDITS,
@@ -122,6 +122,9 @@ def main(name: str) -> None:
         return PolicyInputs(real, samples, config.max_ratio, samples.sample_table), samples
 
     configured = Policy(name, policies[name] or [], seed=seed)
+    if (left_out := _without_sample(configured)) is not None:
+        _left_out.write(left_out, Path("data/augmented") / name)
+        return
     blocked = _blocked(configured, taking_part.get("generators") or [])
     steps, found_mix = _search(configured, policies[name] or [], inputs()[0], blocked)
     policy, (used, samples) = Policy(name, steps, seed=seed), inputs()
@@ -161,6 +164,17 @@ def main(name: str) -> None:
         policy.kind,
         *(f"{facts[key]:,}" for key in ("n_real_users", "n_added_users", "n_rows")),
     )
+
+
+def _without_sample(policy: Policy) -> _left_out.LeftOut | None:
+    """Why a policy is left out: it needs the sample of a generator that is. A search does without
+    it."""
+    for operation in policy.operations:
+        for generator in () if isinstance(operation, Search) else operation.generators:
+            if (absent := _left_out.read(_SYNTHETIC / generator)) is not None:
+                reason = f"it uses {generator}, which is left out"
+                return _left_out.LeftOut("policies", policy.name, reason, absent.fix)
+    return None
 
 
 def _blocked(policy: Policy, generators: Sequence[str]) -> list[str]:

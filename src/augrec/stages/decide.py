@@ -4,6 +4,8 @@ production?"""
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +20,7 @@ from augrec.evaluation.config import EvaluationConfig, GateConfig
 from augrec.evaluation.gate import decide
 from augrec.evaluation.user_means import groups_of_users
 from augrec.reporting.decision_words import with_sentences
+from augrec.stages import _left_out
 from augrec.stages._inputs import TRAINING_SET, read_audits, read_table
 from augrec.stages.runner import run
 
@@ -36,7 +39,10 @@ def main() -> None:
 
     params = read_params()
     gate = parse(GateConfig, params["gate"], "gate")
-    pairs = [(r, p) for r in params["run"]["recommenders"] for p in params["run"]["policies"]]
+    named = params["run"]
+    pairs = [(r, p) for r in named["recommenders"] for p in named["policies"]]
+    left_out = _all_left_out(named["generators"], pairs)
+    pairs = [pair for pair in pairs if _left_out.read(_evaluated(*pair)) is None]
     arms = [_arm(recommender, policy) for recommender, policy in pairs]
     per_user = {pair: _measured(*pair) for pair in pairs}
     audits = read_audits({name for arm in arms for name in arm.generators})
@@ -44,10 +50,21 @@ def main() -> None:
     evaluation = parse(EvaluationConfig, params["evaluation"], "evaluation")
     groups = groups_of_users(cases, max_groups=evaluation.max_groups)
     decision = with_sentences(decide(arms, per_user, audits, gate, params["seed"], groups))
-    for sentence in decision["sentences"]:
+    decision["left_out"] = [asdict(one) for one in left_out]
+    decision["chosen"] = named.get("chosen") or []
+    for sentence in [*decision["chosen"], *map(str, left_out), *decision["sentences"]]:
         _log.info(sentence)
     write_json(Path("reports/decision.json"), decision)
     report.write(Path("reports/report.html"), decision, Path())
+
+
+def _all_left_out(
+    generators: Iterable[str], pairs: Iterable[tuple[str, str]]
+) -> list[_left_out.LeftOut]:
+    """Every generator, policy and recommender of the run that takes no part, each once."""
+    places = [Path("data/synthetic") / name for name in generators]
+    places += [_evaluated(*pair) for pair in pairs]
+    return list(dict.fromkeys(one for place in places if (one := _left_out.read(place))))
 
 
 def _arm(recommender: str, policy: str) -> Arm:

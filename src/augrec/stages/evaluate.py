@@ -26,7 +26,7 @@ from augrec.evaluation.repetitions import REPETITION, mean_of
 from augrec.evaluation.user_means import by_group, by_time, summarise
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
-from augrec.stages import _repetitions
+from augrec.stages import _left_out, _repetitions
 from augrec.stages._inputs import TRAINING_SET, begin_of, read_table
 from augrec.stages.runner import run
 
@@ -61,18 +61,21 @@ def main(recommender: str, policy: str) -> None:
     repetitions are in repetitions.parquet, which has the columns of per_user.parquet and
     `repetition`, from 1 on; without further repetitions it has no rows.
     """
+    saved = Path("models/recommenders") / recommender / policy
+    target = Path("reports/evaluation") / recommender / policy
+    if _left_out.passed_on([saved], target):
+        return
     evaluation = _evaluation()
-    kept = Path("models/recommenders") / recommender / policy
     metrics: dict[str, dict[str, Any]] = {split: {} for split in evaluation.cases}
     tables: list[list[pl.DataFrame]] = []
     lists: list[dict[str, dict[str, Any]]] = []
     of_heads: list[pl.DataFrame] = []
-    for path in (kept, *_repetitions.models(recommender, policy)):
+    for path in (saved, *_repetitions.models(recommender, policy)):
         model = load(path)
         measured = {name: _measure(model, name, evaluation) for name in evaluation.cases}
         tables.append([table for table, _ in measured.values()])
         lists.append({name: facts for name, (_, facts) in measured.items()})
-        if path == kept and isinstance(model, HasHeads):
+        if path == saved and isinstance(model, HasHeads):
             for split, cases in evaluation.cases.items():
                 events = _events(split, evaluation.cases[TEST])
                 rows, found = evaluate_heads(model, cases, events, evaluation.seed)
@@ -97,7 +100,7 @@ def main(recommender: str, policy: str) -> None:
         for number, table in enumerate(further, start=1)
     ]
     nothing = own.clear().insert_column(0, pl.Series(REPETITION, [], pl.Int32))
-    with whole_directory(Path("reports/evaluation") / recommender / policy) as draft:
+    with whole_directory(target) as draft:
         write_parquet(draft / "per_user.parquet", own)
         write_parquet(draft / "repetitions.parquet", pl.concat([nothing, *numbered]))
         if of_heads:

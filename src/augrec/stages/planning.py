@@ -29,6 +29,7 @@ from augrec.recommenders import base as recommenders_
 from augrec.recommenders.base import Recommender
 from augrec.stages._configs import RunConfig
 from augrec.stages._sections import SECTIONS, top_level
+from augrec.stages.auto import AUTO, KEYS, Choice, choose
 from augrec.tuning.config import TuningConfig, grid_of, presets_of, space_of, starting_points
 
 Resolved = dict[str, dict[str, Any]]
@@ -39,7 +40,7 @@ _FIND: Final[dict[str, Any]] = {
 }
 
 
-def check(home: Path, overrides: Mapping[str, Any] | None = None) -> None:
+def check(home: Path, overrides: Mapping[str, Any] | None = None) -> Choice:
     """Refuse what cannot run, before anything is trained.
 
     Only the modules of the components that take part are imported.
@@ -48,18 +49,30 @@ def check(home: Path, overrides: Mapping[str, Any] | None = None) -> None:
         home: the project, with params.yaml and dvc.yaml.
         overrides: dotted keys of params.yaml and what the run sets instead.
 
+    Returns:
+        What `auto` stands for on the project's raw data; a run overrides these keys too.
+
     Raises:
         ConfigError: naming the file, the section and what to write there.
+        InputError: something is `auto`, and there is no raw data to choose by.
     """
-    params = deepcopy(read_params(home))
-    for dotted, value in (overrides or {}).items():
+    params = overridden(read_params(home), overrides or {})
+    _declared(home / "dvc.yaml", params)
+    choice = choose(params, home / "data/raw")
+    resolve(overridden(params, choice.values))
+    return choice
+
+
+def overridden(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """params.yaml with other values under dotted keys."""
+    changed = deepcopy(dict(params))
+    for dotted, value in overrides.items():
         *parents, last = dotted.split(".")
-        place = params
+        place = changed
         for name in parents:
             place = place.setdefault(name, {})
         place[last] = value
-    _declared(home / "dvc.yaml", params)
-    resolve(params)
+    return changed
 
 
 def resolve(params: Mapping[str, Any]) -> dict[str, Resolved]:
@@ -76,6 +89,14 @@ def resolve(params: Mapping[str, Any]) -> dict[str, Resolved]:
     run, tuning = configs["run"], configs["tuning"]
     assert isinstance(run, RunConfig)
     assert isinstance(tuning, TuningConfig)
+    for key in KEYS:
+        if getattr(run, key) == AUTO:
+            raise ConfigError(
+                f"run.{key} is auto, and nothing has been chosen yet",
+                where=f"{PARAMS}, run.{key}",
+                fix="`augrec run` chooses when a run begins; for stages by hand, `augrec choose "
+                "--write` writes the names here",
+            )
     made = {name: _build("generators", name, params) for name in run.generators}
     trained = {name: _build("recommenders", name, params) for name in run.recommenders}
     _policies(params, run, made, configs)

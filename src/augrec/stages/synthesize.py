@@ -18,6 +18,7 @@ from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.generators import base as generators
+from augrec.stages import _left_out
 from augrec.stages._configs import ExtensionsConfig, SynthesisConfig
 from augrec.stages._inputs import read_training_interactions
 from augrec.stages.runner import run
@@ -27,11 +28,14 @@ log = logging.getLogger(__name__)
 
 def main(name: str) -> None:
     """Draw a sample from the trained generator called `name`."""
+    model, target = Path("models/generators") / name, Path("data/synthetic") / name
+    if _left_out.passed_on([model], target):
+        return
     params = read_params()
     config = parse(SynthesisConfig, section(params, "synthesis"), "synthesis")
     real = read_training_interactions()
     n_real = real[C.USER].n_unique()
-    generator = generators.load(Path("models/generators") / name)
+    generator = generators.load(model)
     seed = derive(params["seed"], "synthesize", name)
     for asked in config.condition:
         generators.find(asked)  # refuses a name that no generator has
@@ -50,7 +54,7 @@ def main(name: str) -> None:
         "n_extended_users": 0 if extensions is None else extensions[C.USER].n_unique(),
         **generator.facts(),
     }
-    with whole_directory(Path("data/synthetic") / name) as draft:
+    with whole_directory(target) as draft:
         write_parquet(draft / "interactions.parquet", sample)
         if users is not None:
             write_parquet(draft / "users.parquet", users)

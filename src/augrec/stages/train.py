@@ -23,7 +23,7 @@ from augrec.data.ranking import RankingMetric, familiar_items
 from augrec.data.split import VALID
 from augrec.data.training_data import Log, TrainingData
 from augrec.recommenders.base import Recommender, find
-from augrec.stages import _champion, _repetitions
+from augrec.stages import _champion, _left_out, _repetitions
 from augrec.stages._inputs import TRAINING_SET, read_resolved, read_table, with_features
 from augrec.stages.runner import run, tell_curve
 from augrec.tuning.config import Space, TuningConfig, grid_of, space_of, starting_points
@@ -87,8 +87,13 @@ def main(recommender: str, policy: str) -> None:
     the training that validation users prefer, so that what may be promoted is what was chosen; the
     others go to models/repetitions/<recommender>/<policy>/<number>.
     """
-    params = read_params()
     training_set = Path("data/augmented") / policy
+    target = Path("models/recommenders") / recommender / policy
+    further = _repetitions.MODELS / recommender / policy
+    places = [_left_out.selected("recommenders", recommender), training_set]
+    if _left_out.passed_on(places, target, further):
+        return
+    params = read_params()
     resolved = read_resolved("recommenders", recommender)
     tuning = _tuning(params, recommender, resolved)
     start = _champion.start(training_set, find(recommender))
@@ -110,7 +115,7 @@ def main(recommender: str, policy: str) -> None:
     reached = _on_validation_users(arm, trained)
     preferred = reached.index(max(reached)) if reached else 0
     kept = trained.pop(preferred)
-    with whole_directory(Path("models/recommenders") / recommender / policy) as draft:
+    with whole_directory(target) as draft:
         kept.model.save(draft)
         write_curve(draft / "curve.csv", kept.curve)
         if first.trials is not None:
@@ -132,7 +137,7 @@ def main(recommender: str, policy: str) -> None:
             draft / "training.json",
             facts | {"choices": kept.model.choices()} | kept.model.describe(),
         )
-    with whole_directory(_repetitions.MODELS / recommender / policy) as draft:
+    with whole_directory(further) as draft:
         for number, other in enumerate(trained, start=1):
             other.model.save(draft / str(number))
 

@@ -1,4 +1,8 @@
-"""Train a generator on the training users: data/training_set -> models/generators/<generator>."""
+"""Train a generator on the training users: data/training_set -> models/generators/<generator>.
+
+A training that is refused, because it diverged or taught nothing, leaves the generator out of the
+run: its folder then says why, beside the curve.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from augrec.core.seeds import derive
 from augrec.data.training_data import Hardware, TrainingData
 from augrec.generators import base as generators
 from augrec.generators._training.hardware import is_main_process
+from augrec.stages import _left_out
 from augrec.stages._inputs import (
     TRAINING_SET,
     read_resolved,
@@ -29,10 +34,10 @@ log = logging.getLogger(__name__)
 
 
 def main(name: str) -> None:
-    """Train the generator called `name` on real rows, and store its training curve with it.
-
-    The curve of a training that is refused stays in the folder for checkpoints.
-    """
+    """Train the generator called `name` on real rows, and store its training curve with it."""
+    target = Path("models/generators") / name
+    if _left_out.passed_on([_left_out.selected("generators", name)], target):
+        return
     params = read_params()
     config = read_resolved("generators", name)["config"]
     generator = generators.find(name)(config, seed=derive(params["seed"], "train_generator", name))
@@ -57,14 +62,14 @@ def main(name: str) -> None:
     )
     try:
         generator.fit(data)
-    except RefusedError:
-        if is_main_process() and curve:
-            write_curve(CHECKPOINTS / name / CURVE, curve)
-            log.warning("the curve of the refused training is %s", CHECKPOINTS / name / CURVE)
-        raise
+    except RefusedError as error:
+        if is_main_process():
+            _left_out.write(_left_out.LeftOut("generators", name, error.what, error.fix), target)
+            write_curve(target / CURVE, curve)
+        return
     if not is_main_process():
         return  # the main process publishes what all have learnt
-    with whole_directory(Path("models/generators") / name) as draft:
+    with whole_directory(target) as draft:
         generator.save(draft)
         write_curve(draft / CURVE, curve)
     shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)

@@ -19,9 +19,10 @@ from augrec.core.settings import Settings
 from augrec.versioning import git, publish, stages
 from augrec.versioning.workspace import Workspace, record
 
-CONFIGURE: Final = "configure"
-"""The stage that reads all of params.yaml. It takes seconds and is run at once: whether the stages
-behind it are unchanged depends on the configs it writes, not on params.yaml."""
+EARLY: Final = ("configure", "select")
+"""Stages that take seconds and are run at once where their inputs are there: whether the stages
+behind them are unchanged depends on the one file of each component that they write, not on all they
+read."""
 
 
 def restore_unchanged(settings: Settings, run: Workspace) -> Workspace:
@@ -40,9 +41,12 @@ def restore_unchanged(settings: Settings, run: Workspace) -> Workspace:
         stages.checkout(run.path)
     shutil.copytree(settings.home / "data" / "raw", raw)
     stages.snapshot(run.path, "data/raw")
-    if any(stage.name == CONFIGURE for stage in plan):
-        stages.run_stage(run.path, CONFIGURE)
     outdated = _outdated(plan, set(stages.unfinished(run.path)))
+    for name in (stage.name for stage in plan if stage.name in EARLY):
+        mine = next((stage for stage in outdated if stage.name == name), None)
+        if mine is not None and not _outdated_before(mine, outdated):
+            stages.run_stage(run.path, name)
+            outdated = _outdated(plan, set(stages.unfinished(run.path)))
     for stage in outdated:
         for out in stage.outs:
             _remove(run.path / out)  # outputs of an earlier run
@@ -74,12 +78,14 @@ def _outdated(plan: list[stages.Stage], changed: set[str]) -> list[stages.Stage]
     """Stages that changed, and all that depend on them; `plan` lists dependencies first."""
     outdated: list[stages.Stage] = []
     for stage in plan:
-        depends = any(
-            _overlap(dep, out) for other in outdated for out in other.outs for dep in stage.deps
-        )
-        if stage.name in changed or depends:
+        if stage.name in changed or _outdated_before(stage, outdated):
             outdated.append(stage)
     return outdated
+
+
+def _outdated_before(stage: stages.Stage, outdated: list[stages.Stage]) -> bool:
+    """Whether a stage reads what another outdated stage has yet to write."""
+    return any(_overlap(dep, out) for other in outdated for out in other.outs for dep in stage.deps)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -162,7 +162,8 @@ def override_params(path: Path, overrides: Mapping[str, Any]) -> None:
     if not overrides:
         return
     yaml = YAML()
-    yaml.preserve_quotes = True
+    yaml.preserve_quotes, yaml.width = True, 4096
+    yaml.representer.add_representer(type(None), _null)
     params = yaml.load(path.read_text(encoding="utf-8"))
     for key, value in overrides.items():
         *parents, last = key.split(".")
@@ -178,6 +179,10 @@ def override_params(path: Path, overrides: Mapping[str, Any]) -> None:
         place[last] = value
     with whole_file(path) as draft:
         yaml.dump(params, draft)
+
+
+def _null(representer: Any, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _record(path: Path) -> Path:

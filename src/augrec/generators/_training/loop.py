@@ -15,7 +15,6 @@ from augrec.core.errors import RefusedError
 from augrec.data.training_data import TrainingData
 from augrec.generators._training.checkpoints import CheckpointStore, restore, take_checkpoint
 from augrec.generators._training.hardware import CaptureError, Engine, is_main_process
-from augrec.generators._training.memory import keep_freed_memory
 from augrec.generators._training.monitor import (
     TaughtNothing,
     TrainingDiverged,
@@ -23,6 +22,7 @@ from augrec.generators._training.monitor import (
     real_statistics,
 )
 from augrec.generators._training.train_state import TrainState
+from augrec.nn.memory import keep_freed_memory
 
 RETRIES = 3
 LR_FACTOR = 0.25

@@ -117,7 +117,7 @@ def real_statistics(interactions: pl.DataFrame) -> dict[str, float]:
     drawn = pairs.resampled(N_SAMPLED_USERS, random)
     lengths, n_items = np.diff(drawn.indptr), drawn.shape[1]
     by_popularity = [
-        pairs.likeness(pairs.independent(N_SAMPLED_USERS, random)) or 0.0 for _ in range(_DRAWS)
+        pairs.likeness(pairs.independent(lengths, random)) or 0.0 for _ in range(_DRAWS)
     ]
     return {
         **sample_statistics(drawn.indices, lengths, n_items, pairs=pairs),

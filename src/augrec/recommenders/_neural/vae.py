@@ -12,10 +12,15 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from augrec.core.data_shape import DataShape
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
+from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatch, ProfileBatches
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
+
+_NUMBERS_AT_ONCE = 6
+"""For each user and item of a batch, while a step is taken."""
 
 
 class VaeConfig(NeuralConfig):
@@ -64,6 +69,23 @@ class Vae(NeuralRecommender):
     architecture: ClassVar[tuple[str, ...]] = ("hidden", "latent")
 
     _network: VaeNetwork
+
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse a catalogue whose batches of users × items do not fit in memory."""
+        config = self.config
+        check_memory(
+            self.section(),
+            self._device,
+            shape.n_items,
+            learnt=2 * config.hidden,
+            averaged=0,
+            batch=_NUMBERS_AT_ONCE * config.batch_size,
+            instead="ials, item_knn or sasrec",
+        )
+
+    def _fit(self, data: TrainingData) -> None:
+        self.check_fits(data.shape)
+        super()._fit(data)
 
     @abstractmethod
     def _build(self) -> VaeNetwork:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-import os
-from pathlib import Path
 
 import torch
 
-from augrec.core.errors import ConfigError
+from augrec.core.errors import RefusedError
+from augrec.core.memory import USABLE, gib, machine_memory
 
-_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _BYTES = 4
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
-_USABLE = 0.9
 
 
 def check_memory(
-    generator: str, device: torch.device, n_items: int, *, learnt: int, averaged: int, batch: int
+    section: str,
+    device: torch.device,
+    n_items: int,
+    *,
+    learnt: int,
+    averaged: int,
+    batch: int,
+    instead: str,
 ) -> None:
     """Refuse a training that would run out of memory.
 
@@ -27,45 +31,37 @@ def check_memory(
     processes are not taken into account.
 
     Args:
-        generator: its name.
+        section: where params.yaml configures the component, e.g. "generators.profile_gan".
         device: where it trains.
         n_items: size of the catalogue.
         learnt: weights that learn, for each item, of all networks.
         averaged: how many of them are averaged.
         batch: numbers held at once for each item while a step is taken.
+        instead: components that hold no batches of users × items, for the message.
 
     Raises:
-        ConfigError: it needs more than the device or the machine has.
+        RefusedError: it needs more than the device or the machine has.
     """
     active = 4 * learnt + averaged + batch
     needs = {torch.device("cpu"): 3 * learnt + averaged}
     needs[device] = needs.get(device, 0) + active
     for place, numbers in needs.items():
         needed, there = _BYTES * n_items * numbers, memory(place)
-        if needed > _USABLE * there:
-            raise ConfigError(
-                f"training {generator} for {n_items:,} items needs about {_gib(needed)}, {place} "
-                f"has {_gib(there)}",
-                where=f"params.yaml, generators.{generator}: hidden and batch_size",
-                fix="lower them, raise prepare.min_item_interactions, or take latent_gan, item_gan "
-                "or sequence_gan, which hold no batches of users × items",
+        if needed > USABLE * there:
+            raise RefusedError(
+                f"training {section.rpartition('.')[2]} for {n_items:,} items needs about "
+                f"{gib(needed)}, {place} has {gib(there)}",
+                where=f"params.yaml, {section}: hidden and batch_size",
+                fix="lower hidden and batch_size, raise prepare.min_item_interactions, or take "
+                f"{instead}, which hold no batches of users × items",
             )
 
 
 def memory(device: torch.device) -> int:
-    """All bytes of a device; for the CPU those that this process may use (its cgroup, as in a
-    container)."""
+    """All bytes of a device; for the CPU those that this process may use."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in map(Path, _CGROUPS):
-        if path.exists() and (text := path.read_text(encoding="ascii").strip()).isdigit():
-            limits.append(int(text))
-    return min(limits)
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
+    return machine_memory()
 
 
 def keep_freed_memory() -> None:

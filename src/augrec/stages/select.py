@@ -1,0 +1,89 @@
+"""Leave out the generators and recommenders that the data do not suit: data/config and
+data/prepared -> data/selection.
+
+It runs before anything is trained, so that a catalogue too large for one component costs a run
+neither the hours before it would be found out nor what the others can do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from augrec.core.data_shape import DataShape
+from augrec.core.errors import PermanentError, RefusedError
+from augrec.core.files import read_json, whole_directory, write_json
+from augrec.data.training_data import TrainingData
+from augrec.generators import base as generators
+from augrec.recommenders import base as recommenders
+from augrec.stages._inputs import CONFIG, read_table
+from augrec.stages._left_out import SELECTION, LeftOut
+from augrec.stages.runner import run
+
+_PREPARED = Path("data/prepared")
+_FIND: Final[Mapping[str, Any]] = {
+    "generators": generators.find,
+    "recommenders": recommenders.find,
+}
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Write data/selection/<room>/<name>.json: null, or why the component is left out.
+
+    Raises:
+        RefusedError: no recommender is left.
+    """
+    shape = TrainingData(
+        read_table(_PREPARED / "train.parquet", "prepare"),
+        users=read_table(_PREPARED / "users.parquet", "prepare"),
+        items=read_table(_PREPARED / "items.parquet", "prepare"),
+    ).shape
+    _log.info(
+        "%s training users, %s items, %s interactions",
+        *(f"{n:,}" for n in (shape.n_users, shape.n_items, shape.n_interactions)),
+    )
+    judged = {room: _judge(room, shape) for room in _FIND}
+    for members in judged.values():
+        for misfit in filter(None, members.values()):
+            _log.warning("%s", misfit)
+    _refuse_an_empty_run(judged["recommenders"])
+    with whole_directory(SELECTION) as draft:
+        for room, members in judged.items():
+            for name, left_out in members.items():
+                file = draft / room / f"{name}.json"
+                write_json(file, None if left_out is None else asdict(left_out))
+
+
+def _judge(room: str, shape: DataShape) -> dict[str, LeftOut | None]:
+    """Each component that the stage `configure` wrote, and why it is left out, if it is."""
+    files = sorted((CONFIG / room).glob("*.json"))
+    return {file.stem: _misfit(room, file.stem, read_json(file)["config"], shape) for file in files}
+
+
+def _misfit(room: str, name: str, config: Mapping[str, Any], shape: DataShape) -> LeftOut | None:
+    try:
+        _FIND[room](name)(config).check_fits(shape)
+    except PermanentError as error:
+        return LeftOut(room, name, error.what, error.fix)
+    return None
+
+
+def _refuse_an_empty_run(members: Mapping[str, LeftOut | None]) -> None:
+    if not all(members.values()):
+        return
+    each = [one for one in members.values() if one is not None]
+    raise RefusedError(
+        "none of the run's recommenders can learn from this data: "
+        + "; ".join(f"{one.name}: {one.reason}" for one in each),
+        where="params.yaml, run.recommenders",
+        fix="set it to auto, or name others such as popularity; or "
+        + "; ".join(f"for {one.name}: {one.fix}" for one in each),
+    )
+
+
+if __name__ == "__main__":
+    run(main)
