@@ -7,11 +7,13 @@ import sqlite3
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from augrec.core.config import read_params
 from augrec.core.errors import ConfigError, InputError
+from augrec.core.files import write_parquet
 from augrec.core.settings import Settings
 from augrec.data.canonical import read_tables
 from augrec.orchestration.import_data import Import, import_data
@@ -206,3 +208,15 @@ def test_an_import_says_what_came_from_params_yaml_and_not_from_the_command(
         "interactions": files["interactions"],
         "items": f"{files['items']} (data.source in params.yaml)",
     }
+
+
+def test_a_parquet_file_with_a_damaged_page_is_refused(project: Settings, tmp_path: Path) -> None:
+    table = tmp_path / "events.parquet"
+    write_parquet(table, pl.read_csv(ROWS.encode()), checksums=True)
+    assert import_data(project, {"interactions": str(table)})
+    column = pq.read_metadata(table).row_group(0).column(0)
+    damaged = bytearray(table.read_bytes())
+    damaged[column.dictionary_page_offset + column.total_compressed_size - 1] ^= 1
+    table.write_bytes(damaged)
+    with pytest.raises(InputError, match="cannot be read"):
+        import_data(project, {"interactions": str(table)})

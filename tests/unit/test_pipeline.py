@@ -38,7 +38,7 @@ dags = {
     }
     for name, dag in bag.dags.items()
 }
-slow_to_import = ("torch", "mlflow", "feast", "great_expectations", "dvc.repo")
+slow_to_import = ("torch", "mlflow", "feast", "great_expectations", "dvc.repo", "polars", "numpy")
 monday = datetime(2026, 6, 8, 9, tzinfo=UTC)
 trigger.utcnow = lambda: monday
 first = {

@@ -93,3 +93,14 @@ def test_a_recommender_without_a_network_does_not_load_torch(
     loaded: dict[str, set[str]], name: str
 ) -> None:
     assert loaded[name] == {"scipy"}
+
+
+def test_what_is_loaded_before_a_fork_starts_no_thread_and_no_polars() -> None:
+    code = """
+import sys, threading
+from augrec.versioning.preload import preload
+preload()
+print(threading.active_count(), "dvc.repo" in sys.modules, "polars" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "True", "False"], done.stderr

@@ -12,16 +12,15 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
-
-import numpy as np
-import polars as pl
-from safetensors.numpy import load_file, save_file
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from augrec.core.config import BaseConfig, closest, parse
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json, whole_directory, write_json
+
+if TYPE_CHECKING:  # Airflow's tasks ask for names alone, and each pays its imports
+    import numpy as np
 
 FORMAT = 1
 SHARED = frozenset({"base", "neural", "toolkit"})
@@ -85,6 +84,10 @@ class Component(Configured, ABC):
     def save(self, path: Path) -> None:
         """Write the fitted component to the directory `path`: JSON, safetensors and Parquet, whole
         or not at all."""
+        import numpy as np
+        import polars as pl
+        from safetensors.numpy import save_file
+
         state = self._state()
         texts = {key: array for key, array in state.items() if array.dtype.kind in "UO"}
         arrays = {
@@ -116,6 +119,9 @@ class Component(Configured, ABC):
         Raises:
             InputError: the directory does not hold a component of this class.
         """
+        import polars as pl
+        from safetensors.numpy import load_file
+
         try:
             metadata = read_json(path / _METADATA)
         except (OSError, ValueError) as error:

@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import polars as pl
+if TYPE_CHECKING:  # most of Airflow's tasks read JSON alone, and each pays its imports
+    import polars as pl
 
 _PARQUET: Final = b"PAR1"
 
@@ -116,6 +117,8 @@ def check_parquet(path: Path) -> None:
 def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write a training curve as CSV, whole or not at all: one line for each row, a column for each
     key; only the header "step" where there is no row."""
+    import polars as pl
+
     table = (
         pl.DataFrame(rows, infer_schema_length=None)
         if rows

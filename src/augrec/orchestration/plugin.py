@@ -3,6 +3,7 @@ those who may see `retrain` there."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,10 +15,10 @@ from fastapi.security import HTTPBearer
 from augrec.core import settings as settings_
 from augrec.orchestration.addresses import PREFIX
 from augrec.orchestration.report_links import DataDocsLink, ReportLink
-from augrec.versioning import stages
+from augrec.versioning.preload import preload
 
-# LocalExecutor forks tasks from the process that loads plugins: import here, not in every task
-stages.preload()
+if "worker" in sys.argv:  # the scheduler, which forks tasks too, has done so before
+    preload()
 
 REPORT, PAGE = "report.html", "index.html"
 """The stage's output, and its copy that names the run, see `augrec.reporting.run_head`."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 
+from augrec.versioning.preload import preload
+
 
 def main() -> None:
     """Declare the earlier schedulers of this host dead, then run one."""
@@ -19,6 +21,7 @@ def main() -> None:
     from airflow.utils.session import create_session
     from sqlalchemy import update
 
+    preload()  # LocalExecutor forks the tasks from here
     with create_session() as session:
         session.execute(
             update(Job)

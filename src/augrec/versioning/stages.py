@@ -47,12 +47,6 @@ class Stage:
         return self.name.partition("@")[2]
 
 
-def preload() -> None:
-    """Import what running a stage needs, in a process from which tasks are forked."""
-    os.environ.update(_QUIET)
-    import networkx  # noqa: F401
-
-
 @contextmanager
 def opened(workspace: Path) -> Iterator[Repo]:
     """Open a workspace with DVC; the workspace is the working directory inside the block, as DVC

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from augrec.core.errors import ConfigError, InputError
+from augrec.core.files import check_parquet
 from augrec.data.config import TextFormat
 from augrec.data.importing.delimited import ATOMIC_ENDINGS, read_delimited
 from augrec.data.importing.folders import data_files, partition_values
@@ -121,12 +122,13 @@ def _read_file(
 
 def _read_parquet(path: Path) -> pl.DataFrame:
     try:
+        check_parquet(path)
         return pl.read_parquet(path, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(
             f"the file cannot be read: {str(error).splitlines()[0]}",
             where=str(path),
-            fix="it may be incomplete or not be Parquet; export it again",
+            fix="it may be damaged, incomplete or not be Parquet; export it again",
         ) from error
 
 
