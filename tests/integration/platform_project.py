@@ -128,6 +128,8 @@ class Project:
             self.augrec("up")
             yield
         finally:
+            if "airflow" in self.__dict__:
+                self.airflow.close()
             keeper.communicate()  # nothing more will come: the platform is stopped
         left = self.processes()
         assert left == [], f"`augrec down` left processes behind: {left}"

@@ -50,6 +50,10 @@ class Airflow:
         )["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
+    def close(self) -> None:
+        """Close the connections; the client cannot be used afterwards."""
+        self._http.close()
+
     def trigger(
         self, dag: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> str:
