@@ -51,7 +51,8 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
     gate, arms = decision["gate"], decision.get("arms", [])
     metric, inputs = gate["metric"], load.inputs(workspace)
     parameters = load.parameters(workspace)
-    took_part = ((parameters or {}).get("run") or {}).get("generators") or []
+    named = ((parameters or {}).get("run") or {}).get("generators")
+    took_part = named if isinstance(named, list) else []  # auto, where nothing was resolved
     generators = load.generators(workspace, {*took_part, *(decision.get("audits") or {})})
     return {
         "decision": decision,
