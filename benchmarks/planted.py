@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _shop(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, Split, pl.DataFrame]:
+def shop(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, Split, pl.DataFrame]:
+    """A simulated shop: its clean rows, its split, its users."""
     found = simulate(config, seed)
     rows = clean(found.interactions, POSITIVE)
     return rows, split(rows, SplitConfig(), seed), found.users
@@ -121,7 +122,7 @@ def _shop(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, Split, pl.DataFr
 def _samples(seed: int) -> str:
     """Half of the training users are the training set; the other half are new people of the same
     kind."""
-    rows, parts, _ = _shop(ShopConfig(n_users=3000, n_items=300, n_interactions=70_000), seed)
+    rows, parts, _ = shop(ShopConfig(n_users=3000, n_items=300, n_interactions=70_000), seed)
     users = parts.train[C.USER].unique().sort()
     chosen = pl.Series(rng(seed, "halves").random(len(users)) < 0.5)
     members = parts.train.join(
@@ -177,7 +178,7 @@ def _as_sample(rows: pl.DataFrame, members: pl.DataFrame, seed: int) -> pl.DataF
 
 
 def _collapse(seed: int) -> str:
-    _, parts, _ = _shop(ShopConfig(n_users=800, n_items=200, n_interactions=16_000), seed)
+    _, parts, _ = shop(ShopConfig(n_users=800, n_items=200, n_interactions=16_000), seed)
     lines = []
     for name, collapses in (
         ("learns what is popular, each profile its own", False),
@@ -300,7 +301,7 @@ def _noise(given: argparse.Namespace) -> str:
 
 def _decide(recommenders: Sequence[str], gate: GateConfig, seed: int) -> dict[str, Any]:
     """The decision on one shop."""
-    _, parts, users = _shop(
+    _, parts, users = shop(
         ShopConfig(n_users=N_USERS, n_items=N_ITEMS, n_interactions=20 * N_USERS), seed
     )
     cases = {
@@ -318,7 +319,7 @@ def _decide(recommenders: Sequence[str], gate: GateConfig, seed: int) -> dict[st
         for name in recommenders:
             several = drawn if len(drawn) > 1 or not find(name).draws else drawn * REPETITIONS
             measured[name, policy] = [
-                _measure(name, rows, cases, parts.train, derive(seed, name, number))
+                measure(name, rows, cases, parts.train, derive(seed, name, number))
                 for number, rows in enumerate(several)
             ]
     arms = [
@@ -352,10 +353,18 @@ def _rows(policy: str, real: pl.DataFrame, seed: int) -> pl.DataFrame:
     return made.with_columns(pl.when(is_real).then(pl.col(C.ITEM)).otherwise(swapped).alias(C.ITEM))
 
 
-def _measure(
-    name: str, rows: pl.DataFrame, cases: dict[str, pl.DataFrame], train: pl.DataFrame, seed: int
+def measure(
+    name: str,
+    rows: pl.DataFrame,
+    cases: Mapping[str, pl.DataFrame],
+    train: pl.DataFrame,
+    seed: int,
+    values: Mapping[str, Any] | None = None,
 ) -> pl.DataFrame:
-    model = find(name)(SMALL.get(name, {}), seed=seed).fit(TrainingData(rows, cases=cases[VALID]))
+    """The metrics of a recommender trained on `rows`, with some values of its config, for every
+    case."""
+    config = {**SMALL.get(name, {}), **(values or {})}
+    model = find(name)(config, seed=seed).fit(TrainingData(rows, cases=cases[VALID]))
     statistics = ItemStatistics.of(model.items, train)
     return pl.concat(
         per_case(rank_cases(model, table, CUTOFF), table, model, (CUTOFF,), statistics).select(

@@ -14,6 +14,7 @@ from augrec.augmentation.base import Operation, Policy, PolicyInputs
 from augrec.augmentation.search import Search
 from augrec.core import component
 from augrec.core.errors import ConfigError, InputError
+from augrec.core.policies import steps_of
 from augrec.data.columns import INTERACTIONS
 from augrec.data.popularity_sampling import draw_distinct
 from augrec.stages.augment import Samples
@@ -136,7 +137,7 @@ def steps(request):
     if not policy:
         return EXAMPLES.get(kind, [{kind: NEEDED.get(kind, {})}])
     settled = []
-    for step in PARAMS["policies"][policy] or []:
+    for step in steps_of(PARAMS["policies"][policy]):
         [(name, config)] = step.items()
         settled += (
             Search(config).step(config["samples"][0], 1.0, 0.5) if name == "search" else [step]

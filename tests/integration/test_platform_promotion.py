@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from registry_workspace import PARAMS, decision_of, make_workspace
 
+from augrec.cli.models import models as show_models
 from augrec.core import settings
 from augrec.core.errors import RefusedError
 from augrec.core.files import write_json
 from augrec.orchestration import tasks
 from augrec.orchestration.approval import NOBODY, REASON, Approval
-from augrec.registry import models, promotion, tracking
+from augrec.registry import logged_runs, mlflow_versions, models, promotion, tracking
 from augrec.registry.connection import client
 from augrec.versioning import workspace
 
@@ -70,6 +71,27 @@ def test_a_run_overtaken_by_a_worse_one_still_becomes_champion(
     champion, previous = models.champion(), models.previous_champion()
     assert champion is not None and champion.version == registered["good"]["version"]
     assert previous is not None and previous.version == registered["useless"]["version"]
+
+
+def test_why_a_version_serves_or_not_is_told_wherever_people_look(
+    registered: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(registered, "good")
+    here = settings.load()
+    again = tasks.register(here, "useless", COMMIT)  # compared with a champion this time
+    assert not again["promotable"] and "worse than the champion, version 1" in again["reason"]
+    for name, said in (("good", registered["good"]), ("useless", again)):
+        run = tracking.find_parent(name)
+        version = mlflow_versions.by_number(said["version"])
+        assert run is not None
+        assert run.data.tags["augrec.outcome"] == said["reason"]
+        assert said["reason"] in run.data.tags["mlflow.note.content"]
+        assert version.description.startswith(said["reason"])
+    assert {logged_runs.last().outcome} <= {again["reason"], registered["good"]["reason"]}  # type: ignore[union-attr]
+    show_models()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Champion, version 1: {registered['good']['reason']}" in shown
+    assert f"Not the champion, version 2: {again['reason']}" in shown
 
 
 def test_promoting_twice_changes_nothing(registered: dict[str, dict[str, Any]]) -> None:

@@ -4,6 +4,8 @@ evaluate and decide."""
 from __future__ import annotations
 
 import json
+import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import numpy as np
 import polars as pl
 import pytest
 from configured import write_params
+from rich.console import Console
 from test_model_stages import PARAMS, interactions, read, write_workspace
 
 from augrec.core.errors import ConfigError
 from augrec.core.files import write_json
 from augrec.recommenders.base import load
+from augrec.registry import tracking
+from augrec.reporting import run_summary
+from augrec.serving.page.retrain import content as page_content
 from augrec.stages import augment, decide, evaluate, train
 
 POLICIES: dict[str, list[dict[str, Any]]] = {
@@ -162,6 +168,68 @@ def test_the_decision_compares_means_over_trainings_and_tells_each(finished: Pat
     row = next(row for row in decision["comparisons"] if row["recommender"] == "multvae")
     assert row["candidate_mean"] == pytest.approx(np.mean(means))
     assert decision["schema"] == 3 and decision["repetitions"] == 3
+
+
+def in_the_terminal(decision: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
+    """Of each arm the numbers of its row: on validation users, on test users, …"""
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(run_summary.table(decision))
+    found, recommender = {}, ""
+    for line in console.export_text().splitlines():
+        words = line.replace("▶", " ").split()
+        if words and words[0] in RECOMMENDERS and len(words) == 1:
+            recommender = words[0]
+        elif words and words[0] in POLICIES and recommender:
+            found[recommender, words[0]] = [word for word in words if re.fullmatch(r"0\.\d+", word)]
+    return found
+
+
+def in_the_report(page: str) -> dict[tuple[str, str], list[str]]:
+    """Of each arm its cell of the first table: on test users, on validation users."""
+    [table] = re.findall(r'<table class="heat">(.*?)</table>', page, re.S)[:1]
+    rows = re.findall(r"<tr><th[^>]*>(\w+)</th>(.*?)</tr>", table, re.S)
+    return {
+        (recommender, policy): re.findall(r">(\d\.\d+)<", cell)
+        for recommender, cells in rows
+        for policy, cell in zip(POLICIES, re.findall(r"<td.*?</td>", cells, re.S), strict=True)
+    }
+
+
+def test_every_number_that_a_run_shows_of_an_arm_is_the_same_everywhere(
+    finished: Path, own_registry: Path
+) -> None:
+    """decision.json, metrics.json, terminal, report, page and MLflow."""
+    decision = read(finished, "reports/decision.json")
+    told, shown = in_the_terminal(decision), page_content(decision, {})
+    reported = in_the_report((finished / "reports/report.html").read_text())
+    (finished / "dvc.lock").write_text("schema: '2.0'\n")
+    tracking.log_run(finished, "one", commit="c" * 40)
+    paged = {(arm["recommender"], arm["policy"]): arm for arm in shown["arms"]}
+    for (recommender, policy), arm in arms(finished).items():
+        valid, test = (arm[split]["overall"]["ndcg@5"] for split in ("valid", "test"))
+        metrics = read(finished, f"reports/evaluation/{recommender}/{policy}/metrics.json")
+        assert (metrics["valid"]["overall"], metrics["test"]["overall"]) == (
+            arm["valid"]["overall"],
+            arm["test"]["overall"],
+        )
+        assert told[recommender, policy][:2] == [f"{valid:.3f}", f"{test:.3f}"]
+        assert reported[recommender, policy] == [f"{test:.3f}", f"{valid:.3f}"]
+        assert paged[recommender, policy]["valid"] == valid
+        assert paged[recommender, policy]["values"][0] == test
+        logged = tracking.find_child("one", "recommender", f"{recommender}/{policy}").data.metrics
+        assert logged["valid/overall/ndcg_at_5"] == valid
+        assert logged["test/overall/ndcg_at_5"] == test
+        for split, value in (("valid", valid), ("test", test)):
+            assert arm["repetitions"][split]["overall"]["mean"] == pytest.approx(value)
+        for row in decision["comparisons"]:
+            if row["recommender"] == recommender and row["slice"] == "overall":
+                for side in ("candidate", "comparator"):
+                    if row[side] == policy:
+                        assert row[f"{side}_mean"] == pytest.approx(test)
+    winner = decision["winner"]
+    best = arms(finished)[winner["recommender"], winner["policy"]]["test"]["overall"]["ndcg@5"]
+    assert f"NDCG@5 {best:.3f}" in decision["sentences"][2]
+    assert f'<dd class="value">{best:.3f}</dd>' in (finished / "reports/report.html").read_text()
 
 
 def test_every_arm_takes_the_same_gradient_steps_however_many_rows_it_has(finished: Path) -> None:

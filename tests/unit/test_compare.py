@@ -145,6 +145,7 @@ def test_a_challenger_that_is_likely_better_is_offered_a_test_with_its_number_of
 def test_a_first_model_is_refused_below_popularity_and_only_there() -> None:
     popularity = measured()
     assert judge(FIRST, compare(popularity, measured(0.03, 0.2), GATE, 1)) == (True, False)
+    assert judge(FIRST, compare(popularity, measured(-0.004), GATE, 1)) == (True, False)
     below = compare(popularity, measured(-0.02, 0.05), GATE, 1)
     assert judge(FIRST, below) == (False, False)
     assert "worse than showing everybody what is popular" in told(below, FIRST)

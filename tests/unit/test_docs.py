@@ -21,6 +21,7 @@ from augrec.augmentation.base import Policy
 from augrec.cli.app import cli
 from augrec.cli.runs import FIELDS
 from augrec.core.config import BaseConfig, parse
+from augrec.core.policies import steps_of
 from augrec.data.config import ImportConfig, PrepareConfig
 from augrec.generators import base as generators
 from augrec.orchestration.import_data import SourceConfig
@@ -175,8 +176,8 @@ def test_settings_that_are_printed_are_accepted(block: Block) -> None:
             for name, config in values.items():
                 kinds.find(name)(config)
         elif section == "policies":
-            for name, steps in values.items():
-                Policy(name, steps, seed=0)
+            for name, written in values.items():
+                Policy(name, steps_of(written), seed=0)
         elif section == "run":
             assert values.keys() <= PARAMS["run"].keys()
             printed = {Path(one.note).stem for one in pages.blocks() if "file: " in one.note}

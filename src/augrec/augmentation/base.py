@@ -5,8 +5,10 @@ params.yaml composes them:
 
     policies:
       profile_gan:
-      - truncate: {ratio: 1.0}
-      - mix: {sample: profile_gan, ratio: 1.0, weight: 0.5}
+        description: users made by a GAN added
+        steps:
+        - truncate: {ratio: 1.0}
+        - mix: {sample: profile_gan, ratio: 1.0, weight: 0.5}
 
 Operations add users, add rows to real users, or change what rows weigh; `synthetic_only` drops the
 real ones.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +22,8 @@ from augrec.core.settings import QUICK_LIMITS
 if TYPE_CHECKING:
     import polars as pl
 
+    from augrec.registry.models import Version
+
 _REASONS = 2
 
 
@@ -37,6 +39,7 @@ def models() -> None:
     for name in ("version", "alias", "recommender", "policy"):
         table.add_column(name, no_wrap=True)
     table.add_column("NDCG@10", justify="right", no_wrap=True)
+    table.add_column("valid", justify="right", no_wrap=True)
     table.add_column("commit", no_wrap=True)
     table.add_column("run", overflow="ellipsis")  # the column to cut in a narrow terminal
     for one in versions:
@@ -45,11 +48,31 @@ def models() -> None:
             ", ".join(one.aliases),
             one.recommender,
             one.policy,
-            _ndcg(one.headlines),
+            _shown(one.headlines, "ndcg@10"),
+            _shown(one.headlines, "ndcg@10 validation"),
             one.commit[:8],
             one.run_id,
         )
     console.print(table)
+    for line in _reasons(versions[0]):
+        console.print(f"\n{line}", highlight=False, markup=False)
+
+
+def _reasons(newest: Version) -> Iterator[str]:
+    """Why the champion is the champion, and why the newest version is not."""
+    from augrec.registry import promotion, tracking
+
+    champion, lost = promotion.standing()
+    if lost is not None and champion is not None:
+        yield (
+            f"The champion, version {lost}, was deleted in MLflow. New versions are compared with "
+            f"version {champion.version}; `augrec rollback` makes that one the champion."
+        )
+    elif champion is not None:
+        yield f"Champion, version {champion.version}: {promotion.reason_of(champion.version)}"
+    outcome = newest.tags.get(tracking.OUTCOME)
+    if outcome and (champion is None or newest.version != champion.version):
+        yield f"Not the champion, version {newest.version}: {outcome}"
 
 
 def recommend(
@@ -251,6 +274,6 @@ def reproduce(version: Annotated[int, typer.Argument(help="A registered version.
     raise typer.Exit(0 if outcome.identical else 1)
 
 
-def _ndcg(headlines: Mapping[str, float]) -> str:
-    value = headlines.get("ndcg@10")
-    return "–" if value is None else f"{value:.4f}"
+def _shown(headlines: Mapping[str, float], name: str) -> str:
+    value = headlines.get(name)
+    return "–" if value is None else f"{value:.3f}"

@@ -128,7 +128,9 @@ def judge(outcome: str, found: Mapping[str, Any] | None) -> tuple[bool, bool]:
         found: what `compare` found; None: there was nothing to compare.
     """
     if outcome == FIRST:
-        return found is None or found["difference"] is None or found["difference"] >= 0, False
+        if found is None or found["difference"] is None:
+            return True, False
+        return found["difference"] >= -found["margin"] * found["champion_mean"], False
     if outcome == SAME or found is None:
         return False, False
     return bool(found["non_inferior"]), bool(found["non_inferior"] and found["lost"])

@@ -2,11 +2,12 @@
 
 The best of many arms by its mean alone is often the luckiest one: a lead well inside its own
 standard error says nothing, and to follow it costs a training set that is larger and less plain
-than the real data, or a larger model. So (the one-standard-error rule: Breiman et al. 1984,
-Classification and Regression Trees, section 3.4.3):
+than the real data, or a larger model (`benchmarks.parsimony` measures what the rule wins and
+costs). So (the one-standard-error rule: Breiman et al. 1984, Classification and Regression Trees,
+section 3.4.3):
 
 * **Within a recommender** the simplest policy is chosen whose difference to the best on validation
-  users lies within one standard error. From the simplest on: real data as they are (`none`), other
+  users lies within one standard error. From the simplest on: real data as it is (`none`), other
   policies on real data, those that continue the champion, placebos. In each of these classes the
   best on validation users stands for it.
 * **A placebo** is chosen only if moreover it beats every policy on real data by an interval on
@@ -38,7 +39,7 @@ from augrec.evaluation.config import GateConfig
 from augrec.evaluation.paired import Paired, lead
 
 AS_IT_IS: Final = "none"
-"""The policy that trains on the real data as they are."""
+"""The policy that trains on the real data as it is."""
 BASELINE: Final = "popularity"
 """The recommender that gives everybody the same list."""
 COSTS: Final = ("counting", "solving", "gradient_steps")
@@ -163,7 +164,7 @@ class ValidationUsers:
 
 
 def simplicity(arm: Arm) -> int:
-    """How simple an arm's training is, from 0: real data as they are, other real data, placebo,
+    """How simple an arm's training is, from 0: real data as it is, other real data, placebo,
     generated; of each, training in full before what needs the champion."""
     kind = (REAL, PLACEBO, GENERATED).index(arm.kind)
     if arm.kind == REAL and arm.policy == AS_IT_IS and not arm.continues:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from augrec.augmentation.base import Policy
 from augrec.core.config import read_params, section
 from augrec.core.files import digest
+from augrec.core.policies import steps_of
 from augrec.versioning import stages
 from augrec.versioning.workspace import Workspace
 
@@ -26,7 +27,7 @@ def champion_override(params: Mapping[str, Any], policies: Sequence[str]) -> dic
     """
     described = section(params, "policies")
     if not any(
-        Policy(name, described.get(name) or [], seed=0).continues_champion for name in policies
+        Policy(name, steps_of(described.get(name)), seed=0).continues_champion for name in policies
     ):
         return {}
     from augrec.registry import models  # MLflow takes seconds to import

@@ -8,6 +8,7 @@ from typing import Any, Final
 from airflow.sdk import Param
 
 from augrec.core.component import available
+from augrec.core.policies import description_of
 from augrec.orchestration.run_parameters import AUTO, KEYS, value_at
 
 # NaN is neither below a minimum nor above a maximum: only "not above the maximum" refuses it
@@ -60,9 +61,10 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
             values["policies"],
             list(params["policies"]),
             "Policies",
-            "Ways to build the training set, each described under `policies` in params.yaml. Keep "
-            "`none` and a placebo such as `bootstrap`: the gate accepts synthetic data only if it "
-            "beats them. `auto`: real data, the placebos, and each generator's own.",
+            "Ways to build the training set. Keep `none` and a placebo such as `bootstrap`: the "
+            "gate accepts synthetic data only if it beats them. `auto`: real data, the placebos, "
+            "and each generator's own.",
+            {name: description_of(written) for name, written in params["policies"].items()},
         ),
         "recommenders": _choice(
             values["recommenders"],
@@ -129,10 +131,20 @@ def _date(value: object, title: str, description: str) -> Param:
     )
 
 
-def _choice(chosen: list[str] | str, names: list[str], title: str, description: str) -> Param:
+def _choice(
+    chosen: list[str] | str,
+    names: list[str],
+    title: str,
+    description: str,
+    described: Mapping[str, str] | None = None,
+) -> Param:
+    """A field of names; the list to choose from shows what is `described` next to each."""
+    shown = {name: f"{name}: {words}" for name, words in (described or {}).items()}
     choices = [AUTO, *names]
+    options: dict[str, Any] = {"values_display": shown} if shown else {}
     return Param(
         [chosen] if isinstance(chosen, str) else chosen,
+        **options,
         type="array",
         items={"type": "string", "enum": choices},
         examples=choices,

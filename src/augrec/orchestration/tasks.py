@@ -90,7 +90,7 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
         the comparison, for the person who approves it.
     """
     from augrec.features import feature_service_name
-    from augrec.registry import models, tracking
+    from augrec.registry import models, outcome, tracking
 
     run = workspace.open_(settings, run_id)
     path = run.path
@@ -108,6 +108,7 @@ def register(settings: Settings, run_id: str, commit: str) -> dict[str, Any]:
     compared = _compare(path, version.version)
     page = run_report.registered(run, commit, version.version, compared["reason"])
     tracking.show_report(run_id, page)
+    outcome.record(run_id, decision, version.version, compared["reason"])
     for sentence in decision["sentences"]:
         log.info(sentence)
     log.info(

@@ -9,22 +9,24 @@ from typing import Final
 from augrec.registry.mlflow_values import metric_name
 
 HEADLINES: Final = {
-    "ndcg@10": ("overall", "ndcg@10"),
-    "ndcg@10 1-5 items": ("slices/1-5", "ndcg@10"),
-    "recall@20": ("overall", "recall@20"),
+    "ndcg@10": "test/overall/ndcg@10",
+    "ndcg@10 validation": "valid/overall/ndcg@10",
+    "ndcg@10 1-5 items": "test/slices/1-5/ndcg@10",
+    "recall@20": "test/overall/recall@20",
 }
-"""{short name: (part of metrics.json, metric)} of what a run and a version show first; all are of
-test users."""
+"""{short name: place in metrics.json} of what a run and a version show first: means over test
+users, and next to them that over validation users, who chose."""
 
 VIEW: Final = "augrec"
 """Key of the shared view, for the address of the experiment's page."""
 
 _DESCRIPTION: Final = (
     "One run for each retrain, and below it one for each model, generator and search. The numbers "
-    "of a retrain are those of its winner on test users. **verdict** says whether generated data "
-    "was accepted, **winner** which recommender won on which training data; the description of a "
-    "run explains both, and links to its report and to Airflow. The registered model "
-    "*augrec-recommender* holds the winners: `champion` is the one that serves."
+    "of a retrain are those of its winner on test users, and on validation users, who chose. "
+    "**verdict** says whether generated data was accepted, **winner** which recommender won on "
+    "which training data; the description of a run explains both, and links to its report and to "
+    "Airflow. The registered model *augrec-recommender* holds the winners: `champion` is the one "
+    "that serves."
 )
 _OPEN: Final = "Show the retrains with their most important numbers"
 _QUERY: Final = f"workflowType=machine_learning&viewStateShareKey={VIEW}"

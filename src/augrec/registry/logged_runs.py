@@ -28,12 +28,14 @@ class LoggedRun:
         commit: the run's commit.
         finished: UTC.
         mlflow_id: id of its parent run in MLflow.
+        outcome: why its version may serve, or why not; empty where it registered none.
     """
 
     run_id: str
     commit: str
     finished: datetime
     mlflow_id: str
+    outcome: str = ""
 
 
 @mlflow_errors("look up the last run")
@@ -114,4 +116,5 @@ def _logged(run: Run) -> LoggedRun:
         commit=tags.get("augrec.commit", ""),
         finished=datetime.fromtimestamp(milliseconds / 1000, UTC),
         mlflow_id=run.info.run_id,
+        outcome=tags.get(tracking.OUTCOME, ""),
     )

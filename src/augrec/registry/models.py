@@ -47,7 +47,7 @@ class Version:
         commit, run_id: the run that trained it; Airflow's run id.
         feature_service: the Feast feature service of its training data.
         dvc: {path: DVC hash} of the data it was trained on.
-        headlines: its most important numbers on test users, see `tracking.headlines`.
+        headlines: its most important numbers, see `tracking.headlines`.
         mlflow_run: id of its model's run in MLflow.
         created: UTC.
         tags: all other tags.

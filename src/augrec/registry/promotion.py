@@ -206,6 +206,13 @@ def log() -> list[Promotion]:
     )
 
 
+@mlflow_errors("read the promotion log")
+def reason_of(version: str) -> str:
+    """Why a version became champion the last time; empty if it never did."""
+    found = (move for move in reversed(log()) if move.kind != "reject" and move.version == version)
+    return next((move.reason for move in found), "")
+
+
 def of_run(run_id: str, kind: Kind) -> Promotion | None:
     """An Airflow run's entry in the log, or None: a task that is tried again must not act twice."""
     found = (entry for entry in log() if run_id and (entry.run_id, entry.kind) == (run_id, kind))

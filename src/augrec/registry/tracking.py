@@ -22,6 +22,8 @@ ROLE: Final = "augrec.role"
 NAME: Final = "augrec.name"
 LINKS: Final = {"augrec.report": "Report", "augrec.airflow": "Run in Airflow"}
 """Tags that hold addresses: of a run's report and of the run in Airflow."""
+OUTCOME: Final = "augrec.outcome"
+"""Tag of a run and of a version: why the version may serve, or why not."""
 LIVE: Final = "augrec.live"
 """Tag of a part whose curve is being logged live, until `log_run`."""
 _PARENT: Final = "mlflow.parentRunId"
@@ -254,9 +256,10 @@ def _winner_metrics(decision: Mapping[str, object]) -> dict[str, float]:
 
 
 def described(decision: Mapping, tags: Mapping[str, str]) -> str:
-    """The decision in words, in Markdown, with links to what the tags name: the run's report and
-    the run in Airflow."""
-    words = " ".join(decision.get("sentences", []))[:4000]
+    """The outcome, if the tags hold it, and the decision in words, in Markdown, with links to what
+    the tags name: the run's report and the run in Airflow."""
+    told = [tags.get(OUTCOME), *decision.get("sentences", [])]
+    words = " ".join(filter(None, told))[:4000]
     links = [f"[{name}]({tags[key]})" for key, name in LINKS.items() if key in tags]
     return "\n\n".join(filter(None, (words, " · ".join(links))))
 
@@ -271,11 +274,10 @@ def show_report(run_id: str, page: str) -> None:
 
 def headlines(arm: Mapping) -> dict[str, float]:
     """The numbers of an arm that are shown first, see `experiment_page.HEADLINES`."""
-    test = mlflow_values.flatten(arm.get("test") or {}, separator="/")
-    found = {
-        name: test.get(f"{part}/{metric}")
-        for name, (part, metric) in experiment_page.HEADLINES.items()
-    }
+    measured = mlflow_values.flatten(
+        {split: arm.get(split) or {} for split in ("valid", "test")}, separator="/"
+    )
+    found = {name: measured.get(place) for name, place in experiment_page.HEADLINES.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -70,10 +70,14 @@ def _alone(decision: Mapping[str, Any]) -> str:
     """The challenger's own numbers, where there is no champion to hold them against."""
     metric, winner = decision["gate"]["metric"], decision["winner"]
     arm = find_arm(decision, winner["recommender"], winner["policy"])
-    lines = [f"| {metric_words(metric)} on test users | users | value |", "|:--|--:|--:|"]
+    lines = [
+        f"| {metric_words(metric)} | test users | on test users | on validation users, who chose |",
+        "|:--|--:|--:|--:|",
+    ]
     lines += [
         f"| {slice_words(group)} | {count(users(arm, group))} | "
-        f"{number(measured(arm, metric, group))} |"
+        f"{number(measured(arm, metric, group))} | "
+        f"{number(measured(arm, metric, group, 'valid'))} |"
         for group in ("all", *SLICES)
     ]
     return "\n".join(lines)

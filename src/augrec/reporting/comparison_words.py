@@ -50,7 +50,7 @@ def _first(version: str, found: Mapping[str, Any] | None) -> str:
     if found["difference"] is None:
         return f"{begin}, and there are no test users to compare it on."
     told = _compared("it", _POPULARITY, found)
-    if found["difference"] < 0:
+    if not compare.judge(compare.FIRST, found)[0]:
         return f"{begin}. {told}: what is worse than that does not serve."
     return f"{begin}. {told}."
 

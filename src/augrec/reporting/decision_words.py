@@ -14,6 +14,7 @@ from augrec.reporting.words import (
     interval,
     metric_words,
     plain,
+    policy_words,
     rounded,
     slice_words,
     than,
@@ -27,7 +28,7 @@ _KINDS: Final = {
 
 RULE: Final = (
     "Validation users choose: within a recommender the simplest training data that comes within "
-    "one standard error of the best (real data as they are, then other policies on real data, "
+    "one standard error of the best (real data as it is, then other policies on real data, "
     "then a placebo if it beats real data by an interval; generated data has to pass the gate), "
     "and among recommenders the best, or a cheaper one within one standard error of it; "
     "popularity only as the best."
@@ -95,9 +96,12 @@ def _failed_limits(decision: Mapping[str, Any], generator: str) -> str:
 
 def _verdict(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
     continued = ", from the champion's weights on" if _arm(decision, winner)["continues"] else ""
+    words = (
+        "" if winner["policy"] == parsimony.AS_IT_IS else policy_words(decision, winner["policy"])
+    )
     model = (
         f"{winner['recommender']} trained on {_KINDS[winner['kind']]}{continued} (policy "
-        f"{winner['policy']})"
+        f"{winner['policy']}{': ' if words else ''}{words})"
     )
     if decision["verdict"] == "generated":
         return f"Serve {model}: the generated data has earned its place."

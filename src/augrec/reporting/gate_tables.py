@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from augrec.evaluation.harm import ACTIVITY, FEW, HELD, ITEMS, LOST, OPEN
-from augrec.reporting.words import ITEM_GROUPS, MISSING, many, number, plain, signed, slice_words
+from augrec.reporting.words import (
+    ITEM_GROUPS,
+    MISSING,
+    find_arm,
+    many,
+    measured,
+    number,
+    plain,
+    signed,
+    slice_words,
+)
 
 VERDICTS: Final = {
     LOST: "shown to lose more than the margin",
@@ -40,8 +50,8 @@ def trainings(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each arm that was trained more than once, or whose regularisation was chosen: the
     result of each training.
 
-    {"recommender", "policy", "kind", "values", "mean", "sd", "regularisation"} on the gate's metric
-    and target slice.
+    {"recommender", "policy", "kind", "values", "mean", "sd", "valid", "regularisation"} on the
+    gate's metric and target slice, `valid` being the mean on validation users.
     """
     group = decision["gate"]["target_slice"]
     rows = []
@@ -54,8 +64,22 @@ def trainings(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
             rows.append(
                 {name: arm[name] for name in ("recommender", "policy", "kind")}
                 | {name: found[name] for name in ("values", "mean", "sd")}
-                | {"regularisation": chosen or MISSING}
+                | {
+                    "valid": measured(arm, decision["gate"]["metric"], group, "valid"),
+                    "regularisation": chosen or MISSING,
+                }
             )
+    return rows
+
+
+def choices(decision: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every recommender's choice, with what the chosen policy reaches: "valid" and "test"."""
+    metric = decision["gate"]["metric"]
+    rows = []
+    for row in decision.get("recommenders") or []:
+        arm = find_arm(decision, row["recommender"], row["chosen"])
+        values = {split: measured(arm, metric, "all", split) for split in ("valid", "test")}
+        rows.append({**row, **values})
     return rows
 
 

@@ -59,6 +59,8 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "rule": RULE,
         "left_out": decision.get("left_out", []),
         "chosen": decision.get("chosen", []),
+        "policies": decision.get("policies") or {},
+        "repetitions": decision.get("repetitions"),
         "gate": gate,
         "metric": metric,
         "big": _big_numbers(decision, inputs.split),
@@ -78,6 +80,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "comparisons": [
             {**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])
         ],
+        "choices": gate_tables.choices(decision),
         "trainings": gate_tables.trainings(decision) if arms else [],
         "protected": gate_tables.protected(decision),
         "curves": [
@@ -155,19 +158,25 @@ def _drawn(generator: load.GeneratorFacts) -> list[Figure]:
 
 
 def _heat(arms: list[dict[str, Any]], metric: str, group: str) -> dict[str, Any]:
-    """Recommender × policy: the metric on test users, and how far it lies from that of "none"."""
+    """Recommender × policy: the metric on test users, how far it lies from that of "none", and the
+    metric on validation users, by which was chosen."""
     policies = {arm["policy"]: arm["kind"] for arm in arms}
     rows = []
     for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
         found = {policy: find_arm({"arms": arms}, recommender, policy) for policy in policies}
         baseline = measured(found.get(gains.BASELINE), metric, group)
         cells = [
-            (value, relative(value, baseline))
-            for value in (measured(found[policy], metric, group) for policy in policies)
+            (
+                measured(arm, metric, group),
+                relative(measured(arm, metric, group), baseline),
+                measured(arm, metric, group, "valid"),
+            )
+            for arm in found.values()
         ]
         rows.append((recommender, cells))
     reach = max(
-        (abs(change) for _, cells in rows for _, change in cells if change is not None), default=0.0
+        (abs(change) for _, cells in rows for _, change, _ in cells if change is not None),
+        default=0.0,
     )
     n_users = max((words.users(arm, group) or 0 for arm in arms), default=0)
     return {

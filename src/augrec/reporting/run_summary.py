@@ -13,15 +13,10 @@ from rich.text import Text
 from augrec.data.slices import SLICES
 from augrec.reporting.words import KINDS, LEFT_OUT, measured, metric_words, number
 
-RANKING: Final = "ndcg@10"
 FINDING: Final = "recall@20"
 
 _PLACES: Final = ("report", "airflow", "mlflow", "service")
 _COLOURS: Final = {"real": "blue", "placebo": "yellow", "generated": "green"}
-_LEGEND: Final = (
-    "▶ the winner · green: best of its recommender\n0 … more: "
-    f"{metric_words(RANKING)} of users with this number of known items"
-)
 _HEADINGS: Final = {"0": "0", "1-5": "1–5", "6-20": "6–20", "21+": "more"}
 
 
@@ -41,7 +36,8 @@ def table(
             (whether it became the champion), note (why it was not registered or promoted); each is
             optional.
     """
-    parts: list[RenderableType] = [_numbers(decision), Text(_LEGEND, "dim")]
+    parts: list[RenderableType] = [_numbers(decision), Text(_legend(decision), "dim")]
+    parts += [_described(name, text) for name, text in (decision.get("policies") or {}).items()]
     for one in decision.get("left_out", []):
         kind = LEFT_OUT[one["room"]]
         parts.append(Text(f"left out: {kind} {one['name']}, {one['reason']}", "dim"))
@@ -54,9 +50,19 @@ def table(
     return Group(*parts)
 
 
+def _legend(decision: Mapping[str, Any]) -> str:
+    metric = metric_words(decision["gate"]["metric"])
+    return (
+        "▶ the winner · green: best of its recommender · every number is the mean of a model's "
+        f"trainings\nvalid: {metric} on validation users, who chose; all else on test users\n"
+        f"0 … more: {metric} of users with this number of known items"
+    )
+
+
 def _numbers(decision: Mapping[str, Any]) -> Table:
+    ranking = decision["gate"]["metric"]
     rows = Table(
-        title="How good each model is, on test users",
+        title="How good each model is",
         title_style="bold",
         title_justify="left",
         box=None,
@@ -67,16 +73,17 @@ def _numbers(decision: Mapping[str, Any]) -> Table:
     rows.add_column("recommender\n  policy", no_wrap=True, overflow="ellipsis", max_width=26)
     rows.add_column("data", no_wrap=True)
     for name in (
-        metric_words(RANKING),
-        metric_words(FINDING),
+        "valid",
+        *(metric_words(name).replace("@", "\n@") for name in (ranking, FINDING)),
         *(_HEADINGS[name] for name in SLICES),
     ):
         rows.add_column(name, justify="right", no_wrap=True)
     arms, winner = decision["arms"], decision["winner"]
     for recommender in dict.fromkeys(arm["recommender"] for arm in arms):
         mine = [arm for arm in arms if arm["recommender"] == recommender]
-        columns = [_column(mine, RANKING, "all"), _column(mine, FINDING, "all")]
-        columns += [_column(mine, RANKING, name) for name in SLICES]
+        columns = [_column(mine, ranking, "all", "valid")]
+        columns += [_column(mine, ranking, "all"), _column(mine, FINDING, "all")]
+        columns += [_column(mine, ranking, name) for name in SLICES]
         rows.add_row(Text(recommender, "bold"))
         for place, arm in enumerate(mine):
             won = (recommender, arm["policy"]) == (winner["recommender"], winner["policy"])
@@ -92,14 +99,24 @@ def _numbers(decision: Mapping[str, Any]) -> Table:
     return rows
 
 
-def _column(arms: Iterable[Mapping[str, Any]], metric: str, group: str) -> list[Text]:
+def _column(
+    arms: Iterable[Mapping[str, Any]], metric: str, group: str, split: str = "test"
+) -> list[Text]:
     """A recommender's numbers in one column; the best is bold unless all are the same."""
-    values = [measured(arm, metric, group) for arm in arms]
+    values = [measured(arm, metric, group, split) for arm in arms]
     shown = [number(value) for value in values]
     best = number(max((value for value in values if value is not None), default=None))
     return [
         Text(text, "bold green" if text == best and len(set(shown)) > 1 else "") for text in shown
     ]
+
+
+def _described(policy: str, text: str) -> RenderableType:
+    row = Table.grid()
+    row.add_column(no_wrap=True)
+    row.add_column()
+    row.add_row(Text(f"{policy}: ", "dim"), Text(text, "dim"))
+    return row
 
 
 def _stages(restored: Mapping[str, bool]) -> str:

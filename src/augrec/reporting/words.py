@@ -44,6 +44,11 @@ _METRIC_WORDS: Final = {
 }
 
 
+def policy_words(decision: Mapping[str, Any], policy: str) -> str:
+    """What a policy does, as params.yaml describes it; empty where it does not."""
+    return str((decision.get("policies") or {}).get(policy, ""))
+
+
 def slice_words(name: str) -> str:
     """A slice of users: "1-5" becomes "1–5 known items"."""
     return _SLICE_WORDS.get(name, name)

@@ -24,6 +24,7 @@ from augrec.augmentation.search import Search, find_search
 from augrec.core.config import parse, read_params, section
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.core.files import digest, whole_directory, write_json, write_parquet
+from augrec.core.policies import steps_of
 from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.ranking import familiar_items
@@ -121,12 +122,13 @@ def main(name: str) -> None:
         samples = Samples(taking_part.get("generators") or [], name)
         return PolicyInputs(real, samples, config.max_ratio, samples.sample_table), samples
 
-    configured = Policy(name, policies[name] or [], seed=seed)
+    written = steps_of(policies[name])
+    configured = Policy(name, written, seed=seed)
     if (left_out := _without_sample(configured)) is not None:
         _left_out.write(left_out, Path("data/augmented") / name)
         return
     blocked = _blocked(configured, taking_part.get("generators") or [])
-    steps, found_mix = _search(configured, policies[name] or [], inputs()[0], blocked)
+    steps, found_mix = _search(configured, written, inputs()[0], blocked)
     policy, (used, samples) = Policy(name, steps, seed=seed), inputs()
     champion = taking_part.get("champion") if policy.continues_champion else None
     training = policy.apply(used)

@@ -36,6 +36,7 @@ from augrec.core.component import available
 from augrec.core.config import PARAMS, parse, section
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError, InputError
+from augrec.core.policies import steps_of
 from augrec.data.columns import Columns as C
 from augrec.validation.config import WindowConfig
 
@@ -157,7 +158,7 @@ def _why(shape: DataShape) -> str:
 def _used(names: Sequence[str], described: Mapping[str, Any]) -> list[str]:
     """The generators that policies use, in their order; one that does not exist is refused when the
     run is planned."""
-    policies = [Policy(name, described.get(name) or [], seed=0) for name in names]
+    policies = [Policy(name, steps_of(described.get(name)), seed=0) for name in names]
     return list(dict.fromkeys(one for policy in policies for one in policy.generators))
 
 

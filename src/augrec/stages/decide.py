@@ -13,6 +13,7 @@ import polars as pl
 from augrec.core.config import parse, read_params
 from augrec.core.errors import InputError
 from augrec.core.files import read_json, write_json
+from augrec.core.policies import description_of
 from augrec.data.split import TEST, VALID
 from augrec.evaluation import repetitions
 from augrec.evaluation.arm import Arm
@@ -49,7 +50,9 @@ def main() -> None:
     cases = read_table(TRAINING_SET / f"cases_{TEST}.parquet", "training_set")
     evaluation = parse(EvaluationConfig, params["evaluation"], "evaluation")
     groups = groups_of_users(cases, max_groups=evaluation.max_groups)
-    decision = with_sentences(decide(arms, per_user, audits, gate, params["seed"], groups))
+    policies = {name: description_of(params["policies"][name]) for name in named["policies"]}
+    decided = decide(arms, per_user, audits, gate, params["seed"], groups)
+    decision = with_sentences({**decided, "policies": policies})
     decision["left_out"] = [asdict(one) for one in left_out]
     decision["chosen"] = named.get("chosen") or []
     for sentence in [*decision["chosen"], *map(str, left_out), *decision["sentences"]]:

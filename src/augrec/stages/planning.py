@@ -22,6 +22,7 @@ from augrec.core.config import (
     section,
 )
 from augrec.core.errors import AugrecError, ConfigError
+from augrec.core.policies import steps_of
 from augrec.data.ranking import read_metric
 from augrec.generators import base as generators_
 from augrec.generators.base import Generator
@@ -220,14 +221,14 @@ def _policies(
         )
 
 
-def _steps(name: str, steps: Any) -> list[dict[str, Any]]:
-    where = f"policies.{name}"
-    if steps is not None and not isinstance(steps, list):
+def _steps(name: str, definition: Any) -> list[dict[str, Any]]:
+    where, steps = f"policies.{name}", steps_of(definition)
+    if not isinstance(steps, list):
         raise not_a_list(where, steps)
-    for place, step in enumerate(steps or []):
+    for place, step in enumerate(steps):
         if not isinstance(step, Mapping):
             raise not_a_section(f"{where}[{place}]", step)
-    return list(steps or [])
+    return steps
 
 
 def not_a_list(where: str, value: object) -> ConfigError:
@@ -235,7 +236,8 @@ def not_a_list(where: str, value: object) -> ConfigError:
     return ConfigError(
         f"{value!r} stands where a list of operations is expected",
         where=f"{PARAMS}, {where}",
-        fix="write one `- operation: {option: value}` a line, or [] for none",
+        fix="write one `- operation: {option: value}` a line, or [] for none; or `steps` with such "
+        "a list and a `description`",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from augrec.core.policies import steps_of
 from augrec.core.settings import Settings
 from augrec.versioning import git
 from augrec.versioning.publish import TAG_PREFIX, tags
@@ -83,8 +84,8 @@ def _add(
 def _models_using(generator: str, lock: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
     policies = {
         policy
-        for policy, steps in params["policies"].items()
-        if any(_uses(options, generator) for step in steps or [] for options in step.values())
+        for policy, written in params["policies"].items()
+        if any(_uses(options, generator) for step in steps_of(written) for options in step.values())
     }
     trained = (stage.partition("@")[2] for stage in lock if stage.startswith("train@"))
     return sorted(member for member in trained if member.partition("-")[2] in policies)

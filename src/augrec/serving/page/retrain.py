@@ -14,7 +14,15 @@ from typing import Any, Final
 from augrec.core.errors import AugrecError
 from augrec.data.slices import SLICES
 from augrec.reporting.audit_limits import limits
-from augrec.reporting.words import measure, measured, metric_words, slice_words, users
+from augrec.reporting.decision_words import RULE
+from augrec.reporting.words import (
+    measure,
+    measured,
+    metric_words,
+    policy_words,
+    slice_words,
+    users,
+)
 from augrec.serving.page.figures import of_report
 
 _log = logging.getLogger(__name__)
@@ -106,7 +114,7 @@ class LastRetrain:
             }
             for move in promotion.log()
         ]
-        return {**result, "moves": moves[: -_N_MOVES - 1 : -1]}
+        return {**result, "outcome": run.outcome, "moves": moves[: -_N_MOVES - 1 : -1]}
 
 
 def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -118,9 +126,10 @@ def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]
 
     Returns:
         verdict, sentences, winner; metric: its name; groups: [{name, users}] of test users, first
-        all of them; arms: [{recommender, policy, kind, won, values: one for each group}];
-        recommenders: the gate's reasons; audits: [{generator, passed, limits: [{name, value, bound,
-        limit, passed}]}].
+        all of them; arms: [{recommender, policy, kind, words: what the policy does, won, valid: on
+        validation users, values: one for each group, on test users}]; rule: how the model is
+        chosen; recommenders: the gate's reasons; audits: [{generator, passed, limits: [{name,
+        value, bound, limit, passed}]}].
     """
     metric, winner, arms = decision["gate"]["metric"], decision["winner"], decision.get("arms", [])
     groups = [
@@ -134,7 +143,8 @@ def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]
         "winner": {name: winner[name] for name in ("recommender", "policy", "kind")},
         "metric": metric_words(metric),
         "groups": [{"name": slice_words(name), "users": users(first, name)} for name in groups],
-        "arms": [_arm(arm, metric, groups, winner) for arm in arms],
+        "rule": RULE,
+        "arms": [_arm(arm, metric, groups, decision) for arm in arms],
         "recommenders": decision.get("recommenders", []),
         "audits": [
             {
@@ -148,10 +158,13 @@ def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]
 
 
 def _arm(
-    arm: Mapping[str, Any], metric: str, groups: list[str], winner: Mapping[str, Any]
+    arm: Mapping[str, Any], metric: str, groups: list[str], decision: Mapping[str, Any]
 ) -> dict[str, Any]:
+    winner = decision["winner"]
     return {
         **{name: arm[name] for name in ("recommender", "policy", "kind")},
+        "words": policy_words(decision, arm["policy"]),
         "won": all(arm[name] == winner[name] for name in ("recommender", "policy")),
+        "valid": measured(arm, metric, "all", "valid"),
         "values": [measured(arm, metric, name) for name in groups],
     }

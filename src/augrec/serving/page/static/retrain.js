@@ -34,28 +34,28 @@ function message(title, text) {
   return el("div", { class: "message" }, el("h1", {}, title), el("p", {}, text));
 }
 
-function verdict({ run, winner, verdict: chosen, sentences, stale }) {
+function verdict({ run, winner, verdict: chosen, sentences, outcome, stale }) {
   const links = keyed() ? null : el("a", { href: "/v1/page/report", target: "_blank", rel: "noopener" }, "Full report");
   return el("div", { class: "verdict" },
     el("h1", {}, chosen === "generated" ? "Generated data is used" : "No generated data this time"),
-    sentences.map((sentence) => el("p", {}, sentence)),
+    [...sentences, outcome].filter(Boolean).map((sentence) => el("p", {}, sentence)),
     el("p", { class: "facts" }, el("span", {}, `Decided ${when(run.finished)}`),
       el("span", {}, "Chosen: ", el("strong", {}, `${winner.recommender}, trained on ${trainedOn(winner.policy)}`)),
       el("span", {}, `Commit ${run.commit.slice(0, 8)}`), links),
     stale ? el("p", { class: "hint", role: "status" }, "The registry does not answer now: this is the previous state.") : null);
 }
 
-function scores({ arms, groups, metric }) {
+function scores({ arms, groups, metric, rule }) {
   if (!arms.length) return null;
   const best = groups.map((_, place) => Math.max(...arms.map((arm) => arm.values[place] ?? -1)));
   const head = el("tr", {}, el("th", { scope: "col" }, "recommender"), el("th", { scope: "col" }, "trained on"),
-    groups.map(({ name, users }) => el("th", { scope: "col", class: "n" }, name, el("small", {}, users === null ? "" : `${users.toLocaleString("en")} users`))));
+    el("th", { scope: "col", class: "n" }, "validation", el("small", {}, "chosen by")), groups.map(({ name, users }) => el("th", { scope: "col", class: "n" }, name, el("small", {}, users === null ? "" : `${users.toLocaleString("en")} users`))));
   const rows = arms.map((arm) => el("tr", { class: arm.won ? "won" : null },
     el("th", { scope: "row" }, arm.recommender, arm.won ? el("span", { class: "spoken" }, " (chosen)") : null),
-    el("td", {}, el("span", { class: `kind ${arm.kind}` }, plain(arm.policy)), el("span", { class: "spoken" }, `, ${KINDS[arm.kind] ?? arm.kind}`)),
-    arm.values.map((value, place) => el("td", { class: value !== null && value === best[place] ? "n best" : "n" }, number(value)))));
+    el("td", {}, el("span", { class: `kind ${arm.kind}` }, plain(arm.policy)), el("span", { class: "spoken" }, `, ${KINDS[arm.kind] ?? arm.kind}`), arm.words ? el("small", {}, arm.words) : null),
+    el("td", { class: "n" }, number(arm.valid)), arm.values.map((value, place) => el("td", { class: value !== null && value === best[place] ? "n best" : "n" }, number(value)))));
   return el("section", {}, el("h2", { id: "scores" }, "Results of each model"),
-    el("p", { class: "hint" }, `${metric} on test users, by the length of their history; 1 is a perfect list. The highlighted row was chosen, on validation users; bold is the best of a column.`),
+    el("p", { class: "hint" }, `${metric} on test users, by the length of their history; 1 is a perfect list. The highlighted row was chosen, bold is the best of a column. ${rule}`),
     el("p", { class: "legend" }, Object.entries(KINDS).map(([kind, words]) => el("span", { class: `kind ${kind}` }, words))),
     scroll("scores", el("table", {}, el("thead", {}, head), el("tbody", {}, rows))));
 }
