@@ -31,6 +31,7 @@ STAGES: dict[str, set[str]] = {
     "configure": {"scipy"},
     "validate": set(),
     "prepare": set(),
+    "select": {"scipy"},
     "features": set(),
     "training_set": {"feast", "pandas", "pyarrow"},
     "train_generator": {"scipy", "torch"},
