@@ -68,7 +68,7 @@ def test_ials_keeps_vectors_where_its_penalty_would_leave_nothing_of_them():
     sparse = pl.DataFrame(
         {"user": draw.integers(0, 3000, 9000), "item": draw.integers(0, 20_000, 9000)}
     ).select(user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item"))
-    fitted = find("ials")({"factors": 8}).fit(TrainingData(sparse))
+    fitted = find("ials")({"factors": 8, "regularisation": 0.1}).fit(TrainingData(sparse))
     assert np.abs(fitted._model_state()["vectors"]).max() > 0.01
     assert fitted.choices()["regularisation"] < fitted.config.regularisation
     assert find("ials")({"factors": 8}).fit(TrainingData(rows())).choices() == {

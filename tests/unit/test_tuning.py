@@ -177,12 +177,13 @@ def test_a_search_looks_where_the_class_says_unless_params_yaml_says_otherwise()
     default, replaced = tuning(spaces={}), tuning(spaces={"ease": {"l2": [47.0, 200.0]}})
     assert set(space_of(default, kind)) == set(kind.search_space) == {"l2", "popularity_blend"}
     assert set(space_of(replaced, kind)) == {"l2"}
-    assert grid_of(default, own)["l2"].choices == (200.0, 50.0, 800.0)
+    assert grid_of(default, own)["l2"].choices == ("auto", "x0.25", "x4")
+    assert grid_of(default, find("ease")({"l2": 200.0}))["l2"].choices == (200.0, 50.0, 800.0)
     assert grid_of(tuning(regularisation={"ease": {}}), own) == {}
 
 
 def test_a_preset_that_a_narrower_space_does_not_hold_is_left_out() -> None:
-    kind, own = find("ease"), find("ease")()
+    kind, own = find("ease"), find("ease")({"l2": 200.0})
     wide, narrow = tuning(spaces={}), tuning(spaces={"ease": {"l2": {"low": 100, "high": 300}}})
     assert {"l2": 47.0, "popularity_blend": 45.0} in starting_points(
         wide, own, space_of(wide, kind)

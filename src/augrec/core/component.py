@@ -10,11 +10,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from augrec.core.config import BaseConfig, closest, parse
+from augrec.core.config import AUTO, BaseConfig, closest, parse
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.files import read_json, whole_directory, write_json
@@ -66,6 +66,23 @@ class Component(Configured, ABC):
     A subclass implements `_state` and `_restore`. The state maps names to NumPy arrays; arrays of
     strings are kept as Parquet, all others as safetensors.
     """
+
+    rules: ClassVar[Mapping[str, Callable[[DataShape, Any], Any]]] = {}
+    """{config key: its value where the config says "auto", from the shape of the data and the rest
+    of the config}. Each is applied after those before it."""
+
+    def settle(self, shape: DataShape) -> dict[str, Any]:
+        """Replace each "auto" of the config by what its rule says; gives these keys and values.
+
+        A run does it once, on its real data, so that a recommender takes the same settings under
+        every policy.
+        """
+        found: dict[str, Any] = {}
+        for key, rule in self.rules.items():
+            if getattr(self.config, key) == AUTO:
+                found[key] = rule(shape, self.config)
+                self.config = self.config.model_copy(update={key: found[key]})
+        return found
 
     def check_fits(self, shape: DataShape) -> None:
         """Refuse data that it cannot learn from as it is configured: too large for it or for the

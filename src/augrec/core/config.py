@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from augrec.core.errors import ConfigError
 
 PARAMS = "params.yaml"
+AUTO: Final = "auto"
+Auto = Literal["auto"]
+"""In the type of a setting that a rule decides from the data, unless a value is given; see
+`augrec.core.component.Component.rules`."""
 
 
 class BaseConfig(BaseModel):

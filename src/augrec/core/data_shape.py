@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -14,6 +15,10 @@ class DataShape:
         n_listed_items: rows of the items table.
         item_columns: its columns with at least one value, but for the id.
         user_columns: the same of the users table.
+        user_length: interactions of the user of an average interaction, Σ_u n_u² / Σ_u n_u: the
+            mean over users where all are equally active, more where some are far more so.
+        item_length: the same of the item of an average interaction.
+        n_targets: mean number of items that a validation case wants; None: there are no cases.
     """
 
     n_users: int
@@ -22,3 +27,17 @@ class DataShape:
     n_listed_items: int = 0
     item_columns: frozenset[str] = field(default_factory=frozenset)
     user_columns: frozenset[str] = field(default_factory=frozenset)
+    user_length: float = 1.0
+    item_length: float = 1.0
+    n_targets: float | None = None
+
+    @property
+    def noise(self) -> float:
+        """The largest singular value that a random 0/1 matrix (n_users, n_items) with as many ones
+        in its rows and columns has beside that of its mean: what taste cannot be told from below.
+
+        A matrix of independent entries has a norm of about its longest row's plus its longest
+        column's (Bandeira, van Handel 2016, arXiv 1408.6185); here typical ones stand for the
+        longest.
+        """
+        return math.sqrt(self.item_length) + math.sqrt(self.user_length)

@@ -6,12 +6,13 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -65,19 +66,26 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _takes(field: FieldInfo) -> str:
-    found = _kind(field.annotation)
-    limits = [
+    main, either, rest = _kind(field.annotation).partition(" or null")
+    return ", ".join((main, *_limits(field.metadata))) + either + rest
+
+
+def _limits(metadata: Iterable[Any]) -> list[str]:
+    return [
         f"{words} {getattr(one, bound):g}"
-        for one in field.metadata
+        for one in metadata
         for bound, words in _BOUNDS.items()
         if isinstance(getattr(one, bound, None), int | float)
     ]
-    main, either, rest = found.partition(" or null")
-    return ", ".join((main, *limits)) + either + rest
 
 
 def _kind(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        metadata = [getattr(one, "metadata", [one]) for one in inner[1:]]
+        return ", ".join((_kind(inner[0]), *_limits(chain.from_iterable(metadata))))
+    if origin is Literal and len(inner) == 1:
+        return str(inner[0])
     if origin is Literal:
         return f"one of {', '.join(map(str, inner))}"
     if origin in (Union, UnionType):

@@ -142,17 +142,24 @@ class TrainingData:
     @cached_property
     def shape(self) -> DataShape:
         """The size of `positives`, and the columns there are of users and items."""
-        items, users = self.items, self.users
-        described = [] if items is None else [n for n in items.columns if n != C.ITEM]
+        rows, items, users = self.positives, self.items, self.users
+        described = [] if items is None else [name for name in items.columns if name != C.ITEM]
+        of_users, of_items = (
+            rows.group_by(key).len()["len"].cast(pl.Float64).to_numpy() for key in (C.USER, C.ITEM)
+        )
+        wanted = None if self.cases is None else self.cases["targets"].list.len().mean()
         return DataShape(
-            n_users=self.positives[C.USER].n_unique(),
-            n_items=len(self.catalogue),
-            n_interactions=len(self.positives),
+            n_users=len(of_users),
+            n_items=len(of_items),
+            n_interactions=len(rows),
             n_listed_items=0 if items is None else len(items),
             item_columns=frozenset(
-                n for n in described if items is not None and items[n].null_count() < len(items)
+                name for name in described if items is not None and items[name].count() > 0
             ),
             user_columns=frozenset(() if users is None else users.columns) - {C.USER},
+            user_length=float((of_users**2).sum() / len(rows)),
+            item_length=float((of_items**2).sum() / len(rows)),
+            n_targets=wanted if isinstance(wanted, float) else None,
         )
 
     @cached_property

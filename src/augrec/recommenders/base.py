@@ -58,8 +58,8 @@ class Recommender(Component):
     high, log}; `tuning.spaces` of params.yaml may replace it."""
     regularisation: ClassVar[Mapping[str, list[Any]]] = {}
     """Config keys and the values that each training set is also tried with when there is no search,
-    since more rows want less regularisation; `tuning.regularisation` of params.yaml may replace
-    it."""
+    since more rows want less regularisation; "x4" is four times the recommender's own value.
+    `tuning.regularisation` of params.yaml may replace it."""
 
     items: ItemIndex
     popularity: np.ndarray
@@ -73,6 +73,7 @@ class Recommender(Component):
                 from `data.previous`.
         """
         self.items, self.popularity = data.catalogue, data.popularity
+        self.settle(data.shape)
         previous = data.previous
         if previous is not None and not (self.continues and type(previous) is type(self)):
             raise InputError(

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augrec.core.data_shape import DataShape
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
@@ -55,6 +56,11 @@ class BprConfig(NegativesConfig, NeuralConfig):
     positives: int = Field(32, ge=1)
     """Positives drawn for each of them."""
 
+    def share_read(self, shape: DataShape) -> float:
+        """A step reads some interactions of each of its users."""
+        mean = shape.n_interactions / shape.n_users
+        return self.batch_size * min(self.positives, mean) / shape.n_interactions
+
 
 class Bpr(NeuralRecommender):
     """Factorisation by Bayesian personalised ranking (Rendle et al. 2009), on request trained
@@ -82,7 +88,7 @@ class Bpr(NeuralRecommender):
         "adversarial_epsilon": [0.0, 0.1, 0.5],
         "adversarial_weight": [0.5, 1.0, 2.0],
     }
-    regularisation: ClassVar = {"weight_decay": [0.5]}
+    regularisation: ClassVar = {"weight_decay": ["x0.25"]}
 
     def _initialise(self, data: TrainingData) -> None:
         self._network.start_at(self.popularity, 1 - self.config.drawn_exponent)

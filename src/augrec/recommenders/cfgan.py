@@ -38,6 +38,12 @@ class CfganConfig(AdversarialConfig, NeuralConfig):
     own critic; the means of their logits are what is scored (deep ensembles, Lakshminarayanan,
     Pritzel, Blundell 2017). Time and memory are in proportion."""
 
+    passes: ClassVar[int] = 50
+
+    def share_read(self, shape: DataShape) -> float:
+        """A step reads whole users."""
+        return self.batch_size / shape.n_users
+
 
 class Cfgan(NeuralRecommender):
     """A generative adversarial network that reads a history and generates the whole profile; see

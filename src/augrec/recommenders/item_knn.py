@@ -37,7 +37,7 @@ class ItemKnnConfig(BaseConfig):
     """met: the nearest of each item met are kept; recommended: the nearest of each item that can be
     recommended, so that every item, however common, rests on as many. The latter is better where
     histories are long."""
-    shrinkage: float = Field(200.0, ge=0)
+    shrinkage: float = Field(20.0, ge=0)
     """A similarity resting on n users is multiplied by n / (n + shrinkage)."""
     bm25_k1: float = Field(1.2, gt=0)
     """bm25 only: how far an item's length matters at all."""
@@ -75,7 +75,7 @@ class ItemKnn(Recommender):
         "neighbours": {"low": 10, "high": 400, "log": True},
         "shrinkage": {"low": 1.0, "high": 500.0, "log": True},
     }
-    regularisation: ClassVar = {"shrinkage": [50.0]}
+    regularisation: ClassVar = {"shrinkage": ["x0.1", "x10"]}
 
     def _fit(self, data: TrainingData) -> None:
         histories = data.histories

@@ -12,6 +12,7 @@ import polars as pl
 import torch
 from pydantic import Field, NonNegativeFloat
 
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
@@ -78,6 +79,13 @@ class MmoeConfig(NegativesConfig, NeuralConfig):
     """Users in a step, each at a moment of their history."""
     positives: int = Field(16, ge=1)
     """Later interactions drawn for each of them."""
+
+    passes: ClassVar[int] = 10
+
+    def share_read(self, shape: DataShape) -> float:
+        """A step reads some interactions of each of its users."""
+        mean = shape.n_interactions / shape.n_users
+        return self.batch_size * min(self.positives, mean) / shape.n_interactions
 
 
 class Mmoe(NeuralRecommender):

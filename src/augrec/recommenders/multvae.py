@@ -39,7 +39,7 @@ class Multvae(Vae):
         "dropout": {"low": 0.2, "high": 0.8},
         "beta": {"low": 0.02, "high": 1.0, "log": True},
     }
-    regularisation: ClassVar = {"beta": [0.05]}
+    regularisation: ClassVar = {"beta": ["x0.25"]}
 
     def _descend_on(self, batches: Iterator[ProfileBatch]) -> Iterator[torch.Tensor]:
         config = self.config

@@ -58,7 +58,7 @@ class Recvae(Vae):
         "dropout": {"low": 0.2, "high": 0.8},
         "gamma": {"low": 0.0005, "high": 0.05, "log": True},
     }
-    regularisation: ClassVar = {"gamma": [0.001]}
+    regularisation: ClassVar = {"gamma": ["x0.2"]}
 
     def _descend_on(self, batches: Iterator[ProfileBatch]) -> Iterator[torch.Tensor]:
         config, network = self.config, self._network

@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from augrec.core.config import BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import InputError, PermanentError, RefusedError
 from augrec.core.seeds import derive
 from augrec.data.cases import user_features_of
@@ -143,6 +144,17 @@ class Router(Recommender):
             count[name] = count.get(name, 0) + 1
             label = name if count[name] == 1 else f"{name}_{count[name]}"
             yield label, find(name)(config, seed=derive(self.seed, "router", label))
+
+    def settle(self, shape: DataShape) -> dict[str, Any]:
+        """The members' settings too."""
+        found, members = super().settle(shape), []
+        for member, (_, model) in zip(self.config.members, self._build(), strict=True):
+            [(name, config)] = member.items()
+            members.append({name: {**config, **model.settle(shape)}})
+        if members != self.config.members:
+            found["members"] = members
+            self.config = self.config.model_copy(update={"members": members})
+        return found
 
     def _fit(self, data: TrainingData) -> None:
         fitted = self._fit_members(data)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from augrec.core.config import BaseConfig, parse
+from augrec.core.config import AUTO, BaseConfig, parse
 from augrec.core.errors import ConfigError
 from augrec.data.ranking import read_metric
 from augrec.recommenders.base import Recommender
@@ -33,7 +34,7 @@ class TuningConfig(BaseConfig):
     `search_space`; {}: that recommender is not searched."""
     regularisation: dict[str, dict[str, list[Any]]] = {}
     """{recommender: {config key: values}} in place of the class's `regularisation`; {}: only the
-    recommender's own values are tried."""
+    recommender's own values are tried. "x4" is four times the recommender's own value."""
     presets: dict[str, dict[str, dict[str, Any]]] = {}
     """{preset: {recommender: {config key: value}}}: tried right after the recommender's own values,
     in addition to those of `augrec.tuning.presets`."""
@@ -112,7 +113,8 @@ def grid_of(config: TuningConfig, own: Recommender) -> dict[str, Dimension]:
 
     Args:
         config: may replace the grid of the class.
-        own: a recommender with its own values; it need not be fitted.
+        own: a recommender with its own values; it need not be fitted. What is "auto" in its config
+            is not known yet: its multiples stay as they are written.
 
     Raises:
         ConfigError: a key is not one of the recommender's, or it refuses a value.
@@ -121,8 +123,26 @@ def grid_of(config: TuningConfig, own: Recommender) -> dict[str, Dimension]:
     for key, values in config.regularisation.get(own.name(), kind.regularisation).items():
         where = f"tuning.regularisation.{own.name()}.{key}"
         _known(key, kind, where)
-        found[key] = _dimension(key, [getattr(own.config, key), *values], kind.Config, where)
+        mine = getattr(own.config, key)
+        if mine == AUTO:
+            alone = [value for value in values if _multiple(value) is None]
+            _dimension(key, [mine, *alone], kind.Config, where)
+            found[key] = Dimension(key, None, (mine, *values))
+            continue
+        choices = [one if (by := _multiple(one)) is None else _scaled(mine, by) for one in values]
+        found[key] = _dimension(key, [mine, *choices], kind.Config, where)
     return found
+
+
+def _multiple(value: Any) -> float | None:
+    """4.0 of "x4"; None: it is a value of its own."""
+    found = re.fullmatch(r"x(\d+(\.\d+)?)", value) if isinstance(value, str) else None
+    return None if found is None else float(found[1])
+
+
+def _scaled(value: float, by: float) -> float:
+    """The multiple, with three digits: it is read by people."""
+    return float(f"{value * by:.3g}")
 
 
 def starting_points(config: TuningConfig, own: Recommender, space: Space) -> list[dict[str, Any]]:
@@ -197,7 +217,7 @@ def _dimension(key: str, values: Any, config: type[BaseConfig], where: str) -> D
             fix="give a list of values, or {low: …, high: …, log: true}",
         )
     bounds = parse(Range, values, where)
-    kinds = {config.model_fields[key].annotation, *get_args(config.model_fields[key].annotation)}
+    kinds = _types(config.model_fields[key].annotation)
     whole = int in kinds and float not in kinds
     if bounds.low > bounds.high or (bounds.log and bounds.low <= 0):
         raise ConfigError(
@@ -212,6 +232,14 @@ def _dimension(key: str, values: Any, config: type[BaseConfig], where: str) -> D
     for bound in (bounds.low, bounds.high):
         _accepted(config, key, int(bound) if whole else bound, where)
     return Dimension(key, bounds, whole=whole)
+
+
+def _types(annotation: Any) -> set[Any]:
+    """The types of which a value may be: int and NoneType of `Annotated[int, …] | None`."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _types(inner[0])
+    return {annotation}.union(*map(_types, inner)) if inner else {annotation}
 
 
 def _known(key: str, kind: type[Recommender], where: str) -> None:
@@ -237,7 +265,7 @@ def _accepted(config: type[BaseConfig], key: str, value: Any, where: str) -> Non
 
 def _inside(values: Mapping[str, Any], space: Space, where: str) -> None:
     for key, value in values.items():
-        if not space[key].holds(value):
+        if value != AUTO and not space[key].holds(value):
             raise ConfigError(
                 f"{key}: {value!r} lies outside {space[key].words}, where it is searched",
                 where=f"params.yaml, {where}",

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from augrec.core.config import BaseConfig
+from augrec.core.config import Auto, BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import RefusedError
 from augrec.core.seeds import derive
 from augrec.data.cases import user_features_of
@@ -21,6 +22,7 @@ from augrec.nn.device import Device, choose_device
 from augrec.nn.transfer import transfer
 from augrec.recommenders.base import Recommender
 
+_FEWEST, _MOST = 400, 4_000
 _MAX_CASES = 2_000
 """Of more validation cases, evenly spaced ones are measured."""
 
@@ -28,14 +30,37 @@ _MAX_CASES = 2_000
 class NeuralConfig(BaseConfig):
     """A training loop of a fixed length: every policy gets the same number of gradient steps."""
 
-    steps: int = Field(400, ge=1)
-    """Gradient steps."""
-    eval_every: int = Field(50, ge=1)
-    """Steps between validations; the best checkpoint is kept, without cases the last one."""
+    passes: ClassVar[int] = 20
+    """With `steps: auto`, how often training reads each interaction."""
+
+    steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Gradient steps. auto: more for more data, see `training_steps`."""
+    eval_every: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Steps between validations; the best checkpoint is kept, without cases the last one. auto: 20
+    validations, at least 50 steps apart."""
     threads: int = Field(1, ge=1)
     """CPU threads of training; the same number gives the same bytes."""
     device: Device = "auto"
     """Where training and scoring run; auto: a CUDA device if there is one."""
+
+    @abstractmethod
+    def share_read(self, shape: DataShape) -> float:
+        """The share of the interactions that a step reads."""
+
+
+def training_steps(shape: DataShape, config: NeuralConfig) -> int:
+    """The steps in which training reads each interaction `passes` times: what a weight learns comes
+    from the times its item is read, so a set ten times larger takes ten times the steps of the same
+    size. At least 400, since small sets need as many to move the weights at all; at most 4,000,
+    where CPU time for all arms of a run would go into hours.
+    """
+    wanted = config.passes / max(config.share_read(shape), 1e-9)
+    return int(min(max(round(wanted, -2), _FEWEST), _MOST))
+
+
+def validation_interval(shape: DataShape, config: NeuralConfig) -> int:
+    """Steps between validations: 20 in all, and not more often than every 50 steps."""
+    return max(50, int(config.steps) // 20)
 
 
 class NeuralRecommender(Recommender):
@@ -46,6 +71,7 @@ class NeuralRecommender(Recommender):
     """
 
     continues = True
+    rules: ClassVar = {"steps": training_steps, "eval_every": validation_interval}
 
     _network: Any
     _best_step: int

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
 
+from augrec.core.config import Auto
+from augrec.core.data_shape import DataShape
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
@@ -37,9 +39,9 @@ class SequentialConfig(NegativesConfig, NeuralConfig):
     max_length: int = Field(50, ge=1)
     """The number of latest items that are read; longer training histories are cut into overlapping
     windows."""
-    ahead: int = Field(30, ge=1)
+    ahead: Annotated[int, Field(ge=1)] | Auto = "auto"
     """An item is predicted from a history that ends at most this number of items before it; 1:
-    right before it."""
+    right before it. auto: as many as a validation case wants, see `reach`."""
     loss: Literal["auto", "full", "sampled"] = "auto"
     """Cross-entropy over all items, over drawn ones, or full up to `max_full_items`."""
     max_full_items: int = Field(20_000, ge=1)
@@ -59,6 +61,22 @@ class SequentialConfig(NegativesConfig, NeuralConfig):
     batch_size: int = Field(64, ge=1)
     """Windows in a step."""
 
+    def share_read(self, shape: DataShape) -> float:
+        """A step reads the latest items of each of its windows."""
+        mean = shape.n_interactions / shape.n_users
+        return self.batch_size * min(self.max_length, mean) / shape.n_interactions
+
+
+_FURTHEST = 30
+
+
+def reach(shape: DataShape, config: SequentialConfig) -> int:
+    """How far ahead to predict: a model is evaluated on all items that a case wants, so it learns
+    from histories that end as far before an item as those cases do, at most 30. Where one item is
+    wanted, as in leave-last-out, that is the next one; without cases 30."""
+    wanted = _FURTHEST if shape.n_targets is None else shape.n_targets
+    return int(min(max(round(wanted), 1), _FURTHEST))
+
 
 class SequentialRecommender(NeuralRecommender):
     """Predicts each item of a history from those before it, by cross-entropy over the catalogue.
@@ -73,6 +91,7 @@ class SequentialRecommender(NeuralRecommender):
     """
 
     Config: ClassVar[type[NeuralConfig]] = SequentialConfig
+    rules: ClassVar = {**NeuralRecommender.rules, "ahead": reach}
 
     @abstractmethod
     def _build(self) -> SequenceNetwork:

@@ -42,6 +42,12 @@ class VaeConfig(NeuralConfig):
     batch_size: int = Field(128, ge=1)
     """Users in a step."""
 
+    passes: ClassVar[int] = 50
+
+    def share_read(self, shape: DataShape) -> float:
+        """A step reads whole users."""
+        return self.batch_size / shape.n_users
+
 
 class VaeNetwork(nn.Module):
     """A subclass's `forward` takes what was read, 0/1 (B, n_items), and gives logits (B, n_items)

@@ -1,0 +1,76 @@
+"""Settings that are "auto": decided from the shape of the data, once, and written down."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from augrec.core.data_shape import DataShape
+from augrec.data.training_data import TrainingData
+from augrec.recommenders.base import find
+
+SHAPE = DataShape(1_000, 500, 60_000, user_length=80, item_length=150)
+
+
+def drawn(n_users: int, n_items: int, density: float) -> pl.DataFrame:
+    """Interactions without any taste: each pair of user and item is there by chance."""
+    users, items = np.nonzero(np.random.default_rng(3).random((n_users, n_items)) < density)
+    return pl.DataFrame({"user": users, "item": items}).select(
+        user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item")
+    )
+
+
+@pytest.mark.parametrize(("n_users", "n_items", "density"), [(600, 300, 0.05), (200, 900, 0.02)])
+def test_noise_is_the_largest_singular_value_of_rows_without_any_taste(n_users, n_items, density):
+    data = TrainingData(drawn(n_users, n_items, density))
+    found = np.linalg.svd(data.histories.matrix().toarray(), compute_uv=False)
+    assert found[1] == pytest.approx(data.shape.noise, rel=0.12), "the first is that of the mean"
+
+
+def test_a_fitted_model_says_what_auto_was_and_keeps_it(tmp_path):
+    data = TrainingData(drawn(80, 40, 0.2))
+    fitted = find("ease")().fit(data)
+    assert fitted.config.l2 == pytest.approx(0.6 * data.shape.noise**2, rel=0.01)
+    fitted.save(tmp_path / "model")
+    assert find("ease").load(tmp_path / "model").config == fitted.config
+
+
+def test_a_number_is_not_replaced():
+    assert find("ease")({"l2": 7.0}).settle(SHAPE) == {}
+    assert find("multvae")({"steps": 30}).settle(SHAPE) == {"eval_every": 50}
+
+
+@pytest.mark.parametrize("name", ["bpr", "multvae", "recvae", "cfgan", "sasrec", "gru4rec", "mmoe"])
+def test_ten_times_the_users_take_ten_times_the_steps_within_bounds(name):
+    def steps(factor: int) -> int:
+        shape = replace(SHAPE, n_users=factor * 1_000, n_interactions=factor * 60_000)
+        return find(name)().settle(shape)["steps"]
+
+    fewest = next(n for n in range(1, 100) if steps(n) > 400)
+    assert (
+        steps(10 * fewest) == pytest.approx(10 * steps(fewest), rel=0.15)
+        or steps(10 * fewest) == 4_000
+    )
+    assert steps(10_000) == 4_000 and find(name)().settle(replace(SHAPE, n_users=9))["steps"] >= 400
+
+
+@pytest.mark.parametrize(("wanted", "ahead"), [(1.0, 1), (7.4, 7), (200.0, 30), (None, 30)])
+def test_sequence_models_predict_as_far_ahead_as_they_are_evaluated(wanted, ahead):
+    assert find("sasrec")().settle(replace(SHAPE, n_targets=wanted))["ahead"] == ahead
+
+
+def test_penalties_follow_the_evidence():
+    many = replace(SHAPE, n_users=8_000, n_interactions=480_000, item_length=1_200)
+    for name, key, grows in (("ease", "l2", True), ("ials", "regularisation", False)):
+        few_, many_ = (find(name)().settle(shape)[key] for shape in (SHAPE, many))
+        assert (many_ > few_) is grows, name
+
+
+def test_a_router_settles_its_members():
+    members = [{"popularity": {}}, {"ease": {}}, {"ials": {"factors": 8}}]
+    router = find("router")({"members": members})
+    alone = find("ease")().settle(SHAPE)["l2"]
+    assert router.settle(SHAPE)["members"][1] == {"ease": {"l2": alone}}
+    assert router.config.members[2]["ials"]["factors"] == 8
+    assert router.settle(SHAPE) == {}, "nothing is left to settle"
