@@ -41,7 +41,7 @@ class IalsConfig(BaseConfig):
 
     factors: int = Field(128, ge=1)
     """Length of the vectors."""
-    unobserved_weight: float = Field(0.1, gt=0)
+    unobserved_weight: float = Field(0.3, gt=0)
     """How much an item the user did not meet counts as a zero; an item met counts 1."""
     regularisation: Annotated[float, Field(gt=0)] | Auto = "auto"
     """Penalty on the vectors; at most half of what would leave nothing of them, which sparse data
@@ -53,7 +53,7 @@ class IalsConfig(BaseConfig):
     solver_steps: int = Field(3, ge=1)
     """Conjugate gradient steps by which a sweep improves each vector; as many as there are factors
     solve for it."""
-    popularity_blend: float = Field(1.0, ge=0)
+    popularity_blend: float = Field(2.0, ge=0)
     """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
     item is 1) added."""
     threads: int = Field(1, ge=1)
@@ -106,7 +106,7 @@ class Ials(Recommender):
         "unobserved_weight": {"low": 0.01, "high": 3.0, "log": True},
         "regularisation": {"low": 0.0001, "high": 0.3, "log": True},
     }
-    regularisation: ClassVar = {"regularisation": ["x0.3", "x3"]}
+    regularisation: ClassVar = {"regularisation": ["x0.4", "x2.5"]}
 
     @property
     def _device(self) -> torch.device:
