@@ -61,6 +61,8 @@ class SequentialConfig(NegativesConfig, NeuralConfig):
     batch_size: int = Field(64, ge=1)
     """Windows in a step."""
 
+    passes: ClassVar[int] = 60
+
     def share_read(self, shape: DataShape) -> float:
         """A step reads the latest items of each of its windows."""
         mean = shape.n_interactions / shape.n_users
