@@ -74,3 +74,13 @@ def test_a_router_settles_its_members():
     assert router.settle(SHAPE)["members"][1] == {"ease": {"l2": alone}}
     assert router.config.members[2]["ials"]["factors"] == 8
     assert router.settle(SHAPE) == {}, "nothing is left to settle"
+
+
+def test_training_stops_when_validations_bring_nothing_better():
+    rows = drawn(60, 30, 0.2)
+    history = rows.group_by("user_id", maintain_order=True).agg(pl.col("item_id").alias("history"))
+    cases = history.with_columns(targets=pl.col("history").list.head(1), slice=pl.lit("all"))
+    curve: list = []
+    config = {"steps": 40, "eval_every": 1, "patience": 3, "learning_rate": 1e-9}
+    fitted = find("multvae")(config).fit(TrainingData(rows, cases=cases, log=curve.append))
+    assert fitted.describe()["best_step"] == 1 and len(curve) == 4

@@ -38,6 +38,8 @@ class NeuralConfig(BaseConfig):
     eval_every: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Steps between validations; the best checkpoint is kept, without cases the last one. auto: 20
     validations, at least 50 steps apart."""
+    patience: Annotated[int, Field(ge=1)] | None = 7
+    """Training stops after this number of validations without a better one; null: never."""
     threads: int = Field(1, ge=1)
     """CPU threads of training; the same number gives the same bytes."""
     device: Device = "auto"
@@ -138,6 +140,8 @@ class NeuralRecommender(Recommender):
                     )
                 row = {"step": step, **dict(zip(self._losses(), means, strict=True))}
                 data.log(row | self._validate(best, step))
+                if best.is_stale(config.patience):
+                    break
             self._load(best.weights)
         self._best_step = best.step
 
@@ -187,7 +191,7 @@ class _BestCheckpoint:
         self._cases = None
         if data.cases is not None and not data.cases.is_empty():
             self._cases = data.cases.gather_every(-(-len(data.cases) // _MAX_CASES))
-        self._value = -1.0
+        self._value, self._since_better = -1.0, 0
         self.step, self.weights = 0, self._copy()
 
     def offer(self, step: int) -> dict[str, float]:
@@ -204,9 +208,15 @@ class _BestCheckpoint:
             among=self._among,
         )
         value = float(metric.values(ranked, self._cases["targets"], items).mean())
+        self._since_better += 1
         if value > self._value:
+            self._since_better = 0
             self._value, self.step, self.weights = value, step, self._copy()
         return {metric.name: value}
+
+    def is_stale(self, patience: int | None) -> bool:
+        """Whether this number of validations brought nothing better."""
+        return patience is not None and self._since_better >= patience
 
     def _copy(self) -> dict[str, torch.Tensor]:
         state = self._recommender._network.state_dict()
