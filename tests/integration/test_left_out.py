@@ -147,7 +147,27 @@ def test_every_declared_output_is_there_and_says_that_it_is_left_out(finished: P
         "reports/evaluation/ease/bootstrap",
     ):
         assert [path.name for path in (finished / place).iterdir()] == ["left_out.json"], place
-    assert read_json(finished / "data/selection/recommenders/popularity.json") is None
+    file = finished / "data/selection/recommenders/popularity.json"
+    assert read_json(file) == {"left_out": None, "settings": {}}
+
+
+def test_settings_that_are_auto_are_decided_once_and_every_policy_trains_with_them(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(prepared, tmp_path / "run")
+    set_params(tmp_path / "run", {"run": {**RUN, "recommenders": ["ease"]}})
+    monkeypatch.chdir(tmp_path / "run")
+    configure.main()
+    select.main()
+    settings = read_json(Path("data/selection/recommenders/ease.json"))["settings"]
+    assert set(settings) == {"l2"}
+    for policy in ("none", "bootstrap"):
+        augment.main(policy)
+        train.main("ease", policy)
+        found = read_json(Path(f"models/recommenders/ease/{policy}/training.json"))
+        assert found["settings"] == settings
+        tried = [one["l2"] for one in found["tuning"]["grid"]]
+        assert tried[0] == settings["l2"] and len(tried) == 3
 
 
 def test_the_registry_logs_what_took_part_and_nothing_else(finished: Path) -> None:

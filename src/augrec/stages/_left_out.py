@@ -7,11 +7,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from augrec.core.files import read_json, whole_directory, write_json
 
 SELECTION = Path("data/selection")
-"""What the stage `select` writes: <room>/<name>.json, null where the component takes part."""
+"""What the stage `select` writes: <room>/<name>.json with `left_out`, null where the component
+takes part, and `settings`, what rules made of those that are "auto"."""
 _FILE = "left_out.json"
 _log = logging.getLogger(__name__)
 
@@ -51,7 +53,15 @@ def read(place: Path) -> LeftOut | None:
     takes part."""
     file = place / _FILE if place.is_dir() else place
     found = read_json(file) if file.is_file() else None
+    if file.is_relative_to(SELECTION) and found is not None:
+        found = found["left_out"]
     return None if found is None else LeftOut(**found)
+
+
+def settings(room: str, name: str) -> dict[str, Any]:
+    """What the stage `select` made of a component's settings that are "auto"."""
+    file = selected(room, name)
+    return dict(read_json(file)["settings"]) if file.is_file() else {}
 
 
 def write(left_out: LeftOut, *folders: Path) -> None:

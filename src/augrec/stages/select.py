@@ -1,5 +1,5 @@
-"""Leave out the generators and recommenders that the data do not suit: data/config and
-data/prepared -> data/selection.
+"""Leave out the generators and recommenders that the data do not suit, and decide what is "auto" of
+the others: data/config and data/prepared -> data/selection.
 
 It runs before anything is trained, so that a catalogue too large for one component costs a run
 neither the hours before it would be found out nor what the others can do.
@@ -16,6 +16,7 @@ from typing import Any, Final
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import PermanentError, RefusedError
 from augrec.core.files import read_json, whole_directory, write_json
+from augrec.data.split import VALID
 from augrec.data.training_data import TrainingData
 from augrec.generators import base as generators
 from augrec.recommenders import base as recommenders
@@ -32,7 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Write data/selection/<room>/<name>.json: null, or why the component is left out.
+    """Write data/selection/<room>/<name>.json: why the component is left out, if it is, and what
+    its rules made of settings that are "auto".
 
     Raises:
         RefusedError: no recommender is left.
@@ -41,6 +43,7 @@ def main() -> None:
         read_table(_PREPARED / "train.parquet", "prepare"),
         users=read_table(_PREPARED / "users.parquet", "prepare"),
         items=read_table(_PREPARED / "items.parquet", "prepare"),
+        cases=read_table(_PREPARED / f"cases_{VALID}.parquet", "prepare"),
     ).shape
     _log.info(
         "%s training users, %s items, %s interactions",
@@ -48,28 +51,37 @@ def main() -> None:
     )
     judged = {room: _judge(room, shape) for room in _FIND}
     for members in judged.values():
-        for misfit in filter(None, members.values()):
-            _log.warning("%s", misfit)
-    _refuse_an_empty_run(judged["recommenders"])
+        for name, (misfit, settings) in members.items():
+            if misfit is not None:
+                _log.warning("%s", misfit)
+            elif settings:
+                _log.info("%s: %s", name, ", ".join(f"{k} {v}" for k, v in settings.items()))
+    _refuse_an_empty_run({name: one for name, (one, _) in judged["recommenders"].items()})
     with whole_directory(SELECTION) as draft:
         for room, members in judged.items():
-            for name, left_out in members.items():
+            for name, (misfit, settings) in members.items():
+                left_out = None if misfit is None else asdict(misfit)
                 file = draft / room / f"{name}.json"
-                write_json(file, None if left_out is None else asdict(left_out))
+                write_json(file, {"left_out": left_out, "settings": settings})
 
 
-def _judge(room: str, shape: DataShape) -> dict[str, LeftOut | None]:
-    """Each component that the stage `configure` wrote, and why it is left out, if it is."""
+def _judge(room: str, shape: DataShape) -> dict[str, tuple[LeftOut | None, dict[str, Any]]]:
+    """Each component that the stage `configure` wrote: why it is left out, if it is, and its
+    settings that depend on the data."""
     files = sorted((CONFIG / room).glob("*.json"))
-    return {file.stem: _misfit(room, file.stem, read_json(file)["config"], shape) for file in files}
+    return {file.stem: _decide(room, file.stem, read_json(file)["config"], shape) for file in files}
 
 
-def _misfit(room: str, name: str, config: Mapping[str, Any], shape: DataShape) -> LeftOut | None:
+def _decide(
+    room: str, name: str, config: Mapping[str, Any], shape: DataShape
+) -> tuple[LeftOut | None, dict[str, Any]]:
+    component = _FIND[room](name)(config)
+    settings = component.settle(shape)
     try:
-        _FIND[room](name)(config).check_fits(shape)
+        component.check_fits(shape)
     except PermanentError as error:
-        return LeftOut(room, name, error.what, error.fix)
-    return None
+        return LeftOut(room, name, error.what, error.fix), settings
+    return None, settings
 
 
 def _refuse_an_empty_run(members: Mapping[str, LeftOut | None]) -> None:

@@ -97,7 +97,8 @@ def main(recommender: str, policy: str) -> None:
     resolved = read_resolved("recommenders", recommender)
     tuning = _tuning(params, recommender, resolved)
     start = _champion.start(training_set, find(recommender))
-    own = _own(params, recommender, resolved["config"], start)
+    settings = _left_out.settings("recommenders", recommender)
+    own = _own(params, recommender, resolved["config"] | settings, start)
     metric = RankingMetric(tuning.metric, familiar_items(Path("data/prepared")))
     arm = _Arm(
         own,
@@ -127,6 +128,7 @@ def main(recommender: str, policy: str) -> None:
             "seed": kept.model.seed,
             "n_rows": kept.n_rows,
             "n_trials": 0 if first.trials is None else len(first.trials),
+            "settings": settings,
             "tuning": first.facts,
             "start": start.facts,
             "trained_until": _trained_until(rows, start.since),
