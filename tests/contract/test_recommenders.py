@@ -438,8 +438,9 @@ def test_a_user_of_weight_two_counts_as_two_users(exact):
     heavy = rows.with_columns(weight=pl.when(chosen).then(2.0).otherwise(1.0).cast(pl.Float32))
     twice = pl.concat([rows, rows.filter(chosen).with_columns(pl.col("user_id") + "-twin")])
     asked = histories(["i00", "i02"], ["i01"], [])
+    settings = build(exact).settle(TrainingData(rows).shape)
     first, second = (
-        build(exact).fit(TrainingData(data, items=ITEMS)).recommend(asked, N_ITEMS)
+        build(exact, **settings).fit(TrainingData(data, items=ITEMS)).recommend(asked, N_ITEMS)
         for data in (heavy, twice)
     )
     assert (first[0] == second[0]).all()

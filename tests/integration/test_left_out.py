@@ -166,7 +166,7 @@ def test_settings_that_are_auto_are_decided_once_and_every_policy_trains_with_th
         train.main("ease", policy)
         found = read_json(Path(f"models/recommenders/ease/{policy}/training.json"))
         assert found["settings"] == settings
-        tried = [one["l2"] for one in found["tuning"]["grid"]]
+        tried = [float(one["l2"]) for one in found["tuning"]["grid"]]
         assert tried[0] == settings["l2"] and len(tried) == 3
 
 
