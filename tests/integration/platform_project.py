@@ -207,6 +207,12 @@ class Project:
 
         self.wait(there, f"{task} of {run_id} to be {' or '.join(states)}", run_id)
 
+    def answer(self, run_id: str, option: str, reason: str = "") -> None:
+        """Answer the task `approve` no sooner than a person could: Airflow fails a task that is
+        answered before its scheduler has noticed that it waits."""
+        time.sleep(3)
+        self.airflow.respond("retrain", run_id, "approve", option, reason=reason)
+
     def look(self, run_id: str) -> Run:
         """A run as it is now."""
         state, tasks = (

@@ -216,9 +216,9 @@ def test_a_search_does_without_a_sample_that_is_left_out(
     monkeypatch.chdir(tmp_path)
     gone = _left_out.LeftOut("generators", "profile_gan", "too large", "take another")
     _left_out.write(gone, Path("data/synthetic/profile_gan"))
-    searched = Policy("searched", deepcopy(PARAMS["policies"]["searched"]), seed=0)
+    searched = Policy("searched", deepcopy(PARAMS["policies"]["searched"]["steps"]), seed=0)
     assert augment._without_sample(searched) is None
-    mixed = Policy("fused", deepcopy(PARAMS["policies"]["fused"]), seed=0)
+    mixed = Policy("fused", deepcopy(PARAMS["policies"]["fused"]["steps"]), seed=0)
     assert augment._without_sample(mixed) is not None
 
 

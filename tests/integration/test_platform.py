@@ -281,7 +281,7 @@ def test_a_killed_stage_and_a_killed_task_are_tried_again(project: Project, kill
 @pytest.fixture(scope="module")
 def rejected(project: Project, killed: str) -> Together:
     before = State.of(project)
-    project.airflow.respond("retrain", killed, "approve", "Reject", reason="odd lists")
+    project.answer(killed, "Reject", "odd lists")
     runs = {"killed": project.ended(killed)}
     return Together(before, State.of(project), runs)
 
@@ -317,7 +317,7 @@ def test_an_approved_version_serves(project: Project, rejected: Together) -> Non
     )
     project.reached(run_id, "approve", "awaiting_input")
     assert promotion.log() == before.promotions
-    project.airflow.respond("retrain", run_id, "approve", "Approve")
+    project.answer(run_id, "Approve")
     run, after = project.ended(run_id), State.of(project)
     assert run.state == "success" and run.states("promote") == {"success"}, run.why
     champion = models.champion()

@@ -107,7 +107,7 @@ def test_the_last_run_that_decided_can_be_read_by_others(workspaces: dict[str, P
     found = logged_runs.last()
     assert found is not None and (found.run_id, found.commit) == ("b", COMMIT)
     assert logged_runs.decision(found) == decision_of(workspaces["second"])
-    assert logged_runs.report(found) == "<h1>report</h1>"
+    assert logged_runs.report(found) == "<!-- the run --><h1>report</h1>"
     assert logged_runs.audits(found) == {}
 
 

@@ -71,9 +71,8 @@ def test_ials_keeps_vectors_where_its_penalty_would_leave_nothing_of_them():
     fitted = find("ials")({"factors": 8, "regularisation": 0.1}).fit(TrainingData(sparse))
     assert np.abs(fitted._model_state()["vectors"]).max() > 0.01
     assert fitted.choices()["regularisation"] < fitted.config.regularisation
-    assert find("ials")({"factors": 8}).fit(TrainingData(rows())).choices() == {
-        "regularisation": 0.01
-    }
+    sound = {"factors": 8, "regularisation": 0.01}
+    assert find("ials")(sound).fit(TrainingData(rows())).choices() == {"regularisation": 0.01}
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])

@@ -35,7 +35,9 @@ def record(run_id: str, decision: Mapping, version: str, outcome: str) -> None:
     tags = {tracking.OUTCOME: outcome, "augrec.version": version, "mlflow.note.content": words}
     client().log_batch(parent.info.run_id, tags=[RunTag(*tag) for tag in tags.items()])
     found = mlflow_versions.by_number(version)
-    if found.tags.get("run_id") == run_id:  # an equal model of an earlier run keeps its own
+    # an equal model of an earlier run keeps its own; a run that is cleared and runs again compares
+    # its version with a champion that may be itself
+    if found.tags.get("run_id") == run_id and tracking.OUTCOME not in found.tags:
         client().set_model_version_tag(MODEL, version, tracking.OUTCOME, outcome)
         words = tracking.described(decision, {**found.tags, tracking.OUTCOME: outcome})
         client().update_model_version(MODEL, version, description=words)

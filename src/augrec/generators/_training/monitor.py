@@ -45,7 +45,7 @@ _PATIENCE_WITH_CRITIC = 3
 _NEAR = 0.9
 _MIN_PROFILE = 3
 _GUESSES = 0.02
-_LEAST_ROWS = 4
+_LEAST_ROWS, _LEAST_STEPS = 4, 100
 _PAIRED_ITEMS = 100
 _DRAWS = 12
 _PAIRS, _PAIRS_BY_POPULARITY = "pair_likeness", "pair_likeness_by_popularity"
@@ -173,12 +173,13 @@ class TrainingMonitor:
         return not any(alarms.values())
 
     def _check_taught(self) -> None:
-        """Compare the second half of the rows with an independent draw; too few rows, or too little
-        data to see the difference in a sample, decide nothing."""
+        """Compare the second half of the rows with an independent draw; too few rows or steps, or
+        too little data to see the difference in a sample, decide nothing."""
         chance, real = (self._reference.get(key) for key in (_PAIRS_BY_POPULARITY, _PAIRS))
         later = [row[_PAIRS] for row in self._rows[len(self._rows) // 2 :] if _PAIRS in row]
         critic = [row[sign] for row in self._rows for sign in _CONFIDENT if sign in row]
-        if chance is None or real is None or not later or len(critic) < _LEAST_ROWS:
+        few = len(critic) < _LEAST_ROWS or self._steps < _LEAST_STEPS
+        if chance is None or real is None or not later or few:
             return
         guesses = max(abs(share - 0.5) for share in critic) < _GUESSES
         if guesses and real > 3 * max(chance, 0.0) + _GUESSES and np.mean(later) < chance:
