@@ -49,10 +49,11 @@ def _first(version: str, found: Mapping[str, Any] | None) -> str:
         return f"{begin}, and popularity itself: there is nothing to compare it with."
     if found["difference"] is None:
         return f"{begin}, and there are no test users to compare it on."
-    told = _compared("it", _POPULARITY, found)
+    # tables show the mean of an arm's trainings, which differs from that of the one that may serve
+    measured = _compared("this very training, of those that tables average,", _POPULARITY, found)
     if not compare.judge(compare.FIRST, found)[0]:
-        return f"{begin}. {told}: what is worse than that does not serve."
-    return f"{begin}. {told}."
+        return f"{begin}. {measured}: what is worse than that does not serve."
+    return f"{begin}. {measured}."
 
 
 def _measured(version: str, champion: str, found: Mapping[str, Any]) -> str:
