@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import psutil
@@ -34,6 +34,14 @@ class State:
         finally:
             connection.close()
         return cls(models.versions(), promotion.log(), publish.tags(project.settings), online)
+
+    def without_log(self) -> State:
+        """All but the promotion log, whose entries are tags of versions."""
+        versions = [
+            replace(one, tags={k: v for k, v in one.tags.items() if not k.startswith("promotion.")})
+            for one in self.versions
+        ]
+        return replace(self, versions=versions, promotions=[])
 
 
 @dataclass(frozen=True)
