@@ -10,6 +10,7 @@ from mlflow.entities import RunTag
 from augrec.core.errors import InputError
 from augrec.registry import mlflow_versions, tracking
 from augrec.registry.connection import MODEL, client, mlflow_errors
+from augrec.registry.models import CHAMPION
 
 
 @mlflow_errors("record the outcome of the run")
@@ -35,9 +36,9 @@ def record(run_id: str, decision: Mapping, version: str, outcome: str) -> None:
     tags = {tracking.OUTCOME: outcome, "augrec.version": version, "mlflow.note.content": words}
     client().log_batch(parent.info.run_id, tags=[RunTag(*tag) for tag in tags.items()])
     found = mlflow_versions.by_number(version)
-    # an equal model of an earlier run keeps its own; a run that is cleared and runs again compares
-    # its version with a champion that may be itself
-    if found.tags.get("run_id") == run_id and tracking.OUTCOME not in found.tags:
+    # an equal model of an earlier run keeps its own; so does the champion, which a run that is
+    # cleared and runs again would compare with itself
+    if found.tags.get("run_id") == run_id and CHAMPION not in found.aliases:
         client().set_model_version_tag(MODEL, version, tracking.OUTCOME, outcome)
         words = tracking.described(decision, {**found.tags, tracking.OUTCOME: outcome})
         client().update_model_version(MODEL, version, description=words)
