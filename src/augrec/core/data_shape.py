@@ -31,6 +31,12 @@ class DataShape:
     item_length: float = 1.0
     n_targets: float | None = None
 
+    def share_read(self, n_users: int, of_each: float = math.inf) -> float:
+        """The share of the interactions that are read of this number of average users, at most
+        `of_each` of each."""
+        mean = self.n_interactions / self.n_users
+        return n_users * min(of_each, mean) / self.n_interactions
+
     @property
     def noise(self) -> float:
         """The largest singular value that a random 0/1 matrix (n_users, n_items) with as many ones

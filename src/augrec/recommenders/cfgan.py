@@ -42,7 +42,7 @@ class CfganConfig(AdversarialConfig, NeuralConfig):
 
     def share_read(self, shape: DataShape) -> float:
         """A step reads whole users."""
-        return self.batch_size / shape.n_users
+        return shape.share_read(self.batch_size)
 
 
 class Cfgan(NeuralRecommender):

@@ -84,8 +84,7 @@ class MmoeConfig(NegativesConfig, NeuralConfig):
 
     def share_read(self, shape: DataShape) -> float:
         """A step reads some interactions of each of its users."""
-        mean = shape.n_interactions / shape.n_users
-        return self.batch_size * min(self.positives, mean) / shape.n_interactions
+        return shape.share_read(self.batch_size, self.positives)
 
 
 class Mmoe(NeuralRecommender):

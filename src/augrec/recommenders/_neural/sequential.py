@@ -65,8 +65,7 @@ class SequentialConfig(NegativesConfig, NeuralConfig):
 
     def share_read(self, shape: DataShape) -> float:
         """A step reads the latest items of each of its windows."""
-        mean = shape.n_interactions / shape.n_users
-        return self.batch_size * min(self.max_length, mean) / shape.n_interactions
+        return shape.share_read(self.batch_size, self.max_length)
 
 
 _FURTHEST = 30

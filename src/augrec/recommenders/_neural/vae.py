@@ -46,7 +46,7 @@ class VaeConfig(NeuralConfig):
 
     def share_read(self, shape: DataShape) -> float:
         """A step reads whole users."""
-        return self.batch_size / shape.n_users
+        return shape.share_read(self.batch_size)
 
 
 class VaeNetwork(nn.Module):
