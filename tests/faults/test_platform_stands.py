@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from platform_project import SHOP, Project, Run
+from platform_project import Project, Run, shop
 
 from augrec.orchestration import platform, supervisor
 from augrec.registry import models, promotion
@@ -52,13 +52,7 @@ class Outage:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    made = Project(tmp_path_factory.mktemp("faults") / "shop")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.variables.items():
-            patch.setenv(name, value)
-        for name in ("AUGREC_VAR", "AUGREC_HOST", "MLFLOW_TRACKING_URI", "AUGREC_ONLINE_STORE"):
-            patch.delenv(name, raising=False)
-        made.augrec("data", "simulate", *SHOP)
+    with shop(tmp_path_factory.mktemp("faults")) as made:
         made.commit(SLOW)
         git.git(made.home, "checkout", "--quiet", "--detach")
         with made.platform():

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
+import pytest
 import yaml
 
 from augrec.core import settings as settings_
@@ -353,6 +354,20 @@ def copy_checkout(target: Path) -> None:
         if (CHECKOUT / name).is_file() and name not in git.RECORDS:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(CHECKOUT / name, target / name)
+
+
+@contextmanager
+def shop(folder: Path) -> Iterator[Project]:
+    """A project below a folder, with the data of a simulated shop; as long as it is used, the
+    environment of this process names it."""
+    made = Project(folder / "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.variables.items():
+            patch.setenv(name, value)
+        for name in ("AUGREC_VAR", "AUGREC_HOST", "MLFLOW_TRACKING_URI", "AUGREC_ONLINE_STORE"):
+            patch.delenv(name, raising=False)
+        made.augrec("data", "simulate", *SHOP)
+        yield made
 
 
 def environment(home: Path, variables: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ import httpx
 import platform_runs
 import polars as pl
 import pytest
-from platform_project import SHOP, Project, Repro, Run
+from platform_project import Project, Repro, Run, shop
 from platform_runs import State, Together, hang_together
 
 from augrec.core.errors import ConfigError
@@ -33,15 +33,8 @@ TINY = {"policies": ["popularity_random"], "generators": ["profile_gan"]}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    made = Project(tmp_path_factory.mktemp("platform") / "shop")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.variables.items():
-            patch.setenv(name, value)
-        for name in ("AUGREC_VAR", "AUGREC_HOST", "MLFLOW_TRACKING_URI", "AUGREC_ONLINE_STORE"):
-            patch.delenv(name, raising=False)
-        made.augrec("data", "simulate", *SHOP)
-        with made.platform():
-            yield made
+    with shop(tmp_path_factory.mktemp("platform")) as made, made.platform():
+        yield made
 
 
 @pytest.fixture(scope="module")
