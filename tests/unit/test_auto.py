@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from augrec.cli.app import cli
-from augrec.core.config import read_params
+from augrec.core.config import AUTO, read_params
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError, InputError
 from augrec.stages import planning
-from augrec.stages.auto import AUTO, choose, raw_shape, suited
+from augrec.stages.auto import choose, raw_shape, suited
 
 HOME = Path(__file__).parents[2]
 PARAMS = read_params(HOME)

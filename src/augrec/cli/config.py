@@ -104,9 +104,9 @@ def _list(params: Mapping[str, Any]) -> None:
 
 def _chosen(params: Mapping[str, Any]) -> dict[str, list[str]]:
     """What takes part in a run, by room; a room that is `auto` is absent while there is no data."""
-    from augrec.core.config import section
+    from augrec.core.config import AUTO, section
     from augrec.core.errors import InputError
-    from augrec.stages.auto import AUTO, choose
+    from augrec.stages.auto import choose
     from augrec.stages.planning import overridden
 
     try:

@@ -20,13 +20,16 @@ from augrec.generators._profile.decode import with_gumbel
 from augrec.generators._training.train_state import TrainState
 from augrec.generators.neural import LARGE_CATALOGUES, NeuralGenerator, NeuralGeneratorConfig
 from augrec.nn.averages import MovingAverage
-from augrec.nn.cfgan import AdversarialConfig, AdversarialTrainer, CfganCritic, CfganGenerator
+from augrec.nn.cfgan import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    CfganCritic,
+    CfganGenerator,
+    check_cfgan_memory,
+)
 from augrec.nn.determinism import reproducible
-from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatches
 
-_NUMBERS_AT_ONCE = 19
-"""For each user and item of a batch, while a step is taken: measured."""
 ITEMS = "items"
 """The condition that names the items every profile starts with."""
 
@@ -58,15 +61,8 @@ class Cfgan(NeuralGenerator):
 
     def check_fits(self, shape: DataShape) -> None:
         """Refuse a catalogue whose batches of users × items do not fit in memory."""
-        config = self.config
-        check_memory(
-            self.section(),
-            self.device,
-            shape.n_items,
-            learnt=2 * (config.hidden + config.critic_hidden),
-            averaged=2 * config.hidden,
-            batch=_NUMBERS_AT_ONCE * config.batch_size,
-            instead=LARGE_CATALOGUES,
+        check_cfgan_memory(
+            self.config, self.section(), self.device, shape.n_items, instead=LARGE_CATALOGUES
         )
 
     def _fit(self, data: TrainingData) -> None:

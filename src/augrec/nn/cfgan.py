@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.core.config import BaseConfig
+from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatch
 
 _BETAS = (0.5, 0.99)
@@ -21,6 +22,8 @@ _HIDDEN = {"read.weight": 0, "read.bias": 0, "vary.weight": 0, "write.weight": 1
 """Which way a generator's hidden units lie in its weights."""
 _VARIETY_WEIGHT = 10.0
 """Weight of missing variety; the losses are of order one."""
+_NUMBERS_AT_ONCE = 19
+"""For each user and item of a batch, while a step is taken: measured."""
 
 
 class AdversarialConfig(BaseConfig):
@@ -56,6 +59,28 @@ class AdversarialConfig(BaseConfig):
     is used."""
     batch_size: int = Field(128, ge=1)
     """Users in a step."""
+
+
+def check_cfgan_memory(
+    config: AdversarialConfig,
+    section: str,
+    device: torch.device,
+    n_items: int,
+    *,
+    n_generators: int = 1,
+    instead: str,
+) -> None:
+    """Refuse to train generators, each against a critic of its own, where memory would run out; see
+    `augrec.nn.memory.check_memory`."""
+    check_memory(
+        section,
+        device,
+        n_items,
+        learnt=2 * n_generators * (config.hidden + config.critic_hidden),
+        averaged=2 * n_generators * config.hidden,
+        batch=_NUMBERS_AT_ONCE * n_generators * config.batch_size,
+        instead=instead,
+    )
 
 
 class CfganGenerator(nn.Module):

@@ -8,8 +8,9 @@ from typing import Any, Final
 from airflow.sdk import Param
 
 from augrec.core.component import available
+from augrec.core.config import AUTO
 from augrec.core.policies import description_of
-from augrec.orchestration.run_parameters import AUTO, KEYS, value_at
+from augrec.orchestration.run_parameters import KEYS, value_at
 
 # NaN is neither below a minimum nor above a maximum: only "not above the maximum" refuses it
 _MAX_RATIO: Final = 10

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from augrec.core.config import PARAMS, closest
+from augrec.core.config import AUTO, PARAMS, closest
 from augrec.core.errors import ConfigError
 
 KEYS: Final = {
@@ -26,7 +26,6 @@ params.yaml."""
 FIELDS: Final = (*KEYS, "dry_run")
 LISTS: Final = ("generators", "policies", "recommenders")
 """The fields that hold several names, or `auto` alone."""
-AUTO: Final = "auto"
 
 
 def overrides(

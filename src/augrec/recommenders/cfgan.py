@@ -19,15 +19,12 @@ from augrec.nn.cfgan import (
     AdversarialTrainer,
     CfganCritic,
     CfganGenerator,
+    check_cfgan_memory,
     merged,
     split,
 )
-from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatches
-from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
-
-_NUMBERS_AT_ONCE = 19
-"""For each user and item of a batch, while a step is taken: measured."""
+from augrec.recommenders._neural.base import LARGE_CATALOGUES, NeuralConfig, NeuralRecommender
 
 
 class CfganConfig(AdversarialConfig, NeuralConfig):
@@ -67,15 +64,13 @@ class Cfgan(NeuralRecommender):
 
     def check_fits(self, shape: DataShape) -> None:
         """Refuse a catalogue whose batches of users × items do not fit in memory."""
-        config = self.config
-        check_memory(
+        check_cfgan_memory(
+            self.config,
             self.section(),
             self._device,
             shape.n_items,
-            learnt=2 * config.generators * (config.hidden + config.critic_hidden),
-            averaged=2 * config.generators * config.hidden,
-            batch=_NUMBERS_AT_ONCE * config.generators * config.batch_size,
-            instead="ials, item_knn or sasrec",
+            n_generators=self.config.generators,
+            instead=LARGE_CATALOGUES,
         )
 
     def _fit(self, data: TrainingData) -> None:

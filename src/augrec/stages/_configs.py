@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
-from augrec.core.config import BaseConfig
+from augrec.core.config import Auto, BaseConfig
 
 
 class ChampionConfig(BaseConfig):
@@ -21,11 +19,11 @@ class RunConfig(BaseConfig):
     """What takes part in a run. Each name is a file of its room, or a policy; `auto`: what suits
     the size of the data, see `augrec choose`."""
 
-    generators: list[str] | Literal["auto"] = "auto"
+    generators: list[str] | Auto = "auto"
     """Models that make up synthetic users."""
-    policies: list[str] | Literal["auto"] = "auto"
+    policies: list[str] | Auto = "auto"
     """Ways to build the training set, see `policies`."""
-    recommenders: list[str] | Literal["auto"] = "auto"
+    recommenders: list[str] | Auto = "auto"
     """Each is trained on every policy."""
     chosen: list[str] = []
     """What `auto` chose and why; a run writes it here."""
@@ -41,7 +39,7 @@ class RunConfig(BaseConfig):
 
     @field_validator("generators", "policies", "recommenders")
     @classmethod
-    def _names_each_once(cls, names: list[str] | Literal["auto"]) -> list[str] | Literal["auto"]:
+    def _names_each_once(cls, names: list[str] | Auto) -> list[str] | Auto:
         if isinstance(names, str):
             return names
         if not names:

@@ -33,14 +33,13 @@ import polars as pl
 
 from augrec.augmentation.base import Policy
 from augrec.core.component import available
-from augrec.core.config import PARAMS, parse, section
+from augrec.core.config import AUTO, PARAMS, parse, section
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError, InputError
 from augrec.core.policies import steps_of
 from augrec.data.columns import Columns as C
 from augrec.validation.config import WindowConfig
 
-AUTO: Final = "auto"
 KEYS: Final = ("generators", "policies", "recommenders")
 """Those of `run` that may be `auto`."""
 CHOSEN: Final = "run.chosen"

@@ -12,6 +12,7 @@ from augrec.augmentation.base import Policy
 from augrec.augmentation.search import find_search
 from augrec.core.component import Configured, available
 from augrec.core.config import (
+    AUTO,
     PARAMS,
     BaseConfig,
     closest,
@@ -30,7 +31,7 @@ from augrec.recommenders import base as recommenders_
 from augrec.recommenders.base import Recommender
 from augrec.stages._configs import RunConfig
 from augrec.stages._sections import SECTIONS, top_level
-from augrec.stages.auto import AUTO, KEYS, Choice, choose
+from augrec.stages.auto import KEYS, Choice, choose
 from augrec.tuning.config import TuningConfig, grid_of, presets_of, space_of, starting_points
 
 Resolved = dict[str, dict[str, Any]]

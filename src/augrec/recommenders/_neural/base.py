@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from augrec.nn.device import Device, choose_device
 from augrec.nn.transfer import transfer
 from augrec.recommenders.base import Recommender
 
+LARGE_CATALOGUES: Final = "ials, item_knn or sasrec"
+"""What to take instead of a recommender that holds batches of users × items."""
 _FEWEST, _MOST = 400, 4_000
 _MAX_CASES = 2_000
 """Of more validation cases, evenly spaced ones are measured."""

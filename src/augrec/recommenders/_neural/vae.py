@@ -17,7 +17,7 @@ from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatch, ProfileBatches
-from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
+from augrec.recommenders._neural.base import LARGE_CATALOGUES, NeuralConfig, NeuralRecommender
 
 _NUMBERS_AT_ONCE = 6
 """For each user and item of a batch, while a step is taken."""
@@ -86,7 +86,7 @@ class Vae(NeuralRecommender):
             learnt=2 * config.hidden,
             averaged=0,
             batch=_NUMBERS_AT_ONCE * config.batch_size,
-            instead="ials, item_knn or sasrec",
+            instead=LARGE_CATALOGUES,
         )
 
     def _fit(self, data: TrainingData) -> None:
