@@ -71,6 +71,10 @@ class Component(Configured, ABC):
     """{config key: its value where the config says "auto", from the shape of the data and the rest
     of the config}. Each is applied after those before it."""
 
+    def is_settled(self) -> bool:
+        """Whether nothing of the config is "auto"."""
+        return all(getattr(self.config, key) != AUTO for key in self.rules)
+
     def settle(self, shape: DataShape) -> dict[str, Any]:
         """Replace each "auto" of the config by what its rule says; gives these keys and values.
 

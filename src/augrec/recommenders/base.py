@@ -73,7 +73,8 @@ class Recommender(Component):
                 from `data.previous`.
         """
         self.items, self.popularity = data.catalogue, data.popularity
-        self.settle(data.shape)
+        if not self.is_settled():  # a search fits often, and the shape takes passes over the rows
+            self.settle(data.shape)
         previous = data.previous
         if previous is not None and not (self.continues and type(previous) is type(self)):
             raise InputError(

@@ -145,6 +145,10 @@ class Router(Recommender):
             label = name if count[name] == 1 else f"{name}_{count[name]}"
             yield label, find(name)(config, seed=derive(self.seed, "router", label))
 
+    def is_settled(self) -> bool:
+        """Whether its members are, too."""
+        return super().is_settled() and all(model.is_settled() for _, model in self._build())
+
     def settle(self, shape: DataShape) -> dict[str, Any]:
         """The members' settings too."""
         found, members = super().settle(shape), []

@@ -4,7 +4,6 @@ results, from stage to stage, so that nothing fails and nothing is forgotten."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,25 +42,19 @@ class LeftOut:
         return f"{self.kind} {self.name} is left out: {self.reason}. To have it: {self.fix}"
 
 
-def selected(room: str, name: str) -> Path:
-    """Where the stage `select` says whether a component takes part."""
-    return SELECTION / room / f"{name}.json"
+def selected(room: str, name: str) -> tuple[LeftOut | None, dict[str, Any]]:
+    """What the stage `select` decided of a component: why it takes no part, or None; and its
+    settings that were "auto". Where the stage has not run, it takes part as it is configured."""
+    file = SELECTION / room / f"{name}.json"
+    found = read_json(file) if file.is_file() else {"left_out": None, "settings": {}}
+    left_out = found["left_out"]
+    return None if left_out is None else LeftOut(**left_out), found["settings"]
 
 
-def read(place: Path) -> LeftOut | None:
-    """What `select` wrote of a component, or the folder of a result holds in its place; None: it
-    takes part."""
-    file = place / _FILE if place.is_dir() else place
-    found = read_json(file) if file.is_file() else None
-    if file.is_relative_to(SELECTION) and found is not None:
-        found = found["left_out"]
-    return None if found is None else LeftOut(**found)
-
-
-def settings(room: str, name: str) -> dict[str, Any]:
-    """What the stage `select` made of a component's settings that are "auto"."""
-    file = selected(room, name)
-    return dict(read_json(file)["settings"]) if file.is_file() else {}
+def read(folder: Path) -> LeftOut | None:
+    """What the folder of a result holds in its place; None: it is there."""
+    file = folder / _FILE
+    return LeftOut(**read_json(file)) if file.is_file() else None
 
 
 def write(left_out: LeftOut, *folders: Path) -> None:
@@ -72,9 +65,8 @@ def write(left_out: LeftOut, *folders: Path) -> None:
     _log.warning("%s", left_out)
 
 
-def passed_on(places: Iterable[Path], *folders: Path) -> bool:
-    """Whether one of the inputs `places` is left out; then `folders`, the outputs, say so too."""
-    found = next((one for place in places if (one := read(place))), None)
-    if found is not None:
-        write(found, *folders)
-    return found is not None
+def passed_on(left_out: LeftOut | None, *folders: Path) -> bool:
+    """Whether an input is left out; then `folders`, the outputs, say so too."""
+    if left_out is not None:
+        write(left_out, *folders)
+    return left_out is not None

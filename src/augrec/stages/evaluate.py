@@ -63,7 +63,7 @@ def main(recommender: str, policy: str) -> None:
     """
     saved = Path("models/recommenders") / recommender / policy
     target = Path("reports/evaluation") / recommender / policy
-    if _left_out.passed_on([saved], target):
+    if _left_out.passed_on(_left_out.read(saved), target):
         return
     evaluation = _evaluation()
     metrics: dict[str, dict[str, Any]] = {split: {} for split in evaluation.cases}

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def main(name: str) -> None:
     """Draw a sample from the trained generator called `name`."""
     model, target = Path("models/generators") / name, Path("data/synthetic") / name
-    if _left_out.passed_on([model], target):
+    if _left_out.passed_on(_left_out.read(model), target):
         return
     params = read_params()
     config = parse(SynthesisConfig, section(params, "synthesis"), "synthesis")

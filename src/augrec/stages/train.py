@@ -90,14 +90,13 @@ def main(recommender: str, policy: str) -> None:
     training_set = Path("data/augmented") / policy
     target = Path("models/recommenders") / recommender / policy
     further = _repetitions.MODELS / recommender / policy
-    places = [_left_out.selected("recommenders", recommender), training_set]
-    if _left_out.passed_on(places, target, further):
+    left_out, settings = _left_out.selected("recommenders", recommender)
+    if _left_out.passed_on(left_out or _left_out.read(training_set), target, further):
         return
     params = read_params()
     resolved = read_resolved("recommenders", recommender)
     tuning = _tuning(params, recommender, resolved)
     start = _champion.start(training_set, find(recommender))
-    settings = _left_out.settings("recommenders", recommender)
     own = _own(params, recommender, resolved["config"] | settings, start)
     metric = RankingMetric(tuning.metric, familiar_items(Path("data/prepared")))
     arm = _Arm(

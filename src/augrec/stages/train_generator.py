@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 def main(name: str) -> None:
     """Train the generator called `name` on real rows, and store its training curve with it."""
     target = Path("models/generators") / name
-    if _left_out.passed_on([_left_out.selected("generators", name)], target):
+    left_out, _ = _left_out.selected("generators", name)
+    if _left_out.passed_on(left_out, target):
         return
     params = read_params()
     config = read_resolved("generators", name)["config"]
