@@ -14,6 +14,8 @@ from augrec.evaluation.harm import ACTIVITY
 from augrec.reporting.words import count, crowd, interval, metric_words, number, plain, than
 
 _POPULARITY: Final = "showing everybody what is popular"
+_ITSELF: Final = "That is the model itself; tables show the mean of its trainings."
+"""Why the number differs from that of the tables."""
 
 
 def sentence(compared: Mapping[str, Any]) -> str:
@@ -49,11 +51,10 @@ def _first(version: str, found: Mapping[str, Any] | None) -> str:
         return f"{begin}, and popularity itself: there is nothing to compare it with."
     if found["difference"] is None:
         return f"{begin}, and there are no test users to compare it on."
-    # tables show the mean of an arm's trainings, which differs from that of the one that may serve
-    measured = _compared("this very training, of those that tables average,", _POPULARITY, found)
+    measured = f"{begin}. {_compared('it', _POPULARITY, found)}"
     if not compare.judge(compare.FIRST, found)[0]:
-        return f"{begin}. {measured}: what is worse than that does not serve."
-    return f"{begin}. {measured}."
+        return f"{measured}: what is worse than that does not serve. {_ITSELF}"
+    return f"{measured}. {_ITSELF}"
 
 
 def _measured(version: str, champion: str, found: Mapping[str, Any]) -> str:
