@@ -10,7 +10,7 @@ import polars as pl
 import psutil
 from platform_project import Project, Run
 
-from augrec.registry import models, promotion
+from augrec.registry import models, promotion, tracking
 from augrec.versioning import git, publish
 
 SLOWER = {"generators.profile_gan.steps": 700, "recommenders.multvae.steps": 700}
@@ -42,6 +42,16 @@ class State:
             for one in self.versions
         ]
         return replace(self, versions=versions, promotions=[])
+
+    def without_outcome(self, run_id: str) -> State:
+        """All but what was said of the version of one run."""
+        versions = [
+            replace(one, tags={k: v for k, v in one.tags.items() if k != tracking.OUTCOME})
+            if one.run_id == run_id
+            else one
+            for one in self.versions
+        ]
+        return replace(self, versions=versions)
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,17 @@ def test_everything_can_be_done_with_the_keyboard(open_page: Open) -> None:
     assert page.url.endswith("#last-retrain")
 
 
+def test_a_list_that_changes_by_itself_keeps_the_focus_on_the_item(open_page: Open) -> None:
+    page = open_page()
+    third = page.locator("#champion [data-item]").nth(2)
+    expect(third).to_be_visible()
+    item = third.get_attribute("data-item")
+    third.locator(".like").focus()
+    page.evaluate("document.getElementById('category').dispatchEvent(new Event('change'))")
+    expect(page.locator("#sides")).to_have_attribute("aria-busy", "false")
+    assert page.evaluate("document.activeElement.closest('li')?.dataset.item") == item
+
+
 def test_the_second_tab_shows_the_last_decision_and_the_audits(open_page: Open) -> None:
     page = open_page("#last-retrain")
     expect(page.locator("#retrain h1")).to_have_text("No generated data this time")

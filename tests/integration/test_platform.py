@@ -383,7 +383,9 @@ def test_uncommitted_changes_take_part_in_a_run_that_registers_nothing(unusable:
 def test_refused_dry_and_cleared_runs_leave_champion_online_store_and_tags_as_they_were(
     unusable: Together,
 ) -> None:
-    assert unusable.after == unusable.before
+    # the cleared run compares its version again, with the champion of that moment, and says so
+    before, after = (state.without_outcome("half") for state in (unusable.before, unusable.after))
+    assert after == before
 
 
 def test_a_connection_in_airflows_database_is_found_from_the_command_line(

@@ -45,7 +45,7 @@ def test_a_model_against_itself_is_not_better_and_not_worse():
     found = compare(measured(), measured().reverse(), GATE, 1)
     assert (found["better"], found["non_inferior"], found["difference"]) == (False, True, 0.0)
     assert found["verdict"] == "not_worse" and "as good as the champion, version 6" in told(found)
-    assert "not worse" in told(found)
+    assert "no worse" in told(found)
 
 
 def test_a_better_challenger_is_called_better_in_every_slice():

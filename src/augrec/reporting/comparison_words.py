@@ -77,7 +77,7 @@ def _verdict(version: str, found: Mapping[str, Any]) -> str:
     if found["verdict"] == compare.BETTER:
         return "it is better"
     if found["verdict"] == compare.NOT_WORSE:
-        return f"it is not worse, {margin} is ruled out"
+        return f"it counts as no worse, because {margin} is ruled out"
     if found["verdict"] == compare.TOO_FEW_USERS:
         return "too few users to decide"
     if found["needed"] is None:

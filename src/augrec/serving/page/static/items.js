@@ -1,6 +1,6 @@
 // The ranked lists: rows, their changes of position and their reasons, and what differs between two models.
 
-import { el, icon, listed, many } from "./dom.js";
+import { el, find, icon, listed, many } from "./dom.js";
 
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -18,9 +18,17 @@ export function rank(list, items, { liked, only = null, plain = false, same = tr
   const tops = new Map(shown.map((row) => [row.dataset.item, row.getBoundingClientRect().top]));
   const rows = items.map((item) => row(item, changeOf(item, before), { liked, only, plain }));
   const none = el("li", { class: "none" }, "No titles are left. Choose another category, or remove a like.");
+  const focused = shown.findIndex((row) => row.contains(document.activeElement));
   list.replaceChildren(...(rows.length ? rows : [none]));
+  if (focused >= 0) keepFocus(rows, shown[focused].dataset.item, focused);
   if (!reducedMotion.matches && tops.size) slide(rows, tops);
   return { fresh: before.size ? items.filter((item) => !before.has(item.item_id)).length : 0, first: items[0] ?? null };
+}
+
+/** The focused row was replaced: focus the item again, or, if it is gone, what stands in its place. */
+function keepFocus(rows, item, place) {
+  const row = rows.find((one) => one.dataset.item === item) ?? rows[Math.min(place, rows.length - 1)];
+  (row?.querySelector(".like") ?? find("search")).focus({ preventScroll: true });
 }
 
 /** Placeholder rows while the first list is loading. */

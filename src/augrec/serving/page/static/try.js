@@ -103,7 +103,7 @@ function likeFound(item, input) {
   like(item);
 }
 
-async function like(item, list = null) {
+async function like(item) {
   if (state.likes.some((one) => one.item_id === item.item_id)) { say(`You already like ${titleOf(item)}.`); return; }
   const mine = { item_id: item.item_id, title: titleOf(item), stored: false };
   state.likes.push(mine);
@@ -114,9 +114,6 @@ async function like(item, list = null) {
     showStoreHint();
   }
   await update();
-  if (!list) return;
-  const hearts = list.querySelectorAll(".like"); // the pressed button is gone: focus the next one
-  (hearts[Math.min(item.position, hearts.length) - 1] ?? find("search")).focus({ preventScroll: true });
 }
 
 /** Store a like as a click; returns whether it is in the user's history now. */
@@ -206,7 +203,7 @@ function showAnswers(answers, ms) {
   const without = (one, other) => new Set([...ids[one]].filter((id) => !ids[other].has(id)));
   const changes = answers.map((answer, side) => rank(lists[ROLES[side]],
     answer.items.map((item) => ({ ...item, answer_id: answer.answer_id })),
-    { liked: (item) => like(item, lists[ROLES[side]]), only: theirs ? without(side, 1 - side) : null, plain, same }));
+    { liked: like, only: theirs ? without(side, 1 - side) : null, plain, same }));
   const whom = state.user ? `user ${state.user.user_id}` : "a new user";
   const known = plain ? `For ${whom}: popular titles` : isNew ? `For ${whom} without a history` : `For ${whom} with ${many(ours.history_length, "title")}`;
   const fresh = changes[0].fresh ? ` · ${changes[0].fresh} new` : "";
