@@ -22,6 +22,7 @@ from augrec.registry import (
     bundle,
     experiment_page,
     logged_runs,
+    mlflow_values,
     mlflow_versions,
     models,
     promotion,
@@ -273,6 +274,10 @@ def test_the_experiment_opens_on_retrains_with_their_most_important_numbers(
     known |= {f"tags.`{name}`" for name in logged.data.tags} | {"attributes.`Duration`"}
     # these models were measured in lists of 5 and 10
     assert set(view["selectedColumns"]) - known == {"metrics.`recall_at_20`"}
+    charts = [chart["metricKey"] for chart in view["compareRunCharts"]]
+    assert charts == [mlflow_values.metric_name(name) for name in experiment_page.HEADLINES]
+    [section] = view["compareRunSections"]
+    assert {chart["metricSectionId"] for chart in view["compareRunCharts"]} == {section["uuid"]}
 
 
 def test_a_run_must_be_logged_before_its_winner_is_registered(workspaces: dict[str, Path]) -> None:

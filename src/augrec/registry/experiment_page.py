@@ -4,7 +4,7 @@ as the visible columns. MLflow keeps all of it in tags of the experiment."""
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from augrec.registry.mlflow_values import metric_name
 
@@ -66,9 +66,37 @@ def tags(page: str) -> dict[str, str]:
         "groupsExpanded": {},
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
+        "compareRunSections": [_section()],
+        "compareRunCharts": [_chart(metric_name(name)) for name in HEADLINES],
     }
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": f"[{_OPEN}]({page}?{_QUERY})\n\n{_DESCRIPTION}",
         f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
+    }
+
+
+def _section() -> dict[str, Any]:
+    """The charts' only section, as MLflow's page writes it."""
+    return {
+        "uuid": VIEW,
+        "name": "Retrains",
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": True,
+        "columns": len(HEADLINES) // 2,
+    }
+
+
+def _chart(metric: str) -> dict[str, Any]:
+    """Bars of one metric, a bar for each run, as MLflow's page writes it."""
+    return {
+        "type": "BAR",
+        "uuid": f"{VIEW}-{metric}",
+        "runsCountToCompare": 20,
+        "metricSectionId": VIEW,
+        "deleted": False,
+        "isGenerated": True,
+        "metricKey": metric,
     }
