@@ -1,7 +1,7 @@
 """Does the rule of `augrec.evaluation.parsimony` choose the better arm more often than the largest
 mean does?
 
-    python -m benchmarks.parsimony [--seeds 60] [--recommenders ease item_knn multvae]
+    python -m benchmarks.parsimony [--seeds 60] [--within 0.25 1] [--recommenders ease item_knn]
 
 On simulated shops every recommender is trained on the real data as it is, on a policy on real
 data and on three placebos. A choice is made by validation users, as in a run, some hundreds of
@@ -17,6 +17,7 @@ import argparse
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,7 @@ STEPS: dict[str, list[dict[str, Any]]] = {
     "crossover": [{"crossover": {"ratio": 1.0}}],
 }
 PLANTED = "further_users"
-GATE = GateConfig(bootstrap_samples=400)
-METRIC = GATE.metric
+METRIC = GateConfig().metric
 N_TRAINING, N_FURTHER, N_VALIDATION = 500, 500, 250
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "ease": {"l2": [20.0, 50.0, 100.0, 200.0, 400.0]},
@@ -63,12 +63,13 @@ class Outcome:
 
     Attributes:
         recommender: its name; "among recommenders" for the run's winner.
+        within: the gate's `simpler_within`.
         chosen, largest: the arms that the rule and the largest mean chose, (recommender, policy).
         truth: what every arm reaches for the users that take no part in the choice.
-        none: the truth of the real data as it is, for the chosen recommender of each.
     """
 
     recommender: str
+    within: float
     chosen: tuple[str, str]
     largest: tuple[str, str]
     truth: Mapping[tuple[str, str], float]
@@ -79,6 +80,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=60, help="shops of each kind")
+    parser.add_argument("--within", type=float, nargs="+", default=[GateConfig().simpler_within, 1])
     parser.add_argument("--recommenders", nargs="+", default=list(GRIDS), choices=list(GRIDS))
     parser.add_argument("--seed", type=int, default=20260)
     given = parser.parse_args()
@@ -88,10 +90,11 @@ def main() -> None:
     for title, planted in (("Shops as they come", False), ("Shops with a planted gain", True)):
         outcomes: list[Outcome] = []
         for number in range(given.seeds):
-            outcomes += _shop(given.recommenders, planted, derive(given.seed, title, number))
+            outcomes += _shop(given, planted, derive(given.seed, title, number))
             print(f"{title}: {number + 1} of {given.seeds}", flush=True)
-        parts += [f"## {title}", _table([*given.recommenders, AMONG], outcomes)]
+        parts += [f"## {title}", _table(given, outcomes)]
     parts.append(
+        "*Within*: the gate's `simpler_within`, in standard errors. "
         f"Validation users: at most {N_VALIDATION}; NDCG@10. *Where they differ*: shops in which "
         "the rule and the largest mean chose different arms, and in how many of them the rule's "
         "was the better one in truth. *Behind the best*: how far the chosen arm was behind the arm "
@@ -110,7 +113,7 @@ def main() -> None:
 AMONG = "among recommenders"
 
 
-def _shop(recommenders: Sequence[str], planted: bool, seed: int) -> list[Outcome]:
+def _shop(given: argparse.Namespace, planted: bool, seed: int) -> list[Outcome]:
     """The choices on one shop."""
     config = ShopConfig(n_users=4000, n_items=150, n_interactions=80_000)
     _, parts, _ = shop(config, seed)
@@ -122,7 +125,7 @@ def _shop(recommenders: Sequence[str], planted: bool, seed: int) -> list[Outcome
     arms = []
     for policy in [*STEPS, PLANTED] if planted else STEPS:
         made = Policy(policy, STEPS.get(policy, []), seed=seed)
-        for name in recommenders:
+        for name in given.recommenders:
             arms.append(Arm(name, policy, made.kind, cost=find(name).cost))
             drawn = made.kind == PLACEBO or find(name).draws
             rows = [
@@ -132,19 +135,21 @@ def _shop(recommenders: Sequence[str], planted: bool, seed: int) -> list[Outcome
                 for number in range(REPETITIONS if drawn else 1)
             ]
             measured[name, policy] = _trained(name, rows, cases, members, seed)
-    decision = decide(arms, measured, {}, GATE, seed)
     truth = {pair: _mean(split_of(several, TEST)) for pair, several in measured.items()}
     seen = {pair: _mean(split_of(several, VALID)) for pair, several in measured.items()}
     found = []
-    for row in decision["recommenders"]:
-        own = [pair for pair in seen if pair[0] == row["recommender"]]
-        largest = max(own, key=seen.__getitem__)
-        chosen = row["recommender"], row["chosen"]
-        found.append(
-            Outcome(row["recommender"], chosen, largest, {pair: truth[pair] for pair in own})
-        )
-    winner = decision["winner"]["recommender"], decision["winner"]["policy"]
-    return [*found, Outcome(AMONG, winner, max(seen, key=seen.__getitem__), truth)]
+    for within in given.within:
+        gate = GateConfig(bootstrap_samples=400, simpler_within=within)
+        decision = decide(arms, measured, {}, gate, seed)
+        for row in decision["recommenders"]:
+            name = row["recommender"]
+            own = {pair: value for pair, value in truth.items() if pair[0] == name}
+            largest = max(own, key=seen.__getitem__)
+            found.append(Outcome(name, within, (name, row["chosen"]), largest, own))
+        winner = decision["winner"]["recommender"], decision["winner"]["policy"]
+        largest = max(seen, key=seen.__getitem__)
+        found.append(Outcome(AMONG, within, winner, largest, truth))
+    return found
 
 
 def _trained(
@@ -181,15 +186,16 @@ def _mean(several: Sequence[pl.DataFrame]) -> float:
     return float(user_values(mean_of(several), METRIC)["value"].to_numpy().mean())
 
 
-def _table(recommenders: Sequence[str], outcomes: Sequence[Outcome]) -> str:
+def _table(given: argparse.Namespace, outcomes: Sequence[Outcome]) -> str:
     lines = []
-    for name in recommenders:
-        own = [one for one in outcomes if one.recommender == name]
+    for name, within in product([*given.recommenders, AMONG], given.within):
+        own = [one for one in outcomes if (one.recommender, one.within) == (name, within)]
         differ = [one for one in own if one.chosen != one.largest]
         better = sum(one.truth[one.chosen] > one.truth[one.largest] for one in differ)
         lines.append(
             [
                 name,
+                f"{within:g}",
                 f"{better} of {len(differ)}",
                 *(f"{_behind(own, which):.2f} %" for which in ("chosen", "largest")),
                 *(_placebos(own, which) for which in ("chosen", "largest")),
@@ -197,6 +203,7 @@ def _table(recommenders: Sequence[str], outcomes: Sequence[Outcome]) -> str:
         )
     header = [
         "choice",
+        "within",
         "where they differ, the rule's is better",
         "behind the best: rule",
         "largest mean",

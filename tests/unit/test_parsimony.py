@@ -25,7 +25,7 @@ from augrec.evaluation.metrics import evaluate
 from augrec.evaluation.parsimony import COSTS
 from augrec.evaluation.user_means import user_values
 from augrec.recommenders.base import find
-from augrec.reporting.decision_words import RULE, with_sentences
+from augrec.reporting.decision_words import rule, with_sentences
 
 KINDS = {
     "none": "real",
@@ -34,7 +34,7 @@ KINDS = {
     "crossover": "placebo",
 }
 COST = {"popularity": "counting", "ease": "solving", "multvae": "gradient_steps"}
-GATE = GateConfig(bootstrap_samples=400)
+GATE = GateConfig(bootstrap_samples=400, simpler_within=1.0)
 N = 100
 TASTE = np.random.default_rng(0).normal(0.3, 0.1, N)
 SPREAD = np.random.default_rng(1).normal(0, 1, N)
@@ -78,9 +78,13 @@ def policy(**values: Any) -> str:
     return winner({("ease", name): found for name, found in values.items()})[1]
 
 
-def test_a_lead_within_one_standard_error_leaves_the_real_data_as_they_are() -> None:
-    assert policy(none=TASTE, truncation=ahead(0.9)) == "none"
-    assert policy(none=TASTE, truncation=ahead(1.1)) == "truncation"
+@pytest.mark.parametrize("within", [0.25, 1.0])
+def test_a_lead_within_some_standard_errors_leaves_the_real_data_as_they_are(within: float) -> None:
+    gate = GateConfig(bootstrap_samples=400, simpler_within=within)
+    arms = {("ease", "none"): TASTE, ("ease", "truncation"): ahead(0.9 * within)}
+    assert winner(arms, gate=gate)[1] == "none"
+    arms["ease", "truncation"] = ahead(1.1 * within)
+    assert winner(arms, gate=gate)[1] == "truncation"
 
 
 def test_the_order_of_the_policies_in_a_run_has_no_part_in_it() -> None:
@@ -149,7 +153,7 @@ def test_users_that_cannot_be_told_apart_decide_for_the_simplest() -> None:
 
 def test_the_docs_state_the_rule_as_the_report_does() -> None:
     page = (Path(__file__).parents[2] / "docs/concepts.md").read_text(encoding="utf-8")
-    assert RULE in " ".join(page.split())
+    assert rule(GateConfig().simpler_within) in " ".join(page.split())
 
 
 def test_every_recommender_says_what_its_training_takes() -> None:

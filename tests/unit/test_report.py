@@ -167,6 +167,7 @@ def decide(tables: dict) -> dict:
             "They beat real data alone and every placebo for users with 1–5 known items.",
             "Over all users nothing is lost.",
         ],
+        "rule": "Validation users choose.",
         "winner": {
             "recommender": "multvae",
             "policy": "profile_gan",

@@ -43,5 +43,9 @@ class GateConfig(BaseConfig):
     """Largest tolerated relative loss, over all users and in each group."""
     power: float = Field(default=0.8, gt=0.5, lt=1)
     """The report states the smallest gain that would have been accepted with this probability."""
+    simpler_within: float = Field(default=0.25, ge=0)
+    """A simpler training set, or a cheaper recommender, is chosen where the best on validation
+    users is ahead by no more than this number of standard errors of the difference; 1 is the
+    one-standard-error rule."""
     min_users: int = Field(default=20, ge=2)
     """A group with fewer users decides nothing."""

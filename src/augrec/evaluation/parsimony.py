@@ -1,28 +1,29 @@
 """Which arm validation users choose: the simplest one that is about as good as the best.
 
 The best of many arms by its mean alone is often the luckiest one: a lead well inside its own
-standard error says nothing, and to follow it costs a training set that is larger and less plain
-than the real data, or a larger model (`benchmarks.parsimony` measures what the rule wins and
-costs). So (the one-standard-error rule: Breiman et al. 1984, Classification and Regression Trees,
-section 3.4.3):
+standard error says little, and to follow it costs a training set that is larger and less plain
+than the real data, or a larger model. So (after the one-standard-error rule: Breiman et al. 1984,
+Classification and Regression Trees, section 3.4.3, with `gate.simpler_within` standard errors in
+place of one):
 
 * **Within a recommender** the simplest policy is chosen whose difference to the best on validation
-  users lies within one standard error. From the simplest on: real data as it is (`none`), other
+  users is that small. From the simplest on: real data as it is (`none`), other
   policies on real data, those that continue the champion, placebos. In each of these classes the
   best on validation users stands for it.
 * **A placebo** is chosen only if moreover it beats every policy on real data by an interval on
   validation users: the lower end of the paired confidence interval lies above 0, its level divided
   by the number of placebos, the best of which is examined. Otherwise real data are chosen, as
   above.
-* **Among recommenders** the best on validation users is chosen, or the cheapest within one standard
-  error of it. Costs are declared by their classes, so that the same run on another machine chooses
+* **Among recommenders** the best on validation users is chosen, or the cheapest that is that close
+  to it. Costs are declared by their classes, so that the same run on another machine chooses
   the same.
 
-**The opposite fault** is a rule that falls back to what is simple whenever users are few. One
-standard error is a low bar on purpose: an arm that is better by two of them is given up with a
-chance of one in six, where a 95 % interval would give it up every second time. And popularity, to
-which every model is close when users are few, has no part in the second step: it is chosen only
-where nothing is better on validation users.
+**The opposite fault** is a rule that falls back to what is simple whenever users are few. A mean
+is the best guess of what an arm is worth however wide its interval, so the number is small by
+default: `benchmarks.parsimony` counts how often the arm that it chooses is the better one, and what
+a whole standard error costs where a gain is real. And popularity, to which every model is close
+when users are few, has no part in the second step: it is chosen only where nothing is better on
+validation users.
 
 Standard errors are of differences paired by user, and the variance of the mean over repeated
 trainings is part of them (`augrec.evaluation.paired`).
@@ -58,7 +59,7 @@ class Choice:
     Attributes:
         arm: the chosen one.
         best: the best on validation users.
-        reason: "best"; "simpler" or "cheaper" than the best and within one standard error of it; or
+        reason: "best"; "simpler" or "cheaper" than the best and about as good; or
             "placebo_not_better": the best is a placebo that does not beat real data by an interval.
         behind: by how much the chosen one is behind the best.
         standard_error: of that difference; None where there are too few users to have one.
@@ -86,7 +87,7 @@ class ValidationUsers:
     """All arms of a run on validation users.
 
     Attributes:
-        gate: metric, confidence, least number of users.
+        gate: metric, confidence, closeness, least number of users.
         seed: of the bootstrap.
         paired: recommender -> its arms.
         means: (recommender, policy) -> the metric's mean over users and trainings; -inf where there
@@ -122,8 +123,7 @@ class ValidationUsers:
         return self._choose(rivals, lambda arm: COSTS.index(arm.cost), CHEAPER)
 
     def _choose(self, arms: Sequence[Arm], rank: Callable[[Arm], int], reason: str) -> Choice:
-        """Of the arms within one standard error of the best those of the lowest rank, and of these
-        the best."""
+        """Of the arms about as good as the best those of the lowest rank, and of these the best."""
         best = self.best(arms)
         close = [arm for arm in arms if self._is_close(arm, best)]
         lowest = min(map(rank, close))
@@ -134,7 +134,7 @@ class ValidationUsers:
         if arm is best:
             return True
         behind, error = self._behind(arm, best)
-        return error is None or behind <= error
+        return error is None or behind <= self.gate.simpler_within * error
 
     def _behind(self, arm: Arm, best: Arm) -> tuple[float, float | None]:
         return lead(

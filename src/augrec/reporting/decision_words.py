@@ -26,25 +26,33 @@ _KINDS: Final = {
     "generated": "real and generated data",
 }
 
-RULE: Final = (
-    "Validation users choose: within a recommender the simplest training data that comes within "
-    "one standard error of the best (real data as it is, then other policies on real data, "
-    "then a placebo if it beats real data by an interval; generated data has to pass the gate), "
-    "and among recommenders the best, or a cheaper one within one standard error of it; "
-    "popularity only as the best."
-)
-"""How a run's model is chosen, in one sentence; see `augrec.evaluation.parsimony`."""
+
+def rule(simpler_within: float) -> str:
+    """How a run's model is chosen, in one sentence; see `augrec.evaluation.parsimony`.
+
+    Args:
+        simpler_within: of the gate.
+    """
+    close = f"within {simpler_within:g} standard errors of"
+    return (
+        f"Validation users choose: within a recommender the simplest training data that comes "
+        f"{close} the best (real data as it is, then other policies on real data, then a placebo "
+        "if it beats real data by an interval; generated data has to pass the gate), and among "
+        f"recommenders the best, or a cheaper one {close} it; popularity only as the best."
+    )
 
 
 def with_sentences(decision: Mapping[str, Any]) -> dict[str, Any]:
     """decision.json as it is written: what `augrec.evaluation.gate.decide` found, each "reason" in
-    words, and three "sentences": what to serve, why, and how far the numbers can be trusted."""
+    words, three "sentences": what to serve, why, and how far the numbers can be trusted, and the
+    "rule" of the choice."""
     recommenders = [
         {**choice, "reason": _reason(choice["reason"], decision)}
         for choice in decision["recommenders"]
     ]
     worded = {**decision, "recommenders": recommenders}
-    return worded | {"sentences": _sentences(worded)}
+    chosen_by = rule(decision["gate"]["simpler_within"])
+    return worded | {"sentences": _sentences(worded), "rule": chosen_by}
 
 
 def _sentences(decision: Mapping[str, Any]) -> list[str]:
@@ -138,13 +146,13 @@ def _selected(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
 
 
 def _ahead(selection: Mapping[str, Any]) -> str:
-    """By how much the best was ahead of the chosen one, which lay within one standard error."""
+    """By how much the best was ahead of the chosen one, and its standard error."""
     if not round(selection["behind"], 4):
         return " was as good"
     error = selection["standard_error"]
     if error is None:
         return " was ahead, with too few users to tell them apart"
-    return f" was ahead by {selection['behind']:.4f}, no more than one standard error ({error:.4f})"
+    return f" was ahead by {selection['behind']:.4f} only, with a standard error of {error:.4f}"
 
 
 def _evidence(decision: Mapping[str, Any], choice: Mapping[str, Any]) -> str:

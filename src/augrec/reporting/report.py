@@ -11,7 +11,6 @@ from augrec.data.slices import SLICES
 from augrec.reporting import audit_figures, figures, gains, gate_tables, load, words
 from augrec.reporting.audit_limits import limits, measures
 from augrec.reporting.beyond_accuracy_tables import beyond
-from augrec.reporting.decision_words import RULE
 from augrec.reporting.pages import render
 from augrec.reporting.run_head import MARK
 from augrec.reporting.svg import Figure
@@ -56,7 +55,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
     generators = load.generators(workspace, {*took_part, *(decision.get("audits") or {})})
     return {
         "decision": decision,
-        "rule": RULE,
+        "rule": decision["rule"],
         "left_out": decision.get("left_out", []),
         "chosen": decision.get("chosen", []),
         "policies": decision.get("policies") or {},

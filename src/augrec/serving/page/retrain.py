@@ -14,7 +14,6 @@ from typing import Any, Final
 from augrec.core.errors import AugrecError
 from augrec.data.slices import SLICES
 from augrec.reporting.audit_limits import limits
-from augrec.reporting.decision_words import RULE
 from augrec.reporting.words import (
     measure,
     measured,
@@ -143,7 +142,7 @@ def content(decision: Mapping[str, Any], audits: Mapping[str, Mapping[str, Any]]
         "winner": {name: winner[name] for name in ("recommender", "policy", "kind")},
         "metric": metric_words(metric),
         "groups": [{"name": slice_words(name), "users": users(first, name)} for name in groups],
-        "rule": RULE,
+        "rule": decision.get("rule", ""),
         "arms": [_arm(arm, metric, groups, decision) for arm in arms],
         "recommenders": decision.get("recommenders", []),
         "audits": [
