@@ -192,8 +192,8 @@ def _with_sign(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with thin spaces between thousands; a dash where there is none."""
-    return MISSING if value is None else f"{int(value):,}".replace(",", "\u202f")
+    """A whole number with commas between thousands; a dash where there is none."""
+    return MISSING if value is None else f"{int(value):,}"
 
 
 def many(n: int, one: str, several: str | None = None) -> str:
