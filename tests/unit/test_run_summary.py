@@ -148,7 +148,7 @@ def test_an_approver_sees_champion_and_challenger_side_by_side(decision: dict) -
     assert "test users version 8 is 8.7 % better than the champion, version 7" in text
     assert "(NDCG@10; difference +0.022, interval +0.011 to +0.032): it is better." in text
     assert "champion 7 (ease × none)" in text
-    assert "| all users | 1\u202f234 | 0.250 | 0.272 | +0.022 | +0.011 … +0.032 |" in text
+    assert "| all users | 1,234 | 0.250 | 0.272 | +0.022 | +0.011 … +0.032 |" in text
     assert "| 21 or more known items | 1 | 0.500 | 0.400 | −0.100 | – |" in text
     assert all(sentence in text for sentence in decision["sentences"]) and "report.html" in text
 
