@@ -77,7 +77,7 @@ def test_a_component_is_printed_with_values_defaults_ranges_meanings_and_its_sea
     assert "Penalty on the weights" in text and "a number, above 0" in text
     assert "one of float64, float32" in text
     assert "What is searched" in text and "without a search one of" in text
-    assert "preset sparse" in text
+    assert "preset sparse" in printed("item_knn")
 
 
 def test_a_name_of_two_rooms_prints_both_unless_the_room_is_named(project: Path) -> None:
@@ -98,7 +98,7 @@ def test_sections_operations_selectors_and_protocols_are_printed_too(project: Pa
 
 
 def test_what_the_project_sets_differently_is_listed_with_its_default(project: Path) -> None:
-    change(project, recommenders={"ease": {"l2": 30, "popularity_blend": 1.0}}, generators={})
+    change(project, recommenders={"ease": {"l2": 30, "popularity_blend": 3.0}}, generators={})
     rows = [line.split() for line in printed("--changed").splitlines()]
     assert ["recommenders.ease.l2", "30", "auto"] in rows
     assert not any(row and row[0] == "recommenders.ease.popularity_blend" for row in rows)

@@ -42,7 +42,8 @@ def score_of(fitted: Recommender, history: list[str]) -> dict[str, float]:
 
 
 def knn(**config: object) -> Recommender:
-    return find("item_knn")({"popularity_blend": 0.0, "neighbours": N_ITEMS, **config})
+    plain = {"similarity": "cosine", "nearest_to": "met", "popularity_blend": 0.0}
+    return find("item_knn")({**plain, "neighbours": N_ITEMS, **config})
 
 
 def similarity(kind: str, weights: np.ndarray, shrinkage: float) -> np.ndarray:

@@ -31,7 +31,7 @@ def test_noise_is_the_largest_singular_value_of_rows_without_any_taste(n_users, 
 def test_a_fitted_model_says_what_auto_was_and_keeps_it(tmp_path):
     data = TrainingData(drawn(80, 40, 0.2))
     fitted = find("ease")().fit(data)
-    assert fitted.config.l2 == pytest.approx(0.6 * data.shape.noise**2, rel=0.01)
+    assert fitted.config.l2 == pytest.approx(1.2 * data.shape.noise**2, rel=0.01)
     fitted.save(tmp_path / "model")
     assert find("ease").load(tmp_path / "model").config == fitted.config
 

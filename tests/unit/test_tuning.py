@@ -183,12 +183,14 @@ def test_a_search_looks_where_the_class_says_unless_params_yaml_says_otherwise()
 
 
 def test_a_preset_that_a_narrower_space_does_not_hold_is_left_out() -> None:
-    kind, own = find("ease"), find("ease")({"l2": 200.0})
-    wide, narrow = tuning(spaces={}), tuning(spaces={"ease": {"l2": {"low": 100, "high": 300}}})
-    assert {"l2": 47.0, "popularity_blend": 45.0} in starting_points(
-        wide, own, space_of(wide, kind)
-    )
-    assert starting_points(narrow, own, space_of(narrow, kind)) == [{"l2": 200.0}]
+    kind, own = find("item_knn"), find("item_knn")()
+    bounds = {"shrinkage": {"low": 1, "high": 30}}
+    wide, narrow = tuning(spaces={}), tuning(spaces={"item_knn": bounds})
+    found = starting_points(wide, own, space_of(wide, kind))
+    assert {"neighbours": 161, "shrinkage": 480.0, "similarity": "tfidf"}.items() <= found[
+        2
+    ].items()
+    assert starting_points(narrow, own, space_of(narrow, kind)) == [{"shrinkage": 5.0}]
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -267,14 +267,19 @@ class Recommender(Component):
         m)}.
 
         The name is `POPULAR` or a column of `user_features`. Here popularity: all that ranks a user
-        without a history, and the part that the config key `popularity_blend` gives it.
+        without a history, and the part that `popularity_weights` give it.
         Arguments as for `contributions`.
         """
         popular = self.popularity[targets]
-        blend = getattr(self.config, "popularity_blend", 0.0)
-        weight = popularity_weight(histories.matrix().getnnz(1)[:, None], blend)
+        weight = self.popularity_weights(histories)[:, None]
         cold = (histories.lengths == 0)[:, None]
         return {POPULAR: np.where(cold, popular, weight * popular / self.popularity.max())}
+
+    def popularity_weights(self, histories: Histories) -> np.ndarray:
+        """What popularity, the most popular item being 1, counts in the scores of each history,
+        float32 (n,); by the config key `popularity_blend`, where there is one."""
+        blend = getattr(self.config, "popularity_blend", 0.0)
+        return popularity_weight(histories.matrix().getnnz(1), blend)
 
     @abstractmethod
     def _fit(self, data: TrainingData) -> None:

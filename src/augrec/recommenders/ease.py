@@ -16,7 +16,7 @@ from augrec.core.errors import ConfigError, RefusedError
 from augrec.core.memory import USABLE, gib, machine_memory
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
-from augrec.recommenders._blend import popularity_share
+from augrec.recommenders._blend import add_popularity, relative_weight, sizes_of
 from augrec.recommenders._product import dense_product, is_large
 from augrec.recommenders.base import Recommender
 
@@ -26,9 +26,9 @@ class EaseConfig(BaseConfig):
 
     l2: Annotated[float, Field(gt=0)] | Auto = "auto"
     """Penalty on the weights. auto: larger for more users and denser data, see `penalty`."""
-    popularity_blend: float = Field(1.0, ge=0)
-    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
-    item is 1) added."""
+    popularity_blend: float = Field(3.0, ge=0)
+    """A history of n distinct items gets popularity_blend / (1 + n) × popularity added, both it and
+    the personal scores being measured by their root mean square over the catalogue."""
     dtype: Literal["float64", "float32"] = "float64"
     """Precision of the solve; float32 needs half the memory. What is stored is float32."""
     max_items: int = Field(12_000, ge=1)
@@ -36,18 +36,18 @@ class EaseConfig(BaseConfig):
     float64)."""
 
 
-_NOISE_SHARE, _SMALLEST, _LARGEST = 0.6, 5.0, 1500.0
+_NOISE_SHARE, _SMALLEST, _LARGEST = 1.2, 5.0, 1500.0
 
 
 def penalty(shape: DataShape, config: EaseConfig) -> float:
     """The l2 that silences directions of XᵀX that chance alone would show.
 
     Ridge regression shrinks a direction whose eigenvalue is s by s / (s + l2). What chance adds to
-    eigenvalues goes up to the square of `DataShape.noise`, so l2 is a share of that. The share was
-    0.5 to 0.8 at the best l2 of ML-100k, of parts of it with an eighth to all of its users, and of
-    three parts of MovieTweetings. The penalty of a well-specified regression does not grow with the
-    number of users for ever: published optima for a hundred thousand users and more lie between
-    200 and 1,000.
+    eigenvalues goes up to the square of `DataShape.noise`, so l2 is in proportion to that: at the
+    square itself a direction of chance keeps at most half of its size. The factor is fitted, see
+    `benchmarks.defaults`. The penalty of a well-specified regression does not grow with the number
+    of users for ever: published optima for a hundred thousand users and more lie between 200 and
+    1,000.
     """
     return float(f"{min(max(_NOISE_SHARE * shape.noise**2, _SMALLEST), _LARGEST):.3g}")
 
@@ -103,11 +103,23 @@ class Ease(Recommender):
         self._weights = np.ascontiguousarray(self._weights, dtype=np.float32)
 
     def _scores(self, histories: Histories) -> np.ndarray:
+        scores = self._personal(histories)
+        add_popularity(scores, self.popularity, self._weigh_popularity(histories, scores))
+        return scores
+
+    def _personal(self, histories: Histories) -> np.ndarray:
+        """The scores without popularity's part, float32 (B, n_items)."""
         seen = histories.matrix()
         seen.data[:] = 1
-        scores = popularity_share(self.popularity, seen.getnnz(1), self.config.popularity_blend)
-        scores += seen @ self._weights
-        return scores
+        return seen @ self._weights
+
+    def _weigh_popularity(self, histories: Histories, personal: np.ndarray) -> np.ndarray:
+        lengths, blend = histories.matrix().getnnz(1), self.config.popularity_blend
+        return relative_weight(sizes_of(personal), self.popularity, lengths, blend)
+
+    def popularity_weights(self, histories: Histories) -> np.ndarray:
+        """In proportion to the personal scores."""
+        return self._weigh_popularity(histories, self._personal(histories))
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """Exactly: the weight B from the item to the target; popularity's part belongs to no

@@ -24,7 +24,7 @@ from augrec.nn.arrays import with_column
 from augrec.nn.determinism import reproducible
 from augrec.nn.device import Device, choose_device
 from augrec.nn.sparse_rows import torch_sparse
-from augrec.recommenders._blend import popularity_share, popularity_weight
+from augrec.recommenders._blend import add_popularity, relative_weight
 from augrec.recommenders.base import Recommender
 
 _CELLS = 2**23
@@ -41,7 +41,7 @@ class IalsConfig(BaseConfig):
 
     factors: int = Field(128, ge=1)
     """Length of the vectors."""
-    unobserved_weight: float = Field(0.3, gt=0)
+    unobserved_weight: float = Field(0.1, gt=0)
     """How much an item the user did not meet counts as a zero; an item met counts 1."""
     regularisation: Annotated[float, Field(gt=0)] | Auto = "auto"
     """Penalty on the vectors; at most half of what would leave nothing of them, which sparse data
@@ -54,15 +54,15 @@ class IalsConfig(BaseConfig):
     """Conjugate gradient steps by which a sweep improves each vector; as many as there are factors
     solve for it."""
     popularity_blend: float = Field(2.0, ge=0)
-    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
-    item is 1) added."""
+    """A history of n distinct items gets popularity_blend / (1 + n) × popularity added, both it and
+    the personal scores being measured by their root mean square over the catalogue."""
     threads: int = Field(1, ge=1)
     """CPU threads of training; the same number gives the same bytes."""
     device: Device = "auto"
     """Where training and scoring run; auto: a CUDA device if there is one."""
 
 
-_NOISE_SHARE, _SMALLEST, _LARGEST = 0.235, 1e-4, 0.3
+_NOISE_SHARE, _SMALLEST, _LARGEST = 0.33, 1e-4, 0.3
 
 
 def penalty(shape: DataShape, config: IalsConfig) -> float:
@@ -71,8 +71,7 @@ def penalty(shape: DataShape, config: IalsConfig) -> float:
     Penalties p_u |x_u|² and p_i |y_i|² act like a penalty sqrt(p_u p_i) on each singular value of
     the matrix that is factorised. Chance gives singular values up to `DataShape.noise`, so sqrt(p_u
     p_i) is a share of that, and λ that over the evidence which multiplies it, of a typical user and
-    item. The share was 0.18 to 0.26 at the best λ of ML-100k, of parts of it with a quarter to all
-    of its users, and of two parts of MovieTweetings, at an `unobserved_weight` of 0.1.
+    item. The share is fitted, see `benchmarks.defaults`.
     """
     zeros, power = config.unobserved_weight, config.frequency_exponent
     user = (shape.user_length + zeros * shape.n_items) ** power
@@ -250,16 +249,28 @@ class Ials(Recommender):
 
     def user_factors(self, histories: Histories) -> np.ndarray:
         """The users' vectors, and what popularity counts for each."""
-        shares = popularity_weight(histories.matrix().getnnz(1), self.config.popularity_blend)
         vectors = self.user_vectors(histories)
-        return with_column(vectors, torch.from_numpy(shares).to(vectors))
+        weights = self._weigh_popularity(histories, vectors)
+        return with_column(vectors, torch.from_numpy(weights).to(vectors))
 
     def _scores(self, histories: Histories) -> np.ndarray:
-        lengths = histories.matrix().getnnz(1)
-        scores = popularity_share(self.popularity, lengths, self.config.popularity_blend)
+        vectors = self.user_vectors(histories)
         with torch.inference_mode():
-            scores += (self.user_vectors(histories) @ self._items.T).cpu().numpy()
+            scores = (vectors @ self._items.T).cpu().numpy()
+        add_popularity(scores, self.popularity, self._weigh_popularity(histories, vectors))
         return scores
+
+    def _weigh_popularity(self, histories: Histories, vectors: torch.Tensor) -> np.ndarray:
+        """From the users' vectors alone: the sum of a user's squared scores is xᵀ YᵀY x."""
+        with torch.inference_mode():
+            squares = (vectors @ self._gram * vectors).sum(1).clamp(min=0) / len(self.items)
+        lengths, blend = histories.matrix().getnnz(1), self.config.popularity_blend
+        sizes = squares.sqrt().cpu().numpy()
+        return relative_weight(sizes, self.popularity, lengths, blend)
+
+    def popularity_weights(self, histories: Histories) -> np.ndarray:
+        """In proportion to the personal scores."""
+        return self._weigh_popularity(histories, self.user_vectors(histories))
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """Exactly, by Hu et al. 2008, section 5: a score is y_jᵀ W Σ_i w_i y_i with W the inverse

@@ -14,7 +14,7 @@ from augrec.core.config import BaseConfig
 from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
 from augrec.data.training_data import TrainingData
-from augrec.recommenders._blend import popularity_share
+from augrec.recommenders._blend import add_popularity, relative_weight, sizes_of
 from augrec.recommenders._product import dense_product, is_large, n_multiplications
 from augrec.recommenders.base import Recommender
 
@@ -28,24 +28,23 @@ _TINY = np.float32(1e-30)
 class ItemKnnConfig(BaseConfig):
     """What makes two items alike, and how many of them count."""
 
-    similarity: Literal["cosine", "tfidf", "bm25"] = "cosine"
+    similarity: Literal["cosine", "tfidf", "bm25"] = "tfidf"
     """cosine; tfidf: users with short histories say more; bm25: as tfidf, but divided by lengths in
     place of norms."""
-    neighbours: int = Field(50, ge=1)
+    neighbours: int = Field(200, ge=1)
     """The number of most similar items that each item keeps."""
-    nearest_to: Literal["met", "recommended"] = "met"
+    nearest_to: Literal["met", "recommended"] = "recommended"
     """met: the nearest of each item met are kept; recommended: the nearest of each item that can be
-    recommended, so that every item, however common, rests on as many. The latter is better where
-    histories are long."""
-    shrinkage: float = Field(20.0, ge=0)
+    recommended, so that every item, however common, rests on as many."""
+    shrinkage: float = Field(5.0, ge=0)
     """A similarity resting on n users is multiplied by n / (n + shrinkage)."""
     bm25_k1: float = Field(1.2, gt=0)
     """bm25 only: how far an item's length matters at all."""
     bm25_b: float = Field(0.4, ge=0, le=1)
     """bm25 only: 0 all items divided alike, 1 by their length in full."""
-    popularity_blend: float = Field(1.0, ge=0)
-    """A history of n distinct items gets popularity_blend / (1 + n) × popularity (the most popular
-    item is 1) added."""
+    popularity_blend: float = Field(2.0, ge=0)
+    """A history of n distinct items gets popularity_blend / (1 + n) × popularity added, both it and
+    the personal scores being measured by their root mean square over the catalogue."""
 
 
 class ItemKnn(Recommender):
@@ -74,6 +73,7 @@ class ItemKnn(Recommender):
         "similarity": ["cosine", "tfidf", "bm25"],
         "neighbours": {"low": 10, "high": 400, "log": True},
         "shrinkage": {"low": 1.0, "high": 500.0, "log": True},
+        "nearest_to": ["met", "recommended"],
     }
     regularisation: ClassVar = {"shrinkage": ["x0.1", "x10"]}
 
@@ -130,11 +130,23 @@ class ItemKnn(Recommender):
         return items[real], neighbours[real], similarity[real]
 
     def _scores(self, histories: Histories) -> np.ndarray:
+        scores = self._personal(histories)
+        add_popularity(scores, self.popularity, self._weigh_popularity(histories, scores))
+        return scores
+
+    def _personal(self, histories: Histories) -> np.ndarray:
+        """The scores without popularity's part, float32 (B, n_items)."""
         seen = histories.matrix()
         seen.data[:] = 1
-        scores = popularity_share(self.popularity, seen.getnnz(1), self.config.popularity_blend)
-        scores += (seen @ self._similarity).toarray()
-        return scores
+        return (seen @ self._similarity).toarray()
+
+    def _weigh_popularity(self, histories: Histories, personal: np.ndarray) -> np.ndarray:
+        lengths, blend = histories.matrix().getnnz(1), self.config.popularity_blend
+        return relative_weight(sizes_of(personal), self.popularity, lengths, blend)
+
+    def popularity_weights(self, histories: Histories) -> np.ndarray:
+        """In proportion to the personal scores."""
+        return self._weigh_popularity(histories, self._personal(histories))
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """Exactly: the similarity of the item and the target; popularity's part belongs to no

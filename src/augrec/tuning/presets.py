@@ -35,7 +35,6 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "negative_sampler": "popularity",
             "weight_decay": 2.8,
         },
-        "ease": {"l2": 47.0, "popularity_blend": 45.0},
         "gru4rec": {"ahead": 30, "dropout": 0.54, "learning_rate": 0.00081, "weight_decay": 0.0},
         "item_knn": {"neighbours": 161, "shrinkage": 480.0, "similarity": "tfidf"},
         "multvae": {"beta": 0.32, "dropout": 0.37, "learning_rate": 0.00081, "weight_decay": 0.0},
