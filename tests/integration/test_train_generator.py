@@ -18,7 +18,7 @@ from configured import write_params
 from safetensors.numpy import load_file
 from test_model_stages import interactions
 
-from augrec.core.files import read_json
+from augrec.core.files import read_json, write_json
 from augrec.stages import train_generator
 
 GAN = {"steps": 60, "batch_size": 16, "hidden": 16, "noise": 8, "log_every": 10}
@@ -55,6 +55,16 @@ def start(folder: Path, **options: Any) -> subprocess.Popen[str]:
 
 def made(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / MADE).iterdir())}
+
+
+def test_a_generator_takes_the_steps_that_select_decided_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(workspace(tmp_path / "run", {"steps": "auto"}))
+    decided = {"left_out": None, "settings": {"steps": 20}}
+    write_json(Path("data/selection/generators/profile_gan.json"), decided)
+    train_generator.main("profile_gan")
+    assert read_json(MADE / "training.json")["settings"] == {"steps": 20}
+    assert read_json(MADE / "component.json")["config"]["steps"] == 20
+    assert pl.read_csv(MADE / "curve.csv")["step"].max() == 20
 
 
 def test_a_stage_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):

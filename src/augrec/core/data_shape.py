@@ -37,6 +37,11 @@ class DataShape:
         mean = self.n_interactions / self.n_users
         return n_users * min(of_each, mean) / self.n_interactions
 
+    def steps(self, passes: float, share: float, fewest: int, most: int) -> int:
+        """The gradient steps that read everything `passes` times where a step reads this share of
+        it: at least `fewest` and at most `most`, to the hundred between them."""
+        return int(min(max(round(passes / max(share, 1e-9), -2), fewest), most))
+
     @property
     def noise(self) -> float:
         """The largest singular value that a random 0/1 matrix (n_users, n_items) with as many ones

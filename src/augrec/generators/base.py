@@ -71,6 +71,8 @@ class Generator(Component):
                 where=_WHERE,
                 fix="give it data/training_set, not an augmented training set",
             )
+        if not self.is_settled():
+            self.settle(data.shape)
         self._fit(data)
         return self
 

@@ -3,7 +3,7 @@ different profiles."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -37,8 +37,8 @@ ITEMS = "items"
 class CfganConfig(AdversarialConfig, NeuralGeneratorConfig):
     """The adversarial training, its length, and how samples are drawn."""
 
-    steps: int = Field(400, ge=1)
-    """Updates of both networks."""
+    passes: ClassVar[float] = 100
+
     beginning: int = Field(1, ge=1)
     """Items, drawn by popularity, that each profile starts with."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from augrec.core.config import Auto
+from augrec.core.data_shape import DataShape
 from augrec.core.seeds import derive, rng
 from augrec.data.columns import Columns as C
 from augrec.data.row_details import build_interactions
@@ -22,18 +25,20 @@ from augrec.generators._latent.user_space import Whitening
 from augrec.generators._latent.vector_gan import VectorGenerator, new_networks
 from augrec.generators._training.loop import one_of_several
 from augrec.generators.latent_gan import LatentGan, LatentGanConfig
+from augrec.generators.neural import MOST
 from augrec.nn.determinism import fixed_threads
 
 _logger = logging.getLogger(__name__)
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 1e6)
 _FOLDS = 5
+_ITEM_PASSES, _FEWEST_ITEM_STEPS = 50, 300
 
 
 class ItemGanConfig(LatentGanConfig):
     """Options of the latent GAN, and of the one over items."""
 
-    item_steps: int = Field(300, ge=1)
-    """Generator updates of the GAN over items."""
+    item_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Generator updates of the GAN over items. auto: more for more items, see `item_steps`."""
     content_directions: int = Field(128, ge=1)
     """Numbers that represent an item's content."""
     min_item_users: int = Field(1, ge=1)
@@ -49,6 +54,12 @@ class ItemGanConfig(LatentGanConfig):
     drawings: int = Field(16, ge=1)
     """Groups that a sample's users are cut into; for each the new items' vectors are drawn
     anew."""
+
+
+def item_steps(shape: DataShape, config: ItemGanConfig) -> int:
+    """The steps in which the GAN over items reads each item 50 times."""
+    share, fewest = config.batch_size / shape.n_items, _FEWEST_ITEM_STEPS
+    return shape.steps(_ITEM_PASSES, share, fewest, MOST * fewest)
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,7 @@ class ItemGan(LatentGan):
     """
 
     Config = ItemGanConfig
+    rules: ClassVar = {**LatentGan.rules, "item_steps": item_steps}
 
     content: ItemContent
     whitening: Whitening

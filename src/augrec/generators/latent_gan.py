@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from augrec.core.config import Auto
+from augrec.core.data_shape import DataShape
 from augrec.core.seeds import derive, rng
 from augrec.data.histories import Histories
 from augrec.data.row_details import RowDetails
@@ -31,12 +33,13 @@ from augrec.generators._latent.vector_gan import (
 from augrec.generators._training.loop import one_of_several
 from augrec.generators._training.train_state import TrainState
 from augrec.generators.base import realness_table
-from augrec.generators.neural import NeuralGenerator
+from augrec.generators.neural import MOST, NeuralGenerator
 from augrec.nn.averages import MovingAverage
 from augrec.nn.determinism import fixed_threads
 
 _logger = logging.getLogger(__name__)
 _FIRST_SHARPNESS = 8.0
+_DECODER_PASSES, _FEWEST_DECODER_STEPS = 12, 300
 _USERS_AT_ONCE = 2**16
 
 
@@ -54,8 +57,8 @@ class LatentGanConfig(VectorGanConfig):
     the weight of all those met."""
     regularisation: float = Field(0.01, gt=0.0)
     """Of iALS: penalty on the vectors."""
-    decoder_steps: int = Field(300, ge=1)
-    """Updates of the decoder, on real users."""
+    decoder_steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Updates of the decoder, on real users. auto: more for more data, see `decoder_steps`."""
     decoder_batch: int = Field(2048, ge=1)
     """Interactions in each of them."""
     decoder_learning_rate: float = Field(1e-2, gt=0.0)
@@ -76,6 +79,13 @@ class LatentGanConfig(VectorGanConfig):
     """Steps between two points of the training curve."""
 
 
+def decoder_steps(shape: DataShape, config: LatentGanConfig) -> int:
+    """The steps in which the decoder reads each interaction 12 times: it has a vector for each
+    item, which learns when an interaction with the item is read."""
+    share, fewest = config.decoder_batch / shape.n_interactions, _FEWEST_DECODER_STEPS
+    return shape.steps(_DECODER_PASSES, share, fewest, MOST * fewest)
+
+
 class LatentGan(NeuralGenerator):
     """iALS embeds real users, a conditional GAN learns their vectors, a class-based softmax over
     the items decodes.
@@ -86,6 +96,7 @@ class LatentGan(NeuralGenerator):
     """
 
     Config: ClassVar[type[LatentGanConfig]] = LatentGanConfig
+    rules: ClassVar = {**NeuralGenerator.rules, "decoder_steps": decoder_steps}
 
     space: UserSpace
     decoder: ItemDecoder

@@ -4,8 +4,8 @@ samples, storage of networks, batches of bounded size."""
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from typing import ClassVar, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from augrec.core.config import BaseConfig
+from augrec.core.config import Auto, BaseConfig
+from augrec.core.data_shape import DataShape
 from augrec.core.seeds import derive, rng
 from augrec.data.item_pairs import ItemPairs
 from augrec.data.training_data import TrainingData
@@ -32,13 +33,27 @@ from augrec.nn.device import Device, choose_device
 
 LARGE_CATALOGUES: Final = "latent_gan, item_gan or sequence_gan"
 """The generators that hold no batches of users × items, for messages of the others."""
+MOST: Final = 10
+"""With `steps: auto`, a training of much data takes this multiple of the fewest steps, at most."""
 _CELLS_AT_ONCE = 2**24
 """Numbers of users × items that are held at once."""
 
 
 class NeuralGeneratorConfig(BaseConfig):
-    """Options that every neural generator has."""
+    """Options that every neural generator has.
 
+    Attributes:
+        passes: with `steps: auto`, how often training reads what it learns from.
+        fewest_steps: that a small set takes.
+    """
+
+    passes: ClassVar[float] = 50
+    fewest_steps: ClassVar[int] = 400
+
+    steps: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Updates. auto: more for more data, see `training_steps`."""
+    batch_size: int = Field(64, ge=1)
+    """Users in a step."""
     max_attribute_values: int = Field(32, ge=2)
     """User attributes with more different values are left out; numbers are cut at their quartiles
     instead."""
@@ -51,6 +66,21 @@ class NeuralGeneratorConfig(BaseConfig):
     """Where to train and sample; "auto" takes CUDA where there is one. Bytes are the same on the
     same device only."""
 
+    def share_read(self, shape: DataShape) -> float:
+        """The share of what training learns from that a step reads: here, whole users."""
+        return shape.share_read(self.batch_size)
+
+
+def training_steps(shape: DataShape, config: NeuralGeneratorConfig) -> int:
+    """The steps in which training reads each user `passes` times: a taste is learnt from the times
+    that users who have it are read, so a set ten times larger takes ten times the steps of the same
+    size, and not the same number, which would teach each a tenth. Small sets take the fewest steps
+    that move the weights at all: more would teach a GAN the users themselves, and the audit's
+    limits of privacy would be reached. At most ten times as many, for the time they take.
+    """
+    fewest = config.fewest_steps
+    return shape.steps(config.passes, config.share_read(shape), fewest, MOST * fewest)
+
 
 class NeuralGenerator(ProfileGenerator):
     """A generator whose networks learn in the monitored loop, see `_training.loop.train`.
@@ -61,6 +91,7 @@ class NeuralGenerator(ProfileGenerator):
 
     iterates: ClassVar[bool] = True
     resumes: ClassVar[bool] = True
+    rules: ClassVar[Mapping[str, Any]] = {"steps": training_steps}
 
     _pairs: ItemPairs | None = None
 

@@ -38,8 +38,6 @@ _NUMBERS_AT_ONCE = 22
 class ProfileGanConfig(GanConfig):
     """Sizes of the networks, and their training."""
 
-    steps: int = Field(400, ge=1)
-    """Generator updates."""
     batch_size: int = Field(64, ge=2)
     """Users in a batch."""
     feature_matching: float = Field(0.0, ge=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -42,8 +42,9 @@ _CODES = ("code_mean", "code_log_variance")
 class ProfileVaeConfig(NeuralGeneratorConfig):
     """Sizes of the network, its training, sampling and privacy."""
 
-    steps: int = Field(300, ge=1)
-    """Updates."""
+    passes: ClassVar[float] = 70
+    fewest_steps: ClassVar[int] = 300
+
     batch_size: int = Field(128, ge=1)
     """Users in a batch; with privacy their expected number."""
     learning_rate: float = Field(5e-3, gt=0.0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import logging
 from functools import reduce
-from typing import Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
 import torch
 from pydantic import Field, model_validator
 
+from augrec.core.config import Auto
+from augrec.core.data_shape import DataShape
 from augrec.core.seeds import derive, rng
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.data.columns import Columns as C
@@ -60,8 +62,9 @@ class SequenceGanConfig(NeuralGeneratorConfig):
     unknown: float = Field(0.1, ge=0.0, le=1.0)
     """Share of the windows whose attributes are hidden, so that histories of users without
     attributes can be extended."""
-    steps: int = Field(600, ge=1)
-    """Updates by likelihood."""
+    passes: ClassVar[float] = 20
+    fewest_steps: ClassVar[int] = 600
+
     batch_size: int = Field(32, ge=1)
     """Windows in one."""
     learning_rate: float = Field(3e-3, gt=0.0)
@@ -80,8 +83,9 @@ class SequenceGanConfig(NeuralGeneratorConfig):
     """An event with more different values has them cut at their quantiles."""
     n_gaps: int = Field(32, ge=1)
     """Parts into which time gaps are cut, at their quantiles."""
-    critic_steps: int = Field(150, ge=0)
-    """Updates of the discriminator, after the generator's; 0: there is none."""
+    critic_steps: Annotated[int, Field(ge=0)] | Auto = "auto"
+    """Updates of the discriminator, after the generator's; 0: there is none. auto: a quarter of the
+    generator's, which give it fewer and fewer faults to find."""
     critic_users: int = Field(2000, ge=2)
     """Histories drawn for it to learn from, at most as many as there are users."""
     selection: Literal["none", "resample", "best"] = "resample"
@@ -94,6 +98,10 @@ class SequenceGanConfig(NeuralGeneratorConfig):
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     """Items are drawn from the likeliest that hold this share of the probability."""
 
+    def share_read(self, shape: DataShape) -> float:
+        """A step reads the latest rows of each of its windows."""
+        return shape.share_read(self.batch_size, self.length)
+
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:
         if self.factors % self.heads:
@@ -101,6 +109,11 @@ class SequenceGanConfig(NeuralGeneratorConfig):
         if self.selection != "none" and not self.critic_steps:
             raise ValueError("selection needs critic_steps above 0, or set selection to none")
         return self
+
+
+def critic_steps(shape: DataShape, config: SequenceGanConfig) -> int:
+    """See `SequenceGanConfig.critic_steps`."""
+    return max(1, int(config.steps) // 4)
 
 
 class SequenceGan(NeuralGenerator):
@@ -115,6 +128,7 @@ class SequenceGan(NeuralGenerator):
     """
 
     Config = SequenceGanConfig
+    rules: ClassVar = {**NeuralGenerator.rules, "critic_steps": critic_steps}
 
     tokenizer: Tokenizer
     network: networks.SequenceGenerator

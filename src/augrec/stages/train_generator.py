@@ -13,7 +13,7 @@ from pathlib import Path
 
 from augrec.core.config import parse, read_params, section
 from augrec.core.errors import RefusedError
-from augrec.core.files import whole_directory, write_curve
+from augrec.core.files import whole_directory, write_curve, write_json
 from augrec.core.seeds import derive
 from augrec.data.training_data import Hardware, TrainingData
 from augrec.generators import base as generators
@@ -34,13 +34,14 @@ log = logging.getLogger(__name__)
 
 
 def main(name: str) -> None:
-    """Train the generator called `name` on real rows, and store its training curve with it."""
+    """Train the generator called `name` on real rows, and store its training curve with it, and in
+    training.json the settings that were "auto"."""
     target = Path("models/generators") / name
-    left_out, _ = _left_out.selected("generators", name)
+    left_out, settings = _left_out.selected("generators", name)
     if _left_out.passed_on(left_out, target):
         return
     params = read_params()
-    config = read_resolved("generators", name)["config"]
+    config = read_resolved("generators", name)["config"] | settings
     generator = generators.find(name)(config, seed=derive(params["seed"], "train_generator", name))
     curve: list[dict[str, float]] = []
 
@@ -73,6 +74,7 @@ def main(name: str) -> None:
     with whole_directory(target) as draft:
         generator.save(draft)
         write_curve(draft / CURVE, curve)
+        write_json(draft / "training.json", {"generator": name, "settings": settings})
     shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
 
 

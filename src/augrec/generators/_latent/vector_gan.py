@@ -4,7 +4,7 @@ take seconds."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -19,8 +19,9 @@ from augrec.generators._training.train_state import TrainState
 class VectorGanConfig(GanConfig):
     """Sizes of the networks, and their training."""
 
-    steps: int = Field(1500, ge=1)
-    """Generator updates."""
+    passes: ClassVar[float] = 200
+    fewest_steps: ClassVar[int] = 1_500
+
     batch_size: int = Field(256, ge=2)
     """Vectors in a batch."""
     noise: int = Field(32, ge=1)
