@@ -51,6 +51,8 @@ QUICK: dict[str, dict[str, Any]] = {
 N_USERS, N_ITEMS = 60, 25
 NO_HISTORY = {"popularity", "demographics"}
 """Recommenders whose lists do not depend on the history."""
+ADVERSARIAL = [name for name in NAMES if "adversarial_epsilon" in find(name).Config.model_fields]
+"""Those that can be trained against an adversary."""
 
 
 def interactions(seed: int = 0, n_users: int = N_USERS, n_items: int = N_ITEMS) -> pl.DataFrame:
@@ -128,6 +130,16 @@ def fitted(request: pytest.FixtureRequest) -> Recommender:
 @pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+def training() -> TrainingData:
+    """Without cases, so that the last weights are kept, not the best ones."""
+    return TrainingData(interactions(), items=ITEMS)
+
+
+def scores_of(model: Recommender) -> np.ndarray:
+    ids = histories(["i00", "i02"], ["i01"], ["i03", "i05", "i07"])
+    return model.score(Histories.from_lists(ids, model.items))
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -379,6 +391,28 @@ def test_the_same_seed_gives_the_same_bytes_and_the_same_curve(name, tmp_path):
         )
     assert files(tmp_path / "0") == files(tmp_path / "1")
     assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_an_adversary_that_moves_nothing_or_counts_nothing_changes_no_byte(name):
+    off = ({}, {"adversarial_epsilon": 0.0, "adversarial_weight": 2.0, "adversarial_from": 0.0})
+    off += ({"adversarial_epsilon": 0.5, "adversarial_weight": 0.0, "adversarial_from": 0.0},)
+    plain, *others = (scores_of(build(name, **keys).fit(training())) for keys in off)
+    for other in others:
+        assert plain.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_each_adversary_changes_the_model_in_its_own_way(name):
+    keys = {"adversarial_epsilon": 0.5, "adversarial_from": 0.2}
+    methods = ("fast", "projected", "virtual", "random")
+    found = [scores_of(build(name).fit(training()))]
+    found += [
+        scores_of(build(name, adversarial_method=method, **keys).fit(training()))
+        for method in methods
+    ]
+    assert all(np.isfinite(scores).all() for scores in found)
+    assert len({scores.tobytes() for scores in found}) == 1 + len(methods)
 
 
 def test_what_says_that_it_draws_nothing_is_the_same_from_another_seed(name):

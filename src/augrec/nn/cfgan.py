@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from augrec.core.config import BaseConfig
 from augrec.nn.memory import check_memory
+from augrec.nn.perturbations import Adversary, ForwardPass, Lookups
 from augrec.nn.profile_batches import ProfileBatch
 
 _BETAS = (0.5, 0.99)
@@ -90,7 +91,7 @@ class CfganGenerator(nn.Module):
 
     def __init__(self, n_items: int, config: AdversarialConfig, n: int = 1) -> None:
         super().__init__()
-        self.dropout, hidden = config.dropout, n * config.hidden
+        self.dropout, hidden, self.lookup = config.dropout, n * config.hidden, Lookups()
         self.read = nn.Linear(n_items, hidden)
         with warnings.catch_warnings(
             action="ignore", category=UserWarning
@@ -132,8 +133,16 @@ class CfganGenerator(nn.Module):
 
     def twins(self, x: torch.Tensor) -> torch.Tensor:
         """Logits for the same part of x under two draws of noise, (2, B, n_items)."""
-        read = self.read(F.dropout(F.normalize(x, dim=1), self.dropout))
-        noise = torch.randn(2, len(x), self.vary.in_features, device=x.device)
+        return self.written(*self.draw(x))
+
+    def draw(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `twins` draws: the part of x (B, n_items), and the noise (2, B, width)."""
+        part = F.dropout(F.normalize(x, dim=1), self.dropout)
+        return part, torch.randn(2, len(x), self.vary.in_features, device=x.device)
+
+    def written(self, part: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """The logits of `twins` for what `draw` gives."""
+        read = self.read(self.lookup("profile", part))
         return self.write(torch.tanh(read + self.vary(noise)))
 
 
@@ -205,6 +214,7 @@ class AdversarialTrainer:
         writer, critic: the networks.
         config: the rules.
         lr_factor: what the learning rates are multiplied by.
+        adversary: moves the profiles that the generator reads; None: nothing does.
 
     Attributes:
         optimisers: of either network.
@@ -216,8 +226,10 @@ class AdversarialTrainer:
         critic: CfganCritic,
         config: AdversarialConfig,
         lr_factor: float = 1.0,
+        adversary: Adversary | None = None,
     ) -> None:
         self._writer, self._critic, self._config = writer, critic, config
+        self._adversary = adversary
         self.optimisers = {
             name: torch.optim.AdamW(
                 network.parameters(),
@@ -240,24 +252,43 @@ class AdversarialTrainer:
         them apart, 0.5 where it guesses.
         """
         real, shown, zeros, counts = self.roles(batch)
-        written, other = self._writer.twins(batch.x).sigmoid()  # (B, n_items) each
-        fake = written * shown
+        if self._adversary is not None:
+            self._adversary.watch()
+        inputs = self._writer.draw(batch.x)
+        logits = self._writer.written(*inputs)  # (2, B, n_items)
+        profiles = logits.sigmoid()
+        fake = profiles[0] * shown
         scores = self._critic(real, real), self._critic(real, fake.detach())
         critic_loss = F.softplus(-scores[0]) + F.softplus(scores[1])
         self._update("critic", self._critic, (counts * critic_loss).mean())
-        nothing = (written.square() * zeros).sum(1)
-        varied = (written - other).abs().sum(1) / (written + other).sum(1)
-        missing_variety = _VARIETY_WEIGHT * F.relu(self._config.variety - varied)
-        fooled = F.softplus(-self._critic(real, fake))
-        loss = (counts * (fooled + self._config.zero_weight * nothing + missing_variety)).mean()
+
+        def judged(logits: torch.Tensor, profiles: torch.Tensor) -> ForwardPass:
+            written, other = profiles  # (B, n_items) each
+            fake = written * shown
+            nothing = (written.square() * zeros).sum(1)
+            varied = (written - other).abs().sum(1) / (written + other).sum(1)
+            missing_variety = _VARIETY_WEIGHT * F.relu(self._config.variety - varied)
+            fooled = F.softplus(-self._critic(real, fake))
+            loss = counts * (fooled + self._config.zero_weight * nothing + missing_variety)
+            return ForwardPass(loss.mean(), logits, torch.stack([nothing.mean(), varied.mean()]))
+
+        clean = judged(logits, profiles)
+        loss = clean.loss
+        if self._adversary is not None:
+
+            def again() -> ForwardPass:
+                logits = self._writer.written(*inputs)
+                return judged(logits, logits.sigmoid())
+
+            loss = self._adversary.mix(clean, again)
         self._update("writer", self._writer, loss)
         leads = (scores[0] - scores[1]).sigmoid().mean()
         found = {
-            "loss": loss,
+            "loss": clean.loss,
             "critic": critic_loss.mean(),
             "critic_leads": leads,
-            "zeros": nothing.mean(),
-            "variety": varied.mean(),
+            "zeros": clean.logged[0],
+            "variety": clean.logged[1],
         }
         return {name: value.detach() for name, value in found.items()}
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from augrec.nn.perturbations import Lookups
 from augrec.nn.sequences import Sequences
 
 _SPREAD = 0.2
@@ -30,7 +31,7 @@ class SequenceNetwork(nn.Module):
 
     def __init__(self, n_items: int, factors: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout, self.lookup = dropout, Lookups()
         self.items = nn.Embedding(n_items, factors)
         self.start = nn.Parameter(torch.empty(1, factors))
         self.bias = nn.Parameter(torch.zeros(n_items))
@@ -48,7 +49,7 @@ class SequenceNetwork(nn.Module):
 
     def forward(self, sequences: Sequences) -> torch.Tensor:
         """States, float32 (N, factors): at each place what has been read up to there."""
-        vectors = self.items(sequences.items)
+        vectors = self.lookup("items", self.items(sequences.items))
         return self.read(
             vectors.index_copy(0, sequences.firsts, self.start.expand(len(sequences.lengths), -1)),
             sequences,

@@ -3,7 +3,7 @@ history."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,11 +21,12 @@ from augrec.nn.lookup import sums, take
 from augrec.nn.named_negatives import NamedNegatives
 from augrec.nn.negatives import Drawn, Negatives, NegativesConfig, negatives
 from augrec.nn.pairs import History, Pairs
+from augrec.nn.perturbations import ForwardPass, Lookups
 from augrec.recommenders._neural.base import NeuralConfig, NeuralRecommender
 
 
 class BprConfig(NegativesConfig, NeuralConfig):
-    """Size, sampling, and the adversary."""
+    """Size and sampling."""
 
     renamed: ClassVar = {"introduced": "named_negatives_share"}
 
@@ -39,13 +40,6 @@ class BprConfig(NegativesConfig, NeuralConfig):
     named_negatives_share: float = Field(0.5, ge=0, le=1)
     """Share of a user's negatives that are taken from those the training set names for the user, if
     it names any."""
-    adversarial_epsilon: float = Field(0.0, ge=0)
-    """Length by which the adversary moves each vector; 0 switches it off."""
-    adversarial_weight: float = Field(1.0, ge=0)
-    """Weight of the loss under the adversary; 0 switches it off."""
-    adversarial_from: float = Field(0.5, ge=0, lt=1)
-    """Share of the steps after which the adversary comes in: it helps a model that already
-    ranks."""
     learning_rate: float = Field(0.02, gt=0)
     """Of Adam at the first step; it falls evenly to 0."""
     weight_decay: float = Field(2.0, ge=0)
@@ -62,8 +56,7 @@ class BprConfig(NegativesConfig, NeuralConfig):
 
 
 class Bpr(NeuralRecommender):
-    """Factorisation by Bayesian personalised ranking (Rendle et al. 2009), on request trained
-    against an adversary.
+    """Factorisation by Bayesian personalised ranking (Rendle et al. 2009).
 
     The score of item i for history H is b_i + q_i · Σ_{j in H} p_j / |H|^a with two vectors p, q
     for each item, as in FISM (Kabbur, Ning, Karypis 2013): no vector belongs to a user, so unseen
@@ -72,9 +65,8 @@ class Bpr(NeuralRecommender):
     H. A positive is drawn in proportion to its weight; entries that are targets only are never part
     of H.
 
-    With an adversary (APR, He et al. 2018, arXiv 1808.03908) the loss is added once more, times
-    adversarial_weight, with the user's, the positive's and the negative's vector each moved by
-    adversarial_epsilon along its gradient.
+    An adversary (`augrec.nn.perturbations.Adversary`) moves the user's, the positive's and the
+    negative's vectors.
     """
 
     Config = BprConfig
@@ -84,8 +76,7 @@ class Bpr(NeuralRecommender):
         "weight_decay": {"low": 0.05, "high": 8.0, "log": True},
         "negative_sampler": ["uniform", "popularity", "adversarial"],
         "negative_exponent": [0.5, 0.75],
-        "adversarial_epsilon": [0.0, 0.1, 0.5],
-        "adversarial_weight": [0.5, 1.0, 2.0],
+        "adversarial_epsilon": [0.0, 0.1, 0.3],
     }
     regularisation: ClassVar = {"weight_decay": ["x0.25"]}
 
@@ -106,19 +97,21 @@ class Bpr(NeuralRecommender):
             [vectors, biases], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, config.steps)
-        for step in range(1, config.steps + 1):
-            adversary = step > config.adversarial_from * config.steps
-            loss, drawn = self._loss(pairs, sampler, named, adversary=adversary)
+        adversary = self._adversary(self._network.lookup, softmax=False)
+        for _ in range(config.steps):
+            forward, drawn = self._batch(pairs, sampler, named)
+            loss, logged = adversary.loss(forward)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
             sampler.learn(drawn)
-            yield loss.detach()
+            yield logged
 
-    def _loss(
-        self, pairs: Pairs, sampler: Negatives, named: NamedNegatives | None, *, adversary: bool
-    ) -> tuple[torch.Tensor, Drawn]:
+    def _batch(
+        self, pairs: Pairs, sampler: Negatives, named: NamedNegatives | None
+    ) -> tuple[Callable[[], ForwardPass], Drawn]:
+        """The loss on a fresh batch, and its negatives."""
         config = self.config
         batch = pairs.draw(config.batch_size, config.positives)
         users = self._network.users(batch.history, batch.positives, batch.met)  # (B, P, f)
@@ -127,18 +120,14 @@ class Bpr(NeuralRecommender):
         items = drawn.items if named is None else named.put(batch.users, drawn.items)
         real = unmet(items)
         offered, bias = self._network.offered.weight, self._network.bias
-        vectors = [users, take(offered, batch.positives), take(offered, items)]
+        vectors = {
+            "users": users,
+            "positives": take(offered, batch.positives),
+            "negatives": take(offered, items),
+        }
         against = take(bias, items) + drawn.nudge * (items == drawn.items)  # (B, N)
         biases = against[:, None] - take(bias, batch.positives)[:, :, None]
-        loss = _bpr(vectors, biases, real)
-        if not (adversary and config.adversarial_epsilon and config.adversarial_weight):
-            return loss, drawn
-        gradients = torch.autograd.grad(loss, vectors, retain_graph=True)
-        moved = [
-            vector + config.adversarial_epsilon * F.normalize(gradient, dim=-1)
-            for vector, gradient in zip(vectors, gradients, strict=True)
-        ]
-        return loss + config.adversarial_weight * _bpr(moved, biases, real), drawn
+        return partial(_bpr, self._network.lookup, vectors, biases, real), drawn
 
     def _scores(self, histories: Histories) -> np.ndarray:
         with torch.inference_mode():
@@ -169,7 +158,7 @@ class _Network(nn.Module):
 
     def __init__(self, n_items: int, factors: int, exponent: float) -> None:
         super().__init__()
-        self.exponent = exponent
+        self.exponent, self.lookup = exponent, Lookups()
         self.met, self.offered = nn.Embedding(n_items, factors), nn.Embedding(n_items, factors)
         self.bias = nn.Parameter(torch.zeros(n_items))
         for table in (self.met, self.offered):
@@ -200,18 +189,21 @@ class _Network(nn.Module):
         return sums(self.met.weight, history.items, history.starts, history.lengths)  # (B, factors)
 
 
-def _bpr(vectors: list[torch.Tensor], biases: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def _bpr(
+    lookup: Lookups, vectors: dict[str, torch.Tensor], biases: torch.Tensor, real: torch.Tensor
+) -> ForwardPass:
     """The mean loss over pairs of a positive and one of the user's real negatives, bool (B, N).
 
     Args:
+        lookup: where an adversary moves them.
         vectors: the users', as each positive meets them (B, P, f), the positives' (B, P, f) and the
             negatives' (B, N, f).
         biases: what is added to a negative's score less a positive's, (B, P, N).
         real: the negatives that count, bool (B, N).
     """
-    users, positives, negatives = vectors
+    users, positives, negatives = (lookup(place, each) for place, each in vectors.items())
     own = (users * positives).sum(-1, keepdim=True)
     worse = torch.baddbmm(biases, users, negatives.mT) - own  # (B, P, N)
-    return (F.softplus(worse) * real[:, None]).sum() / (real.sum() * positives.shape[1]).clamp(
-        min=1
-    )
+    n_pairs = (real.sum() * positives.shape[1]).clamp(min=1)
+    loss = (F.softplus(worse) * real[:, None]).sum() / n_pairs
+    return ForwardPass(loss, worse, loss)

@@ -57,6 +57,7 @@ class Cfgan(NeuralRecommender):
         "zero_weight": {"low": 0.02, "high": 0.5, "log": True},
         "partial_masking": {"low": 0.02, "high": 0.5, "log": True},
         "dropout": {"low": 0.2, "high": 0.8},
+        "adversarial_epsilon": [0.0, 0.1, 0.3],
     }
     regularisation: ClassVar = {"weight_decay": [0.1]}
 
@@ -88,7 +89,10 @@ class Cfgan(NeuralRecommender):
             CfganCritic(len(self.items), config.critic_hidden).to(self._device) for _ in writers
         ]
         games = [
-            AdversarialTrainer(*players, config) for players in zip(writers, critics, strict=True)
+            AdversarialTrainer(
+                *players, config, adversary=self._adversary(players[0].lookup, softmax=False)
+            )
+            for players in zip(writers, critics, strict=True)
         ]
         batches = examples.batches(config.batch_size, config.steps, config.truncate)
         for step, batch in enumerate(batches, start=1):

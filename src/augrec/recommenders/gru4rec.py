@@ -38,6 +38,7 @@ class Gru4rec(SequentialRecommender):
         "ahead": [1, 10, 30],
         "weight_decay": [0.0, 0.01, 0.1],
         "dropout": {"low": 0.1, "high": 0.6},
+        "adversarial_epsilon": [0.0, 0.1, 0.3],
     }
     regularisation: ClassVar = {"weight_decay": [0.1]}
 

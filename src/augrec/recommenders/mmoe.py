@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -121,6 +122,7 @@ class Mmoe(NeuralRecommender):
         "learning_rate": {"low": 0.0005, "high": 0.01, "log": True},
         "weight_decay": [0.0, 0.01, 0.1],
         "dropout": {"low": 0.05, "high": 0.5},
+        "adversarial_epsilon": [0.0, 0.1, 0.3],
     }
     regularisation: ClassVar = {"weight_decay": [0.1]}
 
@@ -170,16 +172,17 @@ class Mmoe(NeuralRecommender):
         weights = torch.tensor(named) * torch.from_numpy(shares)
         balance = Balance(weights, learnt=config.balance == "uncertainty").to(self._network.where)
         optimiser = self._optimiser(balance)
+        adversary = self._adversary(self._network.lookup, softmax=False)
         for _ in range(config.steps):
-            each = losses.draw(
+            batch = losses.draw(
                 config.batch_size, config.positives, config.negatives, config.truncate
             )
-            loss = balance(each)
+            loss, logged = adversary.loss(partial(losses.on, batch, balance))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             losses.learn()
-            yield torch.cat([loss.detach()[None], each.detach()])
+            yield logged
 
     def _losses(self) -> Sequence[str]:
         return ["loss", *(f"loss_{head.name}" for head in self.heads)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augrec.nn.perturbations import ForwardPass
 from augrec.nn.profile_batches import ProfileBatch
 from augrec.recommenders._neural.vae import Vae, VaeConfig, VaeNetwork
 
@@ -38,6 +40,7 @@ class Multvae(Vae):
         "weight_decay": [0.0, 0.01, 0.1],
         "dropout": {"low": 0.2, "high": 0.8},
         "beta": {"low": 0.02, "high": 1.0, "log": True},
+        "adversarial_epsilon": [0.0, 0.1, 0.3],
     }
     regularisation: ClassVar = {"beta": ["x0.25"]}
 
@@ -49,15 +52,20 @@ class Multvae(Vae):
             weight_decay=config.weight_decay,
             fused=True,
         )
+        adversary = self._adversary(self._network.lookup, softmax=True)
         for step, batch in enumerate(batches, start=1):
-            logits, kl = self._network(batch.x)  # (B, n_items), (B,)
-            fit = -(F.log_softmax(logits, dim=1) * batch.w).sum(1)
             beta = config.beta * min(1.0, step / (config.anneal * config.steps))
-            loss = (fit + beta * batch.weights * kl).mean()
+            loss, logged = adversary.loss(partial(self._loss, batch, beta))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            yield torch.stack([loss, kl.mean()]).detach()
+            yield logged
+
+    def _loss(self, batch: ProfileBatch, beta: float) -> ForwardPass:
+        logits, kl = self._network(batch.x)  # (B, n_items), (B,)
+        fit = -(F.log_softmax(logits, dim=1) * batch.w).sum(1)
+        loss = (fit + beta * batch.weights * kl).mean()
+        return ForwardPass(loss, logits, torch.stack([loss, kl.mean()]))
 
     def _build(self) -> VaeNetwork:
         config = self.config
@@ -82,6 +90,7 @@ class _Network(VaeNetwork):
         """x: 0/1 (B, n_items). Gives logits (B, n_items) and KL to the prior (B,); draws only while
         training."""
         x = F.dropout(F.normalize(x, dim=1), self.dropout, self.training)
+        x = self.lookup("profile", x)
         mean, log_variance = self.encode(torch.tanh(self.read(x))).chunk(
             2, dim=1
         )  # (B, latent) each

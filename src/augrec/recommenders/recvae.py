@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augrec.nn.perturbations import ForwardPass
 from augrec.nn.profile_batches import ProfileBatch
 from augrec.recommenders._neural.vae import Vae, VaeConfig, VaeNetwork
 
@@ -57,6 +59,7 @@ class Recvae(Vae):
         "weight_decay": [0.0, 0.01, 0.1],
         "dropout": {"low": 0.2, "high": 0.8},
         "gamma": {"low": 0.0005, "high": 0.05, "log": True},
+        "adversarial_epsilon": [0.0, 0.1, 0.3],
     }
     regularisation: ClassVar = {"gamma": ["x0.2"]}
 
@@ -72,26 +75,26 @@ class Recvae(Vae):
             )
             for half in (network.encoder, network.write)
         ]
+        adversary = self._adversary(network.lookup, softmax=True)
         round_steps = config.encoder_steps + config.decoder_steps
         for step, batch in enumerate(batches):
             place = step % round_steps
             if place == 0:
                 network.renew_prior()
             decoding = place >= config.encoder_steps
-            loss, kl = self._loss(network, batch, decoding=decoding)
+            loss, logged = adversary.loss(partial(self._loss, network, batch, decoding=decoding))
             optimiser = halves[decoding]
             network.zero_grad()
             loss.backward()
             optimiser.step()
-            yield torch.stack([loss, kl]).detach()
+            yield logged
 
-    def _loss(
-        self, network: _Network, batch: ProfileBatch, *, decoding: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loss(self, network: _Network, batch: ProfileBatch, *, decoding: bool) -> ForwardPass:
         x = batch.whole if decoding else batch.x
         logits, kl = network(x, noisy=not decoding)  # (B, n_items), (B,)
         fit = -(F.log_softmax(logits, dim=1) * batch.w).sum(1)
-        return (fit + self.config.gamma * batch.w.sum(1) * kl).mean(), kl.mean()
+        loss = (fit + self.config.gamma * batch.w.sum(1) * kl).mean()
+        return ForwardPass(loss, logits, torch.stack([loss, kl.mean()]))
 
     def _build(self) -> VaeNetwork:
         config = self.config
@@ -149,7 +152,8 @@ class _Network(VaeNetwork):
             noisy: whether dropout hides a part of it, while training.
         """
         x = F.normalize(x, dim=1)
-        mean, log_variance = self.encoder(F.dropout(x, self.dropout, self.training and noisy))
+        read = self.lookup("profile", F.dropout(x, self.dropout, self.training and noisy))
+        mean, log_variance = self.encoder(read)
         if not self.training:
             return self.write(mean), torch.zeros_like(mean[:, 0])
         z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)

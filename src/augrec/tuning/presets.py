@@ -28,8 +28,6 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     # many users with a few items each
     "sparse": {
         "bpr": {
-            "adversarial_epsilon": 0.1,
-            "adversarial_weight": 1.0,
             "learning_rate": 0.0072,
             "negative_exponent": 0.5,
             "negative_sampler": "popularity",
@@ -43,8 +41,6 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     # baskets over time
     "sequential": {
         "bpr": {
-            "adversarial_epsilon": 0.1,
-            "adversarial_weight": 2.0,
             "learning_rate": 0.0038,
             "negative_exponent": 0.75,
             "negative_sampler": "adversarial",

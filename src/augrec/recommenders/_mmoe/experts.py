@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from augrec.nn.pairs import History
+from augrec.nn.perturbations import Lookups
 from augrec.recommenders._mmoe.features import Encoded
 
 
@@ -145,7 +146,7 @@ class Towers(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.exponent, self.dropout = exponent, dropout
+        self.exponent, self.dropout, self.lookup = exponent, dropout, Lookups()
         self.user_columns, self.item_columns = users, items
         self.met, self.offered = nn.Embedding(n_items, factors), nn.Embedding(n_items, factors)
         for table in (self.met, self.offered):
@@ -169,18 +170,18 @@ class Towers(nn.Module):
     def users(self, history: History, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
         """Vectors (B, heads, factors) and biases (B, heads)."""
         summed = F.embedding_bag(history.items, self.met.weight, history.starts, mode="sum")
-        own = summed / history.lengths.clamp(min=1)[:, None] ** self.exponent  # (B, factors)
-        x = torch.cat(
-            [own, history.lengths.float().log1p()[:, None], self.user_columns(features)], dim=1
+        own = self.lookup(  # (B, factors)
+            "users", summed / history.lengths.clamp(min=1)[:, None] ** self.exponent
         )
+        known = self.lookup("user features", self.user_columns(features))
+        x = torch.cat([own, history.lengths.float().log1p()[:, None], known], dim=1)
         x = F.dropout(x, self.dropout, self.training)
         return self.user_mixture(x) + own[:, None], self.ease(x)
 
     def items(self, items: torch.Tensor, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
         """Vectors (n, heads, factors) and biases (n, heads) of the items at positions `items`,
         int64 (n,)."""
-        own = self.offered(items)
-        x = F.dropout(
-            torch.cat([own, self.item_columns(features)], dim=1), self.dropout, self.training
-        )
+        own = self.lookup("items", self.offered(items))
+        known = self.lookup("item features", self.item_columns(features))
+        x = F.dropout(torch.cat([own, known], dim=1), self.dropout, self.training)
         return self.item_mixture(x) + own[:, None], self.bias[items]

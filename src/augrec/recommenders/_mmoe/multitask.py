@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from augrec.data.histories import Histories
 from augrec.nn.negatives import Drawn, Negatives
+from augrec.nn.perturbations import ForwardPass
 from augrec.recommenders._heads import Head
 from augrec.recommenders._mmoe.experts import Features, Towers
 from augrec.recommenders._mmoe.outcomes import Outcomes
@@ -71,20 +72,27 @@ class Losses:
 
     def draw(
         self, n_users: int, n_positives: int, n_negatives: int, truncate: float
-    ) -> torch.Tensor:
-        """Each head's loss on a fresh batch, (heads,); 0 for a head that the batch has nothing
-        for."""
+    ) -> PrefixBatch:
+        """A fresh batch, and the items drawn for it."""
         batch = self._prefixes.draw(n_users, n_positives, truncate)
         self._drawn = self._sampler.for_all(self._met[batch.later], n_negatives)
+        return batch
+
+    def on(self, batch: PrefixBatch, balance: Balance) -> ForwardPass:
+        """The balanced loss on the last batch, the logits, and (1 + heads,) the loss with each
+        head's; 0 for a head that the batch has nothing for."""
         wanted, drawn = self._logits(batch, self._drawn)  # (B, P, heads), (B, N, heads)
         happened = self._happened[batch.later]  # (B, P, heads)
         counted = self._counted(batch)
-        return torch.stack(
+        each = torch.stack(
             [
                 self._loss(head, wanted[..., t], drawn[..., t], happened[..., t], batch, counted)
                 for t, head in enumerate(self._heads)
             ]
         )
+        loss = balance(each)
+        logits = torch.cat([wanted.flatten(1), drawn.flatten(1)], dim=1)
+        return ForwardPass(loss, logits, torch.cat([loss[None], each]))
 
     def learn(self) -> None:
         """Let the sampler learn from the last batch; comes after the backward pass."""

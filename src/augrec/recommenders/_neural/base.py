@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from augrec.core.config import Auto, BaseConfig
+from augrec.core.config import Auto
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import RefusedError
 from augrec.core.seeds import derive
@@ -19,6 +19,7 @@ from augrec.data.cases import user_features_of
 from augrec.data.training_data import TrainingData
 from augrec.nn.determinism import reproducible
 from augrec.nn.device import Device, choose_device
+from augrec.nn.perturbations import Adversary, Lookups, PerturbationConfig
 from augrec.nn.transfer import transfer
 from augrec.recommenders.base import Recommender
 
@@ -29,7 +30,7 @@ _MAX_CASES = 2_000
 """Of more validation cases, evenly spaced ones are measured."""
 
 
-class NeuralConfig(BaseConfig):
+class NeuralConfig(PerturbationConfig):
     """A training loop of a fixed length: every policy gets the same number of gradient steps."""
 
     passes: ClassVar[int] = 20
@@ -150,6 +151,11 @@ class NeuralRecommender(Recommender):
     @property
     def _device(self) -> torch.device:
         return choose_device(self.config.device, self.section())
+
+    def _adversary(self, lookups: Lookups, *, softmax: bool) -> Adversary:
+        """What moves the vectors that a network looks up, once for a training; see there."""
+        config, seed = self.config, derive(self.seed, "adversary")
+        return Adversary(config, lookups, config.steps, seed, self._device, softmax=softmax)
 
     def _validate(self, best: _BestCheckpoint, step: int) -> dict[str, float]:
         self._network.eval()

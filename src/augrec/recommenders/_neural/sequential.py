@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
 from augrec.nn.averages import average_share, move_average
 from augrec.nn.negatives import Drawn, NegativesConfig, Sampler, negatives
+from augrec.nn.perturbations import ForwardPass
 from augrec.nn.sequence_network import SequenceNetwork
 from augrec.nn.sequences import WindowBatch, Windows, latest
 from augrec.nn.softmax import full, sampled
@@ -113,10 +115,13 @@ class SequentialRecommender(NeuralRecommender):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: _rate((step + 1) / config.steps)
         )
+        adversary = self._adversary(network.lookup, softmax=True)
         for step, batch in enumerate(windows.draw(config.batch_size, config.steps, config.ahead)):
             drawn = None if sampler is None else sampler.for_all(batch.targets, config.negatives)
-            loss = _loss(network, batch, drawn)
-            loss = loss / (len(batch.windows.lengths) * windows.weight)
+            weight = len(batch.windows.lengths) * windows.weight
+            loss, logged = adversary.loss(
+                partial(_loss, network, batch, drawn, weight, all_logits=adversary.virtual)
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -124,7 +129,7 @@ class SequentialRecommender(NeuralRecommender):
                 sampler.learn(drawn)
             schedule.step()
             move_average(self._network, network, average_share(config.average, step))
-            yield loss.detach()
+            yield logged
 
     def _scores(self, histories: Histories) -> np.ndarray:
         network = self._network
@@ -152,11 +157,20 @@ class SequentialRecommender(NeuralRecommender):
         return with_column(states, states.new_ones(len(states)))
 
 
-def _loss(network: SequenceNetwork, batch: WindowBatch, drawn: Drawn | None) -> torch.Tensor:
-    """The sum over a batch's targets; with drawn items it is sampled."""
+def _loss(
+    network: SequenceNetwork,
+    batch: WindowBatch,
+    drawn: Drawn | None,
+    weight: float,
+    *,
+    all_logits: bool,
+) -> ForwardPass:
+    """The sum over a batch's targets, per unit of weight; with drawn items it is sampled."""
     states = network(batch.windows)[batch.states]  # (T, factors)
     given = states, network.items.weight, network.bias, batch.targets, batch.weights
-    return full(*given) if drawn is None else sampled(*given, drawn)
+    loss = (full(*given) if drawn is None else sampled(*given, drawn)) / weight
+    logits = torch.addmm(network.bias, states, network.items.weight.T) if all_logits else states
+    return ForwardPass(loss, logits, loss)
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict]:

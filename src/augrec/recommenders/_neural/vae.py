@@ -16,6 +16,7 @@ from augrec.core.data_shape import DataShape
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.nn.memory import check_memory
+from augrec.nn.perturbations import Lookups
 from augrec.nn.profile_batches import ProfileBatch, ProfileBatches
 from augrec.recommenders._neural.base import LARGE_CATALOGUES, NeuralConfig, NeuralRecommender
 
@@ -55,6 +56,7 @@ class VaeNetwork(nn.Module):
 
     def __init__(self, latent: int, n_items: int) -> None:
         super().__init__()
+        self.lookup = Lookups()
         self.write = nn.Linear(latent, n_items)
 
     @property
