@@ -30,11 +30,11 @@ class BprConfig(NegativesConfig, NeuralConfig):
 
     renamed: ClassVar = {"introduced": "named_negatives_share"}
 
-    factors: int = Field(32, ge=1)
+    factors: int = Field(64, ge=1)
     """Length of the vectors."""
     history_exponent: float = Field(0.5, ge=0, le=1)
     """A history of n items is the sum of its vectors divided by n to this power; 1: their mean."""
-    negatives: int = Field(16, ge=1)
+    negatives: int = Field(32, ge=1)
     """Negatives drawn for each user of a step; all the user's positives are ranked above all of
     them."""
     named_negatives_share: float = Field(0.5, ge=0, le=1)
@@ -42,13 +42,15 @@ class BprConfig(NegativesConfig, NeuralConfig):
     it names any."""
     learning_rate: float = Field(0.02, gt=0)
     """Of Adam at the first step; it falls evenly to 0."""
-    weight_decay: float = Field(2.0, ge=0)
+    weight_decay: float = Field(1.2, ge=0)
     """Decoupled, as in AdamW: a step shrinks the vectors, not the biases, by learning_rate ×
     weight_decay."""
     batch_size: int = Field(128, ge=1)
     """Users in a step."""
     positives: int = Field(32, ge=1)
     """Positives drawn for each of them."""
+
+    passes: ClassVar[int] = 60
 
     def share_read(self, shape: DataShape) -> float:
         """A step reads some interactions of each of its users."""

@@ -34,6 +34,8 @@ class CfganConfig(AdversarialConfig, NeuralConfig):
     """The number of generators trained at once, each from its own initial weights and against its
     own critic; the means of their logits are what is scored (deep ensembles, Lakshminarayanan,
     Pritzel, Blundell 2017). Time and memory are in proportion."""
+    learning_rate: float = Field(3e-3, gt=0)
+    """Of Adam, for both networks."""
 
     passes: ClassVar[int] = 50
 
