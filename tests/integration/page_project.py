@@ -183,6 +183,7 @@ def _decision(winner: str) -> dict[str, Any]:
         "verdict": "no_generated",
         "seed": 1,
         "sentences": ["Serve ease trained on real data: no generated data has earned its place."],
+        "rule": "Validation users choose.",
         "gate": {
             "target_slice": "1-5",
             "metric": "ndcg@10",
