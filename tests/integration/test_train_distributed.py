@@ -11,7 +11,7 @@ import time
 import numpy as np
 import polars as pl
 from safetensors.numpy import load_file
-from test_train_generator import KEPT, MADE, made, start, workspace
+from test_train_generator import KEPT, MADE, made, start, step_of, workspace
 
 from augrec.stages import train_generator
 
@@ -32,12 +32,12 @@ def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_pa
     stage = start(cut, start_new_session=True)
     with (cut / "curve.jsonl").open() as reports:
         assert json.loads(reports.readline())["row"]["step"] == 5
-    while not (cut / KEPT / "training.json").exists():
+    while not (cut / KEPT / "checkpoint.safetensors").exists():
         assert stage.poll() is None, stage.communicate()[0]
         time.sleep(0.02)
     os.killpg(stage.pid, signal.SIGKILL)  # both, while the second row waits for a reader
     stage.communicate()
-    assert json.loads((cut / KEPT / "training.json").read_text())["step"] == 5
+    assert step_of(cut / KEPT) == 5
     (cut / "curve.jsonl").unlink()
     stage = start(cut)
     output = stage.communicate()[0]

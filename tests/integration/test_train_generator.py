@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from configured import write_params
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from test_model_stages import interactions
 
@@ -67,17 +68,23 @@ def test_a_generator_takes_the_steps_that_select_decided_and_says_so(tmp_path, m
     assert pl.read_csv(MADE / "curve.csv")["step"].max() == 20
 
 
+def step_of(folder: Path) -> int:
+    """The step of the checkpoint in a folder."""
+    with safe_open(folder / "checkpoint.safetensors", "np") as file:
+        return int(json.loads(file.metadata()["facts"])["step"])
+
+
 def test_a_stage_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
     long = {"steps": 500, "log_every": 10}
     whole, cut = workspace(tmp_path / "whole", long), workspace(tmp_path / "cut", long)
     stage = start(cut)
-    while not (cut / KEPT / "training.json").exists():
+    while not (cut / KEPT / "checkpoint.safetensors").exists():
         assert stage.poll() is None, stage.communicate()[0]
         time.sleep(0.02)
     time.sleep(0.2)  # into the steps after it
     stage.send_signal(signal.SIGKILL)
     stage.communicate()
-    reached = json.loads((cut / KEPT / "training.json").read_text())["step"]
+    reached = step_of(cut / KEPT)
     assert 10 <= reached < 500
     assert not (cut / MADE).exists(), "half a generator is none"
     for folder in (whole, cut):

@@ -130,9 +130,9 @@ def test_a_checkpoint_of_another_training_or_one_that_is_damaged_is_not_used(tmp
         with pytest.raises(KeyboardInterrupt):
             run(Toy(rate=0.3 if damage == "another" else 0.1, stop_at=30), folder, mark="first")
         if damage == "short":
-            (folder / "tensors.safetensors").write_bytes(b"\x10")
+            (folder / "checkpoint.safetensors").write_bytes(b"\x10")
         if damage == "words":
-            (folder / "training.json").write_text("{")
+            (folder / "checkpoint.safetensors").write_text("12345678{")
         state, rows = run(Toy(), folder, mark="second" if damage == "another" else "first")
         assert weights(state) == weights(whole)
         assert len(rows) == 8

@@ -1,6 +1,7 @@
 """Checkpoints of a training, in memory and on disk: enough to continue bit for bit.
 
-Safetensors and JSON.
+One file of safetensors with the facts as JSON in its header, so that whoever reads it while another
+process replaces it has all of one checkpoint.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 import augrec
 from augrec.core.component import Configured
-from augrec.core.files import digest, read_json, whole_directory, write_json
+from augrec.core.files import digest, whole_file
 from augrec.data.training_data import TrainingData
 from augrec.generators._training.train_state import TrainState
 
 _logger = logging.getLogger(__name__)
-_TENSORS, _FACTS = "tensors.safetensors", "training.json"
+_FILE, _FACTS = "checkpoint.safetensors", "facts"
 _CODE = Path(augrec.__file__).parent
 """The whole package: generators train with code of `nn`, `recommenders` and `data` too."""
 _SHARE_OF_TIME = 0.05
@@ -120,18 +121,20 @@ class CheckpointStore:
 
     def read(self) -> Checkpoint | None:
         """The checkpoint to continue from, if there is one."""
-        if self._folder is None or not (self._folder / _FACTS).exists():
+        if self._folder is None or not (self._folder / _FILE).exists():
             return None
         try:
-            facts = read_json(self._folder / _FACTS)
+            # read once: safetensors opens a file by its name again for the tensors
+            content = (self._folder / _FILE).read_bytes()
+            header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+            facts = json.loads(json.loads(header)["__metadata__"][_FACTS])
             if facts.pop("fingerprint") != self._fingerprint:
                 _logger.warning(
                     "the checkpoint in %s is of other code, settings or data: training starts anew",
                     self._folder,
                 )
                 return None
-            facts["rows"] = [dict(row) for row in facts["rows"]]
-            return Checkpoint(tensors=load_file(self._folder / _TENSORS), **facts)
+            return Checkpoint(tensors=load(content), **facts)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError):
             _logger.warning(
                 "the checkpoint in %s cannot be read: training starts anew", self._folder
@@ -144,17 +147,15 @@ class CheckpointStore:
         if self._folder is None or (not now and time.monotonic() < self._due):
             return
         began = time.monotonic()
-        # JSON objects are written sorted, the columns of a curve are not
-        rows = [list(row.items()) for row in checkpoint.rows]
         facts = {
+            "fingerprint": self._fingerprint,
             "step": checkpoint.step,
             "facts": checkpoint.facts,
-            "rows": rows,
+            "rows": checkpoint.rows,
             "failures": checkpoint.failures,
         }
-        with whole_directory(self._folder) as draft:
-            save_file(checkpoint.tensors, draft / _TENSORS)
-            write_json(draft / _FACTS, {"fingerprint": self._fingerprint, **facts})
+        with whole_file(self._folder / _FILE) as draft:
+            save_file(checkpoint.tensors, draft, {_FACTS: json.dumps(facts, allow_nan=False)})
         ended = time.monotonic()
         self._due = ended + (ended - began) / _SHARE_OF_TIME
 
