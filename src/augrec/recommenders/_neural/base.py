@@ -25,7 +25,7 @@ from augrec.recommenders.base import Recommender
 
 LARGE_CATALOGUES: Final = "ials, item_knn or sasrec"
 """What to take instead of a recommender that holds batches of users × items."""
-_FEWEST, _MOST = 400, 4_000
+_FEWEST = 400
 _MAX_CASES = 2_000
 """Of more validation cases, evenly spaced ones are measured."""
 
@@ -34,7 +34,9 @@ class NeuralConfig(PerturbationConfig):
     """A training loop of a fixed length: every policy gets the same number of gradient steps."""
 
     passes: ClassVar[int] = 20
-    """With `steps: auto`, how often training reads each interaction."""
+    """With `steps: auto`, how often training reads each interaction …"""
+    most: ClassVar[int] = 4_000
+    """… within this number of steps."""
 
     steps: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Gradient steps. auto: more for more data, see `training_steps`."""
@@ -56,11 +58,10 @@ class NeuralConfig(PerturbationConfig):
 def training_steps(shape: DataShape, config: NeuralConfig) -> int:
     """The steps in which training reads each interaction `passes` times: what a weight learns comes
     from the times its item is read, so a set ten times larger takes ten times the steps of the same
-    size. At least 400, since small sets need as many to move the weights at all; at most 4,000,
+    size. At least 400, since small sets need as many to move the weights at all; at most `most`,
     where CPU time for all arms of a run would go into hours.
     """
-    wanted = config.passes / max(config.share_read(shape), 1e-9)
-    return int(min(max(round(wanted, -2), _FEWEST), _MOST))
+    return shape.steps(config.passes, config.share_read(shape), _FEWEST, config.most)
 
 
 def validation_interval(shape: DataShape, config: NeuralConfig) -> int:
