@@ -36,7 +36,7 @@ class EaseConfig(BaseConfig):
     float64)."""
 
 
-_NOISE_SHARE, _SMALLEST, _LARGEST = 1.2, 5.0, 1500.0
+_NOISE_SHARE, _SMALLEST, _LARGEST = 1.2, 5.0, 1000.0
 
 
 def penalty(shape: DataShape, config: EaseConfig) -> float:
