@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from augrec.serving import schemas as s
 from augrec.serving import status_schemas as status
+from augrec.serving.group_schemas import GroupMember
 from augrec.serving.item_metadata import NO_METADATA
 from augrec.serving.model import Model, Role
 from augrec.serving.rollout import side
@@ -129,8 +130,11 @@ def _reasons(resolved: ResolvedRequest, reasons: list[s.Why]) -> list[dict[str, 
     tags=["recommend"],
 )
 async def recommendations(request: Request) -> Response:
-    """Recommend items to a user, to an anonymous visitor with a history, or to a new user."""
+    """Recommend items to a user, to an anonymous visitor with a history, to a new user, or to a
+    group of them."""
     service, body = _service(request), await _read(request, s.RecommendationRequest)
+    if body.group is not None:
+        return await _to_group(service, body, body.group)
     resolved = await service.resolve(body.user_id, body.history, body.context, body.model)
     items, scores = await service.recommend(resolved, body.filters, body.k)
     reasons = await service.explain(resolved, items, 3) if body.reasons else None
@@ -148,6 +152,58 @@ async def recommendations(request: Request) -> Response:
         "degraded": list(dict.fromkeys(resolved.degraded)),
     }
     return _json(answer, headers=_headers(service, resolved))
+
+
+async def _to_group(
+    service: Service, body: s.RecommendationRequest, group: list[GroupMember]
+) -> Response:
+    """One list for all members; they are not assigned to the challenger."""
+    whole = await service.resolve(None, None, body.context, body.model)
+    members = [await service.resolve(one.user_id, one.history, body.context, None) for one in group]
+    for one in members:
+        one.model, one.role = whole.model, whole.role
+    first = members[0]
+    found = await service.recommend_group(
+        members, body.strategy, body.filters, body.k, reasons=body.reasons
+    )
+    whole.degraded = list(dict.fromkeys(what for one in members for what in one.degraded))
+    if body.reasons and found.reasons is None and found.items:
+        whole.degraded.append("reasons")
+    whole.history = list(dict.fromkeys(item for one in members for item in one.history))
+    answer_id = new_answer_id()
+    service.log_answer(
+        whole, answer_id, found.items, found.scores, kind="group", filters=body.filters
+    )
+    shown = _shown(whole, found.items, found.scores, None)
+    if body.reasons:
+        for item, reasons in zip(shown, found.reasons or [[]] * len(shown), strict=True):
+            item["reasons"] = _reasons(whole, [why for why, _ in reasons])
+            for reason, (_, who) in zip(item["reasons"], reasons, strict=True):
+                reason["members"] = who
+    sources = {one.features for one in members}
+    answer = {
+        "answer_id": answer_id,
+        "items": shown,
+        "model": whole.model.served_by(first.role),
+        "user_known": any(one.history for one in members),
+        "history_length": len(whole.history),
+        "features": next(one for one in ("unavailable", "online", "none") if one in sources),
+        "degraded": whole.degraded,
+        "group": {
+            "strategy": body.strategy,
+            "members": [
+                {
+                    "user_id": one.user_id,
+                    "known": bool(one.history),
+                    "history_length": len(one.history),
+                    "satisfaction": content,
+                }
+                for one, content in zip(members, found.satisfaction, strict=True)
+            ],
+            "worst_off": found.satisfaction.index(min(found.satisfaction)),
+        },
+    }
+    return _json(answer, headers=_headers(service, whole))
 
 
 @posts.post(

@@ -19,36 +19,24 @@ with a `Problem`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from augrec.data.columns import CONTROL_CHARACTERS, MAX_ID_LENGTH
-
-MAX_HISTORY = 1_000
-MAX_LISTED = 10_000
-MAX_K = 500
-MAX_EVENTS = 1_000
-MAX_EXPLAINED = 100
-
-_NO_CONTROL = f"^[^{CONTROL_CHARACTERS[1:-1]}]+$"
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=_NO_CONTROL)]
-"""Id of a user, item, event or answer: text without control characters."""
-Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-ContextValue = bool | int | float | Annotated[str, StringConstraints(max_length=256)] | None
-Which = Literal["champion", "challenger"]
-
-
-class Body(BaseModel):
-    """Base of all requests. Unknown keys are refused, so that a misspelt filter is an error."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Answer(BaseModel):
-    """Base of all responses. Docstrings of fields are part of the API's documentation."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
+from augrec.serving.group_schemas import Group, GroupAnswer, StrategyName
+from augrec.serving.schema_base import (
+    MAX_EVENTS,
+    MAX_EXPLAINED,
+    MAX_HISTORY,
+    MAX_K,
+    MAX_LISTED,
+    Answer,
+    Body,
+    ContextValue,
+    Id,
+    Label,
+    Which,
+)
 
 
 def _example(**values: Any) -> ConfigDict:
@@ -73,8 +61,8 @@ class Filters(Body):
 
 
 class RecommendationRequest(Body):
-    """Recommendations for a user, for an anonymous history, or for a new user (neither of the
-    two)."""
+    """Recommendations for a user, for an anonymous history, for a new user (neither of the two), or
+    for a group of them that wants one list."""
 
     model_config = _example(user_id="42", k=5, filters={"categories": ["Comedy"]}, reasons=True)
 
@@ -82,6 +70,11 @@ class RecommendationRequest(Body):
     """Past events, attributes and features of this user are used. Unknown ids are new users."""
     history: list[Id] | None = Field(default=None, max_length=MAX_HISTORY)
     """Item ids, oldest first. With a user_id they follow the user's stored history."""
+    group: Group | None = None
+    """One to eight members, in place of user_id and history. Items that a member has met are left
+    out with filters.exclude_seen."""
+    strategy: StrategyName = "average"
+    """How the members' wishes become one list; for a group only."""
     k: int = Field(default=10, ge=1, le=MAX_K)
     """Number of items."""
     filters: Filters = Field(default_factory=Filters)
@@ -95,6 +88,12 @@ class RecommendationRequest(Body):
     """Use this model, for a comparison side by side; null: the one the user is assigned to. With a
     named model the answer is not counted in `augrec report ab`."""
 
+    @model_validator(mode="after")
+    def _one_kind(self) -> RecommendationRequest:
+        if self.group is not None and (self.user_id is not None or self.history is not None):
+            raise ValueError("give either a group, or user_id and history")
+        return self
+
 
 class Reason(Answer):
     """A reason of a recommendation."""
@@ -107,6 +106,8 @@ class Reason(Answer):
     title: str | None = None
     attribute: str | None = None
     """Name of the attribute in the users table, or of the feature; for kind attribute only."""
+    members: list[int] | None = None
+    """For a group only: the positions, from 0, of the members whose reason it is."""
     contribution: float
     """How much the score would decrease without it. If popularity is the only reason, it may be the
     item's share of all interactions."""
@@ -197,6 +198,8 @@ class Recommendations(Answer):
     """What was degraded, also in the header x-augrec-degraded. "features": no features; "reasons":
     no reasons; "popular": popular items instead of the model's; "model": no model has been
     promoted; "unranked": items without an order, because the model knows none that are left."""
+    group: GroupAnswer | None = None
+    """How the list serves each member of the group; for a group only."""
 
 
 class SimilarItemsRequest(Body):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig
 from augrec.serving.deployer import Deployer
 from augrec.serving.event_log import EventLog
+from augrec.serving.group_lists import GroupList, group_list
 from augrec.serving.metrics import Metrics
 from augrec.serving.model import Model, Role
 from augrec.serving.online_features import OnlineFeatures
@@ -147,6 +148,40 @@ class Service:
             scores = [0.0] * len(items)
         return items, scores
 
+    async def recommend_group(
+        self,
+        members: Sequence[ResolvedRequest],
+        strategy: str,
+        filters: Filters,
+        k: int,
+        *,
+        reasons: bool,
+    ) -> GroupList:
+        """One list for the members of a group, by the model of the first; popular items, with which
+        nobody is said to be content, if the model fails or is too slow."""
+        first = members[0]
+        queries = [self._query(one, filters, k) for one in members]
+        model, types = first.model, self.ranker.attribute_types
+        try:
+            async with asyncio.timeout(self.config.timeout_s):
+                found = await self.ranker.call(
+                    model, lambda: group_list(model, strategy, queries, types, reasons=reasons)
+                )
+        except Exception as error:
+            if not isinstance(error, TimeoutError):
+                log.exception("version %s failed to recommend to a group", model.version)
+            first.degraded.append("popular")
+            everything = [item for one in queries for item in one.history]
+            places, values = self._popular(model, replace(queries[0], history=everything))
+            ids = model.ids[places].tolist()
+            return GroupList(ids, values.tolist(), [0.0] * len(members), None)
+        listed: GroupList = found
+        if not listed.items:
+            first.history = [item for one in members for item in one.history]
+            items = self._unranked(first, filters, k)
+            return GroupList(items, [0.0] * len(items), listed.satisfaction, None)
+        return listed
+
     def shadow(self, resolved: ResolvedRequest, filters: Filters, k: int, answer_id: str) -> None:
         """In shadow mode, ask the challenger in the background unless the ranker is busy; its
         answer is only logged."""
@@ -193,7 +228,8 @@ class Service:
         kind: str,
         filters: Filters,
     ) -> None:
-        """Log an answer; `kind` is "assigned", "named", "similar" or "shadow"."""
+        """Log an answer; `kind` is "assigned", "named", "group", "similar" or
+        "shadow"."""
         if not self.answers.sampled(answer_id):
             return
         self.answers.add(
