@@ -99,7 +99,9 @@ def snapshot() -> dict[str, Any]:
             f"Dry run: uncommitted changes in {', '.join(run.changed[:10])}. Commit them, then "
             "start a new run to register its model."
         )
-    members: dict[str, Any] = {}
+    # a matrix over no generators has no members: its tasks are skipped
+    pipeline = read_pipeline(run.path / "dvc.yaml")
+    members: dict[str, Any] = {spec.name: [] for spec in pipeline if spec.matrix}
     for stage in plan:
         members.setdefault(stage.group, []).append(stage.member)
     print(f"Workspace {run.path}: {len(plan)} stages, {len(run.restored)} of them unchanged.")

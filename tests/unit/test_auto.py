@@ -143,3 +143,10 @@ def test_a_run_s_own_parameters_hold_the_lists(tmp_path: Path) -> None:
     assert choice.values["run.generators"] == ["latent_gan"]
     assert "run.policies" not in choice.values
     assert choice.values["run.recommenders"] == ["popularity", "item_knn", "ease"]
+
+
+def test_without_generators_auto_takes_real_data_and_placebos() -> None:
+    run = {"generators": [], "policies": "auto", "recommenders": ["ease"]}
+    found = suited({"run": run, "policies": {}}, DataShape(200, 100, 3000))
+    assert "run.generators" not in found.values
+    assert {"none", "bootstrap"} <= set(found.values["run.policies"])

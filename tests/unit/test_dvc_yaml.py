@@ -15,6 +15,7 @@ from dvc.repo import Repo
 
 from augrec.core.component import available
 from augrec.core.config import parse
+from augrec.core.errors import ConfigError
 from augrec.generators import base as generators
 from augrec.orchestration import form, run_parameters
 from augrec.orchestration.pipeline import read_pipeline
@@ -250,6 +251,15 @@ def test_every_field_of_the_trigger_form_is_a_key_of_params() -> None:
         field: run_parameters.as_parameter(field, fields[field].value)
         for field in run_parameters.KEYS
     } == {field: run_parameters.value_at(PARAMS, key) for field, key in run_parameters.KEYS.items()}
+
+
+def test_the_form_has_a_word_for_a_run_without_generators() -> None:
+    field = form.fields(PARAMS | {"run": PARAMS["run"] | {"generators": []}})["generators"]
+    assert run_parameters.as_parameter("generators", field.value) == []
+    assert field.resolve([]) == []
+    with pytest.raises(ConfigError, match="generators is none and names others too"):
+        run_parameters.as_parameter("generators", ["none", "cfgan"])
+    assert run_parameters.as_parameter("policies", ["none"]) == ["none"]
 
 
 @pytest.mark.parametrize("name", ["max_synthetic_ratio", "tuning_seconds"])

@@ -24,6 +24,11 @@ NAMED = {
 }
 
 
+def test_a_run_needs_no_generator() -> None:
+    policies = {"run.policies": ["none", "bootstrap"]}
+    planning.check(HOME, NAMED | policies | {"run.generators": []})
+
+
 def refused(overrides: dict[str, Any]) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         planning.check(HOME, NAMED | overrides)

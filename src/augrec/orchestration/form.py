@@ -10,7 +10,7 @@ from airflow.sdk import Param
 from augrec.core.component import available
 from augrec.core.config import AUTO
 from augrec.core.policies import description_of
-from augrec.orchestration.run_parameters import KEYS, value_at
+from augrec.orchestration.run_parameters import KEYS, NONE, value_at
 
 # NaN is neither below a minimum nor above a maximum: only "not above the maximum" refuses it
 _MAX_RATIO: Final = 10
@@ -53,10 +53,11 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
     return {
         "generators": _choice(
             values["generators"],
-            available("augrec.generators"),
+            [NONE, *available("augrec.generators")],
             "Generators",
             "Models that make up synthetic users; a policy that uses one needs it here. `auto`: "
-            "those that the policies use, or that suit the size of the data.",
+            "those that the policies use, or that suit the size of the data. `none`: the run "
+            "compares real data and placebos alone.",
         ),
         "policies": _choice(
             values["policies"],
@@ -144,12 +145,12 @@ def _choice(
     choices = [AUTO, *names]
     options: dict[str, Any] = {"values_display": shown} if shown else {}
     return Param(
-        [chosen] if isinstance(chosen, str) else chosen,
+        [chosen] if isinstance(chosen, str) else chosen or [NONE],
         **options,
         type="array",
         items={"type": "string", "enum": choices},
         examples=choices,
-        minItems=1,
+        minItems=0 if NONE in names else 1,
         uniqueItems=True,
         title=title,
         description_md=description,

@@ -3,6 +3,7 @@ parse of a DAG."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -71,6 +72,11 @@ def _paths(stage: dict[str, Any], *keys: str) -> list[str]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether one path contains the other; a `${…}` part stands for any name."""
+    """Whether one path contains the other; a `${…}` part stands for any name with the same
+    suffix."""
     pairs = zip(PurePosixPath(one).parts, PurePosixPath(other).parts, strict=False)
-    return all(a == b or "${" in a or "${" in b for a, b in pairs)
+    return all(_suffix(a) == _suffix(b) if "${" in a or "${" in b else a == b for a, b in pairs)
+
+
+def _suffix(part: str) -> str:
+    return PurePosixPath(re.sub(r"\$\{[^}]*\}", "name", part)).suffix

@@ -26,6 +26,8 @@ params.yaml."""
 FIELDS: Final = (*KEYS, "dry_run")
 LISTS: Final = ("generators", "policies", "recommenders")
 """The fields that hold several names, or `auto` alone."""
+NONE: Final = "none"
+"""What the form has for a run without generators, alone in the field: params.yaml has []."""
 
 
 def overrides(
@@ -56,20 +58,26 @@ def overrides(
 
 
 def as_parameter(field: str, value: Any) -> Any:
-    """What params.yaml holds for a field's value: a list of `auto` alone is `auto`.
+    """What params.yaml holds for a field's value: a list of `auto` alone is `auto`, generators of
+    `none` alone are [].
 
     Raises:
-        ConfigError: `auto` stands beside names.
+        ConfigError: one of these stands beside names.
     """
-    if field not in LISTS or not isinstance(value, list) or AUTO not in value:
+    if field not in LISTS or not isinstance(value, list):
         return value
-    if value != [AUTO]:
-        raise ConfigError(
-            f"{field} is auto and names others too: {', '.join(map(str, value))}",
-            where="the trigger form of retrain",
-            fix="choose auto alone, or the names alone; `augrec choose` prints what auto is here",
-        )
-    return AUTO
+    alone = {AUTO: AUTO, **({NONE: []} if field == "generators" else {})}
+    for word, meaning in alone.items():
+        if value == [word]:
+            return meaning
+        if word in value:
+            raise ConfigError(
+                f"{field} is {word} and names others too: {', '.join(map(str, value))}",
+                where="the trigger form of retrain",
+                fix=f"choose {word} alone, or the names alone; `augrec choose` prints what auto is "
+                "here",
+            )
+    return value
 
 
 def value_at(params: Mapping[str, Any], dotted: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from augrec.core.config import Auto, BaseConfig
 
@@ -20,7 +20,7 @@ class RunConfig(BaseConfig):
     the size of the data, see `augrec choose`."""
 
     generators: list[str] | Auto = "auto"
-    """Models that make up synthetic users."""
+    """Models that make up synthetic users; []: none, the run takes real data and placebos alone."""
     policies: list[str] | Auto = "auto"
     """Ways to build the training set, see `policies`."""
     recommenders: list[str] | Auto = "auto"
@@ -39,10 +39,10 @@ class RunConfig(BaseConfig):
 
     @field_validator("generators", "policies", "recommenders")
     @classmethod
-    def _names_each_once(cls, names: list[str] | Auto) -> list[str] | Auto:
+    def _names_each_once(cls, names: list[str] | Auto, info: ValidationInfo) -> list[str] | Auto:
         if isinstance(names, str):
             return names
-        if not names:
+        if not names and info.field_name != "generators":
             raise ValueError("name at least one, or write auto")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
