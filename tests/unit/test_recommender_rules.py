@@ -28,10 +28,29 @@ def test_noise_is_the_largest_singular_value_of_rows_without_any_taste(n_users, 
     assert found[1] == pytest.approx(data.shape.noise, rel=0.12), "the first is that of the mean"
 
 
+@pytest.mark.parametrize(("of_users", "of_items"), [(1.0, 1.0), (0.8, 1.4), (0.5, 1.5)])
+def test_noise_is_known_where_some_users_and_items_are_far_more_active(of_users, of_items):
+    draw = np.random.default_rng(5)
+    users, items = (
+        np.exp(spread * draw.standard_normal(n))
+        for spread, n in ((of_users, 1_500), (of_items, 700))
+    )
+    chances = np.clip(10_000 * np.outer(users / users.sum(), items / items.sum()), 0, 1)
+    user, item = np.nonzero(draw.random(chances.shape) < chances)
+    rows = pl.DataFrame({"user": user, "item": item}).select(
+        user_id=pl.format("u{}", "user"), item_id=pl.format("i{}", "item")
+    )
+    data = TrainingData(rows)
+    found = np.linalg.svd(data.histories.matrix().toarray(), compute_uv=False)[1]
+    by_lengths = replace(data.shape, user_variance=None, item_variance=None).noise
+    assert data.shape.noise == pytest.approx(found, rel=0.12)
+    assert abs(data.shape.noise - found) < abs(by_lengths - found)
+
+
 def test_a_fitted_model_says_what_auto_was_and_keeps_it(tmp_path):
     data = TrainingData(drawn(80, 40, 0.2))
     fitted = find("ease")().fit(data)
-    assert fitted.config.l2 == pytest.approx(1.2 * data.shape.noise**2, rel=0.01)
+    assert fitted.config.l2 == pytest.approx(data.shape.noise**2, rel=0.01)
     fitted.save(tmp_path / "model")
     assert find("ease").load(tmp_path / "model").config == fitted.config
 

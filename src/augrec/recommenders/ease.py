@@ -36,20 +36,19 @@ class EaseConfig(BaseConfig):
     float64)."""
 
 
-_NOISE_SHARE, _SMALLEST, _LARGEST = 1.2, 5.0, 1000.0
+_SMALLEST, _LARGEST = 5.0, 1000.0
 
 
 def penalty(shape: DataShape, config: EaseConfig) -> float:
     """The l2 that silences directions of XᵀX that chance alone would show.
 
     Ridge regression shrinks a direction whose eigenvalue is s by s / (s + l2). What chance adds to
-    eigenvalues goes up to the square of `DataShape.noise`, so l2 is in proportion to that: at the
-    square itself a direction of chance keeps at most half of its size. The factor is fitted, see
-    `benchmarks.defaults`. The penalty of a well-specified regression does not grow with the number
-    of users for ever: published optima for a hundred thousand users and more lie between 200 and
-    1,000.
+    eigenvalues goes up to the square of `DataShape.noise`: with that as l2, what looks like chance
+    keeps at most half of its size, and what stands out of it more. The penalty of a well-specified
+    regression does not grow with the number of users for ever: published optima for a hundred
+    thousand users and more lie between 200 and 1,000.
     """
-    return float(f"{min(max(_NOISE_SHARE * shape.noise**2, _SMALLEST), _LARGEST):.3g}")
+    return float(f"{min(max(shape.noise**2, _SMALLEST), _LARGEST):.3g}")
 
 
 class Ease(Recommender):

@@ -62,7 +62,7 @@ class IalsConfig(BaseConfig):
     """Where training and scoring run; auto: a CUDA device if there is one."""
 
 
-_NOISE_SHARE, _SMALLEST, _LARGEST = 0.33, 1e-4, 0.3
+_NOISE_SHARE, _SMALLEST, _LARGEST = 0.35, 1e-4, 0.3
 
 
 def penalty(shape: DataShape, config: IalsConfig) -> float:
