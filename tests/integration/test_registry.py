@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -284,6 +285,26 @@ def test_a_run_must_be_logged_before_its_winner_is_registered(workspaces: dict[s
     with pytest.raises(InputError, match="log the run before"):
         models.register(workspaces["first"], "unknown", COMMIT, decision_of(workspaces["first"]))
     assert models.versions() == []
+
+
+def test_a_version_keeps_what_the_attack_found_and_a_limit_refuses_it(
+    workspaces: dict[str, Path],
+) -> None:
+    decision = decision_of(workspaces["first"])
+    tracking.log_run(workspaces["first"], "first", commit=COMMIT)
+    found = {"auc": 0.8, "low": 0.7, "high": 0.9, "control": 0.55}
+    arms = [{**arm, "membership": found} for arm in decision["arms"]]
+
+    def registered(limit: float | None, arms: list[dict[str, Any]]) -> models.Version:
+        limited = {**decision, "arms": arms, "gate": {"max_membership_auc": limit}}
+        return models.register(workspaces["first"], "first", COMMIT, limited)
+
+    with pytest.raises(RefusedError, match=r"at least 0\.650"):
+        registered(0.6, arms)
+    with pytest.raises(RefusedError, match="could not be measured"):
+        registered(0.6, decision["arms"])
+    assert models.versions() == []
+    assert registered(0.66, arms).tags["membership_auc"] == "0.8000"
 
 
 def test_anybody_can_load_a_bundle_with_plain_mlflow(workspaces: dict[str, Path]) -> None:

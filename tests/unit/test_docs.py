@@ -23,6 +23,7 @@ from augrec.cli.runs import FIELDS
 from augrec.core.config import BaseConfig, parse
 from augrec.core.policies import steps_of
 from augrec.data.config import ImportConfig, PrepareConfig
+from augrec.evaluation.config import GateConfig
 from augrec.generators import base as generators
 from augrec.orchestration.import_data import SourceConfig
 from augrec.recommenders import base as recommenders
@@ -160,6 +161,7 @@ def test_json_that_is_printed_is_json(block: Block) -> None:
 CONFIGS: Mapping[str, type[BaseConfig]] = {
     "data.import": ImportConfig,
     "data.source": SourceConfig,
+    "gate": GateConfig,
     "prepare": PrepareConfig,
     "serving": ServingConfig,
     "synthesis": SynthesisConfig,

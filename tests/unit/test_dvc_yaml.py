@@ -59,8 +59,13 @@ def imported(file: Path) -> set[Path]:
     return found
 
 
-FILE_BY_FILE = {"train_generator": {"recommenders"}, "synthesize": {"recommenders"}}
-"""Rooms of which a stage names files, not the whole: a new recommender trains no generator anew."""
+FILE_BY_FILE = {
+    "train_generator": {"recommenders"},
+    "synthesize": {"recommenders"},
+    "evaluate": {"audit"},
+}
+"""Rooms of which a stage names files, not the whole: a new recommender trains no generator anew, a
+new measure of samples evaluates no recommender again."""
 
 
 def code(stage: str) -> set[str]:

@@ -26,6 +26,8 @@ class Arm:
         continues: whether its training began at the champion's weights; else it is a full retrain.
         regularisation: the values that were chosen for it on validation users.
         catalogue: metrics of the catalogue as a whole, by split.
+        membership: what the attack on its model found, see `augrec.audit.recommender_attack`; None:
+            it was not measured.
         breakdowns: further parts of the arm's entry in decision.json, by split: item groups, user
             groups, periods.
     """
@@ -39,6 +41,7 @@ class Arm:
     continues: bool = False
     regularisation: Mapping[str, Any] = field(default_factory=dict)
     catalogue: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    membership: Mapping[str, Any] | None = None
     breakdowns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

@@ -49,3 +49,7 @@ class GateConfig(BaseConfig):
     one-standard-error rule."""
     min_users: int = Field(default=20, ge=2)
     """A group with fewer users decides nothing."""
+    max_membership_auc: float | None = Field(default=None, ge=0.5, le=1)
+    """The winner is not registered if the membership attack on its scores is shown to reach more
+    than this area (the lower end of its interval less the bias of its control), or could not be
+    measured; null: no limit. See `augrec.audit.recommender_attack`."""

@@ -212,6 +212,7 @@ def _entry(arm: Arm, per_user: Measured, repeated: Repeated) -> dict[str, Any]:
         "cost": arm.cost,
         "repetitions": repeated[key],
         "regularisation": dict(arm.regularisation),
+        "membership": None if arm.membership is None else dict(arm.membership),
     }
     return _named(arm) | _summaries(arm, mean_of(per_user[key])) | more
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mlflow.entities.model_registry import ModelVersion
 
-from augrec.core.errors import InputError
+from augrec.core.errors import InputError, RefusedError
 from augrec.core.files import read_json
 from augrec.recommenders.base import Recommender
 from augrec.registry import (
@@ -92,7 +92,9 @@ def register(
 
     Raises:
         InputError: the run was not logged, or the winner's model is not in the workspace.
+        RefusedError: gate.max_membership_auc is broken.
     """
+    _within_limit(decision)
     winner = decision["winner"]
     model = workspace / winner["model"]
     if not model.is_dir():
@@ -218,6 +220,33 @@ def _measured(decision: Mapping[str, Any]) -> dict[str, Any]:
     return {split: arm[split] for split in ("valid", "test")}
 
 
+def _within_limit(decision: Mapping[str, Any]) -> None:
+    limit = decision.get("gate", {}).get("max_membership_auc")
+    if limit is None:
+        return
+    arm = tracking.winning_arm(decision)
+    found, name = arm.get("membership"), f"{arm['recommender']} with {arm['policy']}"
+    if found is None:
+        raise RefusedError(
+            f"the membership attack on {name} could not be measured, and there is a limit",
+            where="params.yaml, gate.max_membership_auc",
+            fix="hold out more validation users (prepare.split), or set the limit to null",
+        )
+    shown = found["low"] - max(found["control"] - 0.5, 0.0)
+    if shown > limit:
+        raise RefusedError(
+            f"the scores of {name} tell its training users from others: area {found['auc']:.3f}, "
+            f"at least {shown:.3f} after its control, limit {limit}",
+            where="params.yaml, gate.max_membership_auc",
+            fix="regularise it more, take another recommender, or raise the limit",
+        )
+
+
+def _membership(arm: Mapping[str, Any]) -> dict[str, str]:
+    found = arm.get("membership")
+    return {} if found is None else {"membership_auc": f"{found['auc']:.4f}"}
+
+
 def _tags(
     workspace: Path, run_id: str, commit: str, decision: Mapping[str, Any], feature_service: str
 ) -> dict[str, str]:
@@ -237,6 +266,7 @@ def _tags(
         "commit": commit,
         "run_id": run_id,
         "feature_service": feature_service,
+        **_membership(arm),
         **{f"{_DATA}{path}": hashes[path] for path in used if path in hashes},
         **{
             mlflow_values.metric_name(name): f"{value:.4f}"

@@ -85,6 +85,7 @@ def _arm(recommender: str, policy: str) -> Arm:
         cost=training["cost"],
         continues=(training.get("start") or {}).get("version") is not None,
         regularisation=(training.get("tuning") or {}).get("chosen") or {},
+        membership=read_json(_present(_evaluated(recommender, policy) / "membership.json")),
         catalogue={split: metrics[split]["catalogue"] for split in (VALID, TEST)},
         # of validation users only what the choice can rest on
         breakdowns={

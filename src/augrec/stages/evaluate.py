@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from augrec.audit.config import AuditConfig
+from augrec.audit.recommender_attack import attack_recommender
 from augrec.core.config import parse, read_params
 from augrec.core.files import digest, whole_directory, write_json, write_parquet
+from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before
 from augrec.data.ranking import RankingMetric, familiar_items
@@ -27,7 +30,12 @@ from augrec.evaluation.user_means import by_group, by_time, summarise
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _left_out, _repetitions
-from augrec.stages._inputs import TRAINING_SET, begin_of, read_table
+from augrec.stages._inputs import (
+    TRAINING_SET,
+    begin_of,
+    read_table,
+    read_training_interactions,
+)
 from augrec.stages.runner import run
 
 _log = logging.getLogger(__name__)
@@ -59,7 +67,9 @@ def main(recommender: str, policy: str) -> None:
     metrics.json holds what the arm reaches: means over all of its trainings; predictions of events
     are of the model that may be promoted. per_user.parquet is of that model. Its further
     repetitions are in repetitions.parquet, which has the columns of per_user.parquet and
-    `repetition`, from 1 on; without further repetitions it has no rows.
+    `repetition`, from 1 on; without further repetitions it has no rows. membership.json tells how
+    well the scores of that model distinguish its training users from validation users, see
+    `augrec.audit.recommender_attack`; null: too few users to tell.
     """
     saved = Path("models/recommenders") / recommender / policy
     target = Path("reports/evaluation") / recommender / policy
@@ -70,11 +80,14 @@ def main(recommender: str, policy: str) -> None:
     tables: list[list[pl.DataFrame]] = []
     lists: list[dict[str, dict[str, Any]]] = []
     of_heads: list[pl.DataFrame] = []
+    attacked: dict[str, Any] | None = None
     for path in (saved, *_repetitions.models(recommender, policy)):
         model = load(path)
         measured = {name: _measure(model, name, evaluation) for name in evaluation.cases}
         tables.append([table for table, _ in measured.values()])
         lists.append({name: facts for name, (_, facts) in measured.items()})
+        if path == saved:
+            attacked = _attack(model, evaluation.cases[VALID])
         if path == saved and isinstance(model, HasHeads):
             for split, cases in evaluation.cases.items():
                 events = _events(split, evaluation.cases[TEST])
@@ -106,6 +119,7 @@ def main(recommender: str, policy: str) -> None:
         if of_heads:
             write_parquet(draft / "heads.parquet", pl.concat(of_heads))
         write_json(draft / "metrics.json", metrics)
+        write_json(draft / "membership.json", attacked)
 
 
 def _evaluation() -> _Evaluation:
@@ -122,6 +136,25 @@ def _evaluation() -> _Evaluation:
         metric=RankingMetric(familiar=familiar_items(Path("data/prepared"))),
         seed=params["seed"],
     )
+
+
+def _attack(model: Recommender, valid: pl.DataFrame) -> dict[str, Any] | None:
+    """Training users against users of validation cases who are none, by the longest history that a
+    case of theirs has."""
+    params = read_params()
+    config = parse(AuditConfig, params.get("audit") or {}, "audit")
+    members = read_training_interactions()
+    longest = valid.sort(pl.col("history").list.len(), C.USER, maintain_order=True)
+    others = (
+        longest.unique(C.USER, keep="last", maintain_order=True)
+        .join(members.select(C.USER).unique(), on=C.USER, how="anti")
+        .select(C.USER, pl.col("history").alias(C.ITEM))
+        .explode(C.ITEM)
+        .drop_nulls()
+    )
+    seed = derive(params["seed"], "membership")
+    found = attack_recommender(model, members, others, config, seed)
+    return None if found is None else found.as_json()
 
 
 def _events(split: str, test: pl.DataFrame) -> pl.DataFrame:
