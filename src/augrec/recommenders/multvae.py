@@ -19,7 +19,7 @@ from augrec.recommenders._neural.vae import Vae, VaeConfig, VaeNetwork
 class MultvaeConfig(VaeConfig):
     """As every autoencoder's, and the weight of the KL term."""
 
-    beta: float = Field(0.2, ge=0)
+    beta: float = Field(0.5, ge=0)
     """Weight of the KL term once annealed."""
     anneal: float = Field(0.5, gt=0, le=1)
     """Share of the steps over which the KL term's weight grows from 0 to beta."""
