@@ -21,6 +21,18 @@ NAMES = available("augrec.recommenders")
 QUICK: dict[str, dict[str, Any]] = {
     "bpr": {"factors": 8, "batch_size": 32, "positives": 4, "steps": 30, "eval_every": 10},
     "cfgan": {"hidden": 16, "critic_hidden": 8, "noise": 4, "steps": 30, "eval_every": 10},
+    "group_gan": {
+        "groups": 2,
+        "min_group_users": 1,
+        "width": 8,
+        "content_width": 8,
+        "hidden": 8,
+        "latent": 4,
+        "critic_hidden": 4,
+        "batch_size": 16,
+        "steps": 30,
+        "eval_every": 10,
+    },
     "gru4rec": {"factors": 8, "hidden": 8, "batch_size": 16, "steps": 30, "eval_every": 10},
     "ials": {"factors": 8, "epochs": 4},
     "mmoe": {
@@ -216,7 +228,7 @@ def test_what_is_known_of_users_comes_a_row_for_each_history(fitted):
         fitted.recommend(histories([], ["i03"]), 5, user_features=known.head(1))
 
 
-def test_a_recommendation_is_explained_by_items_of_the_history_or_was_popular(fitted):
+def test_a_recommendation_is_explained_by_the_history_a_taste_group_or_popularity(fitted):
     asked = histories(["i00", "i02", "new"], [], ["i05", "i05", "i03"])
     items, _ = fitted.recommend(asked, 4)
     why = fitted.explain(asked, items, top=2)
@@ -236,6 +248,7 @@ def test_a_recommendation_is_explained_by_items_of_the_history_or_was_popular(fi
             because in asked[row].to_list()
             if kind == "item"
             else (kind, because) == ("popularity", None)
+            or (kind == "attribute" and because.startswith("people who like "))
         )
     assert set(why.filter(pl.col("row") == 1)["item_id"]) == set(items[1])  # the most popular ones
     assert ("item" in why["kind"]) == (fitted.name() not in NO_HISTORY)
@@ -275,7 +288,7 @@ def test_an_explanation_names_history_items_of_the_recommended_items_kind(name):
     assert (even == because).mean() >= 0.75  # of who guessed: 0.5
 
 
-BY_LEAVING_OUT = ["bpr", "cfgan", "gru4rec", "mmoe", "multvae", "recvae", "sasrec"]
+BY_LEAVING_OUT = ["bpr", "cfgan", "group_gan", "gru4rec", "mmoe", "multvae", "recvae", "sasrec"]
 
 
 @pytest.mark.parametrize("name", BY_LEAVING_OUT)
