@@ -13,6 +13,7 @@ from augrec.data.histories import Histories, ItemIndex
 from augrec.data.training_data import TrainingData
 from augrec.recommenders._taste.clusters import k_means, nearest, same_names
 from augrec.recommenders._taste.content import content_vectors
+from augrec.recommenders._taste.live import LiveTastes
 from augrec.recommenders.group_gan import GroupGan
 
 TASTES, USERS, ITEMS = 4, 240, 40
@@ -136,6 +137,44 @@ def test_each_part_can_be_left_out(left_out):
         histories(["i00"]), 5
     )
     assert len(set(items[0])) == 5 and np.isfinite(scores).all()
+
+
+def test_a_users_vector_moves_with_events_and_is_rebuilt_from_the_stored_history(fitted):
+    live = LiveTastes(fitted)
+    history = ["i00", "i01", "i04", "i01", "no such item", "i08", "i12"]
+    for item in history:
+        live.apply("a", item)
+    again = LiveTastes(fitted)
+    again.replay(("a", item) for item in history)
+    np.testing.assert_array_equal(again.centres, live.centres)
+    np.testing.assert_array_equal(again.scores("a"), live.scores("a"))
+    rebuilt = LiveTastes(fitted)
+    rebuilt.load("a", history)
+    assert (rebuilt.centres == fitted.centres()).all()
+    known = Histories.from_lists(histories(history), fitted.items)
+    np.testing.assert_allclose(rebuilt.scores("a"), fitted.score(known)[0], atol=1e-5)
+
+
+def test_events_change_the_group_and_move_the_groups_vector(fitted):
+    live = LiveTastes(fitted)
+    before = live.load("a", ["i00", "i04"])
+    assert live.apply("a", "i08") == before
+    assert (live.centres[before] != fitted.centres()[before]).any()
+    others = [group for group in range(TASTES) if group != before]
+    assert (live.centres[others] == fitted.centres()[others]).all()
+    for item in range(1, ITEMS, TASTES):
+        after = live.apply("a", f"i{item:02}")
+    assert after != before
+
+
+def test_memory_holds_no_more_users_and_items_than_asked_for(fitted):
+    live = LiveTastes(fitted, max_users=5, max_items=3)
+    for number in range(60):
+        live.apply(f"u{number % 20}", f"i{number % ITEMS:02}")
+    assert len(live) == 5
+    assert max(len(one.items) for one in live._users.values()) <= 3
+    with pytest.raises(InputError, match="at most 0 users"):
+        LiveTastes(fitted, max_users=0)
 
 
 def test_k_means_finds_planted_blobs_whole_and_by_mini_batches():

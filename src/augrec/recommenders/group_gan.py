@@ -305,6 +305,19 @@ class GroupGan(NeuralRecommender):
         random = rng(seed, "variety").standard_normal((1, len(histories), self.config.latent))
         return self._scored(histories, torch.from_numpy(random).float())
 
+    def centres(self) -> np.ndarray:
+        """The groups' vectors, a copy, float32 (n_groups, width)."""
+        return self._network.centres[: self.n_groups].cpu().numpy().copy()
+
+    def group_sizes(self) -> np.ndarray:
+        """Training users of each group, int64 (n_groups,)."""
+        return self._groups.sizes
+
+    def scores_with(self, histories: Histories, centres: np.ndarray) -> np.ndarray:
+        """Scores where the groups' vectors are `centres`, float32 (n_groups, width), in place of
+        those learnt: float32 (n, n_items)."""
+        return self._scored(histories, torch.zeros(1, self.config.latent), centres)
+
     @torch.inference_mode()
     def _scored(
         self, histories: Histories, noise: torch.Tensor, centres: np.ndarray | None = None
