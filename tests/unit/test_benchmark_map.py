@@ -1,0 +1,84 @@
+"""The map's own EASE and item-KNN are the recommenders; its arms and comparisons are what they say
+they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from augrec.data.columns import Columns as C
+from augrec.data.training_data import TrainingData
+from augrec.recommenders.base import find
+
+pytest.importorskip("matplotlib")
+HOME = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HOME)
+
+
+def people():
+    from benchmarks import _map_cells
+
+    values = {**_map_cells.BASE, "users": 60, "items": 80}
+    return _map_cells.draw(_map_cells.Cell("shop", "shop", 60, values), 0, {})
+
+
+OTHERWISE = {
+    "ease": {},
+    "item_knn": {"similarity": "cosine", "nearest_to": "met", "neighbours": 50},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "grid"), [("ease", "l2", "L2"), ("item_knn", "shrinkage", "SHRINKAGE")]
+)
+def test_scores_are_those_of_the_recommender(name: str, key: str, grid: str) -> None:
+    from benchmarks import _map_arms, _map_models
+
+    found = people()
+    items, arms, _ = _map_arms.arms(found.train, {}, seed=1)
+    cases = _map_models.case_matrices(found.valid, items)
+    scored = list(_map_models.RECOMMENDERS[name](arms[0].ways[0], [cases]))
+    for value, [scores] in zip(getattr(_map_models, grid), scored, strict=True):
+        config = {key: value, "popularity_blend": 0.0, **OTHERWISE[name]}
+        model = find(name)(config, seed=0).fit(TrainingData(found.train))
+        ours = scores.copy()
+        ours[cases.history.nonzero()] = -np.inf
+        best, _ = model.recommend(found.valid["history"], k=5)
+        place = items.encode(pl.Series(best[:, 0]))
+        at = np.arange(len(ours))
+        np.testing.assert_allclose(ours[at, place], ours.max(1), rtol=1e-3)
+
+
+def test_no_test_user_takes_part_in_training_or_in_a_choice() -> None:
+    found = people()
+    train, valid, test = (set(one[C.USER]) for one in (found.train, found.valid, found.test))
+    assert not train & valid and not train & test and not valid & test
+
+
+def test_a_planted_gain_is_seen_and_a_copy_has_none() -> None:
+    from benchmarks import _map_tables
+
+    users = [f"u{n}" for n in range(50)]
+    base = np.random.default_rng(0).random(50)
+
+    def rows(arm: str, kind: str, ndcg: np.ndarray) -> pl.DataFrame:
+        named = {"recommender": "ease", "arm": arm, "kind": kind, "amount": 1}
+        return pl.DataFrame({C.USER: users, "ndcg": ndcg}).with_columns(
+            valid=pl.lit(float(ndcg.mean())), **{key: pl.lit(v) for key, v in named.items()}
+        )
+
+    gain = np.random.default_rng(1).normal(0.1, 0.02, 50)
+    draw = pl.concat([rows("none", "real", base), rows("gan", "generated", base + gain)])
+    cell = _map_tables.Measured("shop", {"source": "shop"}, [draw, draw])
+    ours, theirs = pl.col("kind") == "generated", pl.col("kind") == "real"
+    assert cell.gain(ours, theirs).sign == 1
+    assert cell.gain(theirs, ours).sign == -1
+    assert cell.gain(ours, ours).sign == 0
+    assert cell.gain(ours, theirs).mean == pytest.approx(gain.mean())
