@@ -20,9 +20,6 @@ class SasrecConfig(SequentialConfig):
 
     factors: int = Field(32, ge=1)
     """Length of an item's vector, the same for reading and predicting it."""
-    learning_rate: float = Field(5e-3, gt=0)
-    """Of Adam, at its height: it grows over the first tenth of the steps, then falls to a tenth of
-    it."""
     blocks: int = Field(1, ge=1)
     """Layers of attention and feed-forward."""
     heads: int = Field(2, ge=1)

@@ -52,7 +52,7 @@ class SequentialConfig(NegativesConfig, NeuralConfig):
     """Items drawn in each step for the sampled loss."""
     negative_sampler: Sampler = "popularity"
     """As for every recommender, for the sampled loss."""
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(5e-3, gt=0)
     """Of Adam, at its height: it grows over the first tenth of the steps, then falls to a tenth of
     it."""
     weight_decay: float = Field(0.0, ge=0)
