@@ -37,7 +37,7 @@ from benchmarks import tables
 from benchmarks.data import random_split, split_rows, validation_part
 from benchmarks.environments import WHERE
 
-MODELS = ("bpr", "cfgan", "gru4rec", "mmoe", "multvae", "recvae", "sasrec")
+MODELS = ("bpr", "cfgan", "group_gan", "gru4rec", "mmoe", "multvae", "recvae", "sasrec")
 NOISE = (0.1, 0.2, 0.4)
 FAKE = (0.01, 0.03, 0.05)
 FILLERS = ("random", "average", "bandwagon")
