@@ -3,7 +3,6 @@ process."""
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import Final
 
 from augrec.core.errors import TRANSIENT_EXIT, AugrecError, TransientError
 from augrec.core.files import write_text
+from augrec.core.full_disk import full_disk_is_transient
 
 FAILURE_VARIABLE = "AUGREC_FAILURE"
 """Names a file to which a failing stage writes its error as JSON, so that whoever started it can
@@ -66,7 +66,8 @@ def named_shortages() -> Iterator[None]:
         TransientError: in place of that library's error.
     """
     try:
-        yield
+        with full_disk_is_transient(Path.cwd()):
+            yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
@@ -75,14 +76,6 @@ def named_shortages() -> Iterator[None]:
             f"memory ran out: {said}",
             where=" ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]),
             fix="if it happens again, add memory or set smaller batches in params.yaml",
-        ) from error
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise TransientError(
-            "the disk is full",
-            where=str(error.filename or Path.cwd()),
-            fix="free space, for example with `augrec prune`; then clear the task",
         ) from error
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from augrec.core.errors import TRANSIENT_EXIT, PermanentError, TransientError, from_json
+from augrec.core.full_disk import full_disk_is_transient
 from augrec.versioning.curve_tail import CurveSink, tail_curve
 
 if TYPE_CHECKING:
@@ -212,11 +213,14 @@ def _when_unlocked(workspace: Path, action: Any) -> Any:
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
-            with opened(workspace) as repo:
+            with full_disk_is_transient(workspace), opened(workspace) as repo:
                 return action(repo)
-        except (LockError, ReproductionError) as error:
-            locked = isinstance(error, LockError) or isinstance(error.__cause__, LockError)
-            if not locked:
+        except (LockError, ReproductionError, RWLockFileCorruptedError) as error:
+            causes = list(_causes(error))
+            if any(isinstance(one, RWLockFileCorruptedError) for one in causes):
+                # left incomplete by a killed process or on a full disk
+                (workspace / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+            elif not any(isinstance(one, LockError) for one in causes):
                 raise
             if time.monotonic() > deadline:
                 raise TransientError(
@@ -225,9 +229,6 @@ def _when_unlocked(workspace: Path, action: Any) -> Any:
                     fix="check which process holds the lock; this will be retried",
                 ) from error
             time.sleep(0.2)
-        except RWLockFileCorruptedError:
-            # left incomplete by a killed process
-            (workspace / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
         except DvcException as error:
             raise PermanentError(
                 f"DVC failed: {_message(error)}",
