@@ -74,9 +74,11 @@ function why(reasons) {
   return el("p", { class: "about" }, ...said);
 }
 
+const COUNTS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight"];
+const who = ({ members }) => (members ? `${COUNTS[members.length]} of you` : "you");
 const bold = (names) => listed(names.slice(0, 2), (name) => el("b", {}, name));
 const WORDS = {
-  item: (reasons) => ["because you liked ", ...bold(reasons.map((reason) => reason.title || reason.item_id))],
+  item: (reasons) => [`because ${who(reasons[0])} liked `, ...bold(reasons.map((reason) => reason.title || reason.item_id))],
   attribute: (reasons) => ["matches your ", ...bold(reasons.map((reason) => reason.attribute.replace(/^user__/, "").replaceAll("_", " ")))],
   popularity: () => ["popular"],
 };

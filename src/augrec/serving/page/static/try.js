@@ -3,6 +3,7 @@
 import { call, ServiceError } from "./api.js";
 import { combobox } from "./combobox.js";
 import { el, find, icon, many, trainedOn } from "./dom.js";
+import * as group from "./group.js";
 import { rank, titleOf, waiting } from "./items.js";
 
 const K = 12;
@@ -12,6 +13,7 @@ const ROLES = ["champion", "challenger"];
 const state = {
   user: null, // {user_id, known, history, history_length}; null: a new user
   visitor: null, // the id under which a new user's likes are stored
+  together: false, // whether a group wants one list; likes are then those of its chosen member
   likes: [], // {item_id, title, stored}, oldest first
   models: null, // the last GET /v1/model
   shown: null, // user and category of the lists on the page
@@ -26,6 +28,7 @@ export async function start() {
   waiting(lists.champion);
   combobox(find("search"), { search: titles, choose: likeFound, none: (text) => (text ? `No title contains “${text}”.` : "There are no titles.") });
   combobox(find("user"), { search: users, choose: chooseUser, none: () => "No user has a history yet. Type any id." });
+  group.setUp({ search: users, change: changeGroup, say });
   for (const radio of document.querySelectorAll("input[name=who]")) radio.addEventListener("change", () => switchWho(radio.value));
   find("start-over").addEventListener("click", startOver);
   find("store").addEventListener("change", showStoreHint);
@@ -66,13 +69,31 @@ async function chooseUser(id, input) {
 
 function switchWho(who) {
   find("choose-user").hidden = who !== "user";
+  state.together = who === "group";
+  find("group").hidden = !state.together;
+  for (const part of document.querySelectorAll(".store, #store-hint")) part.hidden = state.together;
+  if (state.together) { state.user = null; find("user").value = ""; showHistory(); beginGroup(); return; }
   if (who === "user") { find("user").focus(); return; }
   find("user").value = "";
   state.user = null;
   startOver();
 }
 
+function beginGroup() {
+  find("store").checked = false;
+  group.begin();
+  changeGroup();
+}
+
+/** Other members, another strategy, or the likes of another member. */
+function changeGroup() {
+  state.likes = group.likes();
+  showLikes();
+  update();
+}
+
 function startOver() {
+  if (state.together) { group.setLikes([]); changeGroup(); return; }
   state.likes = [];
   state.visitor = null;
   showLikes();
@@ -133,6 +154,7 @@ function random(bytes) {
 
 function removeLike(item) {
   state.likes = state.likes.filter((one) => one !== item);
+  if (state.together) group.setLikes(state.likes);
   showLikes();
   update();
   (find("liked").querySelector("button") ?? find("search")).focus({ preventScroll: true });
@@ -140,6 +162,7 @@ function removeLike(item) {
 
 function showLikes() {
   const { likes } = state;
+  find("liked-title").textContent = state.together ? `${group.activeName()} likes` : "You like";
   find("liked").replaceChildren(...[...likes].reverse().map((item) => el("li", {},
     el("span", {}, item.title),
     item.stored ? el("span", { class: "mark" }, "stored") : el("button", { class: "round", type: "button", "aria-label": `Remove ${item.title}`, title: "Remove", onclick: () => removeLike(item) }, icon("cross")))));
@@ -185,8 +208,9 @@ function request(role) {
   const category = find("category").value, user = state.user?.user_id ?? state.visitor;
   const unsaved = state.likes.filter((one) => !one.stored).map((one) => one.item_id);
   const body = { k: K, reasons: true };
-  if (user) body.user_id = user;
-  if (unsaved.length) body.history = unsaved;
+  if (state.together) Object.assign(body, group.request());
+  else if (user) body.user_id = user;
+  if (!state.together && unsaved.length) body.history = unsaved;
   if (category) body.filters = { categories: [category] };
   if (role) body.model = role;
   return body;
@@ -195,7 +219,7 @@ function request(role) {
 function showAnswers(answers, ms) {
   const [ours, theirs] = answers;
   const isNew = ours.history_length === 0;
-  const now = JSON.stringify([state.user?.user_id, find("category").value]), same = state.shown === now;
+  const now = JSON.stringify([state.together, state.user?.user_id, find("category").value]), same = state.shown === now;
   state.shown = now;
   const popular = (item) => (item.reasons ?? []).every((reason) => reason.kind === "popularity");
   const plain = isNew && answers.every((answer) => answer.items.every(popular));
@@ -204,7 +228,8 @@ function showAnswers(answers, ms) {
   const changes = answers.map((answer, side) => rank(lists[ROLES[side]],
     answer.items.map((item) => ({ ...item, answer_id: answer.answer_id })),
     { liked: like, only: theirs ? without(side, 1 - side) : null, plain, same }));
-  const whom = state.user ? `user ${state.user.user_id}` : "a new user";
+  if (ours.group) group.content(ours.group);
+  const whom = state.together ? "the group" : state.user ? `user ${state.user.user_id}` : "a new user";
   const known = plain ? `For ${whom}: popular titles` : isNew ? `For ${whom} without a history` : `For ${whom} with ${many(ours.history_length, "title")}`;
   const fresh = changes[0].fresh ? ` · ${changes[0].fresh} new` : "";
   const first = changes[0].first ? `. First: ${titleOf(changes[0].first)}.` : "";
