@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 
 from augrec.versioning import stages
-from benchmarks.environments import HERE
+from benchmarks._platform import augrec, clone, memory_gb, processes
 from benchmarks.tables import command_line, markdown, own_versions, write
 
 PARTS: Mapping[str, str] = {
@@ -40,9 +40,7 @@ PARTS: Mapping[str, str] = {
     "augrec serve": "recommendation service",
 }
 """What a command line contains -> what its CPU is counted as; the first that fits."""
-AUGREC = Path(sys.executable).with_name("augrec")
 IDLE_S = 60
-_PORTS = {"AIRFLOW": "8190", "MLFLOW": "5190", "SERVING": "8191"}
 
 
 def main() -> None:
@@ -113,31 +111,21 @@ def _cpu(who: int) -> float:
 
 def _platform(home: Path) -> list[str]:
     """Start the platform, run twice, leave it alone."""
-    environment = {
-        **os.environ,
-        "AUGREC_HOME": str(home),
-        "AUGREC_VAR": str(home / "var"),
-        **{f"AUGREC_{name}_PORT": port for name, port in _PORTS.items()},
-    }
-
-    def augrec(*words: str) -> None:
-        subprocess.run([AUGREC, *words], env=environment, check=True)
-
     rows = []
     try:
         with _measured(home) as start:
-            augrec("up")
+            augrec(home, "up")
         rows.append(_row("start", start))
         for name in ("cold", "unchanged"):
             with _measured(home) as run:
-                augrec("run")
+                augrec(home, "run")
             rows.append(_row(name, run))
         with _measured(home) as idle:
             time.sleep(IDLE_S)
         rows.append(_row(f"idle for {IDLE_S} s", idle))
-        memory = sum(_pss(process) for process in _processes(home)) / 2**30
+        memory = memory_gb(home)
     finally:
-        augrec("down")
+        augrec(home, "down")
     names = ["wall", "all", *dict.fromkeys(PARTS.values()), "other"]
     return [
         "CPU seconds, after the wall seconds.",
@@ -163,7 +151,7 @@ def _measured(home: Path) -> Iterator[dict[str, float]]:
     ended = threading.Event()
 
     def look(seen: dict[tuple[int, float], float] | None = None) -> None:
-        for process in _processes(home):
+        for process in processes(home):
             try:
                 times, key = process.cpu_times(), (process.pid, process.create_time())
                 used = times.user + times.system
@@ -195,31 +183,13 @@ def _part(command: str) -> str:
     return next((part for text, part in PARTS.items() if text in command), "other")
 
 
-def _processes(home: Path) -> Iterator[psutil.Process]:
-    """Every process that was started for a project."""
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("AUGREC_HOME") == str(home):
-                yield process
-        except (psutil.Error, OSError):
-            continue
-
-
-def _pss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except psutil.Error:
-        return 0
-
-
 def _project(home: Path, raw: Path | None) -> Path:
     """A clone of the last commit, with data."""
-    subprocess.run(["git", "clone", "--quiet", str(HERE.parent), str(home)], check=True)
-    if raw is not None:
+    clone(home)
+    if raw is None:
+        augrec(home, "data", "simulate")
+    else:
         shutil.copytree(raw, home / "data/raw")
-        return home
-    environment = {**os.environ, "AUGREC_HOME": str(home)}
-    subprocess.run([AUGREC, "data", "simulate"], env=environment, check=True)
     return home
 
 

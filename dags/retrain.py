@@ -77,17 +77,17 @@ def snapshot() -> dict[str, Any]:
     from augrec.versioning import restore, stages, workspace
 
     context = get_current_context()
-    values, conf = context["params"], context["dag_run"].conf or {}
+    conf = context["dag_run"].conf or {}
     with failing_clearly():
         here = settings.load()
         params = read_params(here.home)
-        overrides = run_parameters.overrides(values, conf, params)
+        overrides = run_parameters.overrides(conf, params)
         choice = planning.check(here.home, overrides)
         overrides |= choice.values
         planned = planning.overridden(params, overrides)
         overrides |= champion_input.champion_override(params, planned["run"]["policies"])
         run = workspace.create(
-            here, context["dag_run"].run_id, overrides, dry_run=values["dry_run"]
+            here, context["dag_run"].run_id, overrides, dry_run=context["params"]["dry_run"]
         )
         run = restore.restore_unchanged(here, run)
         champion_input.export_champion(run)

@@ -276,13 +276,19 @@ def test_the_form_takes_no_number_that_is_not_finite(name: str, value: float) ->
         field.resolve(value)
 
 
+def test_what_was_not_sent_is_what_params_yaml_has_now() -> None:
+    changed = {**PARAMS, "run": {**PARAMS["run"], "repetitions": 5}}
+    assert run_parameters.overrides({}, changed) == {}
+    assert run_parameters.overrides({"repetitions": 1}, changed) == {"run.repetitions": 1}
+
+
 def test_an_untouched_form_overrides_nothing_and_a_typo_is_refused() -> None:
     values = {name: param.value for name, param in form.fields(PARAMS).items()}
-    assert run_parameters.overrides(values, {}, PARAMS) == {}
-    assert run_parameters.overrides({**values, "policies": ["none"]}, {}, PARAMS) == {
+    assert run_parameters.overrides(values, PARAMS) == {}
+    assert run_parameters.overrides({**values, "policies": ["none"]}, PARAMS) == {
         "run.policies": ["none"]
     }
     with pytest.raises(Exception, match="policies is auto and names others too: auto, none"):
-        run_parameters.overrides({**values, "policies": ["auto", "none"]}, {}, PARAMS)
+        run_parameters.overrides({**values, "policies": ["auto", "none"]}, PARAMS)
     with pytest.raises(Exception, match="unknown parameter: polices"):
-        run_parameters.overrides(values, {"polices": ["none"]}, PARAMS)
+        run_parameters.overrides({"polices": ["none"]}, PARAMS)

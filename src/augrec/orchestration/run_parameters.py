@@ -30,14 +30,12 @@ NONE: Final = "none"
 """What the form has for a run without generators, alone in the field: params.yaml has []."""
 
 
-def overrides(
-    values: Mapping[str, Any], conf: Mapping[str, Any], params: Mapping[str, Any]
-) -> dict[str, Any]:
+def overrides(conf: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """What a run sets differently from params.yaml, as dotted keys.
 
     Args:
-        values: the form's values, defaults filled in.
-        conf: what the trigger really sent, to catch keys the form does not have.
+        conf: what the trigger sent. The form's own defaults take no part: Airflow read them from
+            params.yaml some time ago.
         params: the project's params.yaml.
 
     Raises:
@@ -49,7 +47,7 @@ def overrides(
             where="the trigger form of retrain",
             fix=closest(name, FIELDS),
         )
-    given = {field: as_parameter(field, value) for field, value in values.items()}
+    given = {field: as_parameter(field, value) for field, value in conf.items()}
     return {
         key: given[field]
         for field, key in KEYS.items()

@@ -9,8 +9,22 @@ the one before.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Final
 
 from augrec.versioning.preload import preload
+
+_TASKS: Final = (
+    "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.importers.python_importer",
+    "airflow.providers.common.compat.standard.operators",
+    "airflow.providers.common.io.assets.file",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.hitl",
+    "airflow.sdk.execution_time.task_runner",
+)
+"""What every task loads to read its DAG: a quarter of a second for each of the sixty of a run."""
 
 
 def main() -> None:
@@ -22,6 +36,8 @@ def main() -> None:
     from sqlalchemy import update
 
     preload()  # LocalExecutor forks the tasks from here
+    for module in _TASKS:
+        import_module(module)
     with create_session() as session:
         session.execute(
             update(Job)
