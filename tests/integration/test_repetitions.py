@@ -18,7 +18,7 @@ from test_model_stages import PARAMS, interactions, read, write_workspace
 
 from augrec.core.errors import ConfigError
 from augrec.core.files import write_json
-from augrec.recommenders.base import load
+from augrec.recommenders.base import find, load
 from augrec.registry import tracking
 from augrec.reporting import run_summary
 from augrec.serving.page.retrain import content as page_content
@@ -244,7 +244,8 @@ def test_each_arm_gets_the_regularisation_that_validation_users_want_from_one_gr
     finished: Path,
 ) -> None:
     for recommender, key in (("ease", "l2"), ("multvae", "beta")):
-        own = PARAMS["recommenders"][recommender].get(key, 0.2)
+        default = getattr(find(recommender).Config(), key)
+        own = PARAMS["recommenders"][recommender].get(key, default)
         for policy in POLICIES:
             told = facts(finished, recommender, policy)["tuning"]
             tried = {row[key]: row["value"] for row in told["grid"]}

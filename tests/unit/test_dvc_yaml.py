@@ -276,6 +276,14 @@ def test_the_form_takes_no_number_that_is_not_finite(name: str, value: float) ->
         field.resolve(value)
 
 
+def test_of_the_lists_only_generators_may_be_empty() -> None:
+    fields = form.fields(PARAMS)
+    assert fields["generators"].resolve([]) == []
+    for name in ("policies", "recommenders"):
+        with pytest.raises(ParamValidationError):
+            fields[name].resolve([])
+
+
 def test_what_was_not_sent_is_what_params_yaml_has_now() -> None:
     changed = {**PARAMS, "run": {**PARAMS["run"], "repetitions": 5}}
     assert run_parameters.overrides({}, changed) == {}

@@ -162,6 +162,10 @@ def test_every_recommender_says_what_its_training_takes() -> None:
     assert (costs["popularity"], costs["ease"], costs["multvae"]) == COSTS
 
 
+FIXED: dict[str, dict[str, Any]] = {"ease": {"l2": 200.0}, "item_knn": {"shrinkage": 100.0}}
+"""So much for every arm that more rows, of whatever kind, look better than they are."""
+
+
 def shop(seed: int) -> dict[tuple[str, str], list[pl.DataFrame]]:
     """EASE and item-KNN on each policy of a small shop, measured on validation and test users."""
     config = ShopConfig(n_users=240, n_items=60, n_interactions=4_000)
@@ -179,7 +183,7 @@ def shop(seed: int) -> dict[tuple[str, str], list[pl.DataFrame]]:
         for number in range(1 if KINDS[name] == "real" else 2):
             made = Policy(name, operations, seed=derive(seed, name, number)).apply(inputs)
             for recommender in ("ease", "item_knn"):
-                model = find(recommender)().fit(TrainingData(made))
+                model = find(recommender)(FIXED[recommender]).fit(TrainingData(made))
                 measured = [
                     evaluate(model, cases, [10]).select(pl.lit(place).alias("split"), pl.all())
                     for place, cases in ((VALID, parts.cases_valid), (TEST, parts.cases_test))
@@ -199,7 +203,7 @@ def test_no_simulated_shop_is_won_by_a_placebo_that_does_not_beat_real_data(
     largest = 0
     for measured in shops:
         arms = [Arm(r, p, KINDS[p], cost="solving") for r, p in measured]
-        found = decide(arms, measured, {}, GATE, 1)["winner"]
+        found = decide(arms, measured, {}, GateConfig(bootstrap_samples=400), 1)["winner"]
         means = {
             pair: np.mean([_mean(one, VALID) for one in several])
             for pair, several in measured.items()
@@ -209,7 +213,7 @@ def test_no_simulated_shop_is_won_by_a_placebo_that_does_not_beat_real_data(
             pair = found["recommender"], found["policy"]
             gains = _values(measured, pair) - _values(measured, (found["recommender"], "none"))
             assert gains.mean() > 1.9 * gains.std(ddof=1) / np.sqrt(len(gains))
-    assert largest >= 5  # the largest mean would have crowned placebos
+    assert largest >= 2  # the largest mean would have crowned placebos
 
 
 def _mean(measured: pl.DataFrame, split_name: str) -> float:

@@ -52,13 +52,14 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Par
     """What is compared, and how carefully."""
     return {
         "generators": _choice(
-            values["generators"],
+            values["generators"] or [NONE],
             [NONE, *available("augrec.generators")],
             "Generators",
             "Models that make up synthetic users; a policy that uses one needs it here. `auto`: "
             "those that the policies use, or that suit the size of the data. `none`: the run "
             "compares real data and placebos alone. On none of 8 small samples "
             "measured did generated users improve the best model.",
+            may_be_empty=True,
         ),
         "policies": _choice(
             values["policies"],
@@ -140,18 +141,20 @@ def _choice(
     title: str,
     description: str,
     described: Mapping[str, str] | None = None,
+    *,
+    may_be_empty: bool = False,
 ) -> Param:
     """A field of names; the list to choose from shows what is `described` next to each."""
     shown = {name: f"{name}: {words}" for name, words in (described or {}).items()}
     choices = [AUTO, *names]
     options: dict[str, Any] = {"values_display": shown} if shown else {}
     return Param(
-        [chosen] if isinstance(chosen, str) else chosen or [NONE],
+        [chosen] if isinstance(chosen, str) else chosen,
         **options,
         type="array",
         items={"type": "string", "enum": choices},
         examples=choices,
-        minItems=0 if NONE in names else 1,
+        minItems=0 if may_be_empty else 1,
         uniqueItems=True,
         title=title,
         description_md=description,
