@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, Self
 
 import numpy as np
@@ -69,8 +70,9 @@ class Strategy(Component):
         positions, values = top_k(np.maximum(found, np.finfo(np.float32).min), k)
         return positions[0], values[0]
 
+    @abstractmethod
     def _scores(self, group: GroupScores) -> np.ndarray:
-        raise NotImplementedError
+        """A score of each item, float (n,); what is not allowed is left out afterwards."""
 
     def _state(self) -> dict[str, np.ndarray]:
         return {}
@@ -81,7 +83,7 @@ class Strategy(Component):
 
 def find(name: str) -> type[Strategy]:
     """The strategy class called `name`."""
-    return component.find(STRATEGIES, name, Strategy)
+    return component.find(STRATEGIES, name, Strategy)  # type: ignore[type-abstract]
 
 
 def names() -> list[str]:

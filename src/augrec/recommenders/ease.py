@@ -16,9 +16,8 @@ from augrec.core.errors import ConfigError, RefusedError
 from augrec.core.memory import USABLE, gib, machine_memory
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
-from augrec.recommenders._blend import add_popularity, relative_weight, sizes_of
+from augrec.recommenders._blended import BlendedRecommender
 from augrec.recommenders._product import dense_product, is_large
-from augrec.recommenders.base import Recommender
 
 
 class EaseConfig(BaseConfig):
@@ -51,7 +50,7 @@ def penalty(shape: DataShape, config: EaseConfig) -> float:
     return float(f"{min(max(shape.noise**2, _SMALLEST), _LARGEST):.3g}")
 
 
-class Ease(Recommender):
+class Ease(BlendedRecommender):
     """Embarrassingly shallow autoencoder (Steck 2019, arXiv 1905.03375), with weighted and
     unobserved entries.
 
@@ -101,24 +100,10 @@ class Ease(Recommender):
         np.fill_diagonal(self._weights, 0)
         self._weights = np.ascontiguousarray(self._weights, dtype=np.float32)
 
-    def _scores(self, histories: Histories) -> np.ndarray:
-        scores = self._personal(histories)
-        add_popularity(scores, self.popularity, self._weigh_popularity(histories, scores))
-        return scores
-
     def _personal(self, histories: Histories) -> np.ndarray:
-        """The scores without popularity's part, float32 (B, n_items)."""
         seen = histories.matrix()
         seen.data[:] = 1
         return seen @ self._weights
-
-    def _weigh_popularity(self, histories: Histories, personal: np.ndarray) -> np.ndarray:
-        lengths, blend = histories.matrix().getnnz(1), self.config.popularity_blend
-        return relative_weight(sizes_of(personal), self.popularity, lengths, blend)
-
-    def popularity_weights(self, histories: Histories) -> np.ndarray:
-        """In proportion to the personal scores."""
-        return self._weigh_popularity(histories, self._personal(histories))
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """Exactly: the weight B from the item to the target; popularity's part belongs to no

@@ -14,9 +14,8 @@ from augrec.core.config import BaseConfig
 from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
 from augrec.data.training_data import TrainingData
-from augrec.recommenders._blend import add_popularity, relative_weight, sizes_of
+from augrec.recommenders._blended import BlendedRecommender
 from augrec.recommenders._product import dense_product, is_large, n_multiplications
-from augrec.recommenders.base import Recommender
 
 _CELLS = 2**19
 """At most this number of similarities is held at once before the nearest are kept."""
@@ -47,7 +46,7 @@ class ItemKnnConfig(BaseConfig):
     the personal scores being measured by their root mean square over the catalogue."""
 
 
-class ItemKnn(Recommender):
+class ItemKnn(BlendedRecommender):
     """Neighbourhood model on items (Deshpande & Karypis 2004), with weighted and unobserved
     entries.
 
@@ -129,24 +128,10 @@ class ItemKnn(Recommender):
         real = similarity > 0
         return items[real], neighbours[real], similarity[real]
 
-    def _scores(self, histories: Histories) -> np.ndarray:
-        scores = self._personal(histories)
-        add_popularity(scores, self.popularity, self._weigh_popularity(histories, scores))
-        return scores
-
     def _personal(self, histories: Histories) -> np.ndarray:
-        """The scores without popularity's part, float32 (B, n_items)."""
         seen = histories.matrix()
         seen.data[:] = 1
         return (seen @ self._similarity).toarray()
-
-    def _weigh_popularity(self, histories: Histories, personal: np.ndarray) -> np.ndarray:
-        lengths, blend = histories.matrix().getnnz(1), self.config.popularity_blend
-        return relative_weight(sizes_of(personal), self.popularity, lengths, blend)
-
-    def popularity_weights(self, histories: Histories) -> np.ndarray:
-        """In proportion to the personal scores."""
-        return self._weigh_popularity(histories, self._personal(histories))
 
     def contributions(self, histories: Histories, targets: np.ndarray) -> np.ndarray:
         """Exactly: the similarity of the item and the target; popularity's part belongs to no

@@ -87,12 +87,6 @@ class LiveNetwork(nn.Module):
         """The vector after the last item of each, (B, width)."""
         return self(sequences, items)[sequences.firsts + sequences.lengths - 1]
 
-    def step(self, state: torch.Tensor | None, item: torch.Tensor | None) -> torch.Tensor:
-        """The state after one more event: of one user, (1, 1, width) both; None begins."""
-        read = self.start[None] if item is None else item.view(1, 1, -1)
-        _, state = self.recur(read, state)
-        return state
-
 
 def _layers(read: int, hidden: int, written: int) -> nn.Sequential:
     layers = [nn.Linear(read, hidden), nn.Linear(hidden, written)]
