@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,11 +11,9 @@ from torch.nn import functional as F
 
 from augrec.nn.perturbations import Lookups
 from augrec.nn.sequences import Sequences
+from augrec.recommenders._taste.config import GroupGanConfig
 from augrec.recommenders._taste.features import FeatureNetwork, LiveNetwork
 from augrec.recommenders._taste.profiles import ListGenerator, ProfileVae
-
-if TYPE_CHECKING:
-    from augrec.recommenders.group_gan import GroupGanConfig
 
 
 class GroupGanNetwork(nn.Module):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch.nn import functional as F
 
 from augrec.nn.perturbations import ForwardPass
 from augrec.nn.profile_batches import ProfileBatch
 from augrec.nn.sequences import WindowBatch
+from augrec.recommenders._taste.config import GroupGanConfig
 from augrec.recommenders._taste.network import GroupGanNetwork
 from augrec.recommenders._taste.profiles import ListCritic, critic_loss
-
-if TYPE_CHECKING:
-    from augrec.recommenders.group_gan import GroupGanConfig
 
 
 class TrainingPass:
