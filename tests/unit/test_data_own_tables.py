@@ -291,7 +291,7 @@ def test_lists_of_numbers_cannot_be_ids(tmp_path: Path) -> None:
 
 def test_an_import_remembers_where_its_tables_came_from() -> None:
     remembered = describe(
-        Source("a.csv"),
+        interactions=Source("a.csv"),
         users=Source("postgresql://me:secret@db/shop?password=other", table="people"),
     )
     assert remembered == {

@@ -63,6 +63,9 @@ def simulate_(
             max=1,
         ),
     ] = 0.0,
+    groups: Annotated[
+        int, typer.Option(help="Groups of two to four users who also decide together.", min=0)
+    ] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.", min=0)] = 0,
 ) -> None:
     """Write a simulated shop to data/raw, replacing the data there.
@@ -72,6 +75,7 @@ def simulate_(
 
       $ augrec data simulate
       $ augrec data simulate --users 50000 --items 5000 --interactions 1000000 --drift 0.3
+      $ augrec data simulate --groups 300
     """
     from augrec.data.canonical import write_raw
     from augrec.data.columns import Columns as C
@@ -79,7 +83,11 @@ def simulate_(
 
     home = settings_.load().home
     config = ShopConfig(n_users=users, n_items=items, n_interactions=interactions, drift=drift)
-    found = simulate(config, seed)
+    found, together = simulate(config, seed), None
+    if groups:
+        from augrec.data.simulate_groups import GroupsConfig, with_groups
+
+        found, together = with_groups(found, config, GroupsConfig(n_groups=groups), seed)
     now = found.interactions[C.TIMESTAMP].max()  # simulated, so that the same call gives same bytes
     source = {
         "source": "simulated shop",
@@ -87,7 +95,9 @@ def simulate_(
         "taken_at": str(now),
         **config.model_dump(mode="json"),
     }
-    write_raw(home / "data" / "raw", *found, source)
+    if groups:
+        source["n_groups"] = groups
+    write_raw(home / "data" / "raw", *found, source, together)
     _show(home)
 
 
@@ -104,6 +114,12 @@ def import_(
     ] = "",
     items: Annotated[str, typer.Option(help="The same for items; optional.")] = "",
     users: Annotated[str, typer.Option(help="The same for users; optional.")] = "",
+    groups: Annotated[
+        str, typer.Option(help="The same for people who decide together: group and member.")
+    ] = "",
+    group_interactions: Annotated[
+        str, typer.Option(help="The same for what those groups chose.")
+    ] = "",
     layout: Annotated[
         str,
         typer.Option(
@@ -137,6 +153,8 @@ def import_(
         "interactions": interactions,
         "items": items,
         "users": users,
+        "groups": groups,
+        "group_interactions": group_interactions,
         "layout": layout,
         "folder": folder,
         "connection": connection,
@@ -151,7 +169,7 @@ def import_(
     _rows("Read from", list(done.origins.items()))
     _rows("Found", done.summary)
     with console.status("what a run would make of it …"):
-        outlook = preview(done.tables, read_params(here.home))
+        outlook = preview(done.tables, read_params(here.home), done.groups)
     _rows("What a run would make of it, with the settings of now", outlook)
     for warning in warnings:
         console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
@@ -202,6 +220,18 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _groups(raw: Path) -> str:
+    import polars as pl
+
+    from augrec.data.canonical import read_groups
+
+    found = read_groups(raw)
+    if found is None:
+        return ""
+    n = found.groups.select(pl.col("group_id").n_unique()).item()
+    return f", {n:,} groups with {len(found.group_interactions):,} choices"
+
+
 def _show(home: Path) -> None:
     import polars as pl
 
@@ -214,6 +244,6 @@ def _show(home: Path) -> None:
     attributes = f", {kinds} attribute{'' if kinds == 1 else 's'} each" if kinds else ""
     console.print(
         f"data/raw: {counts['interactions']:,} interactions, {counts['items']:,} items, "
-        f"{counts['users']:,} users{attributes}",
+        f"{counts['users']:,} users{attributes}{_groups(raw)}",
         highlight=False,
     )

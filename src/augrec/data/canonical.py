@@ -1,4 +1,4 @@
-"""The three canonical tables: complete them, write them to data/raw, read them."""
+"""The canonical tables: complete them, write them to data/raw, read them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from augrec.core.errors import InputError
 from augrec.core.files import check_parquet, whole_directory, write_json, write_parquet
 from augrec.data.columns import INTERACTIONS, ITEMS, REAL, USERS, require
 from augrec.data.columns import Columns as C
+from augrec.data.group_tables import GROUP_SCHEMAS, GroupTables, has_groups
 
 
 class Tables(NamedTuple):
@@ -55,8 +56,9 @@ def write_raw(
     items: pl.DataFrame,
     users: pl.DataFrame,
     source: Mapping[str, Any],
+    groups: GroupTables | None = None,
 ) -> None:
-    """Write data/raw, completely or not at all: three Parquet files and source.json.
+    """Write data/raw, completely or not at all: Parquet files and source.json.
 
     Args:
         folder: usually data/raw.
@@ -64,13 +66,15 @@ def write_raw(
         source: description of the source, e.g. {"source": "movielens-100k"}; the number of rows
             and missing values of each table are added. It must not contain credentials:
             `augrec.data.sql.without_credentials` removes them.
+        groups: people who decide together; None: there are none, and no files of them.
 
     Raises:
         InputError: a table lacks columns or has no rows.
     """
     tables = Tables(interactions, items, users)._asdict()
+    tables |= {} if groups is None else groups._asdict()
     for name, table in tables.items():
-        require(table, SCHEMAS[name], where=f"{name} to write to {folder}")
+        require(table, {**SCHEMAS, **GROUP_SCHEMAS}[name], where=f"{name} to write to {folder}")
     if interactions.is_empty():
         raise InputError(
             "there are no interactions",
@@ -98,25 +102,38 @@ def read_tables(folder: Path) -> Tables:
     Raises:
         InputError: a file is missing, incomplete or lacks columns.
     """
-    found = {}
-    for name, schema in SCHEMAS.items():
-        path = folder / f"{name}.parquet"
-        try:
-            check_parquet(path)
-            found[name] = pl.read_parquet(path)
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            problem = (
-                "is missing"
-                if isinstance(error, FileNotFoundError)
-                else f"cannot be read ({error})"
-            )
-            raise InputError(
-                f"the table of {name} {problem}",
-                where=str(path),
-                fix="import the data again, or run the stage that writes this table",
-            ) from error
-        require(found[name], schema, where=str(path))
-    return Tables(**found)
+    return Tables(**{name: _read(folder, name, schema) for name, schema in SCHEMAS.items()})
+
+
+def read_groups(folder: Path) -> GroupTables | None:
+    """Read the tables of groups from data/raw or data/validated; None: there are none.
+
+    Raises:
+        InputError: as `read_tables`.
+    """
+    if not has_groups(folder):
+        return None
+    return GroupTables(
+        **{name: _read(folder, name, schema) for name, schema in GROUP_SCHEMAS.items()}
+    )
+
+
+def _read(folder: Path, name: str, schema: Mapping[str, Any]) -> pl.DataFrame:
+    path = folder / f"{name}.parquet"
+    try:
+        check_parquet(path)
+        found = pl.read_parquet(path)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        problem = (
+            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        )
+        raise InputError(
+            f"the table of {name.replace('_', ' ')} {problem}",
+            where=str(path),
+            fix="import the data again, or run the stage that writes this table",
+        ) from error
+    require(found, schema, where=str(path))
+    return found
 
 
 def _ids(interactions: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -22,6 +22,7 @@ class Columns:
     """Names used by every table."""
 
     USER: Final = "user_id"
+    GROUP: Final = "group_id"
     ITEM: Final = "item_id"
     EVENT: Final = "event"
     VALUE: Final = "value"
@@ -70,6 +71,21 @@ ITEMS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
 
 USERS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {Columns.USER: pl.String}
 """Columns of every users table; a source adds its user attributes."""
+
+GROUPS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
+    Columns.GROUP: pl.String,
+    Columns.USER: pl.String,
+}
+"""Who decides together: one row for each member of a group. An optional table."""
+
+GROUP_INTERACTIONS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
+    Columns.GROUP: pl.String,
+    Columns.ITEM: pl.String,
+    Columns.EVENT: pl.String,
+    Columns.VALUE: pl.Float32,
+    Columns.TIMESTAMP: TIME,
+}
+"""What groups chose; an optional table."""
 
 
 def require(

@@ -64,8 +64,8 @@ class PrepareConfig(BaseConfig):
 
 
 class TextFormat(BaseConfig):
-    """How a table is written; part of `data.import.interactions`, `.items` and `.users`. Parquet
-    files and databases need none of it."""
+    """How a table is written; part of each section of `data.import`. Parquet files and databases
+    need none of it."""
 
     encoding: str | None = None
     """Encoding of a text file; null: UTF-8, or what its byte order mark says."""
@@ -79,10 +79,10 @@ class TextFormat(BaseConfig):
     """Decimal separator of numbers in text; null: each column shows it, or is refused."""
 
 
-class InteractionColumns(TextFormat):
-    """`data.import.interactions`: your column for each canonical column; null: you have none."""
+class EventColumns(TextFormat):
+    """What tables of events have alike: your column for each canonical column; null: you have
+    none."""
 
-    user_id: str = "user_id"
     item_id: str = "item_id"
     timestamp: str = "timestamp"
     event: str | None = None
@@ -105,6 +105,19 @@ class InteractionColumns(TextFormat):
         if self.events and not self.event:
             raise ValueError("events needs event, the column with your names")
         return self
+
+
+class InteractionColumns(EventColumns):
+    """`data.import.interactions`."""
+
+    user_id: str = "user_id"
+
+
+class GroupInteractionColumns(EventColumns):
+    """`data.import.group_interactions`: what groups chose; as `interactions`, with `group_id` in
+    place of `user_id`."""
+
+    group_id: str = "group_id"
 
 
 class ItemColumns(TextFormat):
@@ -130,6 +143,13 @@ class UserColumns(TextFormat):
     """Columns to keep under their own names."""
 
 
+class GroupColumns(TextFormat):
+    """`data.import.groups`: one row for each member of a group."""
+
+    group_id: str = "group_id"
+    user_id: str = "user_id"
+
+
 class ImportConfig(BaseConfig):
     """`data.import`."""
 
@@ -150,3 +170,5 @@ class ImportConfig(BaseConfig):
     interactions: InteractionColumns = InteractionColumns()
     items: ItemColumns = ItemColumns()
     users: UserColumns = UserColumns()
+    groups: GroupColumns = GroupColumns()
+    group_interactions: GroupInteractionColumns = GroupInteractionColumns()

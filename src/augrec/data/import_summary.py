@@ -10,6 +10,7 @@ import polars as pl
 
 from augrec.data.canonical import Tables
 from augrec.data.columns import Columns as C
+from augrec.data.group_tables import GroupTables
 from augrec.data.instants import resolution
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,35 @@ def summarise(tables: Tables, left_out: Mapping[str, list[str]]) -> list[tuple[s
         if name in left_out or len(_filled(table)) > 1:
             found.append((f"{name} matched", _matched(interactions, table, key)))
     return found
+
+
+def summarise_groups(found: GroupTables, tables: Tables) -> list[tuple[str, str]]:
+    """Subjects, and what there is to say about people who decide together."""
+    groups, chosen = found
+    sizes = groups.drop_nulls().unique().group_by(C.GROUP).len()
+    least, most = sizes.select(least=pl.col("len").min(), most=pl.col("len").max()).row(0)
+    members = groups.select(C.USER).drop_nulls().unique()
+    users = pl.concat([tables.users.select(C.USER), tables.interactions.select(C.USER)]).unique()
+    known = members.join(users, on=C.USER, how="semi")
+    spread = f"of {least} to {most}, " if len(sizes) else ""
+    found_rows = [
+        (
+            "groups",
+            f"{len(sizes):,} {spread}{len(members):,} members, {len(known):,} of them known users",
+        )
+    ]
+    if len(chosen):
+        deciding = chosen.select(C.GROUP).drop_nulls().unique()
+        with_members = deciding.join(groups, on=C.GROUP, how="semi")
+        found_rows += [
+            (
+                "group choices",
+                f"{len(chosen):,} rows of {len(deciding):,} groups, {len(with_members):,} of them "
+                "with members",
+            ),
+            ("group times", _times(chosen[C.TIMESTAMP])),
+        ]
+    return found_rows
 
 
 def warn(tables: Tables, given: Collection[str]) -> None:

@@ -12,14 +12,25 @@ from augrec.core.errors import ConfigError, InputError
 from augrec.data import convert
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import Columns as C
-from augrec.data.config import ImportConfig, InteractionColumns, ItemColumns, UserColumns
+from augrec.data.config import (
+    EventColumns,
+    GroupColumns,
+    GroupInteractionColumns,
+    ImportConfig,
+    InteractionColumns,
+    ItemColumns,
+    UserColumns,
+)
 from augrec.data.convert_numbers import numbers
 from augrec.data.convert_times import times
+from augrec.data.group_tables import GroupTables, canonical_groups
 from augrec.data.importing.place import Place
 from augrec.data.importing.source import Source, SourceTable, read_source
 
 log = logging.getLogger(__name__)
 
+TABLES: Final = ("interactions", "items", "users", "groups", "group_interactions")
+"""What can be imported; all but the first are optional."""
 _LIST_SEPARATORS: Final = ("|", ";", ",", "/", ">")
 
 
@@ -29,10 +40,12 @@ class Imported(NamedTuple):
     Attributes:
         tables: the canonical tables.
         left_out: {table: columns of the source that were not mapped}.
+        groups: the tables of groups; None: they were not given.
     """
 
     tables: Tables
     left_out: dict[str, list[str]]
+    groups: GroupTables | None
 
 
 def import_tables(
@@ -40,20 +53,31 @@ def import_tables(
     interactions: Source,
     items: Source | None = None,
     users: Source | None = None,
+    groups: Source | None = None,
+    group_interactions: Source | None = None,
 ) -> Imported:
     """Read a shop's tables and convert them to canonical ones. No row is dropped, except those of
     events that are mapped to null: the rest is left to validation.
 
     Raises:
-        ConfigError: the configuration in params.yaml is not possible.
+        ConfigError: the configuration in params.yaml is not possible, or there are choices of
+            groups and no table of groups.
         InputError: a table is missing, empty, incomplete, lacks a mapped column, or could be read
             in two ways.
         TransientError: a database does not respond.
     """
+    if group_interactions is not None and groups is None:
+        raise ConfigError(
+            "there are choices of groups, and no table says who is in a group",
+            where="data.source",
+            fix="give groups, a table with one row for each member of a group, too",
+        )
     readers = {
         "interactions": (interactions, config.interactions, _interactions),
         "items": (items, config.items, _items),
         "users": (users, config.users, _users),
+        "groups": (groups, config.groups, _groups),
+        "group_interactions": (group_interactions, config.group_interactions, _choices),
     }
     found: dict[str, pl.DataFrame] = {}
     left_out = {}
@@ -63,17 +87,17 @@ def import_tables(
             own = Mapped(read_source(source, columns, section), config.nulls)
             found[name] = convert_table(columns, own)  # type: ignore[operator]
             left_out[name] = own.left_out()
-    return Imported(canonical_tables(**found), left_out)
+    members, chosen = found.pop("groups", None), found.pop("group_interactions", None)
+    together = None if members is None else canonical_groups(members, chosen)
+    return Imported(canonical_tables(**found), left_out, together)
 
 
-def describe(
-    interactions: Source, items: Source | None = None, users: Source | None = None
-) -> dict[str, Any]:
-    """The description of an import for `write_raw`, without credentials."""
-    named = {"interactions": interactions, "items": items, "users": users}
+def describe(**sources: Source | None) -> dict[str, Any]:
+    """The description of an import for `write_raw`, without credentials; the sources as
+    `import_tables` takes them."""
     return {
         "source": "import",
-        "tables": {name: source.describe() for name, source in named.items() if source},
+        "tables": {name: source.describe() for name, source in sources.items() if source},
     }
 
 
@@ -149,8 +173,22 @@ class Mapped:
 
 
 def _interactions(names: InteractionColumns, own: Mapped) -> pl.DataFrame:
+    return _events(names, own, C.USER, names.user_id)
+
+
+def _choices(names: GroupInteractionColumns, own: Mapped) -> pl.DataFrame:
+    return _events(names, own, C.GROUP, names.group_id)
+
+
+def _groups(names: GroupColumns, own: Mapped) -> pl.DataFrame:
+    own.require({"group_id": names.group_id, "user_id": names.user_id})
+    return pl.DataFrame([own.ids(names.group_id, C.GROUP), own.ids(names.user_id, C.USER)])
+
+
+def _events(names: EventColumns, own: Mapped, key: str, who: str) -> pl.DataFrame:
+    """A table of events of users or of groups, `key`, whose column is called `who`."""
     mapped = {
-        "user_id": names.user_id,
+        key: who,
         "item_id": names.item_id,
         "timestamp": names.timestamp,
         "event": names.event,
@@ -158,7 +196,7 @@ def _interactions(names: InteractionColumns, own: Mapped) -> pl.DataFrame:
     }
     own.require(mapped)
     columns = [
-        own.ids(names.user_id, C.USER),
+        own.ids(who, key),
         own.ids(names.item_id, C.ITEM),
         times(
             own.take(names.timestamp),

@@ -94,15 +94,8 @@ def simulate(config: ShopConfig, seed: int) -> Tables:
 
     The same config and seed give the same tables. Interactions are sorted by time.
     """
-    shop = simulate_items.build(
-        config.n_items,
-        config.n_categories,
-        config.n_styles,
-        config.popularity_exponent,
-        config.new_item_share,
-        rng(seed, "items"),
-    )
-    users, category_taste, style_taste = _users(config, seed)
+    shop = shop_items(config, seed)
+    users, category_taste, style_taste = draw_users(config, seed)
     views = round(config.n_interactions / (1 + config.cart_rate * (1 + config.purchase_rate)))
     who, visit, when = _visits(config, max(views, 1), rng(seed, "visits"))
     drift = _drift(config, rng(seed, "drift"))
@@ -119,7 +112,19 @@ def simulate(config: ShopConfig, seed: int) -> Tables:
     )
 
 
-def _users(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+def shop_items(config: ShopConfig, seed: int) -> simulate_items.ShopItems:
+    """The items of the shop."""
+    return simulate_items.build(
+        config.n_items,
+        config.n_categories,
+        config.n_styles,
+        config.popularity_exponent,
+        config.new_item_share,
+        rng(seed, "items"),
+    )
+
+
+def draw_users(config: ShopConfig, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
     """The users table, and tastes as probabilities: float32 (n_users, n_categories) and (n_users,
     n_styles)."""
     draw = rng(seed, "users")

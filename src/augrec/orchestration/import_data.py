@@ -18,10 +18,17 @@ from augrec.core.errors import ConfigError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
 from augrec.data import own_tables, sources
-from augrec.data.canonical import Tables, canonical_tables, read_tables, write_raw
+from augrec.data.canonical import (
+    Tables,
+    canonical_tables,
+    read_groups,
+    read_tables,
+    write_raw,
+)
 from augrec.data.columns import Columns as C
 from augrec.data.config import ImportConfig
-from augrec.data.import_summary import summarise, warn
+from augrec.data.group_tables import GroupTables
+from augrec.data.import_summary import summarise, summarise_groups, warn
 from augrec.data.served_events import FILE as SERVED_EVENTS
 from augrec.data.served_events import read_served_events
 from augrec.data.sql import is_url
@@ -53,6 +60,10 @@ class SourceConfig(BaseConfig):
     """As `interactions`; null: the items of the interactions, without attributes."""
     users: str | None = None
     """As `interactions`; null: the users of the interactions, without attributes."""
+    groups: str | None = None
+    """As `interactions`: who decides together, one row for each member of a group; null: nobody."""
+    group_interactions: str | None = None
+    """As `interactions`: what groups chose; null: nothing is known of that."""
     connection: str | None = None
     """Id of an Airflow connection for sql:TABLE; null: the environment variable AUGREC_SOURCE_URL
     holds an SQLAlchemy URL."""
@@ -67,12 +78,14 @@ class Import:
 
     Attributes:
         tables: the tables of data/raw.
+        groups: those of people who decide together, if there are any.
         origins: {what was read: where it came from}.
         summary: subjects, and what there is to say about each.
         changed: whether the tables differ from the previous ones.
     """
 
     tables: Tables
+    groups: GroupTables | None
     origins: dict[str, str]
     summary: list[tuple[str, str]]
     changed: bool
@@ -105,7 +118,7 @@ def import_data(settings: Settings, given: dict[str, Any]) -> Import:
         _warn_of_replacing(raw, described)
     before = _digests(raw)
     described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    write_raw(raw, *tables, described)
+    write_raw(raw, *tables, described, read.groups)
     origins = {
         name: where if name in chosen else f"{where} (data.source in params.yaml)"
         for name, where in read.origins.items()
@@ -113,9 +126,11 @@ def import_data(settings: Settings, given: dict[str, Any]) -> Import:
     if described.get("served_events"):
         origins["served events"] = f"{described['served_events']:,} that the service received"
     summary = summarise(tables, read.left_out)
+    if read.groups is not None:
+        summary += summarise_groups(read.groups, tables)
     for subject, text in summary:
         log.info("%s: %s", subject, text)
-    return Import(tables, origins, summary, _digests(raw) != before)
+    return Import(tables, read.groups, origins, summary, _digests(raw) != before)
 
 
 def _warn_of_replacing(raw: Path, described: dict[str, Any]) -> None:
@@ -132,13 +147,14 @@ def _warn_of_replacing(raw: Path, described: dict[str, Any]) -> None:
 
 
 class _Read(NamedTuple):
-    """Tables, the description of their source, where each came from, and the columns left out of
-    those that are mapped."""
+    """Tables, the description of their source, where each came from, the columns left out of
+    those that are mapped, and the tables of groups."""
 
     tables: Tables
     described: dict[str, Any]
     origins: dict[str, str]
     left_out: dict[str, list[str]]
+    groups: GroupTables | None = None
 
 
 def _read(
@@ -151,24 +167,28 @@ def _read(
                 where="data.source",
                 fix=f"name the folder that holds {source.layout}'s files",
             )
+        if source.groups or source.group_interactions:
+            raise ConfigError(
+                f"the layout {source.layout} has no tables of groups",
+                where="data.source.groups",
+                fix="set it to null, or import all tables as your own, with data.source."
+                "interactions in place of the layout",
+            )
         tables = sources.read(source.layout, Path(source.folder))
         return _Read(tables, {"source": source.layout}, {"folder": source.folder}, {})
     if source.interactions:
         config = parse(ImportConfig, section(params, "data.import"), "data.import")
-        own = [
-            _source(name, source, settings) if name else None
-            for name in (source.interactions, source.items, source.users)
-        ]
-        assert own[0] is not None
-        found = own_tables.import_tables(config, own[0], *own[1:])
-        described = own_tables.describe(own[0], *own[1:])
-        return _Read(found.tables, described, described["tables"], found.left_out)
+        places = {table: getattr(source, table) for table in own_tables.TABLES}
+        own = {table: _source(place, source, settings) for table, place in places.items() if place}
+        found = own_tables.import_tables(config, **own)
+        described = own_tables.describe(**own)
+        return _Read(found.tables, described, described["tables"], found.left_out, found.groups)
     raw = _raw(settings)
     if source.served_events and (settings.var / SERVED_EVENTS).exists() and raw.exists():
         # imported once by hand: only the served events are new
         described = read_json(raw / "source.json")
         where = {"interactions": f"the data of before, {described.get('source')}"}
-        return _Read(read_tables(raw), described, where, {})
+        return _Read(read_tables(raw), described, where, {}, read_groups(raw))
     raise ConfigError(
         "no source of the tables is configured",
         where="params.yaml, data.source",

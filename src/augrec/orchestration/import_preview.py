@@ -16,9 +16,10 @@ from augrec.data.canonical import Tables
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
+from augrec.data.group_tables import GroupTables
 from augrec.data.split import split
 from augrec.validation.config import ValidationConfig, read_config
-from augrec.validation.snapshot import Snapshot, check_snapshot
+from augrec.validation.snapshot import CheckedSnapshot, Snapshot, check_snapshot
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +51,15 @@ def refuse_unknown_events(tables: Tables, config: ValidationConfig) -> None:
     log.warning("%s; %s", what, fix)
 
 
-def preview(tables: Tables, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+def preview(
+    tables: Tables, params: Mapping[str, Any], groups: GroupTables | None = None
+) -> list[tuple[str, str]]:
     """Subjects, and what a run would do with each; where it would refuse the tables, why."""
     found: list[tuple[str, str]] = []
     try:
         config, window = read_config(params)
         prepare = parse(PrepareConfig, params["prepare"], "prepare")
-        checked = check_snapshot(Snapshot(*tables, datetime.now(UTC)), config, window)
+        checked = check_snapshot(Snapshot(*tables, datetime.now(UTC), groups), config, window)
         counts = checked.counts()["interactions"]
         found.append(("valid", f"{counts['good']:,} of {counts['rows']:,} rows"))
         for reason, n in checked.tables["interactions"].counts.items():
@@ -80,8 +83,28 @@ def preview(tables: Tables, params: Mapping[str, Any]) -> list[tuple[str, str]]:
         for role, word in (("valid", "validation"), ("test", "test")):
             slices = ", ".join(f"{name}: {n:,}" for name, n in parts[role]["slices"].items())
             found.append((word, f"{parts[role]['cases']:,} cases, by length of history {slices}"))
+        if groups is not None:
+            found += _together(checked)
     except AugrecError as error:
         found.append(("refused", f"{error.what}; {error.fix}"))
+    return found
+
+
+def _together(checked: CheckedSnapshot) -> list[tuple[str, str]]:
+    """What becomes of the tables of groups."""
+    counts = checked.counts()
+    n = checked.kept["groups"][C.GROUP].n_unique()
+    rows, choices = counts["groups"], counts["group_interactions"]
+    found = [
+        (
+            "groups",
+            f"{n:,} with {rows['good']:,} of {rows['rows']:,} members, {choices['good']:,} of "
+            f"{choices['rows']:,} choices",
+        )
+    ]
+    for name in ("groups", "group_interactions"):
+        for reason, count in checked.tables[name].counts.items():
+            found.append(("quarantined", f"{name.replace('_', ' ')}, {count:,}: {reason}"))
     return found
 
 

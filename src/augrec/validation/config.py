@@ -64,10 +64,12 @@ class ValidationConfig(BaseConfig):
     """Critical: minimum number of distinct items."""
     max_quarantined_share: float = Field(ge=0, le=1)
     """Maximum share of the snapshot's rows in quarantine: critical for interactions, only reported
-    for items and users."""
+    for the other tables."""
     max_unknown_item_share: float = Field(default=0.2, ge=0, le=1)
     """Only reported: maximum share of interactions whose item has no row in the items table, if
     that table is not empty."""
+    max_group_members: int = Field(default=50, ge=2)
+    """Larger groups of people who decide together are invalid."""
     earliest: UtcTime
     """Earlier timestamps are invalid."""
     latest: UtcTime = datetime(2100, 1, 1, tzinfo=UTC)

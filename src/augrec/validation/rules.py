@@ -55,25 +55,9 @@ class Rule:
 
 def interaction_rules(config: ValidationConfig, latest: datetime) -> list[Rule]:
     """Rules for interactions; timestamps after `latest` are in the future."""
+    *most, copy = event_rules(C.USER, tuple(INTERACTIONS), config, latest)
     return [
-        *_id(C.USER),
-        *_id(C.ITEM),
-        _missing(C.EVENT),
-        _one_of(C.EVENT, config.events, "event is not one of validation.events"),
-        _within(C.VALUE, config.value),
-        _missing(C.TIMESTAMP),
-        Rule(
-            f"timestamp is before {config.earliest:%Y-%m-%d}",
-            "ExpectColumnValuesToBeBetween",
-            {"column": C.TIMESTAMP, "min_value": config.earliest},
-            _true(pl.col(C.TIMESTAMP) < pl.lit(config.earliest, dtype=TIME)),
-        ),
-        Rule(
-            "timestamp is in the future",
-            "ExpectColumnValuesToBeBetween",
-            {"column": C.TIMESTAMP, "max_value": latest},
-            _true(pl.col(C.TIMESTAMP) > pl.lit(latest, dtype=TIME)),
-        ),
+        *most,
         _missing(C.ORIGIN),
         _one_of(
             C.ORIGIN, [REAL], "origin is not real: generated rows do not belong in the raw data"
@@ -83,53 +67,88 @@ def interaction_rules(config: ValidationConfig, latest: datetime) -> list[Rule]:
             f"weight is not above 0 and at most {MAX_WEIGHT:,.0f}",
             "ExpectColumnValuesToBeBetween",
             {"column": C.WEIGHT, "min_value": 0.0, "strict_min": True, "max_value": MAX_WEIGHT},
-            _true((pl.col(C.WEIGHT) <= 0.0) | (pl.col(C.WEIGHT) > MAX_WEIGHT)),
+            true((pl.col(C.WEIGHT) <= 0.0) | (pl.col(C.WEIGHT) > MAX_WEIGHT)),
+        ),
+        copy,
+    ]
+
+
+def event_rules(
+    key: str, columns: Sequence[str], config: ValidationConfig, latest: datetime
+) -> list[Rule]:
+    """Rules for events of users or of groups, the last of which is about copies.
+
+    Args:
+        key: user_id or group_id.
+        columns: of the table; rows that are alike in all of them are copies.
+        config: the limits.
+        latest: later timestamps are in the future.
+    """
+    return [
+        *identifier(key),
+        *identifier(C.ITEM),
+        _missing(C.EVENT),
+        _one_of(C.EVENT, config.events, "event is not one of validation.events"),
+        _within(C.VALUE, config.value),
+        _missing(C.TIMESTAMP),
+        Rule(
+            f"timestamp is before {config.earliest:%Y-%m-%d}",
+            "ExpectColumnValuesToBeBetween",
+            {"column": C.TIMESTAMP, "min_value": config.earliest},
+            true(pl.col(C.TIMESTAMP) < pl.lit(config.earliest, dtype=TIME)),
+        ),
+        Rule(
+            "timestamp is in the future",
+            "ExpectColumnValuesToBeBetween",
+            {"column": C.TIMESTAMP, "max_value": latest},
+            true(pl.col(C.TIMESTAMP) > pl.lit(latest, dtype=TIME)),
         ),
         # a date says no more than the day: two equal rows may be two views on it
         Rule(
             COPY,
             "ExpectCompoundColumnsToBeUnique",
             {
-                "column_list": list(INTERACTIONS),
+                "column_list": list(columns),
                 "ignore_row_if": "never",
                 "row_condition": _HAS_TIME_OF_DAY,
                 "condition_parser": "pandas",
             },
-            pl.struct(list(INTERACTIONS)).is_duplicated()
+            pl.struct(list(columns)).is_duplicated()
             & (pl.col(C.TIMESTAMP).to_physical() % ZONE_STEP_US != 0).fill_null(True),
-            repeats=tuple(INTERACTIONS),
+            repeats=tuple(columns),
         ),
     ]
 
 
 def item_rules(config: ValidationConfig) -> list[Rule]:
     """Rules for items."""
-    return [*_id(C.ITEM), _unique(C.ITEM), _within(C.PRICE, config.price)]
+    return [*identifier(C.ITEM), _unique(C.ITEM), _within(C.PRICE, config.price)]
 
 
 def user_rules() -> list[Rule]:
     """Rules for users."""
-    return [*_id(C.USER), _unique(C.USER)]
+    return [*identifier(C.USER), _unique(C.USER)]
 
 
-def _id(column: str) -> list[Rule]:
+def identifier(column: str) -> list[Rule]:
+    """Rules for a column of ids."""
     empty = Rule(
         f"{column} is empty",
         "ExpectColumnValuesToNotMatchRegex",
         {"column": column, "regex": NO_ID},
-        _true(pl.col(column).str.contains(NO_ID)),
+        true(pl.col(column).str.contains(NO_ID)),
     )
     control = Rule(
         f"{column} has control characters",
         "ExpectColumnValuesToNotMatchRegex",
         {"column": column, "regex": CONTROL_CHARACTERS},
-        _true(pl.col(column).str.contains(CONTROL_CHARACTERS)),
+        true(pl.col(column).str.contains(CONTROL_CHARACTERS)),
     )
     long = Rule(
         f"{column} has more than {MAX_ID_LENGTH} characters",
         "ExpectColumnValueLengthsToBeBetween",
         {"column": column, "max_value": MAX_ID_LENGTH},
-        _true(pl.col(column).str.len_chars() > MAX_ID_LENGTH),
+        true(pl.col(column).str.len_chars() > MAX_ID_LENGTH),
     )
     return [_missing(column), empty, control, long]
 
@@ -153,12 +172,23 @@ def _unique(column: str) -> Rule:
     )
 
 
+def unique(columns: Sequence[str], reason: str) -> Rule:
+    """Rows must differ in these columns; the first of those that do not is kept."""
+    return Rule(
+        reason,
+        "ExpectCompoundColumnsToBeUnique",
+        {"column_list": list(columns), "ignore_row_if": "never"},
+        pl.struct(list(columns)).is_duplicated(),
+        repeats=tuple(columns),
+    )
+
+
 def _one_of(column: str, values: Sequence[str], reason: str) -> Rule:
     return Rule(
         reason,
         "ExpectColumnValuesToBeInSet",
         {"column": column, "value_set": list(values)},
-        _true(~pl.col(column).is_in(list(values))),
+        true(~pl.col(column).is_in(list(values))),
     )
 
 
@@ -167,10 +197,10 @@ def _within(column: str, limits: Range) -> Rule:
         f"{column} is not within {limits.min:,.12g} and {limits.max:,.12g}",
         "ExpectColumnValuesToBeBetween",
         {"column": column, "min_value": limits.min, "max_value": limits.max},
-        _true((pl.col(column) < limits.min) | (pl.col(column) > limits.max)),
+        true((pl.col(column) < limits.min) | (pl.col(column) > limits.max)),
     )
 
 
-def _true(condition: pl.Expr) -> pl.Expr:
+def true(condition: pl.Expr) -> pl.Expr:
     """Null as False: only the rule for missing values flags nulls."""
     return condition.fill_null(False)

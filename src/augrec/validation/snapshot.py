@@ -12,8 +12,10 @@ import polars as pl
 from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.data.columns import INTERACTIONS, ITEMS, USERS
 from augrec.data.columns import Columns as C
+from augrec.data.group_tables import GROUP_SCHEMAS, GroupTables, has_groups
 from augrec.validation import reading
 from augrec.validation.config import ValidationConfig, WindowConfig, latest_timestamp
+from augrec.validation.groups import check_groups, kept_groups
 from augrec.validation.quarantine import CheckedTable, apply_rules
 from augrec.validation.suites import Suite, kept_suite, rules_of, snapshot_suites
 
@@ -27,12 +29,14 @@ class Snapshot:
     Attributes:
         interactions, items, users: the tables, before any rule is applied.
         taken_at: when the snapshot was taken; None if it is not recorded.
+        groups: people who decide together; None: there are no such tables.
     """
 
     interactions: pl.DataFrame
     items: pl.DataFrame
     users: pl.DataFrame
     taken_at: datetime | None
+    groups: GroupTables | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,12 @@ class CheckedSnapshot:
     moment: datetime
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """{table: {"rows", "good", "quarantined"}}, for interactions also "out_of_window"."""
+        """{table: {"rows", "good", "quarantined"}}, for events also "out_of_window"."""
         found = {}
         for name, table in self.tables.items():
             rows, good, kept = len(table.rows), len(table.good), len(self.kept[name])
             found[name] = {"rows": rows, "good": kept, "quarantined": rows - good}
-            if name == "interactions":
+            if name in ("interactions", "group_interactions"):
                 found[name]["out_of_window"] = good - kept
         return found
 
@@ -77,7 +81,18 @@ def read_snapshot(folder: Path) -> Snapshot:
         reading.read(folder / "items.parquet", ITEMS),
         reading.read(folder / "users.parquet", USERS),
         reading.taken_at(folder / "source.json"),
+        _read_groups(folder),
     )
+
+
+def _read_groups(folder: Path) -> GroupTables | None:
+    if not has_groups(folder):
+        return None
+    read = {
+        name: reading.read(folder / f"{name}.parquet", schema).select(list(schema))
+        for name, schema in GROUP_SCHEMAS.items()
+    }
+    return GroupTables(**read)
 
 
 def check_snapshot(
@@ -98,6 +113,12 @@ def check_snapshot(
         *snapshot_suites(checked, rules, config),
         kept_suite(kept["interactions"], kept["items"], config),
     ]
+    if snapshot.groups is not None:
+        together, of_groups = check_groups(snapshot.groups, kept, config, latest)
+        checked |= together
+        kept |= kept_groups(together)
+        kept["group_interactions"] = inside(kept["group_interactions"], window)
+        suites += of_groups
     return CheckedSnapshot(checked, kept, suites, latest)
 
 

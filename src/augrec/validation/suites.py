@@ -83,9 +83,9 @@ def snapshot_suites(
                 least, f"at least {least} row", critical=raw, fix="check the source of data/raw"
             ),
             has_columns(scalars),
-            *_types({column: schema[column] for column in scalars}),
-            *(_check_of(rule) for rule in rules[name]),
-            _share(name, config),
+            *types({column: schema[column] for column in scalars}),
+            *checks_of(rules[name]),
+            share(name, config),
         ]
         if not raw and least:
             checks.append(
@@ -157,7 +157,8 @@ def has_columns(names: Sequence[str]) -> Check:
     )
 
 
-def _types(schema: Mapping[str, Any]) -> list[Check]:
+def types(schema: Mapping[str, Any]) -> list[Check]:
+    """Each column has its type."""
     return [
         Check(
             f"{column} is of type {_TYPES[kind]}",
@@ -171,11 +172,13 @@ def _types(schema: Mapping[str, Any]) -> list[Check]:
     ]
 
 
-def _check_of(rule: Rule) -> Check:
-    return Check(f"never: {rule.reason}", rule.expectation, rule.arguments)
+def checks_of(rules: Sequence[Rule]) -> list[Check]:
+    """The expectation of each rule."""
+    return [Check(f"never: {rule.reason}", rule.expectation, rule.arguments) for rule in rules]
 
 
-def _share(name: str, config: ValidationConfig) -> Check:
+def share(name: str, config: ValidationConfig) -> Check:
+    """Few rows of a raw table are quarantined; critical for interactions."""
     return Check(
         f"at most {config.max_quarantined_share:.1%} of the rows are quarantined",
         "ExpectColumnValuesToBeNull",
