@@ -20,10 +20,10 @@ from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import INTERACTIONS, TIME
 from augrec.stages import validate
-from augrec.validation import expectations
+from augrec.validation import expectations, parts
 from augrec.validation.config import read_config
 from augrec.validation.snapshot import Snapshot, check_snapshot
-from augrec.validation.suites import rules_of, snapshot_suites
+from augrec.validation.suites import Check, Suite, rules_of, snapshot_suites
 
 PROJECT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
@@ -155,7 +155,11 @@ UNSERVED = ["a\x00", "a\nb", "é" * 257]
 """Ids that the service does not take."""
 
 
-def test_masks_agree_with_what_great_expectations_counts() -> None:
+@pytest.mark.parametrize("rows_at_once", [parts.ROWS_AT_ONCE, 40])
+def test_masks_agree_with_what_great_expectations_counts(
+    rows_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "ROWS_AT_ONCE", rows_at_once)
     tables = shop()
     rows = changed(tables.interactions, [0, 1], user_id=None)
     faults: list[dict[str, Any]] = [
@@ -215,6 +219,28 @@ def test_masks_agree_with_what_great_expectations_counts() -> None:
             flagged = int(table.select(rule.flagged).to_series().sum())
             assert observed[name, f"never: {rule.reason}"] == flagged, rule.reason
             assert flagged, f"nothing breaks the rule: {rule.reason}"
+
+
+def test_a_table_in_parts_has_the_pages_of_the_whole(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = shop()
+    rows = pl.concat([changed(tables.interactions, [3], event="stare"), tables.interactions[:2]])
+    place = workspace(tables._replace(interactions=rows))
+    pages = {}
+    for rows_at_once in (parts.ROWS_AT_ONCE, 30):
+        monkeypatch.setattr(parts, "ROWS_AT_ONCE", rows_at_once)
+        validate.main()
+        files = sorted((place / "reports/validation").iterdir())
+        pages[rows_at_once] = {file.name: file.read_text() for file in files}
+    whole, in_parts = pages.values()
+    assert in_parts == whole
+
+
+def test_what_is_unique_in_parts_must_be_unique_by_their_column() -> None:
+    check = Check("one row an item", "ExpectColumnValuesToBeUnique", {"column": "item_id"})
+    with pytest.raises(ValueError, match="one row an item cannot be validated in parts"):
+        Suite("views", "views", shop().interactions, [check], "user_id")
 
 
 def test_the_expectations_say_what_the_limits_say(workspace: Workspace) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import polars as pl
 
 from augrec.core.errors import PermanentError
+from augrec.validation.parts import parts, together
 from augrec.validation.suites import Check, Suite
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when Great Expectations is imported
@@ -121,10 +122,15 @@ def _run_suite(context: EphemeralDataContext, suite: Suite, moment: datetime) ->
     )
     context.validation_definitions.add(definition)
     run_id = gx.RunIdentifier(run_name=_RUN, run_time=moment)
-    result = definition.run(
-        batch_parameters={"dataframe": _bounded(suite.table).to_pandas()},
-        result_format="SUMMARY",
-        run_id=run_id,
+    result = together(
+        [
+            definition.run(
+                batch_parameters={"dataframe": _bounded(part).to_pandas()},
+                result_format="SUMMARY",
+                run_id=run_id,
+            )
+            for part in parts(suite.table, suite.part_by)
+        ]
     )
     found = {
         r.expectation_config.meta["position"]: r for r in result.results if r.expectation_config

@@ -59,7 +59,7 @@ class CheckedSnapshot:
         """{table: {"rows", "good", "quarantined"}}, for events also "out_of_window"."""
         found = {}
         for name, table in self.tables.items():
-            rows, good, kept = len(table.rows), len(table.good), len(self.kept[name])
+            rows, good, kept = len(table.rows), table.n_good, len(self.kept[name])
             found[name] = {"rows": rows, "good": kept, "quarantined": rows - good}
             if name in ("interactions", "group_interactions"):
                 found[name]["out_of_window"] = good - kept

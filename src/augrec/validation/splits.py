@@ -140,7 +140,7 @@ def _train_suite(
                 strict_max=True,
             )
         )
-    return Suite("train", "training interactions", table, checks)
+    return Suite("train", "training interactions", table, checks, C.USER)
 
 
 def _held_out_suite(held_out: pl.DataFrame, first_seen: pl.DataFrame, rules: Rules) -> Suite:
@@ -203,7 +203,7 @@ def _cases_suite(
         )
     if rules.new_items:
         checks.append(_zero("known_targets", "no target is in a training row"))
-    return Suite(f"cases_{role}", f"cases of {role} users", facts, checks)
+    return Suite(f"cases_{role}", f"cases of {role} users", facts, checks, C.USER)
 
 
 def _critical(claim: str, expectation: str, **arguments: Any) -> Check:
