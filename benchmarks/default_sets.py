@@ -15,6 +15,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
 from augrec.data.simulate import ShopConfig, simulate
 from augrec.data.split import Split, split
+from benchmarks import million
 from benchmarks.tuning import completejourney
 
 PROTOCOLS: Final = ("time", "random", "leave_last_out")
@@ -27,6 +28,8 @@ SHOPS: Final[Mapping[str, ShopConfig]] = {
     ),
     "many_users": ShopConfig(n_users=20_000, n_items=1_000, n_interactions=200_000),
 }
+MILLION: Final = "million"
+SIMULATED: Final = (*SHOPS, MILLION)
 _MIN_ROWS, _DENSE_ROWS, _RECENT_DAYS = 3, 20, 365
 _MAX_CASES = 2_000
 _EVENTS = dict.fromkeys(("view", "click", "cart", "purchase", "rating"))
@@ -36,20 +39,24 @@ def cells(name: str, spec: str | None, protocol: str, seed: int = 1) -> Split:
     """A data set under a protocol; of more cases than 2,000, evenly spaced ones.
 
     Args:
-        name: one of `SHOPS`, or any name of a public set.
+        name: one of `SIMULATED`, or any name of a public set.
         spec: "layout:folder", layout one of `augrec.data.sources.LAYOUTS` or "completejourney";
             with ":recent" only the last year, with ":dense" only users and items with at least 20
-            interactions among one another. None: it is a shop.
+            interactions among one another. None: it is simulated.
         protocol: one of `PROTOCOLS`.
         seed: of the split and of the shop.
     """
-    rows = _rows(spec) if spec else clean(simulate(SHOPS[name], seed).interactions, _EVENTS)
+    rows = _rows(spec) if spec else clean(_simulated(name, seed), _EVENTS)
     parts = split(rows, SplitConfig(protocol=protocol), seed)
     few = {
         role: cases.gather_every(max(1, -(-len(cases) // _MAX_CASES)))
         for role, cases in (("cases_valid", parts.cases_valid), ("cases_test", parts.cases_test))
     }
     return Split(**{**vars(parts), **few})
+
+
+def _simulated(name: str, seed: int) -> pl.DataFrame:
+    return million.ratings(seed) if name == MILLION else simulate(SHOPS[name], seed).interactions
 
 
 def _rows(spec: str) -> pl.DataFrame:

@@ -34,7 +34,7 @@ from augrec.recommenders.base import Recommender, find
 from augrec.tuning.config import Dimension, TuningConfig, space_of
 from augrec.tuning.search import search
 from benchmarks import tables
-from benchmarks.default_sets import PROTOCOLS, SHOPS, cells
+from benchmarks.default_sets import PROTOCOLS, SIMULATED, cells
 
 RECOMMENDERS: Final = (
     "popularity",
@@ -193,8 +193,8 @@ def main() -> None:
     results: dict[str, Any] = read_json(words.out) if words.out.exists() else {}
     for word in words.data:
         name, _, spec = word.partition("=")
-        if not spec and name not in SHOPS:
-            parser.error(f"{name}: give name=layout:folder, or one of {', '.join(SHOPS)}")
+        if not spec and name not in SIMULATED:
+            parser.error(f"{name}: give name=layout:folder, or one of {', '.join(SIMULATED)}")
         for protocol in words.protocols:
             wanted = [f"{name}|{protocol}|{one}" for one in words.recommenders]
             wanted = [key for key in wanted if words.again or key not in results]

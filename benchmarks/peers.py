@@ -4,6 +4,7 @@ in one run.
     python -m benchmarks.environments                                  # once
     python -m benchmarks.peers random movielens_100k FOLDER            # CFGAN's protocol
     python -m benchmarks.peers time movietweetings FOLDER
+    python -m benchmarks.peers random movielens_100k FOLDER --defaults # every library as it comes
 
 Every library trains in a separate process and environment, on the same rows and with the same
 number of threads, after a tiny fit, so that loading and compiling is not counted. In each round
@@ -25,13 +26,15 @@ from benchmarks import tables
 from benchmarks.data import SPLITS
 from benchmarks.environments import ENVIRONMENTS, WHERE, requirements
 from benchmarks.measure import Machine, quality, train
-from benchmarks.settings import ENTRIES, Entry
+from benchmarks.settings import ENTRIES, Entry, at_defaults
 
 SHOWN = {
     "random": ("precision@5", "precision@20", "recall@20", "ndcg@20"),
     "time": ("recall@20", "ndcg@20", "ndcg@10"),
 }
 """The last is the one compared."""
+FACTS = {"seconds": 2, "cpu_seconds": 2, "rank_seconds": 2, "peak_mib": 0}
+"""What is compared besides -> its digits."""
 SLOW_S = 15
 """A training that takes longer is not repeated, nor is one that failed."""
 LIBRARIES = ("implicit", "lenskit", "rectools", "cornac", "recbole")
@@ -55,9 +58,10 @@ def main() -> None:
     SPLITS[given.split](given.layout, given.folder, split, given.seed)
     sections = []
     for model in given.models or ENTRIES[given.split]:
+        entries = ENTRIES[given.split][model]
         chosen = [
             entry
-            for entry in ENTRIES[given.split][model]
+            for entry in (at_defaults(model, entries) if given.defaults else entries)
             if entry[0] in ("augrec", *(given.libraries or LIBRARIES))
         ]
         outcomes = list(_outcomes(model, chosen, split, given))
@@ -67,8 +71,15 @@ def main() -> None:
         line for name in ENVIRONMENTS for line in requirements(name) if line.startswith(LIBRARIES)
     ]
     tables.write(
-        "-".join(["peers", given.split, given.folder.name, *given.models]),
-        f"Compared with peers: {given.folder.name}, {given.split} split",
+        "-".join(
+            [
+                *("peers", given.split, given.folder.name),
+                *(["defaults"] if given.defaults else []),
+                *given.models,
+            ]
+        ),
+        f"Compared with peers: {given.folder.name}, {given.split} split"
+        + (", every library at its own defaults" if given.defaults else ""),
         [_facts(split, given), *sections],
         tables.command_line("benchmarks.peers"),
         tables.own_versions() | dict(line.split("==") for line in pins),
@@ -86,6 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="the folder of the raw data")
     parser.add_argument("--models", nargs="+", default=[], help="only these")
     parser.add_argument("--libraries", nargs="+", default=[], help="only these and augrec")
+    parser.add_argument("--defaults", action="store_true", help="every library at its own")
     parser.add_argument("--threads", type=int, default=1, help="for every library")
     parser.add_argument(
         "--rounds", type=int, default=3, help="the median of this number is reported"
@@ -121,7 +133,12 @@ def _table(model: str, outcomes: Sequence[Outcome], shown: Sequence[str], seed: 
         overall = summarise(one.measured)["overall"]
         cells = [one.library, *(f"{overall[name]:.4f}" for name in shown)]
         cells.append("" if one is ours else _difference(ours, one, shown[-1], seed))
-        for fact, digits in (("seconds", 2), ("cpu_seconds", 2), ("peak_mib", 0)):
+        for fact, digits in (
+            ("seconds", 2),
+            ("cpu_seconds", 2),
+            ("rank_seconds", 2),
+            ("peak_mib", 0),
+        ):
             cells.append(f"{one.median(fact):.{digits}f}")
             cells.append(f"{one.median(fact) / ours.median(fact):.1f}×")
         rows.append(
@@ -131,6 +148,8 @@ def _table(model: str, outcomes: Sequence[Outcome], shown: Sequence[str], seed: 
         "seconds",
         "",
         "CPU seconds",
+        "",
+        "seconds of ranking",
         "",
         "peak MiB",
         "",

@@ -1,5 +1,5 @@
-"""The settings of every library: the same size where models are the same, the rest as was best on a
-validation split.
+"""The settings of every library: its own defaults; or the same size where models are the same, the
+rest as was best on a validation split.
 
 ENTRIES[split][model] lists (library, environment, settings), augrec first; settings are in the
 library's own names.
@@ -153,3 +153,19 @@ TIME: Entries = RANDOM | {
     "gru4rec": [("augrec", "augrec", {}), *RANDOM["gru4rec"][1:]],
 }
 ENTRIES: dict[str, Entries] = {"random": RANDOM, "time": TIME}
+
+
+_NAMES_THE_MODEL: dict[tuple[str, str], dict[str, Any]] = {
+    ("implicit", "item_knn"): {"similarity": "cosine"},
+    ("lenskit", "item_knn"): {"feedback": "implicit"},
+    ("lenskit", "bpr"): {"preset": "bpr"},
+}
+"""Without these a library would train another model, or has none."""
+
+
+def at_defaults(model: str, entries: list[Entry]) -> list[Entry]:
+    """The same libraries, each with its own defaults."""
+    return [
+        (library, environment, _NAMES_THE_MODEL.get((library, model), {}))
+        for library, environment, _ in entries
+    ]
