@@ -22,11 +22,17 @@ from augrec.stages.augment import Samples
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
 OPERATIONS = component.available("augrec.augmentation")
 MAKERS = [n for n in OPERATIONS if component.find("augrec.augmentation", n, Operation).makes_users]
-"""Those that make users of real rows alone."""
+"""Those that make users, which `mix` can choose among."""
 ADDING = [*MAKERS, "mix"]
 """Those that add users."""
-NEEDED = {"mix": {"sample": "gan"}, "extend": {"sample": "gan"}, "search": {"samples": ["gan"]}}
-"""Options without a default."""
+NEEDED = {
+    "mix": {"sample": "gan"},
+    "extend": {"sample": "gan"},
+    "search": {"samples": ["gan"]},
+    "adversarial_items": {"sample": "gan"},
+    "adversarial_users": {"recommender": {"multvae": {"steps": 20}}},
+}
+"""Options without a default, and of trainings that take long."""
 EXAMPLES = {
     "search": Search(NEEDED["search"]).step("gan", 1.0, 0.5),
     "synthetic_only": [{"mix": NEEDED["mix"]}, {"synthetic_only": {}}],
@@ -244,7 +250,8 @@ def test_the_same_operation_twice_makes_different_users(step):
 
 @pytest.mark.parametrize("name", [*MAKERS, "negatives"])
 def test_another_seed_makes_other_users(name):
-    assert not build([{name: {}}], seed=1).equals(build([{name: {}}], seed=2))
+    step = {name: NEEDED.get(name, {})}
+    assert not build([step], seed=1).equals(build([step], seed=2))
 
 
 def test_one_user_with_one_item_breaks_no_operation(steps):

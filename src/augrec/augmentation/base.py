@@ -51,12 +51,15 @@ class PolicyInputs:
         max_ratio: at most this many synthetic users for each real one.
         sample_table: gives a further table of a generator's sample, such as "realness", by the
             names of both; None where the generator makes none.
+        trained: the recommenders that operations have trained on `real`, see
+            `augrec.augmentation._recommender`.
     """
 
     real: pl.DataFrame
     sample: Callable[[str], pl.DataFrame]
     max_ratio: float
     sample_table: Callable[[str, str], pl.DataFrame | None] = field(default=_nothing)
+    trained: dict[str, Any] = field(default_factory=dict)
 
 
 class Operation(Configured, ABC):
@@ -67,8 +70,8 @@ class Operation(Configured, ABC):
             rows cheaply, without a generator: the control a generator must beat), or "generated"
             (uses a generator's sample).
         generators: those whose samples it uses.
-        makes_users: whether it makes users of real rows alone, as many as its `ratio` says, so that
-            `mix` can choose among them as among a sample.
+        makes_users: whether it makes users, as many as its `ratio` says, so that `mix` can choose
+            among them as among a sample.
         continues_champion: whether training under the policy begins at the champion's weights,
             where it can.
         drops_real_users: whether it drops every row of a real user.

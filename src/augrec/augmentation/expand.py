@@ -8,16 +8,14 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from augrec.augmentation._recommender import trained
 from augrec.augmentation._users import append_rows
 from augrec.augmentation.base import Operation, PolicyInputs
 from augrec.core.config import BaseConfig
-from augrec.core.errors import ConfigError
-from augrec.core.seeds import derive, rng
+from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
 from augrec.data.row_details import RowDetails
-from augrec.data.training_data import TrainingData
-from augrec.recommenders import base as recommenders
 
 
 class ExpandConfig(BaseConfig):
@@ -59,7 +57,8 @@ class Expand(Operation):
         )
         if short.is_empty() or not config.items or not config.weight:
             return training
-        found, _ = self._recommender(real).recommend(short[C.ITEM], config.items)
+        model = trained(config.recommender, inputs, seed=self.seed, where=self.name())
+        found, _ = model.recommend(short[C.ITEM], config.items)
         rows = (
             short.select(C.USER, C.TIMESTAMP)
             .with_columns(pl.Series(C.ITEM, found.tolist(), dtype=pl.List(pl.String)))
@@ -85,15 +84,3 @@ class Expand(Operation):
             pl.lit(config.weight).alias(C.WEIGHT),
         )
         return append_rows(training, added.with_columns(pl.lit(config.observed).alias(C.OBSERVED)))
-
-    def _recommender(self, real: pl.DataFrame) -> recommenders.Recommender:
-        if len(self.config.recommender) != 1:
-            raise ConfigError(
-                "expand takes one recommender",
-                where="params.yaml, expand.recommender",
-                fix="write it as {item_knn: {}}",
-            )
-        [(name, options)] = self.config.recommender.items()
-        return recommenders.find(name)(options, seed=derive(self.seed, name)).fit(
-            TrainingData(real)
-        )

@@ -29,10 +29,11 @@ class MixConfig(BaseConfig):
     """Which samples, how many users, which of them, and at what weight."""
 
     sample: str | None = None
-    """A generator, or an operation that makes users of real rows: popularity_random, crossover,
-    bootstrap, …"""
+    """A generator, or an operation that makes users: popularity_random, crossover, bootstrap, …"""
     samples: dict[str, float] = {}
     """Or several, each with its share of the added users."""
+    options: dict[str, dict[str, Any]] = {}
+    """Options of the operations among them, by name; `ratio` is the mix's."""
     ratio: float = Field(1.0, ge=0.0)
     """Users added for each real one."""
     weight: float = Field(1.0, ge=0.0)
@@ -54,6 +55,8 @@ class MixConfig(BaseConfig):
             self.samples and not sum(self.samples.values()) > 0
         ):
             raise ValueError("shares of `samples` must not be negative, nor all 0")
+        if unused := set(self.options) - set(self.samples or {self.sample}):
+            raise ValueError(f"`options` are given to {', '.join(sorted(unused))}, no sample here")
         return self
 
 
@@ -73,12 +76,19 @@ class Mix(Operation):
         self, config: BaseConfig | Mapping[str, Any] | None = None, *, seed: int = 0
     ) -> None:
         super().__init__(config, seed=seed)
-        made = [_maker(name) for name in self.shares]
+        made = {name: self._maker(name, 1.0) for name in self.shares}
         self.generators = tuple(
-            name for name, maker in zip(self.shares, made, strict=True) if maker is None
+            dict.fromkeys(
+                generator
+                for name, maker in made.items()
+                for generator in (maker.generators if maker else (name,))
+            )
         )
-        self.kind = max((maker.kind if maker else "generated" for maker in made), key=KINDS.index)
-        self.adds_no_real_users = len(self.generators) == len(self.shares)
+        kinds = (maker.kind if maker else "generated" for maker in made.values())
+        self.kind = max(kinds, key=KINDS.index)
+        self.adds_no_real_users = all(
+            maker is None or maker.adds_no_real_users for maker in made.values()
+        )
         self._choose = selectors.build(self.config.choose, seed=seed, where="mix.choose")
         self._weigh = selectors.build(self.config.weigh, seed=seed, where="mix.weigh")
 
@@ -135,22 +145,36 @@ class Mix(Operation):
             {
                 NUMBER: chosen,
                 "to": np.arange(n),
-                C.WEIGHT: (self.config.weight * weights).astype(np.float32),
+                "times": (self.config.weight * weights).astype(np.float32),
             },
             schema_overrides={NUMBER: rows.schema[NUMBER]},
         )
-        taken = rows.drop(C.WEIGHT).join(picked, on=NUMBER, how="inner", maintain_order="left")
-        return taken.drop(NUMBER).rename({"to": NUMBER})
+        taken = rows.join(picked, on=NUMBER, how="inner", maintain_order="left")
+        taken = taken.with_columns(pl.col(C.WEIGHT) * pl.col("times"))
+        return taken.drop(NUMBER, "times").rename({"to": NUMBER})
 
     def _sample(self, name: str, share: float, inputs: PolicyInputs) -> pl.DataFrame:
-        maker = _maker(name)
-        if maker is None:
-            return inputs.sample(name)
         n_real = inputs.real[C.USER].n_unique()
         many = ceil((self.config.pool or max(1.0, self.config.ratio)) * share * n_real)
-        operation = maker({"ratio": many / n_real}, seed=derive(self.seed, name))
-        made = operation.apply(inputs.real, replace(inputs, max_ratio=many + 1))
+        maker = self._maker(name, many / n_real)
+        if maker is None:
+            return inputs.sample(name)
+        made = maker.apply(inputs.real, replace(inputs, max_ratio=many + 1))
         return made.filter(pl.col(C.ORIGIN) != REAL)
+
+    def _maker(self, name: str, ratio: float) -> Operation | None:
+        """The operation of that name that makes users; None: the name is a generator's."""
+        if name not in component.available("augrec.augmentation"):
+            return None
+        kind = component.find("augrec.augmentation", name, Operation)  # type: ignore[type-abstract]
+        if not kind.makes_users:
+            raise ConfigError(
+                f"{name} makes no users of its own",
+                where="params.yaml, mix.sample",
+                fix="name a generator, or an operation such as bootstrap or popularity_random",
+            )
+        config = {**self.config.options.get(name, {}), "ratio": ratio}
+        return kind(config, seed=derive(self.seed, name))
 
     def _chosen(self, pool: selectors.Pool, n: int) -> np.ndarray:
         """Numbers of n users, int64, ascending."""
@@ -172,20 +196,6 @@ class Mix(Operation):
         with np.errstate(divide="ignore"):
             keys = np.log(chances) + rng(self.seed, "choose", pool.name).gumbel(size=len(chances))
         return np.sort(np.argsort(-keys, kind="stable")[:n])
-
-
-def _maker(name: str) -> type[Operation] | None:
-    """The operation of that name that makes users of real rows; None: the name is a generator's."""
-    if name not in component.available("augrec.augmentation"):
-        return None
-    maker = component.find("augrec.augmentation", name, Operation)  # type: ignore[type-abstract]
-    if not maker.makes_users:
-        raise ConfigError(
-            f"{name} makes no users of its own",
-            where="params.yaml, mix.sample",
-            fix="name a generator, or an operation such as bootstrap or popularity_random",
-        )
-    return maker
 
 
 def _whole(n: int, shares: list[float]) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from augrec.augmentation.base import Operation, Policy, PolicyInputs
+from augrec.augmentation.base import KINDS, Operation, Policy, PolicyInputs
 from augrec.augmentation.mix import Mix
 from augrec.core.config import BaseConfig
 from augrec.core.errors import ConfigError
@@ -20,7 +20,7 @@ class SearchConfig(BaseConfig):
     """What is tried, how it is evaluated, and for how long."""
 
     samples: list[str] = Field(min_length=1)
-    """As in `mix`: generators, and operations that make users, each of which may be what is chosen.
+    """As in `mix`: generators, and operations that make users, each of which may be the choice.
     The sample of a generator whose audit did not pass is left out."""
     together: int = Field(1, ge=1)
     """At most this many of them are mixed, in equal shares."""
@@ -28,6 +28,8 @@ class SearchConfig(BaseConfig):
     """Users added for each real one."""
     weights: list[float] = Field([0.25, 0.5, 1.0], min_length=1)
     """Of their rows; 0, which adds nothing, is always tried first."""
+    options: list[dict[str, dict[str, Any]]] = Field([{}], min_length=1)
+    """Options of the operations among `samples`, by name; each of the list is tried."""
     choose: list[dict[str, dict[str, Any] | None]] = []
     """Selectors of `mix`, the same for all candidates."""
     pool: float | None = Field(None, gt=0.0)
@@ -62,21 +64,28 @@ class Search(Operation):
         self, config: BaseConfig | Mapping[str, Any] | None = None, *, seed: int = 0
     ) -> None:
         super().__init__(config, seed=seed)
-        widest = Mix(self._mix("+".join(self.config.samples), 1.0, 1.0), seed=seed)
-        self.kind, self.generators = widest.kind, widest.generators
-        self.adds_no_real_users = widest.adds_no_real_users
+        every = [mix for name in self.config.samples for mix in self._alone(name)]
+        self.kind = max((mix.kind for mix in every), key=KINDS.index)
+        self.generators = tuple(dict.fromkeys(name for mix in every for name in mix.generators))
+        self.adds_no_real_users = all(mix.adds_no_real_users for mix in every)
 
     def choices(self, without: Sequence[str]) -> list[str]:
         """What can be mixed: names of samples, joined by + where they are mixed together, without
-        those in `without`."""
-        names = [name for name in dict.fromkeys(self.config.samples) if name not in without]
+        what uses a generator in `without`."""
+        names = [
+            name
+            for name in dict.fromkeys(self.config.samples)
+            if not any(used in without for mix in self._alone(name) for used in mix.generators)
+        ]
         most = min(self.config.together, len(names))
         return ["+".join(some) for n in range(1, most + 1) for some in combinations(names, n)]
 
-    def step(self, samples: str, ratio: float, weight: float) -> list[dict[str, Any]]:
-        """The step of a policy that replaces the search: a candidate's `mix`, or none at weight
-        0."""
-        return [{"mix": self._mix(samples, ratio, weight)}] if weight > 0 else []
+    def step(
+        self, samples: str, ratio: float, weight: float, options: int = 0
+    ) -> list[dict[str, Any]]:
+        """The step of a policy that replaces the search: a candidate's `mix`, or none at weight 0;
+        `options`: the place in the list."""
+        return [{"mix": self._mix(samples, ratio, weight, options)}] if weight > 0 else []
 
     def apply(self, training: pl.DataFrame, inputs: PolicyInputs) -> pl.DataFrame:
         """Not applied: a search must be run before.
@@ -90,14 +99,21 @@ class Search(Operation):
             fix="build it with the stage augment, or run it with augrec.tuning.mixing",
         )
 
-    def _mix(self, samples: str, ratio: float, weight: float) -> dict[str, Any]:
-        config = self.config
+    def _alone(self, name: str) -> list[Mix]:
+        """One sample alone, with each of the options."""
+        places = range(len(self.config.options))
+        return [Mix(self._mix(name, 1.0, 1.0, place), seed=self.seed) for place in places]
+
+    def _mix(self, samples: str, ratio: float, weight: float, options: int) -> dict[str, Any]:
+        config, named = self.config, samples.split("+")
+        own = {name: some for name, some in config.options[options].items() if name in named}
         return {
-            "samples": dict.fromkeys(samples.split("+"), 1.0),
+            "samples": dict.fromkeys(named, 1.0),
             "ratio": ratio,
             "weight": weight,
             "choose": config.choose,
             "pool": config.pool,
+            **({"options": own} if own else {}),
         }
 
 

@@ -189,6 +189,11 @@ class Recommender(Component):
             fix="ask item_factors first",
         )
 
+    def profile_slopes(self, histories: Histories) -> np.ndarray | None:
+        """How the loss grows with each entry of a user's profile while the user's items stay the
+        target, float32 (n, n_items); None: the loss is no function of profiles."""
+        return None
+
     def explain(
         self,
         histories: pl.Series,

@@ -3,6 +3,7 @@ always a candidate."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ class Candidates(Protocol):
         """Samples, alone and together, but for those to leave out."""
         ...
 
-    def step(self, samples: str, ratio: float, weight: float) -> list[dict[str, Any]]:
+    def step(
+        self, samples: str, ratio: float, weight: float, options: int = 0
+    ) -> list[dict[str, Any]]:
         """What a candidate is in a policy: one step, or none."""
         ...
 
@@ -186,15 +189,18 @@ def _candidates(
     left, ratios = one.choices(blocked), list(dict.fromkeys(one.config.ratios))
     samples = left or [_NOTHING]
     weights = [weight for weight in dict.fromkeys(one.config.weights) if weight > 0] if left else []
+    options = list(range(len(one.config.options)))
     choices = {"samples": samples, "ratio": ratios, "weight": [0.0, *weights]}
+    if len(options) > 1:
+        choices["options"] = options
     space = {name: Dimension(name, None, tuple(values)) for name, values in choices.items()}
-    every = [
-        {"samples": some, "ratio": ratio, "weight": weight}
-        for weight, ratio, some in product(
-            weights, ratios, samples
-        )  # soon something of each sample
-    ]
-    return space, [{"samples": samples[0], "ratio": ratios[0], "weight": 0.0}, *every]
+    every: dict[str, dict[str, Any]] = {}  # by their steps: options may not concern a sample
+    for weight, ratio, place, some in product(weights, ratios, options, samples):
+        values = {"samples": some, "ratio": ratio, "weight": weight, "options": place}
+        values = {name: value for name, value in values.items() if name in space}
+        every.setdefault(json.dumps(one.step(**values)), values)
+    nothing = {name: values[0] for name, values in choices.items()}
+    return space, [nothing, *every.values()]
 
 
 def _proxy(

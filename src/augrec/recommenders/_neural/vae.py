@@ -111,6 +111,16 @@ class Vae(NeuralRecommender):
     def _losses(self) -> Sequence[str]:
         return ["loss", "kl"]
 
+    def profile_slopes(self, histories: Histories) -> np.ndarray:
+        """Of -Σ_i x_i log softmax(f(x))_i for the items x of each user, by the input alone."""
+        own = torch.from_numpy((histories.matrix().toarray() > 0).astype(np.float32))
+        own = own.to(self._network.where)
+        read = own.clone().requires_grad_()
+        logits, _ = self._network(read)
+        loss = -(logits.log_softmax(1) * own).sum()
+        (slopes,) = torch.autograd.grad(loss, read)
+        return slopes.cpu().numpy()
+
     def _scores(self, histories: Histories) -> np.ndarray:
         seen = histories.matrix()
         seen.data[:] = 1
