@@ -23,13 +23,13 @@ def config(**sections: dict) -> ImportConfig:
 
 
 def read(path: Path, settings: ImportConfig | None = None) -> pl.DataFrame:
-    return import_tables(settings or config(), Source(str(path))).tables.interactions
+    return import_tables(settings or config(), Source(str(path))).tables.interactions.collect()
 
 
 def test_csv_becomes_canonical_with_ids_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "clicks.csv"
     path.write_text(CSV)
-    tables = import_tables(config(), Source(str(path))).tables
+    tables = import_tables(config(), Source(str(path))).tables.collect()
     assert dict(tables.interactions.schema) == dict(INTERACTIONS)
     assert tables.interactions.rows() == [
         ("7", "007", "view", None, datetime(2024, 5, 31, tzinfo=UTC), "real", 1.0),
@@ -104,7 +104,7 @@ def test_items_and_users_keep_lists_prices_and_extra_columns(tmp_path: Path) -> 
         users={"extra": ["age"]},
     )
     sources = [Source(str(tmp_path / f"{name}.csv")) for name in ("log", "items", "users")]
-    tables = import_tables(settings, *sources).tables
+    tables = import_tables(settings, *sources).tables.collect()
     assert list(tables.items.schema.items())[:-1] == list(ITEMS.items())
     assert tables.items.rows() == [
         ("007", "A, lamp", None, ["home", "light"], None, 1299.0, "Lux"),

@@ -34,7 +34,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_a_table_is_imported_whole(url: str) -> None:
-    tables = import_tables(ImportConfig(), Source(url, table="order log")).tables
+    tables = import_tables(ImportConfig(), Source(url, table="order log")).tables.collect()
     assert tables.interactions["user_id"].to_list() == ["1", None, "3"]
     assert tables.interactions["item_id"].to_list() == ["a", "b", None]
     assert tables.interactions["timestamp"].null_count() == 0

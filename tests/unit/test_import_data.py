@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from augrec.core.config import read_params
-from augrec.core.errors import ConfigError, InputError
-from augrec.core.files import write_parquet
+from augrec.core.errors import ConfigError, InputError, RefusedError
+from augrec.core.files import write_checked_parquet
 from augrec.core.settings import Settings
+from augrec.data import own_interactions, own_tables
 from augrec.data.canonical import read_tables
+from augrec.data.importing import blocks
 from augrec.orchestration.import_data import Import, import_data
 from augrec.orchestration.import_preview import preview
 
@@ -113,7 +115,7 @@ def test_the_summary_says_what_was_read_and_what_was_not(
     found = dict(import_data(project, shop(tmp_path, project)).summary)
     assert found["rows"] == "400 interactions, 31 users, 17 items"
     assert found["times"] == "2024-01-01 to 2024-09-28 UTC, at a resolution of days"
-    assert found["events"] == "view 200, purchase 200"
+    assert found["events"] == "purchase 200, view 200"
     assert found["interactions columns"] == (
         "user_id (80 missing), item_id, event, timestamp; left out: campaign"
     )
@@ -168,7 +170,7 @@ def test_events_that_no_setting_knows_are_refused_with_the_mapping_to_write(
     assert "under data.import.interactions.events to view, click, cart" in caught.value.fix
     assert "{kauf: view}" in caught.value.fix
     set_params(project, "data.import.interactions", events={"kauf": None})
-    tables = import_data(project, files).tables
+    tables = import_data(project, files).tables.collect()
     assert tables.interactions["event"].unique().to_list() == ["view"]
 
 
@@ -181,7 +183,7 @@ def test_a_query_is_read_in_place_of_a_table(
     database.close()
     monkeypatch.setenv("AUGREC_SOURCE_URL", f"sqlite:///{tmp_path}/shop.db")
     done = import_data(project, {"interactions": "sql:SELECT * FROM events WHERE item_id = 7"})
-    assert done.tables.interactions["user_id"].to_list() == ["ann"]
+    assert done.tables.collect().interactions["user_id"].to_list() == ["ann"]
 
 
 def test_an_import_without_arguments_says_that_it_replaces_another_source(
@@ -212,7 +214,7 @@ def test_an_import_says_what_came_from_params_yaml_and_not_from_the_command(
 
 def test_a_parquet_file_with_a_damaged_page_is_refused(project: Settings, tmp_path: Path) -> None:
     table = tmp_path / "events.parquet"
-    write_parquet(table, pl.read_csv(ROWS.encode()), checksums=True)
+    write_checked_parquet(table, pl.read_csv(ROWS.encode()).lazy())
     assert import_data(project, {"interactions": str(table)})
     column = pq.read_metadata(table).row_group(0).column(0)
     damaged = bytearray(table.read_bytes())
@@ -220,3 +222,69 @@ def test_a_parquet_file_with_a_damaged_page_is_refused(project: Settings, tmp_pa
     table.write_bytes(damaged)
     with pytest.raises(InputError, match="cannot be read"):
         import_data(project, {"interactions": str(table)})
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_tables, "LARGE_BYTES", 0)
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 300)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_large_file_is_read_in_blocks_and_warned_of_once(
+    project: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = shop(tmp_path, project)
+    lines = Path(files["interactions"]).read_text().splitlines()
+    for place in (30, 300):
+        lines[place] = lines[place].replace(",2024", ",soon 2024")
+    Path(files["interactions"]).write_text("\n".join(lines))
+    set_params(project, "validation", max_quarantined_share=0.5)
+    set_params(project, "data.import.interactions", events={"kauf": "purchase", "gone": "cart"})
+    found = import_data(project, files).tables.collect()
+    assert found.interactions["timestamp"].null_count() == 2
+    assert "2 of 400 values are no timestamp and become null, the first is 'soon" in caplog.text
+    assert "in line 31" in caplog.text
+    assert "no row has the event gone" in caplog.text
+    assert "read whole" not in caplog.text
+    assert sorted(path.name for path in (project.home / "data").iterdir()) == ["raw"]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (["u1,5.0,2024-01-01", *["u2,6,2024-01-02"] * 99], "5.0"),
+        ([f'u{n},"a\nb",2024-01-02' for n in range(99)], "go over several lines"),
+        ([f'u{n},an "odd" one,2024-01-02' for n in range(99)], "quotes inside texts"),
+    ],
+)
+def test_a_large_file_whose_rows_need_the_others_is_read_whole_and_says_why(
+    rows: list[str], why: str, project: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write(tmp_path / "log.csv", ["user_id,item_id,timestamp", *rows])
+    found = import_data(project, {"interactions": file}).tables.collect()
+    assert len(found.interactions) == len(rows)
+    assert f"{file} is read whole, into memory, because" in caplog.text
+    assert why in caplog.text
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_file_that_cannot_be_read_whole_is_refused_before_it_is(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_interactions, "machine_memory", lambda: 2_000)
+    lines = ["user_id,item_id,timestamp", *[f"u{n},5.0,2024-01-02" for n in range(99)]]
+    file = write(tmp_path / "log.csv", lines)
+    with pytest.raises(RefusedError, match="would have to be read whole, because item_id") as told:
+        import_data(project, {"interactions": file})
+    assert "export it as Parquet" in told.value.fix
+    assert not (project.home / "data" / "raw").exists()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_wrong_line_of_a_large_file_is_named(project: Settings, tmp_path: Path) -> None:
+    lines = ["user_id,item_id,timestamp", *["u,1,2024-01-02"] * 90, "u,1", *["u,1,2024-01-02"] * 9]
+    file = write(tmp_path / "log.csv", lines)
+    with pytest.raises(InputError, match="line 92 has 2 fields instead of 3"):
+        import_data(project, {"interactions": file})

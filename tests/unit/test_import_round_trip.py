@@ -10,15 +10,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from pytest import MonkeyPatch
 
 from augrec.core.config import parse
+from augrec.data import own_tables
 from augrec.data.canonical import Tables
 from augrec.data.config import ImportConfig
+from augrec.data.importing import blocks
 from augrec.data.importing.source import Source
 from augrec.data.own_tables import import_tables
 
@@ -72,11 +76,15 @@ def check(found: Tables, rows: dict[str, Rows]) -> None:
 def read(folder: Path, ending: str, settings: dict[str, dict[str, Any]]) -> Tables:
     merged = {name: TABLE[name] | settings.get(name, {}) for name in TABLE}
     config = parse(ImportConfig, merged, "data.import")
-    return import_tables(
-        config,
-        Source(str(folder / f"interactions{ending}")),
-        Source(str(folder / f"items{ending}")),
-    ).tables
+    sources = [Source(str(folder / f"{name}{ending}")) for name in ("interactions", "items")]
+    whole = import_tables(config, *sources).tables.collect()
+    with TemporaryDirectory() as scratch, MonkeyPatch.context() as patched:
+        patched.setattr(own_tables, "LARGE_BYTES", 0)
+        patched.setattr(blocks, "_BLOCK_BYTES", 500)
+        patched.setattr(blocks, "_BLOCK_ROWS", 7)
+        in_blocks = import_tables(config, *sources, scratch=Path(scratch)).tables.collect()
+    assert all(a.equals(b) for a, b in zip(in_blocks, whole, strict=True))
+    return whole
 
 
 def number(value: float | None, decimal: str, thousands: str) -> str:
@@ -216,5 +224,5 @@ def test_a_table_and_a_query_of_sqlite(tmp_path: Path, seed: int) -> None:
         config,
         Source(url, table="interactions"),
         Source(url, query="select * from items where item_id like '%'"),
-    ).tables
+    ).tables.collect()
     check(found, rows)

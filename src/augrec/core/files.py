@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # most of Airflow's tasks read JSON alone, and each pays its 
     import polars as pl
 
 _PARQUET: Final = b"PAR1"
+_ROWS_OF_A_GROUP: Final = 2**20
 
 
 @contextmanager
@@ -73,20 +75,36 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_parquet(path: Path, table: pl.DataFrame, *, checksums: bool = False) -> None:
-    """Write a table, completely or not at all; the same table gives the same bytes.
-
-    Args:
-        path: the file.
-        table: what to write.
-        checksums: with a checksum of each page, for `check_parquet`. What DVC tracks needs none.
-    """
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    """Write a table, completely or not at all; the same table gives the same bytes."""
     with whole_file(path) as draft:
-        if checksums:
-            options = {"compression": "zstd", "write_page_checksum": True}
-            table.write_parquet(draft, use_pyarrow=True, pyarrow_options=options)
-        else:
-            table.write_parquet(draft, compression="zstd", statistics=True)
+        table.write_parquet(draft, compression="zstd", statistics=True)
+
+
+def write_checked_parquet(path: Path, table: pl.LazyFrame) -> None:
+    """As `write_parquet`, with a checksum of each page for `check_parquet`, and reading the table a
+    part at a time. What DVC tracks needs no checksums."""
+    import pyarrow.parquet as pq
+
+    options = {"compression": "zstd", "write_page_checksum": True}
+    groups = _groups(table)
+    first = next(groups).to_arrow()
+    with whole_file(path) as draft, pq.ParquetWriter(draft, first.schema, **options) as writer:
+        for rows in chain([first], (group.to_arrow() for group in groups)):
+            writer.write_table(rows, _ROWS_OF_A_GROUP)
+
+
+def _groups(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The rows in groups of `_ROWS_OF_A_GROUP`, the last one smaller; at least one."""
+    import polars as pl
+
+    held = pl.DataFrame(schema=table.collect_schema())
+    for batch in table.collect_batches(chunk_size=_ROWS_OF_A_GROUP):
+        held = pl.concat([held, batch])
+        while len(held) > _ROWS_OF_A_GROUP:
+            yield held[:_ROWS_OF_A_GROUP]
+            held = held[_ROWS_OF_A_GROUP:]
+    yield held
 
 
 def check_parquet(path: Path) -> None:

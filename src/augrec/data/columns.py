@@ -89,18 +89,22 @@ GROUP_INTERACTIONS: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
 
 
 def require(
-    table: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]], *, where: str
+    table: pl.DataFrame | pl.LazyFrame,
+    schema: Mapping[str, pl.DataType | type[pl.DataType]],
+    *,
+    where: str,
 ) -> None:
     """Check that `table` has the columns of `schema` with their types.
 
     Raises:
         InputError: naming each missing column and each wrong type.
     """
-    missing = [name for name in schema if name not in table.columns]
+    found = table.collect_schema()
+    missing = [name for name in schema if name not in found]
     wrong = [
-        f"{name} is {table.schema[name]}, must be {kind}"
+        f"{name} is {found[name]}, must be {kind}"
         for name, kind in schema.items()
-        if name in table.columns and table.schema[name] != kind
+        if name in found and found[name] != kind
     ]
     if missing or wrong:
         problems = [f"missing columns: {', '.join(missing)}"] if missing else []

@@ -64,7 +64,7 @@ def numbers(
 
 def _from_text(column: pl.Series, place: Place, decimal: Literal[".", ","] | None) -> pl.Series:
     for separator in (".", ",") if decimal is None else (decimal,):
-        if (read := _quick(column, separator, known=decimal is not None)) is not None:
+        if (read := plain_numbers(column, separator, known=decimal is not None)) is not None:
             return read
     plain = column.str.replace_all(_AROUND, "").str.replace(_SIGN, "$1").replace({"": None})
     fits = {separator: plain.str.contains(form) for separator, form in _FORMS.items()}
@@ -74,7 +74,7 @@ def _from_text(column: pl.Series, place: Place, decimal: Literal[".", ","] | Non
     return number.set(~fits[chosen].fill_null(True), None).cast(pl.Float64, strict=False)
 
 
-def _quick(column: pl.Series, separator: str, *, known: bool) -> pl.Series | None:
+def plain_numbers(column: pl.Series, separator: str, *, known: bool) -> pl.Series | None:
     """Numbers as programs write them, without thousands separators; None: this column is not so, or
     not surely."""
     if separator == "," and column.str.contains(".", literal=True).any():

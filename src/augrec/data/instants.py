@@ -137,19 +137,26 @@ def in_words(facts: Mapping[str, Any], n_rows: int) -> str:
     )
 
 
-def resolution(times: pl.Series) -> str:
-    """The resolution of times, see `time_facts`."""
-    moments = times.drop_nulls().cast(TIME).to_physical()
-    of_day = (moments % _DAY_US).filter(moments % ZONE_STEP_US == 0)
+def resolution(times: pl.Series | pl.LazyFrame) -> str:
+    """The resolution of times, see `time_facts`; of a LazyFrame its column `timestamp`, which is
+    not read whole."""
+    column = times if isinstance(times, pl.LazyFrame) else times.alias(C.TIMESTAMP).to_frame()
+    moments = column.lazy().select(pl.col(C.TIMESTAMP).drop_nulls().cast(TIME).to_physical())
+    at = pl.col(C.TIMESTAMP)
+    of_day = (
+        moments.filter(at % ZONE_STEP_US == 0)
+        .group_by(at % _DAY_US)
+        .len()
+        .collect(engine="streaming")
+    )
+    counts = [(at % unit == 0).sum().alias(name) for name, unit in _UNITS.items()]
+    known = moments.select(pl.len(), *counts).collect(engine="streaming").row(0, named=True)
     for name, unit, most in (("days", _DAY_US, 2), ("hours", _HOUR_US, 1)):
         # a zone with summer time has two midnights; elsewhere all begin at the same time
-        frequent = (of_day % unit).value_counts(sort=True)["count"].head(most)
-        if frequent.sum() >= _MOST * len(moments):
+        frequent = of_day.group_by(at % unit).agg(pl.col("len").sum()).sort("len").tail(most)
+        if frequent["len"].sum() >= _MOST * known["len"]:
             return name
-    for name, unit in _UNITS.items():
-        if (moments % unit == 0).sum() >= _MOST * len(moments):
-            return name
-    return "microseconds"
+    return next((name for name in _UNITS if known[name] >= _MOST * known["len"]), "microseconds")
 
 
 def _digests(ids: pl.Series) -> np.ndarray:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
 from augrec.core.errors import ConfigError, InputError
 from augrec.data import convert
-from augrec.data.canonical import Tables, canonical_tables
+from augrec.data.canonical import LazyTables, canonical_attributes, canonical_interactions
 from augrec.data.columns import Columns as C
 from augrec.data.config import (
     EventColumns,
@@ -22,10 +22,12 @@ from augrec.data.config import (
     UserColumns,
 )
 from augrec.data.convert_numbers import numbers
-from augrec.data.convert_times import times
 from augrec.data.group_tables import GroupTables, canonical_groups
+from augrec.data.importing.blocks import LARGE_BYTES, WholeOnlyError, text_bytes
 from augrec.data.importing.place import Place
-from augrec.data.importing.source import Source, SourceTable, read_source
+from augrec.data.importing.source import Source, read_source
+from augrec.data.mapped import Mapped, convert_events, renamed, warn_of_unused
+from augrec.data.own_interactions import InBlocks, check_memory, import_in_blocks
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +40,12 @@ class Imported(NamedTuple):
     """What an import read.
 
     Attributes:
-        tables: the canonical tables.
+        tables: the canonical tables; interactions are not read yet.
         left_out: {table: columns of the source that were not mapped}.
         groups: the tables of groups; None: they were not given.
     """
 
-    tables: Tables
+    tables: LazyTables
     left_out: dict[str, list[str]]
     groups: GroupTables | None
 
@@ -55,9 +57,17 @@ def import_tables(
     users: Source | None = None,
     groups: Source | None = None,
     group_interactions: Source | None = None,
+    *,
+    scratch: Path | None = None,
 ) -> Imported:
     """Read a shop's tables and convert them to canonical ones. No row is dropped, except those of
     events that are mapped to null: the rest is left to validation.
+
+    Args:
+        config: the mapping of columns.
+        interactions, items, users, groups, group_interactions: where the tables are.
+        scratch: an empty folder that the interactions may be read from later, if they are too many
+            to be read whole; None: they are read whole.
 
     Raises:
         ConfigError: the configuration in params.yaml is not possible, or there are choices of
@@ -81,15 +91,35 @@ def import_tables(
     }
     found: dict[str, pl.DataFrame] = {}
     left_out = {}
+    blocks = None if scratch is None else _in_blocks(config, interactions, scratch)
     for name, (source, columns, convert_table) in readers.items():
-        if source is not None:
+        if name == "interactions" and blocks is not None:
+            left_out[name] = blocks.left_out
+        elif source is not None:
             section = f"data.import.{name}"
             own = Mapped(read_source(source, columns, section), config.nulls)
             found[name] = convert_table(columns, own)  # type: ignore[operator]
             left_out[name] = own.left_out()
     members, chosen = found.pop("groups", None), found.pop("group_interactions", None)
     together = None if members is None else canonical_groups(members, chosen)
-    return Imported(canonical_tables(**found), left_out, together)
+    rows = (
+        canonical_interactions(found["interactions"]).lazy()
+        if blocks is None
+        else blocks.interactions
+    )
+    attributes = canonical_attributes(rows, found.get("items"), found.get("users"))
+    return Imported(LazyTables(rows, *attributes), left_out, together)
+
+
+def _in_blocks(config: ImportConfig, source: Source, scratch: Path) -> InBlocks | None:
+    """The interactions, if they are many; None: they are to be read whole."""
+    if text_bytes(source) <= LARGE_BYTES:
+        return None
+    try:
+        return import_in_blocks(config, source, scratch)
+    except WholeOnlyError as reason:
+        check_memory(source, reason)
+        return None
 
 
 def describe(**sources: Source | None) -> dict[str, Any]:
@@ -99,77 +129,6 @@ def describe(**sources: Source | None) -> dict[str, Any]:
         "source": "import",
         "tables": {name: source.describe() for name, source in sources.items() if source},
     }
-
-
-class Mapped:
-    """A table of a source, of which columns are taken one by one; remembers which."""
-
-    def __init__(self, source: SourceTable, nulls: Sequence[str]) -> None:
-        self._table, self._nulls = source.table, nulls
-        self.untyped, self.place = source.untyped, source.place
-        self._taken: set[str] = set()
-
-    def require(self, mapped: dict[str, str | None], extra: Sequence[str] = ()) -> None:
-        """Check that the columns exist, once each.
-
-        Args:
-            mapped: {key of params.yaml: the name of its column; None: there is none}.
-            extra: further names.
-
-        Raises:
-            InputError: columns are missing or repeated; the message names the keys to change.
-        """
-        wanted = [(key, name) for key, name in mapped.items() if name is not None]
-        wanted += [("extra", name) for name in extra]
-        missing = [(key, name) for key, name in wanted if name not in self._table.columns]
-        section = self.place.section
-        if missing:
-            keys = ", ".join(f"{section}.{key}" for key, _ in missing)
-            raise InputError(
-                f"missing columns: {', '.join(name for _, name in missing)}; found: "
-                f"{', '.join(self._table.columns)}",
-                where=self.place.where,
-                fix=f"set {keys} in params.yaml to the columns you have (null where optional)",
-            )
-        repeated = [name for _, name in wanted if f"{name} (2)" in self._table.columns]
-        if repeated:
-            raise InputError(
-                f"there are several columns called {', '.join(dict.fromkeys(repeated))}",
-                where=self.place.where,
-                fix="rename all but one of them, or leave them out of the export",
-            )
-
-    def take(self, name: str) -> pl.Series:
-        """A column, without texts that mean null."""
-        self._taken.add(name)
-        return convert.without_nulls(self._table[name], self._nulls)
-
-    def ids(self, name: str, canonical: str) -> pl.Series:
-        """A column of ids."""
-        found = convert.ids(self.take(name), self.place, text_numbers=self.untyped)
-        return found.alias(canonical)
-
-    def extra(self, names: Sequence[str], taken: Sequence[str]) -> list[pl.Series]:
-        """Further columns under their own names.
-
-        Raises:
-            ConfigError: a mapped column has that name.
-        """
-        clashes = [name for name in names if name in taken]
-        if clashes:
-            raise ConfigError(
-                f"{', '.join(clashes)} cannot be an extra column: a mapped column has that name",
-                where=f"params.yaml, {self.place.section}.extra",
-                fix="remove it from extra",
-            )
-        return [
-            convert.attribute(self.take(name), self.place, text_numbers=self.untyped)
-            for name in names
-        ]
-
-    def left_out(self) -> list[str]:
-        """The columns that were not taken."""
-        return [name for name in self._table.columns if name not in self._taken]
 
 
 def _interactions(names: InteractionColumns, own: Mapped) -> pl.DataFrame:
@@ -186,49 +145,9 @@ def _groups(names: GroupColumns, own: Mapped) -> pl.DataFrame:
 
 
 def _events(names: EventColumns, own: Mapped, key: str, who: str) -> pl.DataFrame:
-    """A table of events of users or of groups, `key`, whose column is called `who`."""
-    mapped = {
-        key: who,
-        "item_id": names.item_id,
-        "timestamp": names.timestamp,
-        "event": names.event,
-        "value": names.value,
-    }
-    own.require(mapped)
-    columns = [
-        own.ids(who, key),
-        own.ids(names.item_id, C.ITEM),
-        times(
-            own.take(names.timestamp),
-            own.place,
-            unit=names.timestamp_unit,
-            format=names.timestamp_format,
-        ).alias(C.TIMESTAMP),
-    ]
-    if names.value is not None:
-        value = numbers(own.take(names.value), pl.Float32, own.place, names.decimal)
-        columns.append(value.alias(C.VALUE))
-    if names.event is None:
-        return pl.DataFrame(columns).with_columns(pl.lit(names.default_event).alias(C.EVENT))
-    columns.append(convert.texts(own.take(names.event)).alias(C.EVENT))
-    return _with_event_names(pl.DataFrame(columns), names.events, own.place)
-
-
-def _with_event_names(
-    table: pl.DataFrame, events: dict[str, str | None], place: Place
-) -> pl.DataFrame:
-    known = set(table[C.EVENT].unique())
-    if unused := [name for name in events if name not in known]:
-        log.warning(
-            "%s: no row has the event %s, which %s.events names",
-            place.where,
-            ", ".join(unused),
-            place.section,
-        )
-    left_out = [name for name, event in events.items() if event is None]
-    if left_out:
-        table = table.filter(~pl.col(C.EVENT).is_in(left_out).fill_null(False))
-    return table.with_columns(pl.col(C.EVENT).replace(events))
+    table = convert_events(names, own, key, who)
+    warn_of_unused(names.events, set(table[C.EVENT].unique()), own.place)
+    return renamed(table, names.events)
 
 
 def _items(names: ItemColumns, own: Mapped) -> pl.DataFrame:

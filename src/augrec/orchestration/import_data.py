@@ -6,6 +6,9 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +22,10 @@ from augrec.core.files import read_json
 from augrec.core.settings import Settings
 from augrec.data import own_tables, sources
 from augrec.data.canonical import (
-    Tables,
+    LazyTables,
     canonical_tables,
+    lazy_tables,
     read_groups,
-    read_tables,
     write_raw,
 )
 from augrec.data.columns import Columns as C
@@ -77,14 +80,14 @@ class Import:
     """What `import_data` wrote.
 
     Attributes:
-        tables: the tables of data/raw.
+        tables: the tables of data/raw; interactions are not read yet.
         groups: those of people who decide together, if there are any.
         origins: {what was read: where it came from}.
         summary: subjects, and what there is to say about each.
         changed: whether the tables differ from the previous ones.
     """
 
-    tables: Tables
+    tables: LazyTables
     groups: GroupTables | None
     origins: dict[str, str]
     summary: list[tuple[str, str]]
@@ -107,18 +110,21 @@ def import_data(settings: Settings, given: dict[str, Any]) -> Import:
     chosen = {key: value for key, value in given.items() if value}
     configured = section(params, "data.source")
     source = parse(SourceConfig, configured | chosen, "data.source")
-    read = _read(source, params, settings, prefer_own=bool(chosen.get("interactions")))
-    tables, described = read.tables, read.described
-    if source.served_events:
-        tables, described["served_events"] = _with_served_events(tables, settings)
-    refuse_unknown_events(tables, read_config(params)[0])
-    warn(tables, read.left_out)
     raw = _raw(settings)
-    if not chosen:
-        _warn_of_replacing(raw, described)
-    before = _digests(raw)
-    described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    write_raw(raw, *tables, described, read.groups)
+    with _scratch(raw) as scratch:
+        prefer_own = bool(chosen.get("interactions"))
+        read = _read(source, params, settings, scratch, prefer_own=prefer_own)
+        tables, described = read.tables, read.described
+        if source.served_events:
+            tables, described["served_events"] = _with_served_events(tables, settings)
+        refuse_unknown_events(tables, read_config(params)[0])
+        warn(tables, read.left_out)
+        if not chosen:
+            _warn_of_replacing(raw, described)
+        before = _digests(raw)
+        described["taken_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+        write_raw(raw, *tables, described, read.groups)
+    tables = lazy_tables(raw)
     origins = {
         name: where if name in chosen else f"{where} (data.source in params.yaml)"
         for name, where in read.origins.items()
@@ -131,6 +137,14 @@ def import_data(settings: Settings, given: dict[str, Any]) -> Import:
     for subject, text in summary:
         log.info("%s: %s", subject, text)
     return Import(tables, read.groups, origins, summary, _digests(raw) != before)
+
+
+@contextmanager
+def _scratch(raw: Path) -> Iterator[Path]:
+    """A folder beside data/raw, for the time of an import."""
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".import.", dir=raw.parent) as folder:
+        yield Path(folder)
 
 
 def _warn_of_replacing(raw: Path, described: dict[str, Any]) -> None:
@@ -150,7 +164,7 @@ class _Read(NamedTuple):
     """Tables, the description of their source, where each came from, the columns left out of
     those that are mapped, and the tables of groups."""
 
-    tables: Tables
+    tables: LazyTables
     described: dict[str, Any]
     origins: dict[str, str]
     left_out: dict[str, list[str]]
@@ -158,7 +172,12 @@ class _Read(NamedTuple):
 
 
 def _read(
-    source: SourceConfig, params: dict[str, Any], settings: Settings, *, prefer_own: bool
+    source: SourceConfig,
+    params: dict[str, Any],
+    settings: Settings,
+    scratch: Path,
+    *,
+    prefer_own: bool,
 ) -> _Read:
     if source.layout and not prefer_own:
         if not source.folder:
@@ -174,13 +193,13 @@ def _read(
                 fix="set it to null, or import all tables as your own, with data.source."
                 "interactions in place of the layout",
             )
-        tables = sources.read(source.layout, Path(source.folder))
+        tables = sources.read(source.layout, Path(source.folder)).lazy()
         return _Read(tables, {"source": source.layout}, {"folder": source.folder}, {})
     if source.interactions:
         config = parse(ImportConfig, section(params, "data.import"), "data.import")
         places = {table: getattr(source, table) for table in own_tables.TABLES}
         own = {table: _source(place, source, settings) for table, place in places.items() if place}
-        found = own_tables.import_tables(config, **own)
+        found = own_tables.import_tables(config, **own, scratch=scratch)
         described = own_tables.describe(**own)
         return _Read(found.tables, described, described["tables"], found.left_out, found.groups)
     raw = _raw(settings)
@@ -188,7 +207,7 @@ def _read(
         # imported once by hand: only the served events are new
         described = read_json(raw / "source.json")
         where = {"interactions": f"the data of before, {described.get('source')}"}
-        return _Read(read_tables(raw), described, where, {}, read_groups(raw))
+        return _Read(lazy_tables(raw), described, where, {}, read_groups(raw))
     raise ConfigError(
         "no source of the tables is configured",
         where="params.yaml, data.source",
@@ -196,7 +215,7 @@ def _read(
     )
 
 
-def _with_served_events(found: Tables, settings: Settings) -> tuple[Tables, int]:
+def _with_served_events(found: LazyTables, settings: Settings) -> tuple[LazyTables, int]:
     """The tables with the events that the service received and the tables lack, and the number of
     those events.
 
@@ -204,12 +223,15 @@ def _with_served_events(found: Tables, settings: Settings) -> tuple[Tables, int]
     interaction refers to existing rows.
     """
     events = read_served_events(settings.var / SERVED_EVENTS)
-    events = events.join(found.interactions, on=[C.USER, C.ITEM, C.EVENT, C.TIMESTAMP], how="anti")
+    key = [C.USER, C.ITEM, C.EVENT, C.TIMESTAMP]
+    # the table may be large, the events are few: they are what is kept for the comparison
+    known = found.interactions.select(key).join(events.lazy(), on=key, how="semi")
+    events = events.join(known.collect(engine="streaming"), on=key, how="anti")
     if events.is_empty():
         return found, 0
     served = canonical_tables(events)
-    return Tables(
-        pl.concat([found.interactions, served.interactions]),
+    return LazyTables(
+        pl.concat([found.interactions, served.interactions.lazy()]),
         _with_new(found.items, served.items, C.ITEM),
         _with_new(found.users, served.users, C.USER),
     ), len(events)
@@ -226,9 +248,11 @@ def _with_new(table: pl.DataFrame, served: pl.DataFrame, key: str) -> pl.DataFra
 
 def _digests(raw: Path) -> dict[str, str]:
     """Digests of the tables, without source.json, which holds the time of the import."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.glob("*.parquet")
-    }
+    found = {}
+    for path in raw.glob("*.parquet"):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _source(name: str, source: SourceConfig, settings: Settings) -> own_tables.Source:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from augrec.core.config import parse
 from augrec.core.errors import AugrecError, InputError
-from augrec.data.canonical import Tables
+from augrec.data.canonical import LazyTables
 from augrec.data.clean import clean
 from augrec.data.columns import Columns as C
 from augrec.data.config import PrepareConfig
@@ -23,43 +23,54 @@ from augrec.validation.snapshot import CheckedSnapshot, Snapshot, check_snapshot
 
 log = logging.getLogger(__name__)
 
+MOST_ROWS: Final = 5_000_000
+"""Of larger tables no preview is made."""
 
-def refuse_unknown_events(tables: Tables, config: ValidationConfig) -> None:
+
+def refuse_unknown_events(tables: LazyTables, config: ValidationConfig) -> None:
     """Refuse tables that no run would accept because of the names of their events.
 
     Raises:
         InputError: more rows than may be quarantined have an event that is not in
             `validation.events`. Fewer are a warning.
     """
-    events = tables.interactions[C.EVENT].drop_nulls()
-    unknown = events.filter(~events.is_in(config.events))
+    counts = tables.interactions.drop_nulls(C.EVENT).group_by(C.EVENT).len()
+    events = counts.collect(engine="streaming").sort("len", C.EVENT, descending=[True, False])
+    unknown = events.filter(~pl.col(C.EVENT).is_in(config.events))
     if unknown.is_empty():
         return
-    names = ", ".join(f"{name!r} ({n:,})" for name, n in unknown.value_counts(sort=True).rows()[:8])
+    n_unknown, n_rows = int(unknown["len"].sum()), int(events["len"].sum())
+    names = ", ".join(f"{name!r} ({n:,})" for name, n in unknown.rows()[:8])
     what = (
-        f"{len(unknown):,} of {len(events):,} rows have events that validation.events does not "
+        f"{n_unknown:,} of {n_rows:,} rows have events that validation.events does not "
         f"list: {names}"
     )
     fix = (
         "in params.yaml, map them under data.import.interactions.events to "
         f"{', '.join(config.events)}, or to null to leave them out, e.g. "
-        f"{{{unknown[0]}: {config.events[0]}}}; or add them to validation.events and "
+        f"{{{unknown[C.EVENT][0]}: {config.events[0]}}}; or add them to validation.events and "
         "prepare.positive"
     )
-    if len(unknown) > config.max_quarantined_share * len(events):
+    if n_unknown > config.max_quarantined_share * n_rows:
         raise InputError(what, where="interactions, column event", fix=fix)
     log.warning("%s; %s", what, fix)
 
 
 def preview(
-    tables: Tables, params: Mapping[str, Any], groups: GroupTables | None = None
+    tables: LazyTables, params: Mapping[str, Any], groups: GroupTables | None = None
 ) -> list[tuple[str, str]]:
-    """Subjects, and what a run would do with each; where it would refuse the tables, why."""
+    """Subjects, and what a run would do with each; where it would refuse the tables, why. Of more
+    than `MOST_ROWS` interactions nothing is said: it would take as long as the stages do."""
     found: list[tuple[str, str]] = []
+    n_rows = tables.interactions.select(pl.len()).collect().item()
+    if n_rows > MOST_ROWS:
+        return [("not tried", f"with more than {MOST_ROWS:,} rows; the stage validate says it")]
     try:
         config, window = read_config(params)
         prepare = parse(PrepareConfig, params["prepare"], "prepare")
-        checked = check_snapshot(Snapshot(*tables, datetime.now(UTC), groups), config, window)
+        checked = check_snapshot(
+            Snapshot(*tables.collect(), datetime.now(UTC), groups), config, window
+        )
         counts = checked.counts()["interactions"]
         found.append(("valid", f"{counts['good']:,} of {counts['rows']:,} rows"))
         for reason, n in checked.tables["interactions"].counts.items():

@@ -17,7 +17,7 @@ import polars as pl
 from augrec.core.errors import ConfigError, InputError
 from augrec.data.config import TextFormat
 from augrec.data.importing.place import Place
-from augrec.data.importing.quoting import Lines, split_plain, split_quoted
+from augrec.data.importing.quoting import Lines, Rows, split_plain, split_quoted
 
 _SEPARATORS: Final = ",;\t|"
 _MARKS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -54,25 +54,50 @@ def read_delimited(path: Path, form: TextFormat, place: Place) -> DelimitedText:
             than the header, or quotes could be read in two ways.
     """
     lines = read_lines(path, form.encoding, place)
-    head = lines["line"][0].removeprefix("\ufeff")
-    if given := re.fullmatch(r'"?sep=(.)"?', head):  # spreadsheets name the separator first
-        form = form.model_copy(update={"separator": form.separator or given[1]})
-        lines = lines[1:]
-        head = lines["line"][0] if len(lines) else ""
-    atomic = path.name.removesuffix(".gz").endswith(ATOMIC_ENDINGS)
-    form = form.model_copy(update={"separator": "\t", "quoted": False}) if atomic else form
-    separator = form.separator or _separator(path, head)
-    # without quotes in its header, quotes of a tab-separated file are taken as characters
-    quoted = form.quoted if form.quoted is not None else separator != "\t" or head.startswith('"')
-    header = next(csv.reader([head], delimiter=separator)) if quoted else head.split(separator)
-    header = [(name.partition(":")[0] if atomic else name).strip() for name in header]
-    body = Lines(lines[1:], separator, len(header), place)
-    if quoted and body.table["line"].str.contains('"', literal=True).any():
+    layout = Layout.of(path, lines, form)
+    body = Lines(lines[layout.n_head :], layout.separator, len(layout.names), place)
+    if layout.quoted and body.table["line"].str.contains('"', literal=True).any():
         rows = split_quoted(body, spans_lines=bool(form.quoted))
     else:
         rows = split_plain(body)
-    names = dict(zip(rows.fields.columns, unique_names(header), strict=True))
-    return DelimitedText(rows.fields.rename(names), rows.numbers)
+    return layout.named(rows)
+
+
+class Layout(NamedTuple):
+    """How a text file is written, as its first lines and the settings say.
+
+    Attributes:
+        separator: of columns.
+        quoted: texts may stand in double quotes.
+        names: of the columns; a second `x` is called `x (2)`.
+        n_head: the number of lines before the first row.
+    """
+
+    separator: str
+    quoted: bool
+    names: list[str]
+    n_head: int
+
+    @classmethod
+    def of(cls, path: Path, lines: pl.DataFrame, form: TextFormat) -> Layout:
+        """From the lines that the file begins with, see `read_lines`."""
+        head, n_head = lines["line"][0].removeprefix("\ufeff"), 1
+        if given := re.fullmatch(r'"?sep=(.)"?', head):  # spreadsheets name the separator first
+            form = form.model_copy(update={"separator": form.separator or given[1]})
+            head, n_head = lines["line"][1] if len(lines) > 1 else "", 2
+        atomic = path.name.removesuffix(".gz").endswith(ATOMIC_ENDINGS)
+        form = form.model_copy(update={"separator": "\t", "quoted": False}) if atomic else form
+        separator = form.separator or _separator(path, head)
+        # without quotes in its header, quotes of a tab-separated file are taken as characters
+        quoted = form.quoted if form.quoted is not None else separator != "\t" or head[:1] == '"'
+        header = next(csv.reader([head], delimiter=separator)) if quoted else head.split(separator)
+        names = [(name.partition(":")[0] if atomic else name).strip() for name in header]
+        return cls(separator, quoted, unique_names(names), n_head)
+
+    def named(self, rows: Rows) -> DelimitedText:
+        """Rows whose columns have their names."""
+        names = dict(zip(rows.fields.columns, self.names, strict=True))
+        return DelimitedText(rows.fields.rename(names), rows.numbers)
 
 
 def read_lines(path: Path, encoding: str | None, place: Place) -> pl.DataFrame:

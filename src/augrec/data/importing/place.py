@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -50,11 +50,45 @@ class Place:
     def warn_unreadable(self, unread: pl.Series, column: pl.Series, kind: str) -> None:
         """Warn of values that become null because they are not a `kind`, such as "number"."""
         if count := int(unread.sum()):
-            log.warning(
-                "%s: %s of %s values are no %s and become null, the first is %s",
-                self.column(column.name),
-                f"{count:,}",
-                f"{len(column):,}",
-                kind,
-                self.first(unread, column),
-            )
+            self._warn(column.name, kind, count, len(column), self.first(unread, column))
+
+    def _warn(self, column: str, kind: str, n_unread: int, n_rows: int, first: str) -> None:
+        log.warning(
+            "%s: %s of %s values are no %s and become null, the first is %s",
+            self.column(column),
+            f"{n_unread:,}",
+            f"{n_rows:,}",
+            kind,
+            first,
+        )
+
+
+@dataclass
+class _Unread:
+    """Values of a column that are not a `kind`."""
+
+    kind: str
+    first: str
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class PlaceInBlocks(Place):
+    """Of a table that is read in blocks of rows: what it has to warn of is told once, of all.
+
+    Attributes:
+        unread: {column: what was not read}.
+    """
+
+    unread: dict[str, _Unread] = field(default_factory=dict)
+
+    def warn_unreadable(self, unread: pl.Series, column: pl.Series, kind: str) -> None:
+        """Note such values for `tell`."""
+        if count := int(unread.sum()):
+            found = self.unread.setdefault(column.name, _Unread(kind, self.first(unread, column)))
+            found.count += count
+
+    def tell(self, n_rows: int) -> None:
+        """Warn of what was noted in all of the table's rows."""
+        for column, found in self.unread.items():
+            self._warn(column, found.kind, found.count, n_rows, found.first)

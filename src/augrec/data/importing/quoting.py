@@ -82,9 +82,9 @@ def split_quoted(lines: Lines, *, spans_lines: bool) -> Rows:
         InputError: a line has more or fewer fields than the header, or its quotes have no clear
             meaning.
     """
+    if (rows := split_strict(lines)) is not None:
+        return rows
     text, numbers = lines.table["line"], lines.table["number"]
-    if _matches(text, lines, _STRICT).all():
-        return Rows(_read_strict(text, lines), numbers)
     for form, escaped in ((_LOOSE, '""'), (_BACKSLASH, r"\"")):
         if _matches(text, lines, form).all():
             return Rows(_extract(text, lines, form, escaped), numbers)
@@ -96,6 +96,15 @@ def split_quoted(lines: Lines, *, spans_lines: bool) -> Rows:
     if not spans_lines:
         _refuse_swallowed(records, lines)
     return Rows(_read_strict(records["line"], lines), records["number"])
+
+
+def split_strict(lines: Lines) -> Rows | None:
+    """As `split_quoted`, if every line is a row of its own with quotes as RFC 4180 has them; None:
+    one is not."""
+    text = lines.table["line"]
+    if not _matches(text, lines, _STRICT).all():
+        return None
+    return Rows(_read_strict(text, lines), lines.table["number"])
 
 
 def _records(lines: Lines) -> pl.DataFrame:
