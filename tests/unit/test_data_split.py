@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from datetime import timedelta
 
@@ -204,6 +205,24 @@ def test_a_long_history_keeps_its_latest_items_and_its_slice() -> None:
     for user, history, targets in cases.select("user_id", "history", "targets").iter_rows():
         last = int(targets[0].split("-")[1])
         assert history == [f"i{user[1:]}-{j}" for j in range(last - 3, last)]
+
+
+def test_of_many_users_some_are_drawn_and_the_others_stay_held_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = random_table(1)
+    whole = split(rows, CONFIG, seed=5)
+    with caplog.at_level(logging.INFO):
+        drawn = split(rows, SplitConfig(max_evaluated_users=10), seed=5)
+        again = split(rows, SplitConfig(max_evaluated_users=10), seed=6)
+    assert drawn.train.equals(whole.train)
+    assert drawn.held_out.equals(whole.held_out)
+    users = set(drawn.cases_test["user_id"])
+    assert len(users) == 10 == drawn.counts["test"]["users"]
+    assert users != set(again.cases_test["user_id"])
+    kept = whole.cases_test.filter(pl.col("user_id").is_in(list(users)))
+    assert drawn.cases_test.equals(kept)
+    assert "test cases 10 are drawn: with 95 % confidence" in caplog.text
 
 
 def test_min_targets_drops_cases_with_fewer() -> None:

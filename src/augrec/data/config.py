@@ -10,8 +10,8 @@ from augrec.core.config import BaseConfig
 
 
 class SplitConfig(BaseConfig):
-    """`prepare.split`. `min_targets` and `max_history` apply to all protocols, the other keys to
-    the protocols that they name."""
+    """`prepare.split`. `min_targets`, `max_history` and `max_evaluated_users` apply to all
+    protocols, the other keys to the protocols that they name."""
 
     protocol: str = "time"
     """The name of a module in `augrec.data.protocols`."""
@@ -19,6 +19,9 @@ class SplitConfig(BaseConfig):
     """Cases with fewer targets are dropped."""
     max_history: int = Field(default=500, ge=1)
     """At most this number of the latest items of a history are kept."""
+    max_evaluated_users: int = Field(default=100_000, ge=1)
+    """Of more users with cases, this number is drawn for validation and for test; the others have
+    no cases. Means over so many say as much as means over all."""
     valid_from: float = Field(default=0.70, gt=0, lt=1)
     """time, cold_items: quantile of time at which validation begins."""
     test_from: float = Field(default=0.85, gt=0, lt=1)

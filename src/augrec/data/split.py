@@ -7,13 +7,15 @@ protocol decides which these are: see `augrec.data.protocols`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from augrec.core.errors import InputError, RefusedError
+from augrec.core.seeds import rng
 from augrec.data.columns import INTERACTIONS, require
 from augrec.data.columns import Columns as C
 from augrec.data.config import SplitConfig
@@ -81,6 +83,8 @@ def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
     table = interactions.sort([C.USER, C.TIMESTAMP], maintain_order=True)
     parts = protocol.parts(table)
     _require_something(table, parts)
+    drawn = {role: _draw(parts.cases(role), role, config, seed) for role in (VALID, TEST)}
+    parts = replace(parts, cases_valid=drawn[VALID], cases_test=drawn[TEST])
     counts = _counts(table, parts)
     for name in ("all", "train", VALID, TEST):
         sizes = {what: n for what, n in counts[name].items() if isinstance(n, int)}
@@ -146,6 +150,26 @@ def _single_instants(table: pl.DataFrame) -> str:
         f"; {n_single:,} of {n_users:,} users have all theirs at one timestamp, which is never cut "
         "into history and targets"
     )
+
+
+def _draw(cases: pl.DataFrame, role: str, config: SplitConfig, seed: int) -> pl.DataFrame:
+    """The cases of at most `max_evaluated_users` users, whichever they are."""
+    users = cases[C.USER].unique().sort()
+    n, most = len(users), config.max_evaluated_users
+    if n <= most:
+        return cases
+    chosen = users.gather(rng(seed, "evaluated users", role).permutation(n)[:most])
+    # widest for a metric that is 0 for one half of the users and 1 for the other
+    width = 1.96 * math.sqrt((1 - most / n) / (4 * most))
+    log.info(
+        "of %s users with %s cases %s are drawn: with 95 %% confidence, the mean over them of a "
+        "metric from 0 to 1 lies within %.4f of that over all",
+        f"{n:,}",
+        role,
+        f"{most:,}",
+        width,
+    )
+    return cases.filter(cases[C.USER].is_in(chosen.implode()))
 
 
 def _counts(table: pl.DataFrame, parts: Parts) -> dict[str, Any]:

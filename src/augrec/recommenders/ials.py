@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from augrec.core.config import Auto, BaseConfig
 from augrec.core.data_shape import DataShape
 from augrec.core.errors import ConfigError
+from augrec.core.memory import refuse_beyond
 from augrec.core.seeds import derive
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
@@ -34,6 +35,8 @@ _ROWS = 2**16
 _MOST = 0.5
 """The most that the penalty may be, as a share of the one that leaves nothing of the vectors."""
 _POWER_STEPS = 30
+_VECTOR_BYTES, _ENTRY_BYTES = 8, 40
+"""Of a number of a vector, before and after its step; of an interaction, by users and by items."""
 
 
 class IalsConfig(BaseConfig):
@@ -110,6 +113,16 @@ class Ials(Recommender):
     @property
     def _device(self) -> torch.device:
         return choose_device(self.config.device, self.section())
+
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse users and items whose vectors take more than the memory there is."""
+        vectors = (shape.n_users + shape.n_items) * self.config.factors
+        refuse_beyond(
+            _VECTOR_BYTES * vectors + _ENTRY_BYTES * shape.n_interactions,
+            f"iALS with {shape.n_users:,} users and {shape.n_items:,} items",
+            f"params.yaml, {self.section()}.factors",
+            "lower factors, shorten data.window, or take item_knn",
+        )
 
     def _fit(self, data: TrainingData) -> None:
         histories = data.histories

@@ -11,6 +11,8 @@ import scipy.sparse as sp
 from pydantic import Field
 
 from augrec.core.config import BaseConfig
+from augrec.core.data_shape import DataShape
+from augrec.core.memory import refuse_beyond
 from augrec.data.histories import Histories
 from augrec.data.ranking import top_k
 from augrec.data.training_data import TrainingData
@@ -22,6 +24,8 @@ _CELLS = 2**19
 _FULL = 0.1
 """From this number of products per cell on, a block is computed in full."""
 _TINY = np.float32(1e-30)
+_PAIR_BYTES = 24
+"""Of a pair of neighbours: found, and once more in the order of the matrix."""
 
 
 class ItemKnnConfig(BaseConfig):
@@ -75,6 +79,18 @@ class ItemKnn(BlendedRecommender):
         "nearest_to": ["met", "recommended"],
     }
     regularisation: ClassVar = {"shrinkage": ["x0.1", "x10"]}
+
+    def check_fits(self, shape: DataShape) -> None:
+        """Refuse a catalogue whose neighbours take more than the memory there is."""
+        wanted = min(self.config.neighbours, shape.n_items)
+        # every item keeps as many as are wanted, unless few ever meet
+        pairs = min(shape.n_items * wanted, shape.user_length * shape.n_interactions)
+        refuse_beyond(
+            _PAIR_BYTES * pairs,
+            f"item-KNN with {wanted:,} neighbours of each of {shape.n_items:,} items",
+            "params.yaml, recommenders.item_knn.neighbours",
+            "lower neighbours, raise prepare.min_item_interactions, or take ials",
+        )
 
     def _fit(self, data: TrainingData) -> None:
         histories = data.histories

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from augrec.core.config import parse, read_params, section
 from augrec.core.files import read_json, whole_directory, write_json, write_parquet
+from augrec.core.memory import require_memory
 from augrec.data.columns import Columns as C
 from augrec.features.build import Prepared, item_features, top_categories, user_features
 from augrec.features.schema import FeaturesConfig, schema_of
@@ -20,12 +22,20 @@ log = logging.getLogger(__name__)
 PREPARED = Path("data/prepared")
 FEATURES = Path("data/features")
 ROWS = [C.USER, C.ITEM, C.TIMESTAMP, C.VALUE]
+_BYTES_OF_A_ROW: Final = 250
+"""Of memory, see benchmarks/results/stage_growth.md."""
 
 
 def main() -> None:
     """Write user_features.parquet, item_features.parquet, their schema.json and the names of the
     category slots."""
     config = parse(FeaturesConfig, section(read_params(), "features"), "features")
+    require_memory(
+        PREPARED / "interactions.parquet",
+        _BYTES_OF_A_ROW,
+        "set data.window to a shorter time, raise features.every_days, or take a machine with more "
+        "memory",
+    )
     items = pl.read_parquet(PREPARED / "items.parquet", columns=[C.ITEM, C.CATEGORIES, C.PRICE])
     train = pl.read_parquet(PREPARED / "train.parquet", columns=ROWS)
     everything = pl.read_parquet(PREPARED / "interactions.parquet", columns=ROWS)

@@ -6,12 +6,13 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from augrec.core.config import parse, read_params
 from augrec.core.files import whole_directory, write_json, write_parquet
+from augrec.core.memory import require_memory
 from augrec.data.canonical import Tables, read_tables
 from augrec.data.clean import clean, first_events
 from augrec.data.config import PrepareConfig
@@ -21,6 +22,8 @@ from augrec.stages.runner import run
 log = logging.getLogger(__name__)
 
 VALIDATED, PREPARED, REPORT = Path("data/validated"), Path("data/prepared"), Path("reports/splits")
+_BYTES_OF_A_ROW: Final = 400
+"""Of memory, see benchmarks/results/stage_growth.md."""
 
 
 def main() -> None:
@@ -28,6 +31,11 @@ def main() -> None:
     expectations."""
     params = read_params()
     config = parse(PrepareConfig, params["prepare"], "prepare")
+    require_memory(
+        VALIDATED / "interactions.parquet",
+        _BYTES_OF_A_ROW,
+        "set data.window to a shorter time, or take a machine with more memory",
+    )
     tables = read_tables(VALIDATED)
     interactions = clean(
         tables.interactions, config.positive, min_item_interactions=config.min_item_interactions

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from augrec.core.files import whole_directory, write_parquet
+from augrec.core.memory import require_memory
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import events_before, with_outcomes
 from augrec.data.split import TEST, VALID
@@ -22,11 +24,19 @@ from augrec.stages.runner import run
 log = logging.getLogger(__name__)
 
 PREPARED = Path("data/prepared")
+_BYTES_OF_A_ROW: Final = 700
+"""Of memory, see benchmarks/results/stage_growth.md."""
 
 
 def main() -> None:
     """Write the training rows with features and outcomes, the cases with features, and
     users.parquet, training users only."""
+    require_memory(
+        PREPARED / "train.parquet",
+        _BYTES_OF_A_ROW,
+        "set data.window to a shorter time, lower features.max_categories, or take a machine with "
+        "more memory",
+    )
     train = pl.read_parquet(PREPARED / "train.parquet")
     users = pl.read_parquet(PREPARED / "users.parquet")
     joined = point_in_time(Path(), train)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Final
 
 from augrec.core.config import read_params
+from augrec.core.memory import require_memory
 from augrec.data.columns import Columns as C
 from augrec.data.instants import resolution
 from augrec.stages.runner import run
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 RAW, VALIDATED = Path("data/raw"), Path("data/validated")
 QUARANTINE, REPORT = Path("data/quarantine"), Path("reports/validation")
+_BYTES_OF_A_ROW: Final = 300
+"""Of memory, see benchmarks/results/stage_growth.md."""
 
 
 def main() -> None:
@@ -26,6 +30,11 @@ def main() -> None:
     not.
     """
     config, window = read_config(read_params())
+    require_memory(
+        RAW / "interactions.parquet",
+        _BYTES_OF_A_ROW,
+        "import a shorter time, or take a machine with more memory",
+    )
     checked = check_snapshot(read_snapshot(RAW), config, window)
     write_quarantine(QUARANTINE, checked.tables)
     from augrec.validation import report  # Great Expectations takes seconds to import

@@ -59,6 +59,10 @@ class Parts:
     valid_from: datetime | None = None
     test_from: datetime | None = None
 
+    def cases(self, role: str) -> pl.DataFrame:
+        """The cases of "valid" or "test"."""
+        return self.cases_valid if role == VALID else self.cases_test
+
 
 class Protocol(Configured, ABC):
     """A way to split.
