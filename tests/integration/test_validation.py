@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import yaml
 
+from augrec.core import memory
 from augrec.core.errors import ConfigError, InputError, RefusedError
 from augrec.data.canonical import Tables, canonical_tables
 from augrec.data.columns import INTERACTIONS, TIME
@@ -241,6 +242,17 @@ def test_what_is_unique_in_parts_must_be_unique_by_their_column() -> None:
     check = Check("one row an item", "ExpectColumnValuesToBeUnique", {"column": "item_id"})
     with pytest.raises(ValueError, match="one row an item cannot be validated in parts"):
         Suite("views", "views", shop().interactions, [check], "user_id")
+
+
+def test_a_table_beyond_the_memory_is_refused_before_it_is_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = workspace(shop())
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1_000)
+    with pytest.raises(RefusedError, match="to read 300 rows needs") as told:
+        validate.main()
+    assert told.value.where == "data/raw/interactions.parquet"
+    assert not (place / "data/quarantine").exists()
 
 
 def test_the_expectations_say_what_the_limits_say(workspace: Workspace) -> None:

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 
 from augrec.core import memory
+from augrec.core.data_shape import DataShape
 from augrec.core.errors import RefusedError
 from augrec.core.memory import free_memory, machine_memory, require_memory
+from augrec.recommenders.base import find
 
 
 @pytest.fixture
@@ -60,3 +62,24 @@ def test_a_container_is_as_large_as_its_limit(
     (tmp_path / "memory.stat").write_text(stat)
     monkeypatch.setattr(memory, "_CGROUPS", (str(limit),))
     assert (machine_memory(), free_memory()) == (10_000, 7_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("item_knn", DataShape(10**9, 10**9, 10**12, user_length=1e3)),
+        ("ials", DataShape(10**9, 10**9, 10**10)),
+    ],
+)
+def test_a_recommender_that_cannot_fit_is_refused_with_the_setting(
+    name: str, shape: DataShape
+) -> None:
+    recommender = find(name)({})
+    recommender.check_fits(DataShape(10**5, 10**5, 10**6, user_length=100))
+    with pytest.raises(RefusedError, match=r"needs about .* GiB of memory") as told:
+        recommender.check_fits(shape)
+    assert told.value.where.startswith(f"params.yaml, recommenders.{name}.")
+
+
+def test_neighbours_that_never_meet_take_no_memory() -> None:
+    find("item_knn")({}).check_fits(DataShape(10**6, 10**9, 10**6, user_length=1.0))
