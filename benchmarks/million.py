@@ -48,7 +48,8 @@ def ratings(seed: int, n_users: int = N_USERS, n_items: int = N_ITEMS) -> pl.Dat
     page = np.empty(n_items, np.int64)
     page[np.argsort(items[:, 0] + items[:, 1])] = np.arange(n_items) // _PAGE
     place = draw.permutation(n_items)
-    counts = (20 + np.exp(draw.normal(*_ACTIVITY, n_users))).clip(max=_MOST).astype(np.int64)
+    counts = 20 + np.exp(draw.normal(*_ACTIVITY, n_users)).astype(np.int64)
+    counts = counts.clip(max=min(_MOST, n_items // 2))
     begin = np.sort(draw.uniform(0, 900 * 86_400, n_users))
     users, taken, times = [], [], []
     for user, count in enumerate(counts):
