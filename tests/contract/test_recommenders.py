@@ -63,6 +63,7 @@ QUICK: dict[str, dict[str, Any]] = {
 N_USERS, N_ITEMS = 60, 25
 NO_HISTORY = {"popularity", "demographics"}
 """Recommenders whose lists do not depend on the history."""
+PRIVATE = [name for name in NAMES if "membership_weight" in find(name).Config.model_fields]
 ADVERSARIAL = [name for name in NAMES if "adversarial_epsilon" in find(name).Config.model_fields]
 """Those that can be trained against an adversary."""
 
@@ -413,6 +414,21 @@ def test_an_adversary_that_moves_nothing_or_counts_nothing_changes_no_byte(name)
     plain, *others = (scores_of(build(name, **keys).fit(training())) for keys in off)
     for other in others:
         assert plain.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_training_against_a_membership_attack_changes_no_byte_where_it_counts_nothing(name):
+    plain, off, on, again = (
+        scores_of(build(name, **keys).fit(training()))
+        for keys in (
+            {},
+            {"membership_weight": 0.0, "membership_reference": 0.5},
+            {"membership_weight": 1.0},
+            {"membership_weight": 1.0},
+        )
+    )
+    assert plain.tobytes() == off.tobytes() != on.tobytes() == again.tobytes()
+    assert np.isfinite(on).all()
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)

@@ -189,18 +189,22 @@ class Histories:
 
     def take(self, users: np.ndarray) -> Histories:
         """The users at positions `users`, int (m,), in that order; they may repeat."""
-        lengths = self.lengths[users]
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        entries = np.arange(indptr[-1]) + np.repeat(self.indptr[users] - indptr[:-1], lengths)
+        entries = self.entries(users)
         return Histories(
             self.users[users],
-            indptr,
+            np.concatenate([[0], np.cumsum(self.lengths[users])]).astype(np.int64),
             self.items[entries],
             self.weights[entries],
             self.observed[entries],
             self.n_items,
             None if self.user_features is None else self.user_features[users],
         )
+
+    def entries(self, users: np.ndarray) -> np.ndarray:
+        """The positions of the entries of users, int64 (nnz,), user after user."""
+        lengths = self.lengths[users]
+        starts = np.cumsum(lengths) - lengths
+        return np.arange(lengths.sum()) + np.repeat(self.indptr[users] - starts, lengths)
 
     def keep(self, entries: np.ndarray) -> Histories:
         """The same users with only the entries where `entries`, bool (nnz,), is True."""

@@ -19,10 +19,12 @@ from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData
 from augrec.nn.arrays import with_column
+from augrec.nn.membership import MembershipConfig
 from augrec.nn.negatives import NegativesConfig, negatives
 from augrec.nn.pairs import History
 from augrec.recommenders._explain import POPULAR, Background, leave_columns_out
 from augrec.recommenders._heads import Head
+from augrec.recommenders._mmoe.disclosure import Disclosure
 from augrec.recommenders._mmoe.experts import Columns, Features, Towers
 from augrec.recommenders._mmoe.features import Encoded, Encoder, known_items, known_rows
 from augrec.recommenders._mmoe.multitask import Balance, Examples, Losses
@@ -35,7 +37,7 @@ _CELLS = 2**22
 """At most this number of floats is gathered at once to predict for pairs: 16 MiB."""
 
 
-class MmoeConfig(NegativesConfig, NeuralConfig):
+class MmoeConfig(NegativesConfig, MembershipConfig, NeuralConfig):
     """The towers, the losses of the heads, and how heads make a ranking."""
 
     factors: int = Field(64, ge=1)
@@ -111,7 +113,8 @@ class Mmoe(NeuralRecommender):
     head t's loss L_t counts exp(-s_t) L_t + s_t / 2 with s_t learnt (Kendall, Gal, Cipolla 2018).
 
     Training sees users as evaluation does, at a moment: what came before is the history, what comes
-    later is wanted. Memory grows with training rows × features.
+    later is wanted. Memory grows with training rows × features. With a `membership_weight` it is
+    trained against a membership attack as well (`augrec.nn.membership.MembershipAdversary`).
     """
 
     Config = MmoeConfig
@@ -160,13 +163,15 @@ class Mmoe(NeuralRecommender):
 
     def _descend(self, data: Examples) -> Iterator[torch.Tensor]:
         config, device = self.config, self._device
-        losses = Losses(
-            self._network,
-            data,
-            Features.of(self._known_items, device),
-            config.negative_weight,
-            negatives(config, self.popularity, device),
-        )
+        items, disclosure = Features.of(self._known_items, device), None
+        if config.membership_weight:
+            heads = torch.tensor(self._score_weights(), device=device)
+            disclosure = Disclosure(
+                config, self._network, data, items, heads, config.batch_size, self.seed
+            )
+            data = disclosure.members
+        sampler = negatives(config, self.popularity, device)
+        losses = Losses(self._network, data, items, config.negative_weight, sampler)
         named = [config.loss_weights.get(head.name, 1.0) for head in self.heads]
         shares = data.outcomes.shares(data.histories.weights)
         weights = torch.tensor(named) * torch.from_numpy(shares)
@@ -178,6 +183,8 @@ class Mmoe(NeuralRecommender):
                 config.batch_size, config.positives, config.negatives, config.truncate
             )
             loss, logged = adversary.loss(partial(losses.on, batch, balance))
+            if disclosure is not None:
+                loss = disclosure.penalised(loss)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -11,12 +11,14 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augrec.data.training_data import TrainingData
+from augrec.nn.membership import MembershipAdversary, MembershipConfig, held_out
 from augrec.nn.perturbations import ForwardPass
-from augrec.nn.profile_batches import ProfileBatch
+from augrec.nn.profile_batches import ProfileBatch, ProfileBatches
 from augrec.recommenders._neural.vae import Vae, VaeConfig, VaeNetwork
 
 
-class MultvaeConfig(VaeConfig):
+class MultvaeConfig(MembershipConfig, VaeConfig):
     """As every autoencoder's, and the weight of the KL term."""
 
     beta: float = Field(0.5, ge=0)
@@ -31,7 +33,9 @@ class Multvae(Vae):
 
     Minimises Σ_u [ -Σ_i w_ui log softmax(f(z_u))_i + beta w_u KL(q(z_u | x_u) || N(0, I)) ], where
     x_u are the observed entries (L2-normalised, with dropout), the sum over i takes all entries,
-    and w_u is the mean of the user's weights. A user of weight 2 has twice the gradient.
+    and w_u is the mean of the user's weights. A user of weight 2 has twice the gradient. With a
+    `membership_weight` it is trained against a membership attack as well
+    (`augrec.nn.membership.MembershipAdversary`).
     """
 
     Config = MultvaeConfig
@@ -44,8 +48,25 @@ class Multvae(Vae):
     }
     regularisation: ClassVar = {"beta": ["x0.25"]}
 
-    def _descend_on(self, batches: Iterator[ProfileBatch]) -> Iterator[torch.Tensor]:
+    def _descend(self, data: TrainingData) -> Iterator[torch.Tensor]:
         config = self.config
+        if not config.membership_weight:
+            return super()._descend(data)
+        sides = held_out(len(data.histories), config.membership_reference, self.seed)
+        members, others = (
+            ProfileBatches(data.histories.take(side), self._device).batches(
+                config.batch_size, config.steps, truncate
+            )
+            for side, truncate in zip(sides, (config.truncate, 0.0), strict=True)
+        )
+        return self._descend_on(members, others)
+
+    def _descend_on(
+        self, batches: Iterator[ProfileBatch], others: Iterator[ProfileBatch] | None = None
+    ) -> Iterator[torch.Tensor]:
+        """`others`: batches of users held out, for training against a membership attack."""
+        config = self.config
+        private = MembershipAdversary(config, self._device) if others is not None else None
         optimiser = torch.optim.AdamW(
             self._network.parameters(),
             lr=config.learning_rate,
@@ -56,10 +77,18 @@ class Multvae(Vae):
         for step, batch in enumerate(batches, start=1):
             beta = config.beta * min(1.0, step / (config.anneal * config.steps))
             loss, logged = adversary.loss(partial(self._loss, batch, beta))
+            if private is not None and others is not None:
+                loss = private.penalised(loss, self._predict, batch.whole, next(others).whole)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             yield logged
+
+    def _predict(self, profiles: torch.Tensor) -> torch.Tensor:
+        self._network.eval()
+        logits, _ = self._network(profiles)
+        self._network.train()
+        return logits
 
     def _loss(self, batch: ProfileBatch, beta: float) -> ForwardPass:
         logits, kl = self._network(batch.x)  # (B, n_items), (B,)

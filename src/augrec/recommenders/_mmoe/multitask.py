@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,15 @@ class Examples:
     histories: Histories
     outcomes: Outcomes
     rows: Features
+
+    def take(self, users: np.ndarray) -> Examples:
+        """The users at positions `users`, int (m,)."""
+        entries, outcomes = self.histories.entries(users), self.outcomes
+        return Examples(
+            self.histories.take(users),
+            replace(outcomes, happened=outcomes.happened[entries], values=outcomes.values[entries]),
+            self.rows.rows(torch.from_numpy(entries).to(self.rows.numbers.device)),
+        )
 
 
 class Losses:
