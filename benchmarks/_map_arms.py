@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,25 @@ class Arm:
     ways: list[Training]
 
 
-def arms(
-    rows: pl.DataFrame, names: Mapping[str, dict[str, Any]], seed: int
-) -> tuple[ItemIndex, list[Arm], dict[str, str]]:
-    """The catalogue of the training rows, the arms, and which generators were refused and why.
+@dataclass(frozen=True)
+class Arms:
+    """Everything that is compared in a draw.
+
+    Attributes:
+        items: the catalogue of the training rows.
+        all: the arms.
+        refused: generator -> why it has none.
+        seconds: generator -> CPU time of its training and sample.
+    """
+
+    items: ItemIndex
+    all: list[Arm]
+    refused: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def arms(rows: pl.DataFrame, names: Mapping[str, dict[str, Any]], seed: int) -> Arms:
+    """The arms of a draw.
 
     Args:
         rows: of the training users.
@@ -65,15 +81,17 @@ def arms(
     for name in PLACEBOS:
         found += _mixed(name, PLACEBO, real, [placebo(name, rows, items, seed)])
     found += _mixed("low_rank", SMOOTHER, real, [low_rank(real, rank, seed) for rank in RANKS])
-    refused = {}
+    made = Arms(items, found)
     for name, config in names.items():
+        start = time.process_time()
         try:
             sample = generated(name, config, rows, seed)
         except AugrecError as error:
-            refused[name] = str(error.what)
+            made.refused[name] = str(error.what)
             continue
+        made.seconds[name] = time.process_time() - start
         found += _mixed(name, GENERATED, real, [matrix(sample, items)])
-    return items, found, refused
+    return made
 
 
 def matrix(rows: pl.DataFrame, items: ItemIndex) -> sp.csr_matrix:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from augrec.core.seeds import derive, rng
@@ -39,6 +40,10 @@ AXES: dict[str, list[Any]] = {
 """One is changed at a time, the others as in `BASE`."""
 SAMPLES = {"movielens": [50, 100, 170, 300], "movietweetings": [100, 400], "groceries": [100, 400]}
 """Training users of each real data set."""
+MIXED = 24
+"""Shops with a value of every axis drawn at once."""
+SPLIT = 2
+"""Which users of real data are asked, the same in all cells and draws."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,19 @@ def cells(folders: Mapping[str, Path | None]) -> list[Cell]:
         for value in values:
             chosen = {**BASE, axis: value}
             found.append(Cell(f"shop-{axis}-{value:g}", "shop", chosen["users"], chosen))
-    return found
+    return [*found, *(_mixed(number) for number in range(MIXED))]
+
+
+def _mixed(number: int) -> Cell:
+    draw = rng(number, "mixed")
+    values: dict[str, Any] = {
+        "users": int(np.exp(draw.uniform(np.log(30), np.log(1000)))),
+        "items": int(np.exp(draw.uniform(np.log(80), np.log(1000)))),
+        "rows_per_user": float(np.exp(draw.uniform(np.log(6), np.log(40)))),
+        "popularity_exponent": draw.uniform(0, 1.5),
+        "taste_strength": draw.uniform(0, 4),
+    }
+    return Cell(f"mixed-{number:02d}", "shop", values["users"], values)
 
 
 def draw(cell: Cell, seed: int, folders: Mapping[str, Path | None]) -> People:
@@ -95,7 +112,7 @@ def draw(cell: Cell, seed: int, folders: Mapping[str, Path | None]) -> People:
         rows = _shop(cell, derive(seed, cell.name))
         return _split(rows, cell.users, derive(seed, cell.name), derive(seed, cell.name))
     rows = READERS[cell.source](folders.get(cell.source))
-    return _split(rows, cell.users, 1, derive(seed, cell.name))
+    return _split(rows, cell.users, SPLIT, derive(seed, cell.name))
 
 
 def _shop(cell: Cell, seed: int) -> pl.DataFrame:
@@ -162,7 +179,9 @@ READERS = {"movielens": _movielens, "movietweetings": _movietweetings, "grocerie
 
 
 def several(found: list[Cell], draws: int) -> Iterator[tuple[Cell, int]]:
-    """All cells at their first draw, then all at their second, …: so a whole map stands early."""
+    """All cells at their first draw, then all but the mixed at their second, …: so a whole map
+    stands early."""
     for number in range(draws):
         for cell in found:
-            yield cell, number
+            if not (number and cell.name.startswith("mixed")):
+                yield cell, number

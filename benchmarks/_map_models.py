@@ -9,12 +9,13 @@ added in the scores' own units, its weight chosen for each arm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+import torch
 from scipy.linalg import eigh
 
 from augrec.data.histories import ItemIndex
@@ -33,8 +34,8 @@ class Training:
     """What both recommenders learn from.
 
     Attributes:
-        gram: weighted number of common users, float64 (n_items, n_items).
-        popularity: weighted number of users, the largest is 1, float64 (n_items,).
+        gram: weighted number of common users, float32 (n_items, n_items).
+        popularity: weighted number of users, the largest is 1, float32 (n_items,).
     """
 
     gram: np.ndarray
@@ -44,9 +45,9 @@ class Training:
     def of(cls, rows: sp.csr_matrix, weights: np.ndarray) -> Training:
         """Of 0/1 profiles (n_users, n_items), each user with a weight (n_users,)."""
         weighted = rows.multiply(np.sqrt(weights)[:, None]).tocsr()
-        gram = np.asarray((weighted.T @ weighted).toarray(), dtype=np.float64)
+        gram = np.asarray((weighted.T @ weighted).toarray(), dtype=np.float32)
         count = gram.diagonal()
-        return cls(gram, count / max(count.max(), 1e-12))
+        return cls(gram, count / max(float(count.max()), 1e-12))
 
     def shrunk(self, share: float, n_users: int) -> Training:
         """Pairs moved by `share` towards what independent items of the same popularity would
@@ -62,7 +63,7 @@ class Cases:
     """Histories and targets within a catalogue.
 
     Attributes:
-        history: 0/1, (n, n_items).
+        history: 0/1 float32, (n, n_items).
         known: their number of different items, also those outside the catalogue, (n,).
         targets: bool (n, n_items).
         n_targets: also those outside the catalogue, (n,).
@@ -78,16 +79,16 @@ class Cases:
         scores = scores.copy()
         scores[self.history.nonzero()] = -np.inf
         k = min(K, scores.shape[1])
-        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
-        hit = np.take_along_axis(self.targets, np.take_along_axis(best, order, 1), 1)
+        best = torch.topk(torch.from_numpy(scores), k).indices.numpy()
+        hit = np.take_along_axis(self.targets, best, 1)
         discount = 1 / np.log2(np.arange(2, K + 2))
         ideal = np.cumsum(discount)[np.minimum(self.n_targets, K) - 1]
         return np.asarray((hit * discount[:k]).sum(1) / ideal)
 
     def blended(self, scores: np.ndarray, popularity: np.ndarray, blend: float) -> np.ndarray:
         """Scores with blend / (1 + n) × popularity added for a history of n items."""
-        return np.asarray(scores + (blend / (1 + self.known))[:, None] * popularity)
+        share = (blend / (1 + self.known))[:, None].astype(np.float32)
+        return np.asarray(scores + share * popularity)
 
 
 def case_matrices(cases: pl.DataFrame, items: ItemIndex) -> Cases:
@@ -98,7 +99,7 @@ def case_matrices(cases: pl.DataFrame, items: ItemIndex) -> Cases:
         user = np.repeat(np.arange(len(cases)), cases[column].list.len().to_numpy())
         there = place >= 0
         shape = (len(cases), len(items))
-        ones = np.ones(there.sum())
+        ones = np.ones(there.sum(), dtype=np.float32)
         return sp.csr_matrix((ones, (user[there], place[there])), shape=shape)
 
     return Cases(
@@ -109,33 +110,42 @@ def case_matrices(cases: pl.DataFrame, items: ItemIndex) -> Cases:
     )
 
 
-def ease(training: Training, cases: list[Cases]) -> Iterator[list[np.ndarray]]:
-    """The scores of each of `cases`, for every `l2`."""
+Scorer = Callable[[Cases], np.ndarray]
+"""Scores of cases, float32 (n, n_items)."""
+
+
+def ease(training: Training) -> Iterator[Scorer]:
+    """One for every `l2`."""
     values, vectors = eigh(training.gram, check_finite=False, driver="evd")
     values = np.maximum(values, 0)
-    turned = [np.asarray(one.history @ vectors) for one in cases]  # (n, n_items)
     squares = vectors**2
-    for l2 in L2:
+
+    def scorer(l2: float) -> Scorer:
         inverse = 1 / (values + l2)
         diagonal = squares @ inverse  # of P, (n_items,)
-        yield [
-            one.history.toarray() - (part * inverse) @ vectors.T / diagonal
-            for one, part in zip(cases, turned, strict=True)
-        ]
+        return lambda cases: (
+            cases.history.toarray()
+            - (np.asarray(cases.history @ vectors) * inverse) @ vectors.T / diagonal
+        )
+
+    yield from map(scorer, L2)
 
 
-def item_knn(training: Training, cases: list[Cases]) -> Iterator[list[np.ndarray]]:
-    """The scores of each of `cases`, for every `shrinkage`."""
+def item_knn(training: Training) -> Iterator[Scorer]:
+    """One for every `shrinkage`."""
     together = training.gram.copy()
     length = np.sqrt(np.where(together.diagonal() > 0, together.diagonal(), 1))
     np.fill_diagonal(together, 0)
-    for shrinkage in SHRINKAGE:
+
+    def scorer(shrinkage: float) -> Scorer:
         alike = together / np.outer(length, length)
         alike *= together / (together + max(shrinkage, 1e-30))
         k = min(NEIGHBOURS, len(alike))
         least = -np.partition(-alike, k - 1, axis=1)[:, k - 1 : k]
         alike[alike < least] = 0
-        yield [np.asarray(one.history @ alike) for one in cases]
+        return lambda cases: np.asarray(cases.history @ alike)
+
+    yield from map(scorer, SHRINKAGE)
 
 
 RECOMMENDERS = {"ease": ease, "item_knn": item_knn}
@@ -156,16 +166,17 @@ class Fitted:
 
 def best_fit(name: str, training: Training, cases: list[Cases]) -> Fitted:
     """`cases`: of validation, which chooses, and of test."""
-    best: tuple[float, list[np.ndarray], float] = (-1.0, [], 0.0)
-    for scores in RECOMMENDERS[name](training, cases):
+    best: tuple[float, Scorer | None, float] = (-1.0, None, 0.0)
+    for scorer in RECOMMENDERS[name](training):
+        scores = scorer(cases[0])
         for blend in POPULARITY_BLEND:
-            made = cases[0].blended(scores[0], training.popularity, blend)
+            made = cases[0].blended(scores, training.popularity, blend)
             reached = float(cases[0].ndcg(made).mean())
             if reached > best[0]:
-                best = reached, scores, blend
-    reached, scores, blend = best
-    both = zip(cases, scores, strict=True)
-    return Fitted(reached, [one.blended(s, training.popularity, blend) for one, s in both])
+                best = reached, scorer, blend
+    reached, chosen, blend = best
+    assert chosen is not None
+    return Fitted(reached, [one.blended(chosen(one), training.popularity, blend) for one in cases])
 
 
 def blend_of(ease_fit: Fitted, knn_fit: Fitted, cases: list[Cases]) -> Fitted:

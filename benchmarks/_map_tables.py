@@ -182,9 +182,9 @@ def _cells(found: list[Measured], name: str) -> str:
         lines.append(
             [
                 cell.name,
-                str(about["n_users"]),
-                str(about["n_items"]),
-                f"{about['rows_per_user']:.0f}",
+                str(about["shape"]["n_users"]),
+                str(about["shape"]["n_items"]),
+                f"{about['shape']['n_interactions'] / about['shape']['n_users']:.0f}",
                 str(len(cell.draws)),
                 f"{plain.to_numpy().mean():.4f}",
                 f"{_preferred(cell.draws[0].filter(ours))['arm'][0]} {amount}×",

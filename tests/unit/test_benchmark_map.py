@@ -42,16 +42,16 @@ def test_scores_are_those_of_the_recommender(name: str, key: str, grid: str) -> 
     from benchmarks import _map_arms, _map_models
 
     found = people()
-    items, arms, _ = _map_arms.arms(found.train, {}, seed=1)
-    cases = _map_models.case_matrices(found.valid, items)
-    scored = list(_map_models.RECOMMENDERS[name](arms[0].ways[0], [cases]))
-    for value, [scores] in zip(getattr(_map_models, grid), scored, strict=True):
+    made = _map_arms.arms(found.train, {}, seed=1)
+    cases = _map_models.case_matrices(found.valid, made.items)
+    scorers = _map_models.RECOMMENDERS[name](made.all[0].ways[0])
+    for value, scorer in zip(getattr(_map_models, grid), scorers, strict=True):
         config = {key: value, "popularity_blend": 0.0, **OTHERWISE[name]}
         model = find(name)(config, seed=0).fit(TrainingData(found.train))
-        ours = scores.copy()
+        ours = scorer(cases)
         ours[cases.history.nonzero()] = -np.inf
         best, _ = model.recommend(found.valid["history"], k=5)
-        place = items.encode(pl.Series(best[:, 0]))
+        place = made.items.encode(pl.Series(best[:, 0]))
         at = np.arange(len(ours))
         np.testing.assert_allclose(ours[at, place], ours.max(1), rtol=1e-3)
 
