@@ -12,7 +12,7 @@ import polars as pl
 
 from augrec.core.files import read_json
 from augrec.data.columns import Columns as C
-from benchmarks import tables
+from benchmarks import _map_advice, tables
 from benchmarks._map_arms import GENERATED, PLACEBO, REAL, SMOOTHER
 
 Z = 1.96
@@ -59,13 +59,18 @@ class Measured:
 
     Attributes:
         name: of the cell.
-        about: of its first draw.
+        abouts: of its draws.
         draws: their tables user_id, recommender, arm, kind, amount, valid, ndcg.
     """
 
     name: str
-    about: dict[str, Any]
+    abouts: list[dict[str, Any]]
     draws: list[pl.DataFrame]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Of the first draw."""
+        return self.abouts[0]
 
     def values(self, chosen: list[pl.DataFrame]) -> pl.DataFrame:
         """user, ndcg: the mean over draws; a shop's draws have different users."""
@@ -107,6 +112,12 @@ def write(out: Path, command: str) -> None:
         "## The best model, generated data allowed, against the best without",
         _question(found),
     ]
+    drawn = [
+        _map_advice.drawn(about, ndcg)
+        for cell in found
+        for about, ndcg in zip(cell.abouts, cell.draws, strict=True)
+    ]
+    parts += _map_advice.parts(drawn, (about for one in found for about in one.abouts), command)
     for name in RECOMMENDERS:
         parts += [f"## {name}", _cells(found, name)]
     parts += [" ".join(NOTE.split()), "![Gains over the best placebo](where-it-helps.svg)"]
@@ -119,8 +130,8 @@ def _read(out: Path) -> Iterator[Measured]:
     names = dict.fromkeys(path.name.rsplit(".", 2)[0] for path in sorted(out.glob("*.json")))
     for name in names:
         files = sorted(out.glob(f"{name}.[0-9]*.parquet"))
-        about = read_json(files[0].with_suffix(".json"))
-        yield Measured(name, about, [pl.read_parquet(file) for file in files])
+        abouts = [read_json(file.with_suffix(".json")) for file in files]
+        yield Measured(name, abouts, [pl.read_parquet(file) for file in files])
 
 
 def _generators(found: list[Measured]) -> str:

@@ -73,7 +73,7 @@ def snapshot() -> dict[str, Any]:
     """Create the workspace and plan the run."""
     from augrec.core import settings
     from augrec.orchestration import champion_input
-    from augrec.stages import planning
+    from augrec.stages import advice, planning
     from augrec.versioning import restore, stages, workspace
 
     context = get_current_context()
@@ -82,7 +82,7 @@ def snapshot() -> dict[str, Any]:
         here = settings.load()
         params = read_params(here.home)
         overrides = run_parameters.overrides(conf, params)
-        choice = planning.check(here.home, overrides)
+        choice = advice.check(here.home, overrides)
         overrides |= choice.values
         planned = planning.overridden(params, overrides)
         overrides |= champion_input.champion_override(params, planned["run"]["policies"])
@@ -236,7 +236,7 @@ with DAG(
     catchup=False,
     max_active_runs=4,
     default_args=DEFAULTS,
-    params=form.fields(PARAMS),
+    params=form.fields(PARAMS, HOME / "data/raw"),
     doc_md=DOC,
     tags=["augrec"],
     description="From raw interactions to a champion: validate, generate, augment, train, "

@@ -76,7 +76,7 @@ def test_a_planted_gain_is_seen_and_a_copy_has_none() -> None:
 
     gain = np.random.default_rng(1).normal(0.1, 0.02, 50)
     draw = pl.concat([rows("none", "real", base), rows("gan", "generated", base + gain)])
-    cell = _map_tables.Measured("shop", {"source": "shop"}, [draw, draw])
+    cell = _map_tables.Measured("shop", [{"source": "shop"}] * 2, [draw, draw])
     ours, theirs = pl.col("kind") == "generated", pl.col("kind") == "real"
     assert cell.gain(ours, theirs).sign == 1
     assert cell.gain(theirs, ours).sign == -1

@@ -128,17 +128,18 @@ def choose(
         typer.Option("--write", help="Write the names into params.yaml, in place of `auto`."),
     ] = False,
 ) -> None:
-    """Print what `auto` under `run` in params.yaml stands for on the data in data/raw, and why.
+    """Print what `auto` under `run` in params.yaml stands for on the data in data/raw, and why; and
+    how often the gate accepted generated data on data of that size.
 
     A run chooses by itself. `dvc repro` and single stages need the names in params.yaml:
 
       $ augrec choose --write
     """
-    from augrec.stages import planning
+    from augrec.stages.advice import check
     from augrec.versioning.workspace import override_params
 
     here = settings_.load()
-    choice = planning.check(here.home)
+    choice = check(here.home)
     for sentence in choice.sentences or ["Nothing under `run` in params.yaml is auto."]:
         console.print(sentence, highlight=False)
     if write:
@@ -244,7 +245,7 @@ def _check(here: Settings, conf: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the file, the section and what to write there.
     """
-    from augrec.stages.planning import check
+    from augrec.stages.advice import check
 
     given = {KEYS[name]: as_parameter(name, conf[name]) for name in conf if name in KEYS}
     for sentence in check(here.home, given).sentences:

@@ -58,6 +58,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "rule": decision["rule"],
         "left_out": decision.get("left_out", []),
         "chosen": decision.get("chosen", []),
+        "advice": decision.get("advice"),
         "policies": decision.get("policies") or {},
         "repetitions": decision.get("repetitions"),
         "gate": gate,

@@ -27,6 +27,8 @@ class RunConfig(BaseConfig):
     """Each is trained on every policy."""
     chosen: list[str] = []
     """What `auto` chose and why; a run writes it here."""
+    advice: str | None = None
+    """What is known beforehand of generated data; a run writes it here."""
     repetitions: int = Field(default=1, ge=1, strict=True)
     """Trainings of each pair in which chance plays a part, with other draws, so that luck does not
     pass for a gain."""

@@ -56,10 +56,12 @@ class Choice:
         values: {"run.generators": names, …} for the keys that are `auto`; and `run.chosen`, the
             sentences; empty where none is.
         sentences: what was chosen and why, for the log and the report.
+        shape: of the raw data; None where nothing is `auto`.
     """
 
     values: dict[str, Any]
     sentences: list[str]
+    shape: DataShape | None = None
 
 
 def choose(params: Mapping[str, Any], raw: Path) -> Choice:
@@ -103,7 +105,7 @@ def suited(params: Mapping[str, Any], shape: DataShape) -> Choice:
     chosen = [key for key in KEYS if run.get(key) == AUTO]
     sentences = [f"auto chose {key} {', '.join(found[key])} ({reasons[key]})" for key in chosen]
     values = {f"run.{key}": found[key] for key in chosen}
-    return Choice(values | {CHOSEN: sentences}, sentences)
+    return Choice(values | {CHOSEN: sentences}, sentences, shape)
 
 
 def raw_shape(raw: Path, window: Mapping[str, Any]) -> DataShape:

@@ -55,6 +55,7 @@ def main() -> None:
     decision = with_sentences({**decided, "policies": policies})
     decision["left_out"] = [asdict(one) for one in left_out]
     decision["chosen"] = named.get("chosen") or []
+    decision["advice"] = named.get("advice")
     for sentence in [*decision["chosen"], *map(str, left_out), *decision["sentences"]]:
         _log.info(sentence)
     write_json(Path("reports/decision.json"), decision)
