@@ -4,6 +4,7 @@ size, held against samples left out; it writes src/augrec/evaluation/acceptance.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from scipy.optimize import nnls
 from scipy.stats import norm
 
 from augrec.core.data_shape import DataShape
-from augrec.core.files import write_json
+from augrec.core.files import write_text
 from augrec.data.columns import Columns as C
 from augrec.evaluation.acceptance import Sample, compare
 from augrec.evaluation.multiple import holm
@@ -24,8 +25,8 @@ from benchmarks import tables
 from benchmarks._map_arms import GENERATED, PLACEBO, REAL
 
 TABLE = Path(__file__).parents[1] / "src/augrec/evaluation/acceptance.json"
-FACTORS = (2.0, 3.0, 5.0, 10.0, 1e9)
-"""1e9: all samples are alike."""
+WEIGHTS = (0.03, 0.1, 0.3, 1.0)
+"""Of a sample of another size."""
 KEYS = ["arm", "amount"]
 NOTE = """\
 *Accepted*: in a draw, for at least one of the recommenders, the generated arm that validation users
@@ -33,8 +34,9 @@ prefer is better for test users than real data alone and than every placebo at e
 gate's intervals, 95 % divided by Holm over the recommenders (the audit, which can refuse more, took
 no part). *Placebos by the same rules*: the same asked of the placebo that validation users prefer,
 against real data and the other placebos. *Expected*: the mean chance by the samples of all other
-sources, of about the size (users, items and rows per user within the factor). *Loss*: mean
-logarithmic loss of these chances; *of the overall share*, where every sample is taken as like."""
+sources; those of another size (users, items or rows per user beyond a factor of 3) count at a
+weight. *Loss*: mean logarithmic loss of these chances; *at weight 1*, of the share over all
+samples."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,22 @@ class Draw:
     """A draw of a cell and what became of it.
 
     Attributes:
+        name: of the cell, with the draw's number.
         source: of its data.
         sample: its size, and whether generated users were accepted.
         placebo: whether a placebo would have been.
     """
 
+    name: str
     source: str
     sample: Sample
     placebo: bool
+
+    @property
+    def row(self) -> list[Any]:
+        """Of acceptance.json."""
+        one = self.sample
+        return [self.name, one.users, one.items, one.interactions, one.accepted]
 
 
 def drawn(about: dict[str, Any], ndcg: pl.DataFrame) -> Draw:
@@ -58,9 +68,9 @@ def drawn(about: dict[str, Any], ndcg: pl.DataFrame) -> Draw:
     source = "mixed shops" if about["cell"].startswith("mixed") else about["source"]
     size = shape["n_users"], shape["n_items"], shape["n_interactions"]
     sample = Sample(*size, _accepted(ndcg, GENERATED))
-    return Draw(
-        {"shop": "shops, an axis at a time"}.get(source, source), sample, _accepted(ndcg, PLACEBO)
-    )
+    source = {"shop": "shops, an axis at a time"}.get(source, source)
+    name = f"{about['cell']}.{about['draw']}"
+    return Draw(name, source, sample, _accepted(ndcg, PLACEBO))
 
 
 def _accepted(ndcg: pl.DataFrame, kind: str) -> bool:
@@ -92,43 +102,43 @@ def _values(rows: pl.DataFrame) -> np.ndarray:
 
 def parts(draws: list[Draw], abouts: Iterable[dict[str, Any]], command: str) -> list[str]:
     """The section of the map's page; acceptance.json is written too."""
-    losses = {factor: _loss(draws, factor) for factor in FACTORS}
-    factor = min(losses, key=lambda one: losses[one])
+    losses = {weight: _loss(draws, weight) for weight in WEIGHTS}
+    weight = min(losses, key=lambda one: losses[one])
     found = {
         "made_by": command,
         "table": "benchmarks/results/where-it-helps.md",
-        "factor": factor,
+        "others": weight,
         "seconds": _seconds(list(abouts)),
-        "samples": [
-            [one.sample.users, one.sample.items, one.sample.interactions, one.sample.accepted]
-            for one in draws
-        ],
+        "samples": [one.row for one in draws],
     }
-    write_json(TABLE, found)
+    write_text(TABLE, _lines(found))
     rows = [
         [
             source,
             str(len(here)),
             str(sum(one.sample.accepted for one in here)),
             str(sum(one.placebo for one in here)),
-            f"{np.mean([_expected(one, draws, factor) for one in here]):.3f}",
-            f"{np.mean([_log_loss(one, draws, factor) for one in here]):.3f}",
-            f"{np.mean([_log_loss(one, draws, FACTORS[-1]) for one in here]):.3f}",
+            f"{np.mean([_expected(one, draws, weight) for one in here]):.3f}",
+            f"{np.mean([_log_loss(one, draws, weight) for one in here]):.3f}",
+            f"{np.mean([_log_loss(one, draws, WEIGHTS[-1]) for one in here]):.3f}",
         ]
         for source, here in _by_source(draws)
     ]
     header = ["left out", "draws", "accepted", "placebos by the same rules", "expected", "loss"]
-    chosen = "all samples are alike" if factor == FACTORS[-1] else f"within a factor of {factor:g}"
-    lines = ", ".join(
-        f"{losses[one]:.4f} {'alike' if one == FACTORS[-1] else f'within {one:g}'}"
-        for one in FACTORS
-    )
+    lines = ", ".join(f"{losses[one]:.4f} at {one:g}" for one in WEIGHTS)
     return [
         "## What it says beforehand",
-        tables.markdown([*header, "of the overall share"], rows),
-        f"Mean loss on left-out sources: {lines}. Taken: {chosen}.",
+        tables.markdown([*header, "at weight 1"], rows),
+        f"Mean loss by the weight of samples of another size: {lines}. Taken: {weight:g}.",
         " ".join(NOTE.split()),
     ]
+
+
+def _lines(found: dict[str, Any]) -> str:
+    """JSON with a line for each sample."""
+    each = ",\n".join(f"    {json.dumps(row)}" for row in found["samples"])
+    head = json.dumps({**found, "samples": []}, indent=2)
+    return head.replace('"samples": []', f'"samples": [\n{each}\n  ]') + "\n"
 
 
 def _by_source(draws: list[Draw]) -> Iterator[tuple[str, list[Draw]]]:
@@ -136,20 +146,20 @@ def _by_source(draws: list[Draw]) -> Iterator[tuple[str, list[Draw]]]:
         yield source, [one for one in draws if one.source == source]
 
 
-def _expected(one: Draw, draws: list[Draw], factor: float) -> float:
+def _expected(one: Draw, draws: list[Draw], weight: float) -> float:
     """The chance by the samples of the other sources."""
     others = [other.sample for other in draws if other.source != one.source]
     size = one.sample.users, one.sample.items, one.sample.interactions
-    return compare(others, *size, factor).chance
+    return compare(others, *size, weight).chance
 
 
-def _log_loss(one: Draw, draws: list[Draw], factor: float) -> float:
-    chance = _expected(one, draws, factor)
+def _log_loss(one: Draw, draws: list[Draw], weight: float) -> float:
+    chance = _expected(one, draws, weight)
     return -float(np.log(chance if one.sample.accepted else 1 - chance))
 
 
-def _loss(draws: list[Draw], factor: float) -> float:
-    return float(np.mean([_log_loss(one, draws, factor) for one in draws]))
+def _loss(draws: list[Draw], weight: float) -> float:
+    return float(np.mean([_log_loss(one, draws, weight) for one in draws]))
 
 
 def _seconds(abouts: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -236,7 +236,7 @@ with DAG(
     catchup=False,
     max_active_runs=4,
     default_args=DEFAULTS,
-    params=form.fields(PARAMS, HOME / "data/raw"),
+    params=form.fields(PARAMS),
     doc_md=DOC,
     tags=["augrec"],
     description="From raw interactions to a champion: validate, generate, augment, train, "

@@ -82,3 +82,29 @@ def test_a_planted_gain_is_seen_and_a_copy_has_none() -> None:
     assert cell.gain(theirs, ours).sign == -1
     assert cell.gain(ours, ours).sign == 0
     assert cell.gain(ours, theirs).mean == pytest.approx(gain.mean())
+
+
+@pytest.mark.parametrize(("gain", "accepted"), [(0.1, True), (0.0, False)])
+def test_what_is_said_beforehand_rests_on_the_rules_of_the_gate(
+    gain: float, accepted: bool
+) -> None:
+    from benchmarks import _map_advice
+
+    users, draw = [f"u{n}" for n in range(80)], np.random.default_rng(0)
+    base = draw.random(80)
+
+    def rows(recommender: str, arm: str, kind: str, more: float) -> pl.DataFrame:
+        ndcg = base + draw.normal(more, 0.02, 80)
+        named = {"recommender": recommender, "arm": arm, "kind": kind, "amount": 1, "valid": 0.5}
+        return pl.DataFrame({C.USER: users, "ndcg": ndcg}).with_columns(
+            **{key: pl.lit(value) for key, value in named.items()}
+        )
+
+    arms = [("none", "real", 0.0), ("noise", "placebo", 0.0), ("gan", "generated", gain)]
+    ndcg = pl.concat([rows(name, *arm) for name in ("ease", "item_knn") for arm in arms])
+    shape = {"n_users": 80, "n_items": 40, "n_interactions": 900}
+    about = {"cell": "shop", "draw": 0, "source": "shop", "shape": shape}
+    found = _map_advice.drawn(about, ndcg)
+    assert (found.sample.accepted, found.placebo) == (accepted, False)
+    behind = ndcg.with_columns(pl.col("ndcg") + 0.2 * (pl.col("kind") == "placebo"))
+    assert not _map_advice.drawn(about, behind).sample.accepted, "a placebo has the gain too"

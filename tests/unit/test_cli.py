@@ -141,8 +141,7 @@ def test_the_shell_completes_commands() -> None:
 def test_the_fields_known_here_are_those_of_the_trigger_form() -> None:
     from augrec.orchestration import form
 
-    home = Path(__file__).parents[2]
-    fields = form.fields(read_params(home), home / "data/raw")
+    fields = form.fields(read_params(Path(__file__).parents[2]))
     assert set(runs.FIELDS) == set(fields)
     assert {name for name, param in fields.items() if param.schema.get("type") == "array"} == set(
         runs.LISTS

@@ -250,7 +250,7 @@ def test_every_preset_is_of_a_recommender_there_is() -> None:
 
 
 def test_every_field_of_the_trigger_form_is_a_key_of_params() -> None:
-    fields = form.fields(PARAMS, HOME / "data/raw")
+    fields = form.fields(PARAMS)
     assert set(fields) == set(run_parameters.FIELDS)
     assert {
         field: run_parameters.as_parameter(field, fields[field].value)
@@ -259,8 +259,7 @@ def test_every_field_of_the_trigger_form_is_a_key_of_params() -> None:
 
 
 def test_the_form_has_a_word_for_a_run_without_generators() -> None:
-    without = PARAMS | {"run": PARAMS["run"] | {"generators": []}}
-    field = form.fields(without, HOME / "data/raw")["generators"]
+    field = form.fields(PARAMS | {"run": PARAMS["run"] | {"generators": []}})["generators"]
     assert run_parameters.as_parameter("generators", field.value) == []
     assert field.resolve([]) == []
     with pytest.raises(ConfigError, match="generators is none and names others too"):
@@ -271,14 +270,14 @@ def test_the_form_has_a_word_for_a_run_without_generators() -> None:
 @pytest.mark.parametrize("name", ["max_synthetic_ratio", "tuning_seconds"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_the_form_takes_no_number_that_is_not_finite(name: str, value: float) -> None:
-    field = form.fields(PARAMS, HOME / "data/raw")[name]
+    field = form.fields(PARAMS)[name]
     assert field.resolve(2.5) == 2.5
     with pytest.raises(ParamValidationError):
         field.resolve(value)
 
 
 def test_of_the_lists_only_generators_may_be_empty() -> None:
-    fields = form.fields(PARAMS, HOME / "data/raw")
+    fields = form.fields(PARAMS)
     assert fields["generators"].resolve([]) == []
     for name in ("policies", "recommenders"):
         with pytest.raises(ParamValidationError):
@@ -292,7 +291,7 @@ def test_what_was_not_sent_is_what_params_yaml_has_now() -> None:
 
 
 def test_an_untouched_form_overrides_nothing_and_a_typo_is_refused() -> None:
-    values = {name: param.value for name, param in form.fields(PARAMS, HOME / "data/raw").items()}
+    values = {name: param.value for name, param in form.fields(PARAMS).items()}
     assert run_parameters.overrides(values, PARAMS) == {}
     assert run_parameters.overrides({**values, "policies": ["none"]}, PARAMS) == {
         "run.policies": ["none"]

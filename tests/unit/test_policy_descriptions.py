@@ -9,8 +9,7 @@ from augrec.core.config import read_params
 from augrec.core.policies import description_of, steps_of
 from augrec.orchestration.form import fields
 
-HOME = Path(__file__).parents[2]
-PARAMS = read_params(HOME)
+PARAMS = read_params(Path(__file__).parents[2])
 POLICIES = PARAMS["policies"]
 
 
@@ -33,6 +32,6 @@ def test_a_policy_may_be_a_list_of_operations_as_before() -> None:
 
 
 def test_the_trigger_form_says_what_each_policy_does() -> None:
-    shown = fields(PARAMS, HOME / "data/raw")["policies"].schema["values_display"]
+    shown = fields(PARAMS)["policies"].schema["values_display"]
     assert shown["none"] == f"none: {POLICIES['none']['description']}"
     assert set(shown) == set(POLICIES)

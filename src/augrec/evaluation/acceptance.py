@@ -2,9 +2,9 @@
 trained.
 
 Beside this file, acceptance.json is a table of samples of real data sets and simulated shops, made
-by `benchmarks.where_it_helps`: the size of each and whether generated users passed there. Data are
-compared with the samples of about their size, each count within a factor; that benchmark chooses
-the factor and holds the estimate against samples left out of it.
+by `benchmarks.where_it_helps`: the size of each and whether generated users passed there. Samples
+of about the size of some data count in full and all others at a weight, which that benchmark
+chooses; it holds the estimate against sources left out of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from augrec.core.files import read_json
 
 _TABLE: Final = Path(__file__).with_suffix(".json")
 _BOUND: Final = 0.95
-_OTHERS: Final = 0.1
+_FACTOR: Final = 3
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Sample:
     interactions: int
     accepted: bool
 
-    def is_like(self, users: int, items: int, interactions: int, factor: float) -> bool:
-        """Whether users, items and interactions per user are each within a factor of these."""
+    def is_like(self, users: int, items: int, interactions: int) -> bool:
+        """Whether users, items and interactions per user are each within a factor of 3 of these."""
         ours = self.users, self.items, self.interactions / self.users
         theirs = users, items, interactions / users
-        return all(a <= factor * b and b <= factor * a for a, b in zip(ours, theirs, strict=True))
+        return all(a <= _FACTOR * b and b <= _FACTOR * a for a, b in zip(ours, theirs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,19 @@ class Acceptance:
     Attributes:
         accepted, measured: among samples of about the size.
         accepted_anywhere, measured_anywhere: among all samples.
+        others: what a sample of another size weighs.
     """
 
     accepted: int
     measured: int
     accepted_anywhere: int
     measured_anywhere: int
+    others: float
 
     @property
     def chance(self) -> float:
-        """That the gate accepts: the mean of a beta distribution, Jeffreys' prior with the samples
-        of about the size; each of the others counts as `_OTHERS` of one."""
+        """That the gate accepts: the mean of a beta distribution, Jeffreys' prior and the
+        samples."""
         a, b = self._beta
         return a / (a + b)
 
@@ -73,23 +75,22 @@ class Acceptance:
 
     @property
     def _beta(self) -> tuple[float, float]:
-        accepted = self.accepted + _OTHERS * (self.accepted_anywhere - self.accepted)
-        measured = self.measured + _OTHERS * (self.measured_anywhere - self.measured)
+        accepted = self.accepted + self.others * (self.accepted_anywhere - self.accepted)
+        measured = self.measured + self.others * (self.measured_anywhere - self.measured)
         return accepted + 0.5, measured - accepted + 0.5
 
 
 def acceptance(users: int, items: int, interactions: int) -> Acceptance:
     """What the table says of data of a size; each number at least 1."""
-    table = _table()
-    return compare(_samples(), users, items, interactions, table["factor"])
+    return compare(samples(), users, items, interactions, _table()["others"])
 
 
 def compare(
-    samples: Sequence[Sample], users: int, items: int, interactions: int, factor: float
+    samples: Sequence[Sample], users: int, items: int, interactions: int, others: float
 ) -> Acceptance:
     """What these samples say of data of a size, see `acceptance`."""
-    like = [one for one in samples if one.is_like(users, items, interactions, factor)]
-    return Acceptance(_accepted(like), len(like), _accepted(samples), len(samples))
+    like = [one for one in samples if one.is_like(users, items, interactions)]
+    return Acceptance(_accepted(like), len(like), _accepted(samples), len(samples), others)
 
 
 def training_seconds(generator: str, steps: int, items: int) -> float | None:
@@ -99,19 +100,14 @@ def training_seconds(generator: str, steps: int, items: int) -> float | None:
     return None if found is None else steps * (found["step"] + found["step_item"] * items)
 
 
-def sizes() -> tuple[int, int]:
-    """The smallest and the largest number of users in the table."""
-    users = [one.users for one in _samples()]
-    return min(users), max(users)
+@cache
+def samples() -> tuple[Sample, ...]:
+    """The table."""
+    return tuple(Sample(*row[1:]) for row in _table()["samples"])
 
 
 def _accepted(samples: Iterable[Sample]) -> int:
     return sum(one.accepted for one in samples)
-
-
-@cache
-def _samples() -> list[Sample]:
-    return [Sample(*row) for row in _table()["samples"]]
 
 
 @cache

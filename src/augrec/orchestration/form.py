@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from airflow.sdk import Param
 
 from augrec.core.component import available
 from augrec.core.config import AUTO
-from augrec.core.files import read_json
 from augrec.core.policies import description_of
-from augrec.evaluation.acceptance import acceptance
 from augrec.orchestration.run_parameters import KEYS, NONE, value_at
-from augrec.reporting.acceptance_words import measured
+from augrec.reporting.acceptance_words import measured_anywhere
 
 # NaN is neither below a minimum nor above a maximum: only "not above the maximum" refuses it
 _MAX_RATIO: Final = 10
 _MAX_SECONDS: Final = 365 * 24 * 3600
 
 
-def fields(params: Mapping[str, Any], raw: Path) -> dict[str, Param]:
-    """The form, with the values of params.yaml filled in.
-
-    Args:
-        params: params.yaml.
-        raw: data/raw, whose size says what to expect of generators; it may be missing.
-    """
+def fields(params: Mapping[str, Any]) -> dict[str, Param]:
+    """The form, with the values of params.yaml filled in."""
     values = {field: value_at(params, key) for field, key in KEYS.items()}
     return {
         "data_start": _date(
@@ -38,7 +30,7 @@ def fields(params: Mapping[str, Any], raw: Path) -> dict[str, Param]:
             "Data until",
             "First day whose interactions are *not* used any more.",
         ),
-        **_arms(values, params, raw),
+        **_arms(values, params),
         **_search(values),
         "require_approval": Param(
             values["require_approval"],
@@ -57,7 +49,7 @@ def fields(params: Mapping[str, Any], raw: Path) -> dict[str, Param]:
     }
 
 
-def _arms(values: Mapping[str, Any], params: Mapping[str, Any], raw: Path) -> dict[str, Param]:
+def _arms(values: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Param]:
     """What is compared, and how carefully."""
     return {
         "generators": _choice(
@@ -66,7 +58,8 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any], raw: Path) -> di
             "Generators",
             "Models that make up synthetic users; a policy that uses one needs it here. `auto`: "
             "those that the policies use, or that suit the size of the data. `none`: the run "
-            f"compares real data and placebos alone. {_expected(raw)}",
+            f"compares real data and placebos alone. {measured_anywhere()}; "
+            "`augrec choose` says what that means for your data.",
             may_be_empty=True,
         ),
         "policies": _choice(
@@ -105,17 +98,6 @@ def _arms(values: Mapping[str, Any], params: Mapping[str, Any], raw: Path) -> di
             "users.",
         ),
     }
-
-
-def _expected(raw: Path) -> str:
-    """What was measured on data of the size of data/raw; nothing where there is none yet. The whole
-    tables are counted, as the import noted it down: nothing is read each time Airflow builds the
-    form."""
-    file = raw / "source.json"
-    rows = read_json(file).get("rows") if file.is_file() else None
-    if not rows or not all(rows.values()):
-        return ""
-    return f"{measured(acceptance(rows['users'], rows['items'], rows['interactions']))}."
 
 
 def _search(values: Mapping[str, Any]) -> dict[str, Param]:

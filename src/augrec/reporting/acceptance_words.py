@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from augrec.evaluation.acceptance import Acceptance, sizes
-
-SKIP = "`run.generators: []` skips generated data"
+from augrec.evaluation.acceptance import Acceptance, samples
 
 
 def before_training(found: Acceptance, seconds: Mapping[str, float | None]) -> str:
@@ -21,24 +19,28 @@ def before_training(found: Acceptance, seconds: Mapping[str, float | None]) -> s
     if known:
         least = "at least " if len(known) < len(seconds) else ""
         cost = f"Training {', '.join(seconds)} takes {least}about {_duration(sum(known))}; "
-    bound = f", and at most 1 in {_one_in(found.at_most)} by a 95 % bound" if found.measured else ""
-    return f"{measured(found)}{bound}. {cost}{SKIP}."
-
-
-def measured(found: Acceptance) -> str:
-    """The counts and the chance, a sentence without its full stop."""
-    if found.measured:
-        return (
-            f"Of {found.measured} measured samples of about the size of this data, generated users "
-            f"passed the gate in {found.accepted}: the chance is about 1 in "
-            f"{_one_in(found.chance)}"
-        )
-    least, most = sizes()
+    about = f"about 1 in {_one_in(found.chance)} and " if found.accepted_anywhere else ""
     return (
-        f"No sample of about the size of this data was measured; of all "
-        f"{found.measured_anywhere}, with {least:,} to {most:,} users, generated users passed the "
-        f"gate in {found.accepted_anywhere}"
+        f"{measured_anywhere()}; {_of_this_size(found)}. The chance here is {about}at most 1 in "
+        f"{_one_in(found.at_most)} (95 % bound). {cost}`run.generators: []` skips generated data."
     )
+
+
+def measured_anywhere() -> str:
+    """The counts over all samples, a sentence without its full stop."""
+    users = [one.users for one in samples()]
+    passed = sum(one.accepted for one in samples())
+    return (
+        f"Generated users passed the gate in {passed} of {len(users)} measured samples, of "
+        f"{min(users):,} to {max(users):,} users"
+    )
+
+
+def _of_this_size(found: Acceptance) -> str:
+    if not found.measured:
+        return "none was of about the size of this data"
+    were = "was" if found.measured == 1 else "were"
+    return f"{found.measured} {were} of about the size of this data, with {found.accepted} passes"
 
 
 def _one_in(chance: float) -> str:
