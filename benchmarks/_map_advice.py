@@ -179,4 +179,4 @@ def _seconds(abouts: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def _steps(name: str, shape: dict[str, Any]) -> int:
     generator = generators.find(name)({})
     generator.settle(DataShape(**shape))
-    return int(generator.config.steps)  # type: ignore[attr-defined]
+    return int(generator.config.steps)

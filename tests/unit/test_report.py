@@ -420,6 +420,17 @@ def test_the_verdict_comes_first_with_the_winners_numbers(
     assert f"{arm['test']['slices']['1-5']['ndcg@10']:.3f}" in verdict
 
 
+def test_what_was_known_beforehand_is_the_first_line(
+    workspace: tuple[Path, dict, str], tmp_path: Path
+) -> None:
+    root, decision, page = workspace
+    assert "Before the run:" not in page
+    report.write(tmp_path / "report.html", decision | {"advice": "Passed in 0 of 9; `x`."}, root)
+    told = (tmp_path / "report.html").read_text(encoding="utf-8")
+    after = told[told.index("</h1>") :]
+    assert after.index("Before the run: Passed in 0 of 9; x.") < after.index('class="lead"')
+
+
 def test_planted_numbers_of_the_data_and_the_audit_appear(
     workspace: tuple[Path, dict, str],
 ) -> None:

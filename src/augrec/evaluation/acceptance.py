@@ -112,4 +112,4 @@ def _accepted(samples: Iterable[Sample]) -> int:
 
 @cache
 def _table() -> Mapping[str, Any]:
-    return read_json(_TABLE)  # type: ignore[no-any-return]
+    return read_json(_TABLE)
