@@ -35,6 +35,11 @@ _MAX_CASES = 2_000
 _EVENTS = dict.fromkeys(("view", "click", "cart", "purchase", "rating"))
 
 
+def interactions(name: str, spec: str | None, seed: int = 1) -> pl.DataFrame:
+    """All interactions of a data set, cleaned; arguments as for `cells`."""
+    return _rows(spec) if spec else clean(_simulated(name, seed), _EVENTS)
+
+
 def cells(name: str, spec: str | None, protocol: str, seed: int = 1) -> Split:
     """A data set under a protocol; of more cases than 2,000, evenly spaced ones.
 
@@ -46,8 +51,7 @@ def cells(name: str, spec: str | None, protocol: str, seed: int = 1) -> Split:
         protocol: one of `PROTOCOLS`.
         seed: of the split and of the shop.
     """
-    rows = _rows(spec) if spec else clean(_simulated(name, seed), _EVENTS)
-    parts = split(rows, SplitConfig(protocol=protocol), seed)
+    parts = split(interactions(name, spec, seed), SplitConfig(protocol=protocol), seed)
     few = {
         role: cases.gather_every(max(1, -(-len(cases) // _MAX_CASES)))
         for role, cases in (("cases_valid", parts.cases_valid), ("cases_test", parts.cases_test))

@@ -184,16 +184,10 @@ def prepare(home: Path, shop: Tables, model: str) -> list[Path]:
             home / f"model-{version}"
         )
         built = home / f"bundle-{version}"
-        items_digest = bundle.build(
-            home / f"model-{version}", built, {"recommender": model}, shop.items
-        )
+        digests = bundle.build(home / f"model-{version}", built, {"recommender": model}, shop.items)
         run = client.create_run(experiment)
         client.log_artifacts(run.info.run_id, str(built), "bundle")
-        tags = {
-            "digest": bundle.digest(home / f"model-{version}"),
-            "items_digest": items_digest,
-            "recommender": model,
-        }
+        tags = {**digests, "recommender": model}
         client.create_model_version(
             connection.MODEL, f"{run.info.artifact_uri}/bundle", run.info.run_id, tags=tags
         )

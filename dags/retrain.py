@@ -30,7 +30,7 @@ GROUPS = {
     "generate": "Train the generators, draw synthetic users, audit them.",
     "training": "Build each policy's training set, and train every recommender on it.",
     "judge": "Measure every model on held-out users, and decide.",
-    "release": "Publish, register and promote the winner.",
+    "release": "Train the winner once more, on all interactions; publish, register and promote it.",
 }
 """The groups of tasks, in the order of the graph; `meta` in dvc.yaml puts a stage into one."""
 
@@ -268,4 +268,4 @@ with DAG(
         )
         approval: Any = approve.output
         promote(registered, approval)
-    stages["decide"] >> published
+    stages["refit"] >> published

@@ -18,9 +18,10 @@ from augrec.data.columns import TIME
 from augrec.evaluation.heads import evaluate_heads
 from augrec.recommenders._heads import HasHeads
 from augrec.recommenders.base import load
-from augrec.stages import decide, evaluate, train
+from augrec.stages import decide, evaluate, refit, train
 
 POLICIES = {"none": ("real", []), "bootstrap": ("placebo", []), "gan": ("generated", ["gan"])}
+STEPS = {"bootstrap": [{"bootstrap": {"ratio": 0.5}}]}
 RECOMMENDERS = {
     "popularity": {},
     "ease": {"l2": 10.0},
@@ -91,6 +92,10 @@ def write_workspace(folder: Path) -> None:
     (prepared / "split.json").write_text(json.dumps({"rules": RULES, "test_from": TEST_FROM}))
     items = [f"i{item:02}" for item in range(15)]
     pl.DataFrame({"item_id": items, "title": items}).write_parquet(prepared / "items.parquet")
+    all_users.select("user_id").unique(maintain_order=True).write_parquet(
+        prepared / "users.parquet"
+    )
+    cases(2).write_parquet(prepared / "cases_valid.parquet")
     known = folder / "data/training_set"
     known.mkdir()
     interactions(1).select("user_id").unique(maintain_order=True).write_parquet(
@@ -109,6 +114,7 @@ def write_workspace(folder: Path) -> None:
         )
         rows.write_parquet(target / "interactions.parquet")
         facts = {"policy": policy, "kind": kind, "samples": samples, "n_rows": len(rows)}
+        facts["steps"] = STEPS.get(policy, [])
         (target / "policy.json").write_text(json.dumps(facts))
     audit = folder / "reports/audit/gan"
     audit.mkdir(parents=True)
@@ -156,6 +162,7 @@ def test_training_leaves_a_model_a_curve_and_its_facts(finished):
             "policy": "gan",
             "kind": "generated",
             "samples": ["gan"],
+            "steps": [],
             "n_rows": facts["n_rows"],
         }
         assert facts["items"] == 15
@@ -312,3 +319,64 @@ def test_an_unknown_recommender_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="oracle") as caught:
         train.main("oracle", "none")
     assert "add `- oracle` to run.recommenders" in caught.value.fix
+
+
+def serve(folder: Path, recommender: str, policy: str) -> Any:
+    """What the stage refit says of this winner."""
+    decision = read(folder, "reports/decision.json")
+    decision["winner"] |= {"recommender": recommender, "policy": policy}
+    (folder / "reports/decision.json").write_text(json.dumps(decision))
+    refit.main()
+    return read(folder, "models/refit/refit.json")
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("recommender", ["popularity", "ease", "multvae"])
+def test_the_winner_is_trained_once_more_on_all_interactions(copied: Path, recommender: str):
+    facts = serve(copied, recommender, "none")
+    everything = pl.read_parquet("data/prepared/interactions.parquet")
+    assert facts["n_rows"] == len(everything)
+    assert facts["n_users"] == everything["user_id"].n_unique()
+    model, measured = load(refit.MODEL), load(Path("models/recommenders", recommender, "none"))
+    shares = everything["item_id"].value_counts(normalize=True)
+    found = dict(zip(model.items.ids.tolist(), model.popularity.tolist(), strict=True))
+    assert found == pytest.approx(dict(shares.iter_rows()), abs=1e-6)
+    assert not np.array_equal(model.popularity, measured.popularity)
+    chosen = read(copied, f"models/recommenders/{recommender}/none/training.json")["tuning"]
+    for key, value in ((chosen or {}).get("chosen") or {}).items():
+        assert getattr(model.config, key) == facts["values"][key] == value
+
+
+def test_the_policy_of_the_winner_is_applied_to_all_interactions(copied: Path):
+    facts = serve(copied, "ease", "bootstrap")
+    assert facts["n_rows"] > len(pl.read_parquet("data/prepared/interactions.parquet"))
+
+
+def test_without_it_the_measured_model_serves_and_the_reason_is_kept(copied: Path):
+    write_params(copied, PARAMS | {"run": PARAMS["run"] | {"refit": False}})
+    assert serve(copied, "ease", "none") == {"refit": False, "reason": "run.refit is false"}
+    assert not refit.MODEL.exists()
+
+
+def test_a_winner_that_cannot_take_all_interactions_serves_as_it_was_measured(copied: Path):
+    config = read(copied, "data/config/recommenders/ease.json")
+    config["config"]["max_items"] = 3
+    (copied / "data/config/recommenders/ease.json").write_text(json.dumps(config))
+    facts = serve(copied, "ease", "none")
+    assert not facts["refit"] and "max_items" in facts["reason"]
+    assert not refit.MODEL.exists()
+
+
+def test_the_decision_says_that_its_numbers_are_of_models_with_fewer_rows(finished: Path):
+    sentence = read(finished, "reports/decision.json")["sentences"][-1]
+    counts = [
+        len(pl.read_parquet(finished / f"data/prepared/{name}.parquet"))
+        for name in ("train", "interactions")
+    ]
+    assert f"{counts[0]:,} of {counts[1]:,} interactions" in sentence

@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
-from registry_workspace import decision_of, make_workspace
+from registry_workspace import decision_of, interactions, make_workspace
 
 from augrec.core.errors import InputError, RefusedError
 from augrec.core.files import digest, read_json, write_json, write_parquet, write_text
+from augrec.data.training_data import TrainingData
 from augrec.evaluation.metrics import evaluate
 from augrec.recommenders import base
 from augrec.registry import (
@@ -47,7 +48,16 @@ def workspaces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "first": make_workspace(folder / "first", seed=1),
         "second": make_workspace(folder / "second", seed=2),
         "other": make_workspace(folder / "other", seed=3, winner=("ease", "none"), prefix="other-"),
+        "refit": with_refit(make_workspace(folder / "refit", seed=4)),
     }
+
+
+def with_refit(workspace: Path) -> Path:
+    """The winner trained once more, on rows that hold an item which only came later."""
+    later = interactions(prefix="later-", seed=9)
+    rows = pl.concat([pl.read_parquet(workspace / "data/prepared/train.parquet"), later])
+    base.find("popularity")().fit(TrainingData(rows)).save(workspace / "models/refit/model")
+    return workspace
 
 
 def register(workspaces: dict[str, Path], name: str) -> Version:
@@ -750,3 +760,51 @@ def test_no_champion_is_an_answer_and_an_unknown_alias_an_error() -> None:
     assert models.versions() == [] and promotion.log() == []
     with pytest.raises(InputError, match="no version has the alias"):
         models.load()
+
+
+def test_the_model_trained_on_all_interactions_serves_and_the_measured_one_is_compared(
+    workspaces: dict[str, Path], tmp_path: Path
+) -> None:
+    import mlflow.pyfunc
+
+    version = register(workspaces, "refit")
+    serving, measured = bundle.load(version.version), bundle.load_measured(version.version)
+    assert any(item.startswith("later-") for item in serving.items.ids)
+    assert not any(item.startswith("later-") for item in measured.items.ids)
+    bundle.fetch(version.version, tmp_path / "copy")
+    copied, items, facts = bundle.open_copy(tmp_path / "copy")
+    assert copied.items.ids.tolist() == serving.items.ids.tolist()
+    assert set(copied.items.ids) <= set(items["item_id"])
+    assert facts["digest"] == version.serving_digest != version.digest
+    bundle.export(version.version, tmp_path / "measured")
+    assert base.load(tmp_path / "measured").items.ids.tolist() == measured.items.ids.tolist()
+    assert bundle.digest(tmp_path / "measured") == version.digest
+    plain = mlflow.pyfunc.load_model(str(bundle_folder(version)))
+    told = plain.predict(pd.DataFrame({"history": [[]]}), params={"k": 5})
+    assert list(told["items"][0]) == serving.recommend(NO_HISTORY, 5)[0][0].tolist()
+    promote(version, None)
+    other = register(workspaces, "first")
+    against = compare_with_champion(workspaces["first"], other.version)
+    assert against["champion"]["version"] == version.version
+
+
+def test_the_same_measured_model_with_other_later_interactions_is_another_version(
+    workspaces: dict[str, Path], tmp_path: Path
+) -> None:
+    first = register(workspaces, "refit")
+    assert register(workspaces, "refit").version == first.version
+    changed = shutil.copytree(workspaces["refit"], tmp_path / "changed")
+    shutil.rmtree(changed / "models/refit")
+    tracking.log_run(changed, "changed", commit=COMMIT)
+    second = models.register(changed, "changed", COMMIT, decision_of(changed))
+    assert second.version != first.version
+    assert second.digest == first.digest == second.serving_digest != first.serving_digest
+
+
+def test_a_damaged_model_of_all_interactions_is_refused(workspaces: dict[str, Path]) -> None:
+    version = register(workspaces, "refit")
+    file = bundle_folder(version) / "artifacts/refit/arrays.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(RefusedError, match="changed"):
+        bundle.load(version.version)
+    assert bundle.sound(register(workspaces, "refit").version)

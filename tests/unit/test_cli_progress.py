@@ -40,7 +40,7 @@ def test_tasks_stand_in_the_order_of_the_pipeline(progress: Progress) -> None:
         "select",
         "features",
     ]
-    assert names[-5:] == ["decide", "publish", "register", "approve", "promote"]
+    assert names[-6:] == ["decide", "refit", "publish", "register", "approve", "promote"]
 
 
 @pytest.mark.parametrize(

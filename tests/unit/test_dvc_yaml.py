@@ -191,7 +191,8 @@ def test_whatever_uses_a_sample_waits_for_its_audit() -> None:
         for spec in read_pipeline(HOME / "dvc.yaml")
         if "synthesize" in spec.upstream
     }
-    assert set(using) == {"audit", "augment", "decide"}
+    assert set(using) == {"audit", "augment", "decide", "refit"}
+    assert "decide" in using.pop("refit")
     assert all("audit" in upstream for name, upstream in using.items() if name != "audit")
 
 

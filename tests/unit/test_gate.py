@@ -342,3 +342,14 @@ def test_a_metric_that_was_not_measured_is_refused():
 def test_an_impossible_gate_is_refused(values):
     with pytest.raises(ConfigError, match="gate"):
         parse(GateConfig, values, "gate")
+
+
+def test_numbers_that_rest_on_few_known_items_are_said_to_tell_little() -> None:
+    arms = [Arm("ease", "none", "real")]
+    decision = decide(arms, {("ease", "none"): [rows()]}, {}, QUICK, 1)
+    known = [
+        with_sentences(decision | {"known_targets": share})["sentences"]
+        for share in (None, 0.5, 0.04)
+    ]
+    assert known[0] == known[1]
+    assert "4 % of what test users took" in known[2][-1] and "valid_from" in known[2][-1]

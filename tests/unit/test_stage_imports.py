@@ -41,6 +41,7 @@ STAGES: dict[str, set[str]] = {
     "train": {"scipy"},
     "evaluate": {"scipy"},
     "decide": {"scipy"},
+    "refit": {"scipy"},
 }
 """Stage -> what its module loads. Components, Great Expectations and plots follow when they are
 used."""

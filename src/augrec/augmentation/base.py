@@ -53,6 +53,8 @@ class PolicyInputs:
             names of both; None where the generator makes none.
         trained: the recommenders that operations have trained on `real`, see
             `augrec.augmentation._recommender`.
+        short_samples: whether a sample of fewer users than are asked for is taken whole; else it is
+            refused.
     """
 
     real: pl.DataFrame
@@ -60,6 +62,7 @@ class PolicyInputs:
     max_ratio: float
     sample_table: Callable[[str, str], pl.DataFrame | None] = field(default=_nothing)
     trained: dict[str, Any] = field(default_factory=dict)
+    short_samples: bool = False
 
 
 class Operation(Configured, ABC):

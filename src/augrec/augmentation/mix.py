@@ -65,9 +65,9 @@ class Mix(Operation):
 
     Without `choose` the first users of a sample are taken. Otherwise users are drawn without
     replacement in proportion to the product of the selectors' values (Efraimidis & Spirakis 2006).
-    More users than there are to choose from are refused: with fewer, the comparison with a placebo
-    would not be equal. An operation's users are chosen and weighed just like a generator's, so that
-    each generated policy can have a placebo of its own.
+    More users than there are to choose from are refused, unless `inputs.short_samples`: with fewer,
+    the comparison with a placebo would not be equal. An operation's users are chosen and weighed
+    just like a generator's, so that each generated policy can have a placebo of its own.
     """
 
     Config = MixConfig
@@ -126,6 +126,8 @@ class Mix(Operation):
         if self.config.pool is not None:
             held = min(held, ceil(self.config.pool * share * n_real))
             rows = rows.filter(pl.col(NUMBER) < held)
+        if n > held and inputs.short_samples:
+            n = held
         if n > held:
             raise ConfigError(
                 f"the policy asks for {n} users of {name}, its sample holds {held}",

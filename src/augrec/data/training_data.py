@@ -70,6 +70,9 @@ class TrainingData:
             they did before is read as history. Catalogue and popularity are those of all rows. If
             no user did anything since, all rows are learnt.
         older: with `since`, the weight of what those users did before it; 0: it is only read.
+        decided: a fitted component of the same kind, whose decisions on validation users are taken
+            over: how long to train, whom a router sends where. Nothing is measured on `cases` then,
+            which may be among the interactions.
         log: receives the training curve.
         checkpoints: the folder to keep checkpoints in, and to resume from; None: none are kept.
         hardware: what training may use.
@@ -84,6 +87,7 @@ class TrainingData:
     previous: Component | None = None
     since: datetime | None = None
     older: float = 0.0
+    decided: Component | None = None
     log: Log = ignore
     checkpoints: Path | None = None
     hardware: Hardware = field(default_factory=Hardware)

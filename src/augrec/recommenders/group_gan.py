@@ -152,6 +152,8 @@ class GroupGan(NeuralRecommender):
         if self.n_groups:
             start = network.centres[: self.n_groups].cpu().numpy()
         numbers = config.numbers if start is None else [self.n_groups]
+        if isinstance(data.decided, GroupGan):
+            numbers = [data.decided.n_groups]
         found = [
             k_means(points, k, self.seed, start=start, smallest=config.min_group_users)
             for k in numbers

@@ -121,6 +121,8 @@ class Router(Recommender):
     scores_cold_users = True
     architecture = ("members",)
 
+    _routes: Routes
+
     def __init__(self, config: BaseConfig | dict[str, Any] | None = None, *, seed: int = 0) -> None:
         super().__init__(config, seed=seed)
         self._untrained = dict(self._build())
@@ -165,6 +167,9 @@ class Router(Recommender):
         self.items = ItemIndex(np.concatenate([model.items.ids for model in fitted.values()]))
         self.popularity = data.popularity_in(self.items)
         self._members = [Member.of(label, model, self.items) for label, model in fitted.items()]
+        if isinstance(data.decided, Router):
+            self._routes = data.decided._routes
+            return
         self._routes = routes = Routes.empty(list(fitted))
         cases = None if data.cases is None else self._encode(data.cases, data.metric)
         offers = self._offers()
@@ -188,8 +193,10 @@ class Router(Recommender):
         """The members that can learn from the data, fitted; with a previous router, those that
         cannot continue learn anew from all rows.
 
+        Those that `data.decided` did without are left out again.
+
         Raises:
-            PermanentError: none can; that of the first one.
+            PermanentError: none can, or one of `data.decided` cannot; that of the first one.
         """
         self._left_out: dict[str, str] = {}
         fitted: dict[str, Recommender] = {}
@@ -197,7 +204,13 @@ class Router(Recommender):
         previous: dict[str, Recommender] = {}
         if isinstance(data.previous, Router):
             previous = {member.label: member.model for member in data.previous._members}
+        decided: dict[str, Recommender] = {}
+        if isinstance(data.decided, Router):
+            decided = {member.label: member.model for member in data.decided._members}
+            self._left_out = dict(data.decided._left_out)
         for label, model in self._build():
+            if label in self._left_out:
+                continue
             start = previous.get(label) if model.continues else None
             anew = data.previous is not None and start is None
             own = replace(
@@ -205,6 +218,7 @@ class Router(Recommender):
                 interactions=data.positives,
                 previous=start,
                 since=None if anew else data.since,
+                decided=decided.get(label),
                 log=partial(_log_member, data.log, label),
             )
             try:
@@ -213,7 +227,7 @@ class Router(Recommender):
                 logger.warning("the router does without %s: %s", label, error.what)
                 self._left_out[label] = error.what
                 refusal = refusal or error
-        if refusal is not None and not fitted:
+        if refusal is not None and (decided or not fitted):
             raise refusal
         return fitted
 

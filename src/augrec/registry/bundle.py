@@ -4,6 +4,10 @@ A bundle is a pyfunc model "from code": a script, the model's directory (JSON, s
 Parquet), items.parquet with the items' titles, categories and prices, bundle.json, and the part of
 augrec that it runs on. `mlflow.pyfunc.load_model` runs the script. augrec itself never does: `load`
 and `fetch` only read model and items, after checking them against their registered digests.
+
+Where the winner was trained once more on all interactions, the bundle holds that model, which
+serves, and the one that was measured, which later runs compare themselves with and continue: it has
+not seen what they judge by.
 """
 
 from __future__ import annotations
@@ -39,6 +43,10 @@ from augrec.registry.connection import mlflow_errors
 
 FOLDER: Final = "bundle"
 _MODEL, _ITEMS, _FACTS = "artifacts/model", "artifacts/items.parquet", "artifacts/bundle.json"
+_REFIT = "artifacts/refit"
+DIGESTS: Final = ("digest", "refit_digest", "items_digest")
+"""Of the measured model, of the one trained on all interactions, if there is one, and of the items;
+in bundle.json and the version's tags."""
 _SHOWN = (C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE)
 _STATE_KINDS = {".json", ".safetensors", ".parquet", ".csv"}
 _BUNDLE_KINDS = _STATE_KINDS | {".yaml", ".yml", ".txt", ".py", ".typed"}
@@ -68,42 +76,57 @@ SIGNATURE: Final = ModelSignature(
 
 
 def build(
-    model: Path, target: Path, facts: Mapping[str, Any], items: pl.DataFrame | None = None
-) -> str:
+    model: Path,
+    target: Path,
+    facts: Mapping[str, Any],
+    items: pl.DataFrame | None = None,
+    refit: Path | None = None,
+) -> dict[str, str]:
     """Write the bundle of a saved recommender.
 
     Args:
-        model: the recommender's directory.
+        model: the directory of the recommender that was measured.
         target: the bundle's directory, which must not exist.
         facts: entries of bundle.json in addition to the digests.
         items: the items table of the run (see `augrec.data.columns.ITEMS`), for titles, categories
             and prices.
+        refit: the directory of the same recommender, trained on all interactions, to serve; None:
+            the measured one serves.
 
     Returns:
-        The digest of the bundle's items.parquet.
+        The bundle's `DIGESTS`.
 
     Raises:
         InputError: the directory holds no recommender.
         RefusedError: it holds files of a type that no model has.
     """
-    _refuse_foreign(model, _STATE_KINDS)
-    recommender = base.load(model)
+    models = {"model": model} | ({"refit": refit} if refit else {})
+    for folder in models.values():
+        _refuse_foreign(folder, _STATE_KINDS)
+    recommender = base.load(refit or model)
     catalogue = recommender.items.ids.tolist()
     with tempfile.TemporaryDirectory(prefix="augrec-bundle-") as temporary:
         stage = Path(temporary)
-        shutil.copytree(model, stage / "model")
+        for name, folder in models.items():
+            shutil.copytree(folder, stage / name)
         write_parquet(stage / "items.parquet", _described(catalogue, items))
         digests = {
             "digest": digest(stage / "model"),
             "items_digest": _hash(stage / "items.parquet"),
         }
+        if refit:
+            digests["refit_digest"] = digest(stage / "refit")
         golden = golden_answers(recommender)
         write_json(stage / "bundle.json", {"format": 1, **facts, **digests, "golden": golden})
         _copy_core(stage / "core")
         save_model(
             path=str(target),
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={name: str(stage / file) for name, file in _ARTIFACTS.items()},
+            artifacts={
+                name: str(stage / file)
+                for name, file in _ARTIFACTS.items()
+                if (stage / file).exists()
+            },
             signature=SIGNATURE,
             input_example=(
                 pd.DataFrame({"history": [catalogue[:2]]}),
@@ -113,10 +136,16 @@ def build(
         )
     for cache in target.rglob("__pycache__"):
         shutil.rmtree(cache)
-    return digests["items_digest"]
+    return digests
 
 
-_ARTIFACTS = {"model": "model", "items": "items.parquet", "bundle": "bundle.json", "core": "core"}
+_ARTIFACTS = {
+    "model": "model",
+    "refit": "refit",
+    "items": "items.parquet",
+    "bundle": "bundle.json",
+    "core": "core",
+}
 
 
 def golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
@@ -149,7 +178,7 @@ def requirements() -> list[str]:
 
 @mlflow_errors("load the model")
 def load(version: str | int) -> Recommender:
-    """The recommender of a registered version.
+    """The recommender of a registered version, as it serves.
 
     Args:
         version: its number, or an alias such as "champion".
@@ -158,6 +187,18 @@ def load(version: str | int) -> Recommender:
         InputError: there is no such version.
         RefusedError: its bundle differs from the registered one: changed, incomplete, or with
             additional files.
+    """
+    with _verified(mlflow_versions.named(version)) as copy:
+        return base.load(_serving(copy))
+
+
+@mlflow_errors("load the measured model")
+def load_measured(version: str | int) -> Recommender:
+    """The recommender of a registered version as it was measured: without what held-out users did,
+    and the latest interactions.
+
+    Raises:
+        InputError, RefusedError: as `load`.
     """
     with _verified(mlflow_versions.named(version)) as copy:
         return base.load(copy / _MODEL)
@@ -180,16 +221,19 @@ def items(version: str | int) -> pl.DataFrame:
 
 @mlflow_errors("fetch the model")
 def fetch(version: str | int, folder: Path) -> None:
-    """Write a verified copy of a registered version to `folder`, atomically, for `open_copy`.
+    """Write a verified copy of a registered version, as it serves, to `folder`, atomically, for
+    `open_copy`.
 
     Raises:
         InputError, RefusedError: as `load`.
     """
     with _verified(mlflow_versions.named(version)) as copy, whole_directory(folder) as draft:
-        shutil.copytree(copy / _MODEL, draft / _MODEL)
+        shutil.copytree(_serving(copy), draft / _MODEL)
         write_parquet(draft / _ITEMS, _read_items(copy))
         digests = {"digest": digest(draft / _MODEL), "items_digest": _hash(draft / _ITEMS)}
-        write_json(draft / _FACTS, {**read_json(copy / _FACTS), **digests})
+        facts = {**read_json(copy / _FACTS), **digests}
+        facts.pop("refit_digest", None)
+        write_json(draft / _FACTS, facts)
 
 
 def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
@@ -218,7 +262,7 @@ def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
 
 @mlflow_errors("export the model")
 def export(version: str | int, target: Path) -> None:
-    """Write the model's directory of a registered version, atomically, for
+    """Write the directory of a registered version's measured model, atomically, for
     `augrec.recommenders.base.load`.
 
     Raises:
@@ -255,10 +299,12 @@ def _verified(version: ModelVersion) -> Iterator[Path]:
         if not (copy / _MODEL).is_dir() or not (copy / _FACTS).is_file():
             raise RefusedError("the bundle is incomplete", where=where, fix=fix)
         _refuse_foreign(copy, _BUNDLE_KINDS)
-        _refuse_foreign(copy / _MODEL, _STATE_KINDS)
+        for folder in (_MODEL, _REFIT):
+            if (copy / folder).is_dir():
+                _refuse_foreign(copy / folder, _STATE_KINDS)
         found, stated = _digests(copy), _stated(copy / _FACTS)
-        names = ("digest", "items_digest")
-        if not all(found.get(name) == version.tags.get(name) == stated.get(name) for name in names):
+        tags = version.tags
+        if not all(found.get(name) == tags.get(name) == stated.get(name) for name in DIGESTS):
             raise RefusedError(
                 "the bundle was changed after it was registered "
                 f"(its digest is now {found['digest'][:12]}…)",
@@ -271,7 +317,13 @@ def _verified(version: ModelVersion) -> Iterator[Path]:
 def _digests(bundle: Path) -> dict[str, str]:
     """The digests of a bundle; bundles of early versions have no items."""
     found = {"digest": digest(bundle / _MODEL)}
+    if (bundle / _REFIT).is_dir():
+        found["refit_digest"] = digest(bundle / _REFIT)
     return found | ({"items_digest": _hash(bundle / _ITEMS)} if (bundle / _ITEMS).is_file() else {})
+
+
+def _serving(bundle: Path) -> Path:
+    return bundle / (_REFIT if (bundle / _REFIT).is_dir() else _MODEL)
 
 
 def _hash(path: Path) -> str:
@@ -300,7 +352,7 @@ def _described(catalogue: list[str], items: pl.DataFrame | None) -> pl.DataFrame
 def _read_items(bundle: Path) -> pl.DataFrame:
     if (bundle / _ITEMS).is_file():
         return pl.read_parquet(bundle / _ITEMS)
-    return _described(base.load(bundle / _MODEL).items.ids.tolist(), None)
+    return _described(base.load(_serving(bundle)).items.ids.tolist(), None)
 
 
 def _refuse_foreign(folder: Path, kinds: set[str]) -> None:

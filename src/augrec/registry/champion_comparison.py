@@ -30,7 +30,8 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     """Evaluate the champion, or popularity where there is none, on a run's test cases and compare
     it with the run's version.
 
-    The champion may have any catalogue: items that it does not know count as misses, as for every
+    Of the champion it is the measured model, which has not seen what test users do. It may have any
+    catalogue: items that it does not know count as misses, as for every
     model.
 
     Args:
@@ -60,7 +61,7 @@ def compare_with_champion(workspace: Path, version: str | int) -> dict[str, Any]
     elif champion.version == challenger.version and lost is None:
         outcome = SAME
     else:
-        found = _compared(workspace, bundle.load(champion.version), challenger)
+        found = _compared(workspace, bundle.load_measured(champion.version), challenger)
     promotable, ask = judge(outcome, found)
     return {
         "outcome": outcome,

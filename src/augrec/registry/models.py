@@ -43,7 +43,9 @@ class Version:
         aliases: "champion", "challenger", "previous_champion" or none.
         recommender, policy: the recommender and the policy of its training set.
         verdict: of the gate.
-        digest: of the model's files.
+        digest: of the measured model's files.
+        serving_digest: of the files of the model that serves: the same, or those of the winner
+            trained once more on all interactions.
         commit, run_id: the run that trained it; Airflow's run id.
         feature_service: the Feast feature service of its training data.
         dvc: {path: DVC hash} of the data it was trained on.
@@ -59,6 +61,7 @@ class Version:
     policy: str
     verdict: str
     digest: str
+    serving_digest: str
     commit: str
     run_id: str
     feature_service: str
@@ -79,8 +82,9 @@ def register(
     feature_service: str = "",
     links: Mapping[str, str] | None = None,
 ) -> Version:
-    """Register the winner of a decision. Idempotent: the same model files give the same version,
-    also from another run.
+    """Register the winner of a decision, with the model that was trained once more on all
+    interactions, if the run has one. Idempotent: the same model files give the same version, also
+    from another run.
 
     Args:
         workspace: where the run's files are.
@@ -101,10 +105,16 @@ def register(
         raise InputError(
             "the winner's model is missing", where=str(model), fix="run the train stage again"
         )
-    digest = bundle.digest(model)
+    refit = run_files.refit(workspace)
+    digests = {"digest": bundle.digest(model)}
+    if refit:
+        digests["refit_digest"] = bundle.digest(refit)
     with exclusive("registry"):
         same = [
-            known for known in mlflow_versions.all_versions() if known.tags.get("digest") == digest
+            known
+            for known in mlflow_versions.all_versions()
+            if known.tags.get("digest") == digests["digest"]
+            and known.tags.get("refit_digest") == digests.get("refit_digest")
         ]
         for known in same:
             if bundle.sound(known.version):
@@ -112,7 +122,7 @@ def register(
         child = tracking.find_child(
             run_id, "recommender", f"{winner['recommender']}/{winner['policy']}"
         )
-        tags = _tags(workspace, run_id, commit, decision, feature_service) | {"digest": digest}
+        tags = _tags(workspace, run_id, commit, decision, feature_service) | digests
         tags |= links or {}
         with tempfile.TemporaryDirectory(prefix="augrec-register-") as temporary:
             folder = Path(temporary) / bundle.FOLDER
@@ -120,9 +130,7 @@ def register(
                 key: tags[key]
                 for key in ("recommender", "policy", "run_id", "commit", "feature_service")
             }
-            tags["items_digest"] = bundle.build(
-                model, folder, facts, run_files.read_items(workspace)
-            )
+            tags |= bundle.build(model, folder, facts, run_files.read_items(workspace), refit)
             client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
         source = f"{child.info.artifact_uri}/{bundle.FOLDER}"
         for known in same:
@@ -258,6 +266,7 @@ def _tags(
         "data/training_set",
         f"data/augmented/{winner['policy']}",
         winner["model"],
+        "models/refit",
     )
     return {
         "recommender": winner["recommender"],
@@ -277,7 +286,9 @@ def _tags(
 
 def _version(found: ModelVersion) -> Version:
     tags = dict(found.tags)
+    serving = tags.pop("refit_digest", "") or tags.get("digest", "")
     return Version(
+        serving_digest=serving,
         version=str(found.version),
         aliases=tuple(sorted(found.aliases)),
         **{

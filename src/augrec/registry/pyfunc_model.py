@@ -27,7 +27,8 @@ class BundledRecommender(PythonModel):
             sys.path.append(context.artifacts["core"])
         from augrec.recommenders.base import load
 
-        self.recommender = load(Path(context.artifacts["model"]))
+        artifacts = context.artifacts
+        self.recommender = load(Path(artifacts.get("refit", artifacts["model"])))
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

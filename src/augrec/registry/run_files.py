@@ -104,6 +104,13 @@ def read_items(workspace: Path) -> pl.DataFrame | None:
     return pl.read_parquet(path) if path.exists() else None
 
 
+def refit(workspace: Path) -> Path | None:
+    """The model that was trained once more on all interactions; None where the measured one
+    serves."""
+    path = workspace / "models/refit/model"
+    return path if path.is_dir() else None
+
+
 def run_parameters(workspace: Path) -> dict[str, str]:
     """Parameters of the whole run, flat; sections of single components are with their parts."""
     params = read_params(workspace)

@@ -20,6 +20,7 @@ from augrec.reporting.words import (
     than,
 )
 
+_LITTLE_KNOWN: Final = 0.5
 _KINDS: Final = {
     "real": "real data alone",
     "placebo": "real data and a placebo",
@@ -44,8 +45,8 @@ def rule(simpler_within: float) -> str:
 
 def with_sentences(decision: Mapping[str, Any]) -> dict[str, Any]:
     """decision.json as it is written: what `augrec.evaluation.gate.decide` found, each "reason" in
-    words, three "sentences": what to serve, why, and how far the numbers can be trusted, and the
-    "rule" of the choice."""
+    words, the "sentences": what to serve, why, how far the numbers can be trusted, and on what the
+    model is trained that serves; and the "rule" of the choice."""
     recommenders = [
         {**choice, "reason": _reason(choice["reason"], decision)}
         for choice in decision["recommenders"]
@@ -62,7 +63,8 @@ def _sentences(decision: Mapping[str, Any]) -> list[str]:
     ]
     evidence = _evidence(decision, choice) + _fine_tuned(decision, choice)
     verdict = _verdict(decision, winner) + _selected(decision, choice)
-    return [verdict, evidence, _reach(decision, winner, choice)]
+    reach = _reach(decision, winner, choice)
+    return [verdict, evidence, reach, *_little_known(decision), *_refit(decision)]
 
 
 def _reason(reason: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
@@ -265,6 +267,31 @@ def _overall(decision: Mapping[str, Any], winner: Mapping[str, Any]) -> str:
         f"{text}, {than(mine[metric], floor[metric])} showing everybody what is popular, which "
         f"reaches {floor[metric]:.3f}."
     )
+
+
+def _little_known(decision: Mapping[str, Any]) -> list[str]:
+    """A warning where no model can find most of what test users want."""
+    known = decision.get("known_targets")
+    if known is None or known >= _LITTLE_KNOWN:
+        return []
+    return [
+        f"Only {100 * known:.0f} % of what test users took occurs in the interactions that were "
+        "trained on, so the numbers tell little: items come and go faster than this split. Let its "
+        "periods begin later (prepare.split.valid_from and test_from), and retrain as often as "
+        "items change."
+    ]
+
+
+def _refit(decision: Mapping[str, Any]) -> list[str]:
+    """On what the model is trained that serves, if not on what was measured."""
+    refit = decision.get("refit")
+    if refit is None:
+        return []
+    return [
+        f"These numbers are of models trained on {refit['n_training']:,} of {refit['n_all']:,} "
+        "interactions, without held-out users and the latest ones; before it serves the model is "
+        "trained once more, on all."
+    ]
 
 
 def _trainings(decision: Mapping[str, Any], row: Mapping[str, Any], policy: str) -> int:

@@ -291,7 +291,9 @@ def _target(alias: Alias) -> AliasTarget | None:
     found = models.named(alias)
     if found is None:
         return None
-    return AliasTarget(found.version, found.digest, found.policy, found.run_id, found.commit)
+    return AliasTarget(
+        found.version, found.serving_digest, found.policy, found.run_id, found.commit
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -32,6 +32,9 @@ class RunConfig(BaseConfig):
     repetitions: int = Field(default=1, ge=1, strict=True)
     """Trainings of each pair in which chance plays a part, with other draws, so that luck does not
     pass for a gain."""
+    refit: bool = True
+    """Train the winner once more, on all interactions, before it serves; false: the model that was
+    measured serves."""
     champion: ChampionConfig | None = None
     """Where `continue_champion` begins; a run that uses it writes version and digest here."""
     require_approval: bool = False

@@ -41,6 +41,7 @@ from augrec.stages._inputs import (
     read_training_interactions,
     with_features,
 )
+from augrec.stages._samples import SYNTHETIC, Samples
 from augrec.stages.runner import run
 
 if TYPE_CHECKING:
@@ -49,55 +50,10 @@ if TYPE_CHECKING:
 CHAMPION = Path("models/champion")
 """The model that `run.champion` in params.yaml names; `retrain` writes both, and DVC tracks the
 folder."""
-_SYNTHETIC = Path("data/synthetic")
 _LESS: Final = "Train the generator again with fewer steps, or with privacy."
 _MORE: Final = "Train the generator again with more steps, or take another one."
 
 log = logging.getLogger(__name__)
-
-
-class Samples:
-    """Reads the samples and further tables that operations ask for, and records their generators.
-
-    Args:
-        generators: those that take part in the run.
-        policy: for messages.
-    """
-
-    def __init__(self, generators: list[str], policy: str) -> None:
-        self.generators, self.policy = generators, policy
-        self.used: set[str] = set()
-        self._read: dict[Path, pl.DataFrame] = {}
-
-    def __call__(self, generator: str) -> pl.DataFrame:
-        """The sample of a generator.
-
-        Raises:
-            ConfigError: the generator takes no part in this run, so its sample may be old or
-                absent.
-            InputError: the sample is missing or not whole.
-        """
-        return self._table(generator, "interactions")
-
-    def sample_table(self, generator: str, name: str) -> pl.DataFrame | None:
-        """Another table of the generator's, such as "realness"; None where it makes none."""
-        if not (_SYNTHETIC / generator / f"{name}.parquet").exists():
-            return None
-        return self._table(generator, name)
-
-    def _table(self, generator: str, name: str) -> pl.DataFrame:
-        if generator not in self.generators:
-            raise ConfigError(
-                f"the policy {self.policy} uses the generator {generator!r}, which takes no part "
-                "in this run",
-                where="params.yaml, run.generators",
-                fix=f"add {generator} to run.generators, or take {self.policy} out of run.policies",
-            )
-        self.used.add(generator)
-        path = _SYNTHETIC / generator / f"{name}.parquet"
-        if path not in self._read:
-            self._read[path] = read_table(path, "synthesize")
-        return self._read[path]
 
 
 def main(name: str) -> None:
@@ -135,6 +91,7 @@ def main(name: str) -> None:
     facts = {
         "policy": name,
         "kind": policy.kind,
+        "steps": list(steps),
         **_count(training, real),
         "samples": sorted(samples.used),
         "blocked": [sample for sample in blocked if sample in samples.used],
@@ -173,7 +130,7 @@ def _without_sample(policy: Policy) -> _left_out.LeftOut | None:
     it."""
     for operation in policy.operations:
         for generator in () if isinstance(operation, Search) else operation.generators:
-            if (absent := _left_out.read(_SYNTHETIC / generator)) is not None:
+            if (absent := _left_out.read(SYNTHETIC / generator)) is not None:
                 reason = f"it uses {generator}, which is left out"
                 return _left_out.LeftOut("policies", policy.name, reason, absent.fix)
     return None

@@ -14,6 +14,8 @@ from augrec.core.config import parse, read_params
 from augrec.core.errors import InputError
 from augrec.core.files import read_json, write_json
 from augrec.core.policies import description_of
+from augrec.data.columns import Columns as C
+from augrec.data.ranking import familiar_items
 from augrec.data.split import TEST, VALID
 from augrec.evaluation import repetitions
 from augrec.evaluation.arm import Arm
@@ -52,7 +54,8 @@ def main() -> None:
     groups = groups_of_users(cases, max_groups=evaluation.max_groups)
     policies = {name: description_of(params["policies"][name]) for name in named["policies"]}
     decided = decide(arms, per_user, audits, gate, params["seed"], groups)
-    decision = with_sentences({**decided, "policies": policies})
+    refit = _refit() if named.get("refit", True) else None
+    decision = with_sentences({**decided, "policies": policies, **_reach(cases), "refit": refit})
     decision["left_out"] = [asdict(one) for one in left_out]
     decision["chosen"] = named.get("chosen") or []
     decision["advice"] = named.get("advice")
@@ -60,6 +63,25 @@ def main() -> None:
         _log.info(sentence)
     write_json(Path("reports/decision.json"), decision)
     report.write(Path("reports/report.html"), decision, Path())
+
+
+def _reach(cases: pl.DataFrame) -> dict[str, float | None]:
+    """The share of what test cases want that training rows hold at all; None where there is nothing
+    to want, or where new items are what is asked for."""
+    catalogue = pl.read_parquet("data/prepared/train.parquet", columns=[C.ITEM])[C.ITEM].unique()
+    wanted = cases["targets"].explode().drop_nulls()
+    if wanted.is_empty() or familiar_items(Path("data/prepared")) is not None:
+        return {"known_targets": None}
+    return {"known_targets": float(wanted.is_in(catalogue.implode()).mean())}  # type: ignore[arg-type]
+
+
+def _refit() -> dict[str, int]:
+    """How many real interactions were trained on, and how many there are."""
+    counted = (
+        pl.scan_parquet(f"data/prepared/{name}.parquet").select(pl.len()).collect().item()
+        for name in ("train", "interactions")
+    )
+    return dict(zip(("n_training", "n_all"), counted, strict=True))
 
 
 def _all_left_out(

@@ -131,9 +131,10 @@ class NeuralRecommender(Recommender):
             if data.previous is not None:  # its weights may stay the best
                 data.log({"step": 0} | self._validate(best, 0))
             taken: list[torch.Tensor] = []
+            last = self._last_step(data)
             for step, losses in enumerate(self._descend(examples), start=1):
                 taken.append(losses)
-                if step % config.eval_every and step < config.steps:
+                if step % config.eval_every and step < last:
                     continue
                 means, taken = torch.stack(taken).mean(0).reshape(-1).tolist(), []
                 if not np.isfinite(means[0]):
@@ -144,10 +145,18 @@ class NeuralRecommender(Recommender):
                     )
                 row = {"step": step, **dict(zip(self._losses(), means, strict=True))}
                 data.log(row | self._validate(best, step))
-                if best.is_stale(config.patience):
+                if step == last or best.is_stale(config.patience):
                     break
             self._load(best.weights)
         self._best_step = best.step
+
+    def _last_step(self, data: TrainingData) -> int:
+        """Where training ends at the latest: where `data.decided` was best, as a share of its
+        steps, over all of which the learning rate falls."""
+        decided, steps = data.decided, int(self.config.steps)
+        if not isinstance(decided, NeuralRecommender):
+            return steps
+        return max(1, round(steps * decided._best_step / int(decided.config.steps)))
 
     @property
     def _device(self) -> torch.device:
@@ -187,7 +196,8 @@ class NeuralRecommender(Recommender):
 
 
 class _BestCheckpoint:
-    """The weights that were best on validation cases so far; without cases the last ones.
+    """The weights that were best on validation cases so far; without cases, or where it is decided
+    how long to train, the last ones.
 
     Attributes:
         step: the step whose weights are kept.
@@ -198,7 +208,7 @@ class _BestCheckpoint:
         self._recommender, self._metric = recommender, data.metric
         self._among = data.metric.among(recommender.items)
         self._cases = None
-        if data.cases is not None and not data.cases.is_empty():
+        if data.decided is None and data.cases is not None and not data.cases.is_empty():
             self._cases = data.cases.gather_every(-(-len(data.cases) // _MAX_CASES))
         self._value, self._since_better = -1.0, 0
         self.step, self.weights = 0, self._copy()
