@@ -51,5 +51,5 @@ lock: install  ## compile requirements.in into requirements.txt
 	@sed -i.bak 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.txt && rm requirements.txt.bak
 
 clean: down  ## stop everything and remove what runs made: databases, workspaces, caches
-	rm -rf var data/raw data/raw.dvc models/champion.dvc data/validated data/quarantine data/prepared data/features data/training_set \
+	rm -rf var data/raw data/raw.dvc models/champion.dvc models/taste_groups.dvc data/validated data/quarantine data/prepared data/features data/training_set data/taste_groups \
 		data/config data/synthetic data/augmented models reports .dvc/cache .dvc/tmp dvc.lock

@@ -128,7 +128,8 @@ def main() -> None:
             seconds = time.process_time() - start
             write_json(path.with_suffix(".json"), {"label": label, "seconds": seconds})
             write_parquet(path, found)
-            print(f"{label}, seed {seed}: {found[METRIC].mean():.4f}, {seconds:.0f} s", flush=True)
+            mean = float(found[METRIC].to_numpy().mean())
+            print(f"{label}, seed {seed}: {mean:.4f}, {seconds:.0f} s", flush=True)
     measured, seconds_of, n_seeds = _kept(cells, kinds, given.seeds)
     # without a history all are ranked by popularity
     slices = [OVERALL, *(one for one in SLICES[1:] if one in set(parts.cases_test["slice"]))]

@@ -119,8 +119,8 @@ def list_members(members: list[str]) -> list[str]:
 
 @task(
     retries=2,
-    doc_md="Write the latest features of every user and item to the online store. Skipped in a dry "
-    "run.",
+    doc_md="Write the latest features of every user and item, and the users' taste groups, to the "
+    "online store. Skipped in a dry run.",
 )
 def materialize(dry_run: bool) -> dict[str, Any]:
     """Update the online store to this run's data."""
@@ -251,7 +251,7 @@ with DAG(
     stages = stage_tasks(plan, groups)
     with groups["data"]:
         materialized = materialize(plan["dry_run"])
-    stages["features"] >> materialized >> stages["train_generator"]
+    [stages["features"], stages["taste_groups"]] >> materialized >> stages["train_generator"]
     with groups["release"]:
         published: Any = publish(plan["dry_run"])
         registered: Any = register(published)

@@ -27,6 +27,7 @@ from augrec.evaluation.config import GateConfig
 from augrec.generators import base as generators
 from augrec.orchestration.import_data import SourceConfig
 from augrec.recommenders import base as recommenders
+from augrec.recommenders._taste.tastes import TastesConfig
 from augrec.serving.config import ServingConfig
 from augrec.stages.synthesize import SynthesisConfig
 from augrec.validation.config import ValidationConfig
@@ -165,6 +166,7 @@ CONFIGS: Mapping[str, type[BaseConfig]] = {
     "prepare": PrepareConfig,
     "serving": ServingConfig,
     "synthesis": SynthesisConfig,
+    "taste_groups": TastesConfig,
     "validation": ValidationConfig,
 }
 """Sections of params.yaml and their typed configs."""

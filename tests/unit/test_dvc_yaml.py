@@ -63,6 +63,7 @@ FILE_BY_FILE = {
     "train_generator": {"recommenders"},
     "synthesize": {"recommenders"},
     "evaluate": {"audit"},
+    "taste_groups": {"recommenders"},
 }
 """Rooms of which a stage names files, not the whole: a new recommender trains no generator anew, a
 new measure of samples evaluates no recommender again."""
@@ -126,6 +127,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 file = home / "data" / folder / room / f"{name}.json"
                 file.parent.mkdir(exist_ok=True)
                 file.write_text("{}")
+    (home / "data/taste_groups/attributes.parquet").touch()
     with stages.opened(home) as repo:
         repo.commit(None, force=True)
     assert stages.unfinished(home) == []

@@ -33,6 +33,7 @@ STAGES: dict[str, set[str]] = {
     "prepare": set(),
     "select": {"scipy"},
     "features": set(),
+    "taste_groups": {"scipy"},
     "training_set": {"feast", "pandas", "pyarrow"},
     "train_generator": {"scipy", "torch"},
     "synthesize": {"scipy"},

@@ -11,9 +11,10 @@ from augrec.core.errors import InputError
 from augrec.data.columns import TIME
 from augrec.data.histories import Histories, ItemIndex
 from augrec.data.training_data import TrainingData
-from augrec.recommenders._taste.clusters import k_means, nearest, same_names
+from augrec.recommenders._taste.clusters import NO_GROUP, k_means, nearest, same_names
 from augrec.recommenders._taste.content import content_vectors
 from augrec.recommenders._taste.live import LiveTastes
+from augrec.recommenders._taste.tastes import Tastes
 from augrec.recommenders.group_gan import GroupGan
 
 TASTES, USERS, ITEMS = 4, 240, 40
@@ -139,20 +140,40 @@ def test_each_part_can_be_left_out(left_out):
     assert len(set(items[0])) == 5 and np.isfinite(scores).all()
 
 
-def test_a_users_vector_moves_with_events_and_is_rebuilt_from_the_stored_history(fitted):
-    live = LiveTastes(fitted)
-    history = ["i00", "i01", "i04", "i01", "no such item", "i08", "i12"]
-    for item in history:
-        live.apply("a", item)
-    again = LiveTastes(fitted)
-    again.replay(("a", item) for item in history)
-    np.testing.assert_array_equal(again.centres, live.centres)
-    np.testing.assert_array_equal(again.scores("a"), live.scores("a"))
-    rebuilt = LiveTastes(fitted)
-    rebuilt.load("a", history)
-    assert (rebuilt.centres == fitted.centres()).all()
-    known = Histories.from_lists(histories(history), fitted.items)
-    np.testing.assert_allclose(rebuilt.scores("a"), fitted.score(known)[0], atol=1e-5)
+def test_a_users_vector_moves_with_each_event_to_where_the_whole_history_puts_it(fitted):
+    live, history = LiveTastes(fitted), ["i00", "i01", "i04", "no such item", "i08", "i12"]
+    for place, item in enumerate(history):
+        group = live.apply("a", item, history[:place])
+        known = Histories.from_lists(histories(history[: place + 1]), fitted.items)
+        here = live._users["a"].vector
+        np.testing.assert_allclose(here, fitted.user_vectors(known)[0], atol=1e-5)
+        assert group == ((live.centres - here) ** 2).sum(1).argmin()
+
+
+def test_who_left_memory_comes_back_from_the_stored_history_with_the_same_vector(fitted):
+    live, history = LiveTastes(fitted, max_users=1), ["i00", "i04", "i01", "i08"]
+    for place, item in enumerate(history):
+        live.apply("a", item, history[:place])
+    vector = live._users["a"].vector
+    live.load("b", [])
+    assert list(live._users) == ["b"]
+    live.load("a", history)
+    np.testing.assert_allclose(live._users["a"].vector, vector, atol=1e-5)
+
+
+def test_the_same_events_after_a_restart_give_the_same_groups(fitted):
+    random = np.random.default_rng(0)
+    events = [(f"u{random.integers(9)}", f"i{item:02}") for item in random.permutation(ITEMS)]
+
+    def follow() -> LiveTastes:
+        live, known = LiveTastes(fitted), {}
+        for user, item in events:
+            live.apply(user, item, known.setdefault(user, []))
+            known[user].append(item)
+        return live
+
+    assert (follow().centres == follow().centres).all()
+    assert (follow().centres != fitted.centres()).any()
 
 
 def test_events_change_the_group_and_move_the_groups_vector(fitted):
@@ -167,12 +188,27 @@ def test_events_change_the_group_and_move_the_groups_vector(fitted):
     assert after != before
 
 
-def test_memory_holds_no_more_users_and_items_than_asked_for(fitted):
-    live = LiveTastes(fitted, max_users=5, max_items=3)
+def test_a_model_that_follows_scores_with_the_groups_as_they_are_now(fitted):
+    known = Histories.from_lists(histories(["i00", "i04"]), fitted.items)
+    learnt = fitted.score(known)
+    fitted.live = LiveTastes(fitted)
+    try:
+        np.testing.assert_array_equal(fitted.score(known), learnt)
+        group = int(fitted.memberships(known)[0][0])
+        fitted.live.centres[group] = 100  # nobody is near it now
+        assert int(fitted.memberships(known)[0][0]) != group
+        assert not np.allclose(fitted.score(known), learnt)
+    finally:
+        fitted.live = None
+
+
+def test_memory_holds_no_more_users_than_asked_for_and_as_much_of_each_whatever_they_do(fitted):
+    live = LiveTastes(fitted, max_users=5)
     for number in range(60):
         live.apply(f"u{number % 20}", f"i{number % ITEMS:02}")
     assert len(live) == 5
-    assert max(len(one.items) for one in live._users.values()) <= 3
+    one = live._users["u19"]
+    assert one.total.numel() == one.state.numel() == one.vector.size == SMALL["width"]
     with pytest.raises(InputError, match="at most 0 users"):
         LiveTastes(fitted, max_users=0)
 
@@ -239,3 +275,68 @@ def test_content_is_alike_where_words_are_and_nothing_where_nothing_is_known():
     assert not vectors[3].any()
     assert (vectors == content_vectors(items.reverse(), index, 64)).all()
     assert not content_vectors(None, index, 64).any()
+
+
+NAMED = {"groups": TASTES, "width": 16, "steps": 200}
+
+
+@pytest.fixture(scope="module")
+def tastes() -> Tastes:
+    return Tastes(NAMED, seed=1).fit(TrainingData(planted()[0], items=CATALOGUE))
+
+
+def test_groups_found_by_the_features_alone_are_the_planted_tastes(tastes):
+    table, planted_tastes = planted()
+    known = Histories.from_interactions(table, tastes.items)
+    places, away = tastes.places(known)
+    of = [planted_tastes[int(user[1:])] for user in known.users]
+    assert adjusted_rand_score(of, places) > 0.9
+    assert np.isfinite(away).all() and tastes.numbers.tolist() == list(range(TASTES))
+    assert sum(group["users"] for group in tastes.as_json()) == len(known)
+
+
+def test_who_has_done_nothing_has_no_group(tastes):
+    known = Histories.from_lists(histories([], ["unheard of"], ["i00", "i04"]), tastes.items)
+    places, away = tastes.places(known)
+    assert places[:2].tolist() == [NO_GROUP, NO_GROUP] and np.isnan(away[:2]).all()
+    assert tastes.labels(known)[:2] == [None, None] and tastes.labels(known)[2] is not None
+
+
+def test_another_fit_keeps_the_numbers_of_the_groups(tastes):
+    data = TrainingData(planted(seed=3)[0], items=CATALOGUE)
+    again = Tastes(NAMED, seed=9).fit(data, tastes)
+    likes = {place: set(group["categories"]) for place, group in enumerate(tastes.as_json())}
+    for group in again.as_json():
+        assert likes[group["group"]] & set(group["categories"])
+    fewer = Tastes(NAMED | {"groups": 3}, seed=1).fit(data, again)
+    assert len(fewer.numbers) == 3 and set(fewer.numbers) <= set(range(TASTES))
+    more = Tastes(NAMED | {"groups": 6, "min_group_users": 1}, seed=1).fit(data, fewer)
+    assert set(fewer.numbers) <= set(more.numbers)
+
+
+def test_of_several_numbers_validation_users_choose_the_planted_one():
+    table, _ = planted()
+    cases = pl.DataFrame(
+        {
+            "history": [[f"i{item:02}" for item in range(t, ITEMS - 8, 4)] for t in range(TASTES)],
+            "targets": [[f"i{ITEMS - 8 + t:02}", f"i{ITEMS - 4 + t:02}"] for t in range(TASTES)],
+        }
+    )
+    data = TrainingData(table, items=CATALOGUE, cases=cases)
+    assert len(Tastes(NAMED | {"groups": [1, TASTES]}, seed=1).fit(data).numbers) == TASTES
+
+
+def test_over_another_catalogue_the_groups_are_the_same(tastes, tmp_path):
+    lists = histories(["i00", "i04", "i01"], ["i03", "i07"])
+    own = tastes.places(Histories.from_lists(lists, tastes.items))
+    wider = ItemIndex(["a new item", "i00", "i01", "i03", "i04", "i07"])
+    with_new = histories(["i00", "a new item", "i04", "i01"], ["i03", "i07"])
+    found = tastes.over(wider).places(Histories.from_lists(with_new, wider))
+    np.testing.assert_array_equal(own[0], found[0])
+    np.testing.assert_allclose(own[1], found[1], rtol=1e-5)
+    tastes.save(tmp_path / "tastes")
+    loaded = Tastes.load(tmp_path / "tastes")
+    np.testing.assert_array_equal(
+        loaded.places(Histories.from_lists(lists, loaded.items))[1], own[1]
+    )
+    assert loaded.as_json() == tastes.as_json()

@@ -28,6 +28,7 @@ from augrec.core.component import Configured
 from augrec.core.errors import ConfigError
 from augrec.core.seeds import derive
 from augrec.data.columns import INTERACTIONS, require
+from augrec.recommenders._taste.tastes import Tastes
 
 Steps = Sequence[Mapping[str, Mapping[str, Any] | None]]
 """A policy as params.yaml has it: [{operation: {option: value}}, …]."""
@@ -55,6 +56,7 @@ class PolicyInputs:
             `augrec.augmentation._recommender`.
         short_samples: whether a sample of fewer users than are asked for is taken whole; else it is
             refused.
+        tastes: the taste groups of the run; None: there are none.
     """
 
     real: pl.DataFrame
@@ -63,6 +65,7 @@ class PolicyInputs:
     sample_table: Callable[[str, str], pl.DataFrame | None] = field(default=_nothing)
     trained: dict[str, Any] = field(default_factory=dict)
     short_samples: bool = False
+    tastes: Tastes | None = None
 
 
 class Operation(Configured, ABC):

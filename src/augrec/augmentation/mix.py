@@ -137,7 +137,11 @@ class Mix(Operation):
         chosen, weights = np.arange(n), np.ones(n)
         if n and (self._choose or self._weigh):
             pool = selectors.Pool(
-                name, rows, inputs.real, lambda table: inputs.sample_table(name, table)
+                name,
+                rows,
+                inputs.real,
+                lambda table: inputs.sample_table(name, table),
+                inputs.tastes,
             )
             if self._choose:
                 chosen = self._chosen(pool, n)

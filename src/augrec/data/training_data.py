@@ -73,6 +73,8 @@ class TrainingData:
         decided: a fitted component of the same kind, whose decisions on validation users are taken
             over: how long to train, whom a router sends where. Nothing is measured on `cases` then,
             which may be among the interactions.
+        tastes: the taste groups of the run, a fitted `augrec.recommenders._taste.tastes.Tastes`;
+            None: there are none.
         log: receives the training curve.
         checkpoints: the folder to keep checkpoints in, and to resume from; None: none are kept.
         hardware: what training may use.
@@ -88,6 +90,7 @@ class TrainingData:
     since: datetime | None = None
     older: float = 0.0
     decided: Component | None = None
+    tastes: Component | None = None
     log: Log = ignore
     checkpoints: Path | None = None
     hardware: Hardware = field(default_factory=Hardware)

@@ -40,6 +40,15 @@ TYPES: Final[Mapping[str, pl.DataType]] = {
     "List(Float32)": pl.List(pl.Float32),
 }
 
+TASTES: Final[Mapping[str, str]] = {
+    "taste_group": "Int64",
+    "distance": "Float32",
+    "group_users": "Int64",
+    "group_share": "Float32",
+}
+"""A user's taste group and the distance to its centre, the group's training users and their share:
+keys of `TYPES`. The stage `taste_groups` writes them, where groups are wanted."""
+
 Days = Annotated[int, Field(gt=0)]
 
 
@@ -193,6 +202,11 @@ def data_period(workspace: Path) -> tuple[datetime, datetime]:
         times.select(column.min().alias("first"), column.max().alias("last")).collect().row(0)
     )
     return first, last
+
+
+def tastes_path(workspace: Path) -> Path:
+    """The file with the taste groups of users; without groups it is not there."""
+    return workspace / "data" / "taste_groups" / "memberships.parquet"
 
 
 def table_path(workspace: Path, kind: str) -> Path:

@@ -102,10 +102,12 @@ def open_store(workspace: Path, *, online_store: str, registry: str | None = Non
     return FeatureStore(config=RepoConfig(**config, repo_path=repo))
 
 
-def apply(store: FeatureStore) -> None:
+def apply(store: FeatureStore) -> list[str]:
     """Apply the definitions of the store's workspace: write its registry and create its online
-    tables."""
-    store.apply(_definitions(_repo(store)))
+    tables. Gives the names of its views."""
+    found = _definitions(_repo(store))
+    store.apply(found)
+    return [one.name for one in found if isinstance(one, FeatureView)]
 
 
 def materialize(
@@ -152,9 +154,9 @@ def materialize(
         store = open_store(workspace, online_store=online_store, registry=registry)
         if store.config.online_store.type == "sqlite":
             _allow_readers(Path(online_store))
-        apply(store)
+        views = apply(store)  # the registry may hold others, of workspaces that are gone
         with _duckdb():
-            store.materialize(begin, end)
+            store.materialize(begin, end, feature_views=views)
 
     with locked(*files):
         if set_aside_damaged(files):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MATERIALIZED = "augrec_materialized"
-"""Airflow variable: the time up to which the online store holds features, and of which data source
-and feature schema."""
+"""Airflow variable: the time up to which the online store holds features, of which data source and
+feature schema, and which taste groups."""
 ROLLBACK_WAITS = timedelta(minutes=10)
 """A rollback that begins later than this after it was asked for is refused."""
 
@@ -34,13 +34,13 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
 
     The end of the interval is kept in an Airflow variable, which is updated only after a success.
     A new data source or feature schema, and a local store that is missing or damaged, start again
-    from the beginning of the data.
+    from the beginning of the data. Taste groups are all of the end of the data.
     """
     from airflow.sdk import Variable
 
     from augrec.features.addresses import local_files
     from augrec.features.databases import usable
-    from augrec.features.schema import data_period
+    from augrec.features.schema import data_period, tastes_path
 
     path = workspace.open_(settings, run_id).path
     lineage = _feature_lineage(path)
@@ -52,13 +52,15 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     )
     if known and usable(local_files(settings.online_store)):
         start = datetime.fromisoformat(last["until"])
-    if start == until:
+    groups = _digest(tastes_path(path))
+    if start == until and groups == last.get("groups"):
         log.info("the online store has these features already")
         return {"start": start.isoformat(), "end": until.isoformat(), "user": 0, "item": 0}
     from augrec.features import store  # Feast takes seconds to import
 
     written = store.materialize(path, start, until, online_store=settings.online_store)
-    Variable.set(MATERIALIZED, json.dumps({"lineage": lineage, "until": until.isoformat()}))
+    done = {"lineage": lineage, "until": until.isoformat(), "groups": groups}
+    Variable.set(MATERIALIZED, json.dumps(done))
     log.info(
         "%s users and %s items have their features of %s … %s in the online store",
         *(f"{written[kind]:,}" for kind in ("user", "item")),
@@ -231,6 +233,10 @@ def _compare(path: Path, version: str) -> dict[str, Any]:
         "champion": (compared["champion"] or {}).get("version"),
         "markdown": approval.markdown(compared, read_json(path / "reports" / "decision.json")),
     }
+
+
+def _digest(file: Path) -> str | None:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.exists() else None
 
 
 def _feature_lineage(path: Path) -> str:

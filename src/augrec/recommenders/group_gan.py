@@ -18,12 +18,13 @@ from augrec.nn.averages import average_share, move_average
 from augrec.nn.memory import check_memory
 from augrec.nn.profile_batches import ProfileBatches
 from augrec.nn.sequences import Windows, latest
-from augrec.recommenders._explain import POPULAR, Background
+from augrec.recommenders._explain import Background
 from augrec.recommenders._neural.base import LARGE_CATALOGUES, NeuralRecommender
 from augrec.recommenders._taste.clusters import k_means
 from augrec.recommenders._taste.config import GroupGanConfig
 from augrec.recommenders._taste.content import content_vectors
-from augrec.recommenders._taste.description import TasteGroups, describe, group_shares
+from augrec.recommenders._taste.description import TasteGroups, describe, popular_value
+from augrec.recommenders._taste.live import LiveSteps, LiveTastes
 from augrec.recommenders._taste.network import GroupGanNetwork
 from augrec.recommenders._taste.profiles import ListCritic
 from augrec.recommenders._taste.training import TrainingPass
@@ -72,6 +73,8 @@ class GroupGan(NeuralRecommender):
 
     _network: GroupGanNetwork
     _groups: TasteGroups
+    live: LiveTastes | None = None
+    """Moves users' and groups' vectors with events while the model serves; None: they stay."""
 
     def check_fits(self, shape: DataShape) -> None:
         """Refuse a catalogue whose batches of users × items do not fit in memory."""
@@ -171,12 +174,7 @@ class GroupGan(NeuralRecommender):
             data.cases["history"], self.items, user_features=user_features_of(data.cases)
         )
         self._network.regroup(centres)
-        shares = group_shares(labels, data.histories, len(centres))
-        table = shares[self.memberships(known)[0]]
-        rows = np.repeat(np.arange(len(known)), known.lengths)
-        table[rows, known.items] = -1
-        ranked = np.argsort(-table, axis=1, kind="stable")[:, : data.metric.cutoff]
-        return float(data.metric.values(ranked, data.cases["targets"], self.items).mean())
+        return popular_value(labels, self.memberships(known)[0], known, data)
 
     @torch.inference_mode()
     def user_vectors(self, histories: Histories) -> np.ndarray:
@@ -190,6 +188,14 @@ class GroupGan(NeuralRecommender):
             found.append(network.moved(users, recent, items).cpu().numpy())
         return np.concatenate(found)
 
+    @torch.no_grad()
+    def feature_weights(self) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """What gives a user's vector before the live update: the items' vectors, float32 (n_items,
+        width), and weight and bias of both layers that read their sum."""
+        features = self._network.features
+        layers = tuple(one.cpu().numpy() for one in features.user.state_dict().values())
+        return features.items().cpu().numpy(), layers
+
     def memberships(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         """The group of each user, int64 (n,), and the distance to its centre, float32 (n,).
 
@@ -198,13 +204,16 @@ class GroupGan(NeuralRecommender):
         """
         points, network = self.user_vectors(histories), self._network
         centres = network.centres[: max(1, self.n_groups)].cpu().numpy()
+        if self.live is not None:
+            centres = self.live.centres.copy()
         labels = np.empty(len(points), np.int64)
+        now = torch.from_numpy(centres).to(network.where)
         for start in range(0, len(points), 512):
             rows = slice(start, start + 512)
             x = self._dense(histories.slice(start, start + 512))
             users = torch.from_numpy(points[rows]).to(network.where)
             if self.n_groups:
-                labels[rows] = network.groups_of(users, x).cpu().numpy()
+                labels[rows] = network.groups_of(users, x, now).cpu().numpy()
             else:
                 labels[rows] = 0
         return labels, np.linalg.norm(points - centres[labels], axis=1).astype(np.float32)
@@ -236,17 +245,15 @@ class GroupGan(NeuralRecommender):
         """Training users of each group, int64 (n_groups,)."""
         return self._groups.sizes
 
-    def scores_with(self, histories: Histories, centres: np.ndarray) -> np.ndarray:
-        """Scores where the groups' vectors are `centres`, float32 (n_groups, width), in place of
-        those learnt: float32 (n, n_items)."""
-        return self._scored(histories, torch.zeros(1, self.config.latent), centres)
+    def live_steps(self) -> LiveSteps:
+        """What moves a user's vector with one event, see `LiveTastes`."""
+        return LiveSteps(self._network)
 
     @torch.inference_mode()
-    def _scored(
-        self, histories: Histories, noise: torch.Tensor, centres: np.ndarray | None = None
-    ) -> np.ndarray:
-        network = self._network
-        now = None if centres is None else torch.from_numpy(centres).to(network.where)
+    def _scored(self, histories: Histories, noise: torch.Tensor) -> np.ndarray:
+        network, now = self._network, None
+        if self.live is not None:
+            now = torch.from_numpy(self.live.centres).to(network.where)
         recent = latest(histories, self.config.max_length, network.where)
         found = network.scores(self._dense(histories), recent, noise.to(network.where), now)
         return found.cpu().numpy()
@@ -261,12 +268,7 @@ class GroupGan(NeuralRecommender):
         labels, _ = self.memberships(histories)
         lift = shares[labels[:, None], targets] - self.popularity[targets]
         lift[histories.lengths == 0] = 0
-        for group in np.unique(labels).tolist():
-            own = np.where((labels == group)[:, None], lift, 0)
-            name = self._groups.names[group]
-            found[name] = found.get(name, 0) + own.astype(np.float32)
-        assert POPULAR in found
-        return found
+        return found | self._groups.background(labels, lift)
 
     def choices(self) -> dict[str, Any]:
         """The groups: size, typical items and categories, what sets each apart."""

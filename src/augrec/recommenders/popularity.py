@@ -18,6 +18,7 @@ from augrec.data.histories import Histories
 from augrec.data.training_data import TrainingData, recency, row_weights
 from augrec.recommenders._attributes import labels
 from augrec.recommenders._explain import POPULAR, Background
+from augrec.recommenders._taste.tastes import TASTE_GROUP, Tastes
 from augrec.recommenders.base import Recommender
 
 
@@ -30,8 +31,8 @@ class PopularityConfig(BaseConfig):
     window_days: float | None = Field(None, gt=0)
     """Only interactions less than this number of days before the newest one count; null: all."""
     group_by: str | None = None
-    """An attribute of the users table: each of its values has a popularity of its own; null: one
-    for all."""
+    """An attribute of the users table, each of whose values has a popularity of its own; or
+    taste_group, by the histories; null: one for all."""
     group_edges: list[float] = []
     """Where there are any, the attribute is a number, and groups are the brackets between these,
     ascending."""
@@ -60,16 +61,21 @@ class Popularity(Recommender):
         "half_life_days": [None, 7, 30, 90, 365],
     }
 
+    _tastes: Tastes | None
+
     def check_fits(self, shape: DataShape) -> None:
         """Refuse users without the attribute that groups them."""
-        if self.config.group_by is not None and self.config.group_by not in shape.user_columns:
+        if self.config.group_by not in (None, TASTE_GROUP, *shape.user_columns):
             raise self._no_attribute(sorted(shape.user_columns))
 
     def _fit(self, data: TrainingData) -> None:
         self.popularity = data.popularity_in(self.items, self._importance(data.positives))
         self._groups, self._by_group = np.zeros(0, str), np.zeros((0, len(self.items)), np.float32)
+        self._tastes = None
         if self.config.group_by is None:
             return
+        if self.config.group_by == TASTE_GROUP:
+            self._tastes = self._given(data).over(self.items)
         histories, counted = data.histories, pl.Series("counted", self._importance(data.learnt))
         users = pl.DataFrame({C.USER: histories.users.tolist(), "group": self._labels(histories)})
         rows = data.learnt.select(C.USER, C.ITEM).with_columns(counted)
@@ -98,9 +104,20 @@ class Popularity(Recommender):
         age = recency(interactions, self.config.half_life_days, self.config.window_days)
         return row_weights(interactions) * age
 
+    def _given(self, data: TrainingData) -> Tastes:
+        if isinstance(data.tastes, Tastes):
+            return data.tastes
+        raise InputError(
+            "there are no taste groups to group users by",
+            where="popularity, group_by",
+            fix="set taste_groups.groups above 0, or recommenders.popularity.group_by to null",
+        )
+
     def _labels(self, histories: Histories) -> pl.Series:
-        """The group of each user of the training data."""
+        """The group of each user, null where it is unknown."""
         attribute, user_features = self.config.group_by, histories.user_features
+        if self._tastes is not None:
+            return pl.Series(self._tastes.labels(histories), dtype=pl.String)
         if user_features is None or attribute not in user_features.columns:
             raise self._no_attribute([] if user_features is None else user_features.columns)
         return labels(user_features[attribute], self.config.group_edges)
@@ -121,9 +138,10 @@ class Popularity(Recommender):
 
     def _scores(self, histories: Histories) -> np.ndarray:
         table = np.tile(self.popularity, (len(histories), 1))
-        attribute, user_features = self.config.group_by, histories.user_features
-        if len(self._groups) and user_features is not None and attribute in user_features.columns:
-            codes = self._codes(labels(user_features[attribute], self.config.group_edges))
+        user_features = histories.user_features
+        there = [] if user_features is None else user_features.columns
+        if len(self._groups) and (self._tastes is not None or self.config.group_by in there):
+            codes = self._codes(self._labels(histories))
             table[codes >= 0] = self._by_group[codes[codes >= 0]]
         return table
 
@@ -137,11 +155,18 @@ class Popularity(Recommender):
         if self.config.group_by is None:
             return {POPULAR: popular}
         in_group = self._scores(histories)[np.arange(len(histories))[:, None], targets]
-        return {POPULAR: popular, self.config.group_by: in_group - popular}
+        if self._tastes is None:
+            return {POPULAR: popular, self.config.group_by: in_group - popular}
+        places, _ = self._tastes.places(histories)
+        return {POPULAR: popular} | self._tastes.groups.background(places, in_group - popular)
 
     def _model_state(self) -> dict[str, np.ndarray]:
-        return {"groups": self._groups, "by_group": self._by_group} if len(self._groups) else {}
+        if not len(self._groups):
+            return {}
+        tastes = {} if self._tastes is None else self._tastes.stored()
+        return {"groups": self._groups, "by_group": self._by_group} | tastes
 
     def _restore_model(self, state: dict[str, np.ndarray]) -> None:
         self._groups = state.get("groups", np.zeros(0, str))
         self._by_group = state.get("by_group", np.zeros((0, len(self.items)), np.float32))
+        self._tastes = Tastes.of_stored(state)

@@ -34,6 +34,7 @@ from augrec.serving.deployer import Deployer
 from augrec.serving.event_intake import EventIntake
 from augrec.serving.event_log import EventLog
 from augrec.serving.fast_path import FastPath
+from augrec.serving.live_groups import Followers
 from augrec.serving.metrics import Metrics
 from augrec.serving.online_features import OnlineFeatures
 from augrec.serving.poller import Poller
@@ -150,7 +151,12 @@ def _open(settings: Settings) -> Parts:
         max_history=max_history,
     )
     deployer = Deployer(
-        settings.home / "data" / "raw", folder, config, prepare.positive, metrics.count_deployment
+        settings.home / "data" / "raw",
+        folder,
+        config,
+        prepare.positive,
+        metrics.count_deployment,
+        users.replay,
     )
     features = OnlineFeatures(
         (lambda: _open_features(settings, deployer, ranker)) if config.features else None,
@@ -174,6 +180,7 @@ def _open(settings: Settings) -> Parts:
         users=users,
         events=events,
         features=features,
+        followers=Followers(ranker),
         metrics=metrics,
         event_names=event_names,
     )

@@ -31,6 +31,7 @@ from augrec.serving import local_rollback
 from augrec.serving.config import ServingConfig
 from augrec.serving.index import build
 from augrec.serving.item_metadata import ItemMetadata
+from augrec.serving.live_groups import follow
 from augrec.serving.model import Model, check
 from augrec.serving.rollout import Deployment
 from augrec.serving.status_schemas import Refusal
@@ -66,6 +67,7 @@ class Deployer:
         config: see `ServingConfig`.
         positive: positive events; see `augrec.serving.user_store.positive_rows`.
         notify: called with "swap", "refused" or "registry_error" and the alias, for metrics.
+        replay: lets a model with taste groups follow the latest events again.
 
     Attributes:
         deployment: the served models; read it once for each request.
@@ -81,9 +83,10 @@ class Deployer:
         config: ServingConfig,
         positive: dict[str, float | None],
         notify: Callable[[str, str], None] = lambda what, alias: None,
+        replay: Callable[[Recommender], None] = lambda recommender: None,
     ) -> None:
         self._raw, self._models, self._config = raw, folder / "models", config
-        self._positive, self._notify = positive, notify
+        self._positive, self._notify, self._replay = positive, notify, replay
         self._folder, self._state = folder, folder / _CURRENT
         self.deployment = Deployment()
         self.refused: dict[tuple[str, str], Refusal] = {}
@@ -224,6 +227,8 @@ class Deployer:
         index = build(recommender, self._sample_histories(recommender), self._config.index)
         model = Model.of(recommender, metadata, origin=origin, index=index, **facts_of_version)
         checks = check(model, facts.get("golden", []), self._config.max_scores)
+        follow(recommender, self._config.max_users)  # after the checks, whose answers are as learnt
+        self._replay(recommender)
         return replace(model, checks=checks)
 
     def _sample_histories(self, recommender: Recommender) -> Histories:

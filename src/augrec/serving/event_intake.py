@@ -9,7 +9,9 @@ from augrec.core.errors import InputError
 from augrec.features.live_features import advance
 from augrec.serving.deployer import Deployer
 from augrec.serving.event_log import EventLog, StoredEvent
+from augrec.serving.live_groups import Followers
 from augrec.serving.metrics import Metrics
+from augrec.serving.model import Model
 from augrec.serving.online_features import OnlineFeatures
 from augrec.serving.schemas import Event
 from augrec.serving.user_states import UserStates
@@ -25,6 +27,7 @@ class EventIntake:
         users: the histories to update.
         events: the event log.
         features: the features to update.
+        followers: tells models with taste groups.
         metrics: counts events.
         event_names: valid events.
     """
@@ -36,11 +39,12 @@ class EventIntake:
         users: UserStates,
         events: EventLog,
         features: OnlineFeatures,
+        followers: Followers,
         metrics: Metrics,
         event_names: tuple[str, ...],
     ) -> None:
         self._deployer, self._users, self._events = deployer, users, events
-        self._features, self._metrics = features, metrics
+        self._features, self._metrics, self._followers = features, metrics, followers
         self._event_names = frozenset(event_names)
 
     async def add(self, events: list[Event]) -> tuple[int, int]:
@@ -60,18 +64,27 @@ class EventIntake:
 
     async def _store(self, events: list[StoredEvent]) -> tuple[int, int]:
         users = {one.user_id for one in events}
+        # load them into memory first: features and groups depend on the history before the event
         if self._features.state != "off":
-            # load both into memory first: features depend on the history before the event
             await asyncio.gather(*map(self._users.get, users), *map(self._features.get, users))
+        elif any(getattr(one.recommender, "live", None) for one in self._served()):
+            await asyncio.gather(*map(self._users.get, users))
         is_new = await self._events.append(events)
         fresh = [one for one, new in zip(events, is_new, strict=True) if new]
         # without an await: no other request may run between reading and updating features
         for one in fresh:
+            before = self._users.items_in_memory(one.user_id)
             if self._users.apply([one]):
                 self._update_features(one)
+                self._followers.tell(self._served(), one.user_id, one.item_id, before)
         self._metrics.events.labels("accepted").inc(len(fresh))
         self._metrics.events.labels("duplicate").inc(len(events) - len(fresh))
         return len(fresh), len(events) - len(fresh)
+
+    def _served(self) -> list[Model]:
+        deployment = self._deployer.deployment
+        models = (deployment.champion, deployment.challenger)
+        return [one for one in models if one is not None]
 
     def _checked(self, one: Event, place: int, now_us: int) -> StoredEvent:
         where = f"events[{place}]"

@@ -98,6 +98,15 @@ class EventLog:
             ).fetchall()
         return rows[::-1]
 
+    def latest(self, limit: int) -> list[tuple[str, str, str, float | None]]:
+        """(user, item, event, value) of the latest `limit` events, in the order received."""
+        with self._reading:
+            rows = self._reader.execute(
+                "select user_id, item_id, event, value from events order by sequence desc limit ?",
+                (limit,),
+            ).fetchall()
+        return rows[::-1]
+
     def count(self) -> int:
         """Number of stored events."""
         with self._reading:

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from augrec.recommenders.base import Recommender
 from augrec.serving.event_log import EventLog, StoredEvent
+from augrec.serving.live_groups import replay
 from augrec.serving.user_store import UserStore
 
 _MEAN_HISTORY = 50
@@ -109,6 +111,10 @@ class UserStates:
             return False
         least = self._positive[event]
         return least is None or (value is not None and value >= least)
+
+    def replay(self, recommender: Recommender) -> None:
+        """Let a model with taste groups follow the latest events again; from any thread."""
+        replay(recommender, self._store, self._events, self.counts)
 
     def some(self, limit: int) -> list[tuple[str, int]]:
         """(user, length of history) of some users in data/raw."""

@@ -18,6 +18,7 @@ from augrec.data.columns import Columns as C
 TRAINING_SET = Path("data/training_set")
 AUDITS = Path("reports/audit")
 CONFIG = Path("data/config")
+TASTE_GROUPS = Path("data/taste_groups")
 Audits = Mapping[str, Mapping[str, Any]]
 """audit.json by generator."""
 

@@ -10,6 +10,7 @@ from augrec.data.config import PrepareConfig
 from augrec.data.training_data import Hardware
 from augrec.evaluation.config import EvaluationConfig, GateConfig
 from augrec.features.schema import FeaturesConfig
+from augrec.recommenders._taste.tastes import TastesConfig
 from augrec.stages._configs import AugmentationConfig, RunConfig, SynthesisConfig
 from augrec.tuning.config import TuningConfig
 from augrec.validation.config import ValidationConfig, WindowConfig
@@ -20,6 +21,7 @@ SECTIONS: Final[dict[str, type[BaseConfig]]] = {
     "validation": ValidationConfig,
     "prepare": PrepareConfig,
     "features": FeaturesConfig,
+    "taste_groups": TastesConfig,
     "hardware": Hardware,
     "synthesis": SynthesisConfig,
     "audit": AuditConfig,

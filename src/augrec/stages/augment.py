@@ -30,7 +30,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.ranking import familiar_items
 from augrec.data.split import VALID
 from augrec.evaluation.candidate_selection import not_passed
-from augrec.stages import _left_out, _repetitions
+from augrec.stages import _left_out, _repetitions, _tastes
 from augrec.stages._configs import AugmentationConfig
 from augrec.stages._inputs import (
     AUDITS,
@@ -73,10 +73,12 @@ def main(name: str) -> None:
             fix=f"use one of: {', '.join(policies)}",
         )
     real, seed = read_training_interactions(), derive(params["seed"], "augment")
+    tastes = _tastes.read()
 
     def inputs() -> tuple[PolicyInputs, Samples]:
         samples = Samples(taking_part.get("generators") or [], name)
-        return PolicyInputs(real, samples, config.max_ratio, samples.sample_table), samples
+        made = PolicyInputs(real, samples, config.max_ratio, samples.sample_table, tastes=tastes)
+        return made, samples
 
     written = steps_of(policies[name])
     configured = Policy(name, written, seed=seed)

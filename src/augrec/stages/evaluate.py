@@ -28,8 +28,9 @@ from augrec.evaluation.metrics import per_case, rank_cases
 from augrec.evaluation.repetitions import REPETITION, mean_of
 from augrec.evaluation.user_means import by_group, by_time, summarise
 from augrec.recommenders._heads import HasHeads
+from augrec.recommenders._taste.tastes import Tastes
 from augrec.recommenders.base import Recommender, load
-from augrec.stages import _left_out, _repetitions
+from augrec.stages import _left_out, _repetitions, _tastes
 from augrec.stages._inputs import (
     TRAINING_SET,
     begin_of,
@@ -51,6 +52,7 @@ class _Evaluation:
     train: pl.DataFrame
     items: pl.DataFrame
     metric: RankingMetric
+    tastes: Tastes | None
     seed: int
 
     def of(self, model: Recommender) -> tuple[ItemStatistics, np.ndarray | None]:
@@ -134,6 +136,7 @@ def _evaluation() -> _Evaluation:
         train=pl.read_parquet("data/prepared/train.parquet", columns=[C.USER, C.ITEM]),
         items=pl.read_parquet("data/prepared/items.parquet"),
         metric=RankingMetric(familiar=familiar_items(Path("data/prepared"))),
+        tastes=_tastes.read(),
         seed=params["seed"],
     )
 
@@ -180,8 +183,10 @@ def _measure(
 
 
 def _summary(measured: pl.DataFrame, split: str, evaluation: _Evaluation) -> dict[str, Any]:
-    """Means over users, of all and of each group."""
-    cases, config = evaluation.cases[split], evaluation.config
+    """Means over users, of all and of each group, those of the same taste among them. The gate
+    compares groups by the attributes that users came with alone, see the stage `decide`."""
+    config = evaluation.config
+    cases = _tastes.with_groups(evaluation.cases[split], evaluation.tastes)
     return {
         **summarise(measured),
         "groups": by_group(

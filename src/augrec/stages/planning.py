@@ -28,9 +28,11 @@ from augrec.data.ranking import read_metric
 from augrec.generators import base as generators_
 from augrec.generators.base import Generator
 from augrec.recommenders import base as recommenders_
+from augrec.recommenders._taste.tastes import TastesConfig
 from augrec.recommenders.base import Recommender
-from augrec.stages._configs import RunConfig
+from augrec.stages._configs import RunConfig, SynthesisConfig
 from augrec.stages._sections import SECTIONS, top_level
+from augrec.stages._tastes import check_asked_for
 from augrec.stages.auto import KEYS, Choice, choose
 from augrec.tuning.config import TuningConfig, grid_of, presets_of, space_of, starting_points
 
@@ -88,9 +90,12 @@ def resolve(params: Mapping[str, Any]) -> dict[str, Resolved]:
         ConfigError: naming the section and what to write there.
     """
     configs = _sections(params)
-    run, tuning = configs["run"], configs["tuning"]
+    run, tuning, synthesis = configs["run"], configs["tuning"], configs["synthesis"]
     assert isinstance(run, RunConfig)
     assert isinstance(tuning, TuningConfig)
+    assert isinstance(synthesis, SynthesisConfig)
+    tastes = configs["taste_groups"]
+    assert isinstance(tastes, TastesConfig)
     for key in KEYS:
         if getattr(run, key) == AUTO:
             raise ConfigError(
@@ -103,6 +108,7 @@ def resolve(params: Mapping[str, Any]) -> dict[str, Resolved]:
     trained = {name: _build("recommenders", name, params) for name in run.recommenders}
     _policies(params, run, made, configs)
     _named_components(configs)
+    check_asked_for(tastes, trained.values(), synthesis)
     return {
         "generators": {name: {"config": dump(one)} for name, one in made.items()},
         "recommenders": {name: tuned(one, tuning) for name, one in trained.items()},

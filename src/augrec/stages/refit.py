@@ -29,7 +29,7 @@ from augrec.data.columns import Columns as C
 from augrec.data.outcomes import with_outcomes
 from augrec.data.training_data import TrainingData
 from augrec.recommenders.base import Recommender, load
-from augrec.stages import _champion
+from augrec.stages import _champion, _tastes
 from augrec.stages._configs import AugmentationConfig
 from augrec.stages._inputs import read_resolved, read_table
 from augrec.stages._samples import Samples
@@ -95,6 +95,7 @@ def _refit(
             since=start.since,
             older=start.older,
             decided=decided,
+            tastes=_tastes.read(),
         )
     )
     until = real[C.TIMESTAMP].max()
@@ -134,7 +135,14 @@ def _rows(
     whole."""
     config = parse(AugmentationConfig, section(params, "augmentation"), "augmentation")
     samples = Samples(section(params, "run").get("generators") or [], policy)
-    inputs = PolicyInputs(real, samples, config.max_ratio, samples.sample_table, short_samples=True)
+    inputs = PolicyInputs(
+        real,
+        samples,
+        config.max_ratio,
+        samples.sample_table,
+        short_samples=True,
+        tastes=_tastes.read(),
+    )
     return Policy(policy, steps, seed=derive(params["seed"], "augment")).apply(inputs)
 
 

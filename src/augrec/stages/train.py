@@ -22,9 +22,15 @@ from augrec.data.outcomes import last_known
 from augrec.data.ranking import RankingMetric, familiar_items
 from augrec.data.split import VALID
 from augrec.data.training_data import Log, TrainingData
+from augrec.recommenders._taste.tastes import Tastes
 from augrec.recommenders.base import Recommender, find
-from augrec.stages import _champion, _left_out, _repetitions
-from augrec.stages._inputs import TRAINING_SET, read_resolved, read_table, with_features
+from augrec.stages import _champion, _left_out, _repetitions, _tastes
+from augrec.stages._inputs import (
+    TRAINING_SET,
+    read_resolved,
+    read_table,
+    with_features,
+)
 from augrec.stages.runner import run, tell_curve
 from augrec.tuning.config import Space, TuningConfig, grid_of, space_of, starting_points
 
@@ -41,6 +47,7 @@ class _Arm:
     items: pl.DataFrame
     users: pl.DataFrame
     metric: RankingMetric
+    tastes: Tastes | None
     name: str
 
     def fit(
@@ -59,6 +66,7 @@ class _Arm:
                 previous=start.model,
                 since=start.since,
                 older=start.older,
+                tastes=self.tastes,
                 log=log,
             )
         )
@@ -106,6 +114,7 @@ def main(recommender: str, policy: str) -> None:
         items=pl.read_parquet("data/prepared/items.parquet"),
         users=read_table(TRAINING_SET / "users.parquet", "training_set"),
         metric=metric,
+        tastes=_tastes.read(),
         name=f"{recommender}/{policy}",
     )
     rows = _with_features(arm.own, pl.read_parquet(training_set / "interactions.parquet"))

@@ -11,15 +11,19 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import polars as pl
+
 from augrec.core.config import parse, read_params, section
 from augrec.core.errors import RefusedError
 from augrec.core.files import whole_directory, write_curve, write_json
 from augrec.core.seeds import derive
+from augrec.data.columns import Columns as C
 from augrec.data.training_data import Hardware, TrainingData
 from augrec.generators import base as generators
 from augrec.generators._training.hardware import is_main_process
 from augrec.stages import _left_out
 from augrec.stages._inputs import (
+    TASTE_GROUPS,
     TRAINING_SET,
     read_resolved,
     read_table,
@@ -53,6 +57,7 @@ def main(name: str) -> None:
     interactions = read_training_interactions()
     users_path = TRAINING_SET / "users.parquet"
     users = read_table(users_path, "training_set") if users_path.exists() else None
+    users = _with_groups(users)
     items = read_table(Path("data/prepared/items.parquet"), "prepare")
     data = TrainingData(
         interactions,
@@ -76,6 +81,17 @@ def main(name: str) -> None:
         write_curve(draft / CURVE, curve)
         write_json(draft / "training.json", {"generator": name, "settings": settings})
     shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
+
+
+def _with_groups(users: pl.DataFrame | None) -> pl.DataFrame | None:
+    """With each training user's taste group as one more attribute, where that is wanted."""
+    path = TASTE_GROUPS / "attributes.parquet"
+    groups = read_table(path, "taste_groups") if path.exists() else None
+    if groups is None or groups.is_empty():
+        return users
+    if users is None:
+        return groups
+    return users.join(groups, on=C.USER, how="left", maintain_order="left")
 
 
 if __name__ == "__main__":

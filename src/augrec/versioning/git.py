@@ -10,7 +10,7 @@ from augrec.core.errors import PermanentError
 
 # Written by `dvc repro` in the main tree: records of outputs, not inputs, so they do not count as
 # uncommitted changes.
-RECORDS = ("dvc.lock", "data/raw.dvc", "models/champion.dvc")
+RECORDS = ("dvc.lock", "data/raw.dvc", "models/champion.dvc", "models/taste_groups.dvc")
 
 
 def git(folder: Path, *words: str, check: bool = True, stdin: bytes | None = None) -> str:

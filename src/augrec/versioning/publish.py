@@ -11,8 +11,9 @@ from augrec.versioning import git, stages
 from augrec.versioning.workspace import Workspace, folder_name
 
 TAG_PREFIX = "run/"
-INPUTS = ("data/raw.dvc", "models/champion.dvc")
-"""DVC pointers to the inputs of a run; the second only if a policy continues the champion."""
+INPUTS = ("data/raw.dvc", "models/champion.dvc", "models/taste_groups.dvc")
+"""DVC pointers to the inputs of a run; the second only if a policy continues the champion, the last
+only if taste groups keep names that they had before."""
 
 
 @dataclass(frozen=True)

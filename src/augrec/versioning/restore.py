@@ -16,7 +16,7 @@ import yaml
 
 from augrec.core.files import write_text
 from augrec.core.settings import Settings
-from augrec.versioning import git, publish, stages
+from augrec.versioning import git, previous_groups, publish, stages
 from augrec.versioning.workspace import Workspace, record
 
 EARLY: Final = ("configure", "select")
@@ -41,6 +41,7 @@ def restore_unchanged(settings: Settings, run: Workspace) -> Workspace:
         stages.checkout(run.path)
     shutil.copytree(settings.home / "data" / "raw", raw)
     stages.snapshot(run.path, "data/raw")
+    previous_groups.bring(settings, run)
     outdated = _outdated(plan, set(stages.unfinished(run.path)))
     for name in (stage.name for stage in plan if stage.name in EARLY):
         mine = next((stage for stage in outdated if stage.name == name), None)

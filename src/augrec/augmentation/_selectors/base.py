@@ -20,6 +20,7 @@ from augrec.core.seeds import derive
 from augrec.data.columns import Columns as C
 from augrec.data.histories import ItemIndex
 from augrec.data.similarity import profiles
+from augrec.recommenders._taste.tastes import Tastes
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Pool:
         real: the real training interactions.
         sample_table: gives a further table of the generator's sample by name; None where there is
             none.
+        tastes: the taste groups of the run; None: there are none.
     """
 
     name: str
     rows: pl.DataFrame
     real: pl.DataFrame
     sample_table: Callable[[str], pl.DataFrame | None]
+    tastes: Tastes | None = None
 
     @cached_property
     def users(self) -> pl.Series:

@@ -11,10 +11,12 @@ import scipy.sparse as sp
 
 from augrec.data.columns import Columns as C
 from augrec.data.histories import Histories, ItemIndex
+from augrec.data.training_data import TrainingData
 
 _SHRINKAGE = 20.0
 """A group's shares are mixed with all users' at the weight of this number of users."""
 _ITEMS, _CATEGORIES = 5, 3
+_CASES = 512
 _PREFIX = "taste."
 
 
@@ -49,6 +51,18 @@ class TasteGroups:
             }
             for place in range(len(self.names))
         ]
+
+    def background(self, places: np.ndarray, lift: np.ndarray) -> dict[str, np.ndarray]:
+        """What users' groups add to scores, by the groups' names: float32 (n, m) each.
+
+        Args:
+            places: the group of each user, int64 (n,); negative: none.
+            lift: how much more the user's group likes each target than all users do, (n, m).
+        """
+        return {
+            str(self.names[group]): np.where((places == group)[:, None], lift, 0).astype(np.float32)
+            for group in np.unique(places[places >= 0]).tolist()
+        }
 
     def state(self) -> dict[str, np.ndarray]:
         """As stored beside the network."""
@@ -91,16 +105,15 @@ def describe(
     table, names = _categories(items, index)
     categories = _most_apart(shares @ table, overall @ table, names, _CATEGORIES)
     titles = _titles(items, index)
-    labelled = [
-        _name([titles[one] for one in typical[group] if one][:2], categories[group], group)
-        for group in range(n_groups)
+    shown = [[titles[one] for one in row if one] for row in typical.tolist()]
+    named = [_name(shown[group][:2], categories[group], group) for group in range(n_groups)]
+    longer = [
+        f"{name}, such as {row[0]}" if row else name for name, row in zip(named, shown, strict=True)
     ]
-    unique = [
-        name if labelled.count(name) == 1 else f"{name} ({group + 1})"
-        for group, name in enumerate(labelled)
-    ]
+    numbered = [f"{name} ({place})" for place, name in enumerate(named, start=1)]
+    named = _where_twice(_where_twice(named, longer), numbered)
     return TasteGroups(
-        np.array(unique, dtype=str),
+        np.array(named, dtype=str),
         sizes,
         shares.astype(np.float32),
         _lines(typical),
@@ -122,6 +135,29 @@ def group_shares(labels: np.ndarray, histories: Histories, n_groups: int) -> np.
     return (sums + prior) / np.maximum((sums + prior).sum(1, keepdims=True), 1e-12)
 
 
+def popular_value(
+    labels: np.ndarray, of_cases: np.ndarray, known: Histories, data: TrainingData
+) -> float:
+    """How well the popular items of their group suit validation users.
+
+    Args:
+        labels: the group of each training user, int64 (n,).
+        of_cases: the group of each validation case, int64 (m,).
+        known: the histories of the cases.
+        data: with cases.
+    """
+    assert data.cases is not None
+    shares = group_shares(labels, data.histories, int(max(labels.max(), of_cases.max())) + 1)
+    ranked = np.empty((len(known), min(data.metric.cutoff, known.n_items)), np.int64)
+    for start in range(0, len(known), _CASES):
+        batch = known.slice(start, start + _CASES)
+        table = shares[of_cases[start : start + _CASES]]
+        table[np.repeat(np.arange(len(batch)), batch.lengths), batch.items] = -1
+        best = np.argsort(-table, axis=1, kind="stable")[:, : ranked.shape[1]]
+        ranked[start : start + _CASES] = best
+    return float(data.metric.values(ranked, data.cases["targets"], data.catalogue).mean())
+
+
 def _most_apart(shares: np.ndarray, overall: np.ndarray, names: np.ndarray, n: int) -> np.ndarray:
     """The names of what sets each group apart most, str (k, m)."""
     n = min(n, len(names))
@@ -129,6 +165,13 @@ def _most_apart(shares: np.ndarray, overall: np.ndarray, names: np.ndarray, n: i
     best = np.argsort(-apart, axis=1, kind="stable")[:, :n]
     there = np.take_along_axis(apart, best, 1) > 0
     return np.where(there, names[best] if n else np.zeros(best.shape, str), "").astype(str)
+
+
+def _where_twice(names: list[str], others: list[str]) -> list[str]:
+    """The other name of each group whose name another group has too."""
+    return [
+        other if names.count(name) > 1 else name for name, other in zip(names, others, strict=True)
+    ]
 
 
 def _lines(names: np.ndarray) -> np.ndarray:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
+import torch
 
 from augrec.core.errors import InputError
-from augrec.data.histories import Histories
+from augrec.recommenders._taste.network import GroupGanNetwork
 
 if TYPE_CHECKING:
     from augrec.recommenders.group_gan import GroupGan
@@ -19,108 +19,138 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Active:
-    """A user in memory: the latest distinct items, the vector, and the group."""
+    """A user in memory: the sum of the vectors of the items met, their number, the state of the
+    recurrent network, the user's vector, and the group."""
 
-    items: deque[str]
+    total: torch.Tensor
+    count: int
+    state: torch.Tensor
     vector: np.ndarray
     group: int
 
 
 @dataclass
 class LiveTastes:
-    """Moves a user's vector with every event, and the group's vector by the mean of what its
-    members' events moved theirs.
+    """Moves a user's vector with every event, h_t = GRU(h_{t-1}, x_t), and the group's vector by
+    the mean of what its members' events moved theirs. A model whose `live` this is scores with the
+    groups' vectors as they are now.
 
-    A user's vector depends on the history alone, so whoever is not in memory is brought back from
-    the stored history with the same vector. The groups' vectors depend on the events since the
-    model was trained: after a restart `replay` them in their order.
+    An event takes one step from where the user was. A user's vector depends on the history alone,
+    so whoever is not in memory is brought back from the stored history. The groups' vectors depend
+    on the events since the model was trained: after a restart apply these again in their order.
+
+    Not thread-safe. The state reads the whole history; scores read the latest `max_length` items.
 
     Args:
-        model: fitted, with groups.
-        max_users: users in memory, at most; the longest inactive leave first.
-        max_items: latest distinct items kept of each.
+        model: fitted, with groups of k-means.
+        max_users: users in memory, at most; the longest inactive leave first. One takes about 16
+            bytes × width and 500 more.
 
     Raises:
-        InputError: the model has no groups, or a limit is less than 1.
+        InputError: the model has no such groups, or the limit is less than 1.
     """
 
     model: GroupGan
     max_users: int = 100_000
-    max_items: int = 500
     centres: np.ndarray = field(init=False)
     """The groups' vectors now, float32 (n_groups, width)."""
 
     def __post_init__(self) -> None:
-        n = self.model.n_groups
-        if not n or self.max_users < 1 or self.max_items < 1:
+        n = self.model.n_groups if self.model.config.grouping == "k_means" else 0
+        if not n or self.max_users < 1:
             raise InputError(
-                f"{n} groups, at most {self.max_users} users of {self.max_items} items",
+                f"{n} groups, at most {self.max_users} users",
                 where="live tastes",
-                fix="take a model with groups, and limits of at least 1",
+                fix="take a model with groups, and a limit of at least 1",
             )
         self.centres = self.model.centres()
         self._sizes = np.maximum(self.model.group_sizes(), 1)
+        self._steps = self.model.live_steps()
+        self._places = {str(item): place for place, item in enumerate(self.model.items.ids)}
         self._users: OrderedDict[str, _Active] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._users)
 
     def load(self, user: str, history: Iterable[str]) -> int:
-        """Bring a user in from the stored history, oldest first; gives the group. No group's vector
-        moves."""
-        items = deque(dict.fromkeys(reversed(list(history))), maxlen=self.max_items)
-        items = deque(reversed(items), maxlen=self.max_items)
-        vector = self._vector(items)
-        self._keep(user, _Active(items, vector, self._nearest(vector)))
-        return self._users[user].group
+        """Bring a user in from the stored history, distinct items, oldest first; gives the group.
+        No group's vector moves."""
+        known = [self._places[item] for item in dict.fromkeys(history) if item in self._places]
+        total, state = self._steps.begin(known)
+        vector = self._steps.vector(total, len(known), state)
+        one = _Active(total, len(known), state, vector, self._nearest(vector))
+        self._users[user] = one
+        while len(self._users) > self.max_users:
+            self._users.popitem(last=False)
+        return one.group
 
-    def apply(self, user: str, item: str) -> int:
-        """One event: move the user's vector and the group's; gives the group after it.
+    def apply(self, user: str, item: str, before: Iterable[str] = ()) -> int:
+        """One event of an item that is new to the user: move the user's vector and the group's;
+        gives the group after it.
 
-        An unknown item moves nothing. A user who is not in memory begins without a history: `load`
-        whoever has one first.
+        An unknown item moves nothing.
+
+        Args:
+            user, item: ids.
+            before: the user's history before the event, read where the user is not in memory.
         """
         if user not in self._users:
-            self.load(user, [])
+            self.load(user, before)
         one = self._users[user]
         self._users.move_to_end(user)
-        if self.model.items.encode(pl.Series([item], dtype=pl.String))[0] < 0:
+        place = self._places.get(item)
+        if place is None:
             return one.group
-        if item in one.items:
-            one.items.remove(item)
-        one.items.append(item)
-        vector = self._vector(one.items)
+        one.total, one.state = self._steps.step(one.total, one.state, place)
+        one.count += 1
+        vector = self._steps.vector(one.total, one.count, one.state)
         group = self._nearest(vector)
-        if len(one.items) > 1 and group == one.group:  # who joins brings no move of their own
+        if one.count > 1 and group == one.group:  # who joins brings no move of their own
             self.centres[group] += (vector - one.vector) / self._sizes[group]
         one.vector, one.group = vector, group
         return group
 
-    def replay(self, events: Iterable[tuple[str, str]]) -> None:
-        """Apply (user, item) events in their order."""
-        for user, item in events:
-            self.apply(user, item)
-
-    def scores(self, user: str) -> np.ndarray:
-        """A score for every item given the user's events and the groups as they are now, float32
-        (n_items,); popularity for a user without any."""
-        one = self._users.get(user)
-        if one is None or not one.items:
-            return self.model.popularity.copy()
-        return self.model.scores_with(self._history(one.items), self.centres)[0]
-
-    def _history(self, items: Iterable[str]) -> Histories:
-        lists = pl.Series([list(items)], dtype=pl.List(pl.String))
-        return Histories.from_lists(lists, self.model.items)
-
-    def _vector(self, items: Iterable[str]) -> np.ndarray:
-        return self.model.user_vectors(self._history(items))[0]
-
     def _nearest(self, vector: np.ndarray) -> int:
         return int(((self.centres - vector) ** 2).sum(1).argmin())
 
-    def _keep(self, user: str, one: _Active) -> None:
-        self._users[user] = one
-        self._users.move_to_end(user)
-        while len(self._users) > self.max_users:
-            self._users.popitem(last=False)
+
+class LiveSteps:
+    """Single users' steps through the features and the recurrent network of a model.
+
+    Args:
+        network: of a fitted model.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, network: GroupGanNetwork) -> None:
+        self._network = network
+        self._items = self._network.features.items()
+
+    @torch.inference_mode()
+    def begin(self, items: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum of the items' vectors and the state after all of them, (width,) each."""
+        vectors, live = self._items[items], self._network.live
+        if live is None:
+            return vectors.sum(0), vectors.new_zeros(0)
+        _, state = live.recur(torch.cat([live.start, vectors])[None])
+        return vectors.sum(0), state[0, 0]
+
+    @torch.inference_mode()
+    def step(
+        self, total: torch.Tensor, state: torch.Tensor, item: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same after one more item."""
+        vector, live = self._items[item], self._network.live
+        if live is None:
+            return total + vector, state
+        _, after = live.recur(vector[None, None], state[None, None])
+        return total + vector, after[0, 0]
+
+    @torch.inference_mode()
+    def vector(self, total: torch.Tensor, count: int, state: torch.Tensor) -> np.ndarray:
+        """The user's vector, float32 (width,)."""
+        network = self._network
+        user = network.features.user(total / max(count, 1) ** 0.5)
+        if network.live is not None:
+            user = user.lerp(network.live.out(state), network.config.live_share)
+        return np.asarray(user.cpu().numpy())

@@ -77,9 +77,15 @@ function why(reasons) {
 const COUNTS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight"];
 const who = ({ members }) => (members ? `${COUNTS[members.length]} of you` : "you");
 const bold = (names) => listed(names.slice(0, 2), (name) => el("b", {}, name));
+/** Of whose taste a list is, where a taste group is a reason. */
+function popularWith(reasons) {
+  const taste = reasons.find((reason) => reason.attribute.startsWith("people who like "));
+  return taste && ["popular with ", el("b", {}, taste.attribute)];
+}
+
 const WORDS = {
   item: (reasons) => [`because ${who(reasons[0])} liked `, ...bold(reasons.map((reason) => reason.title || reason.item_id))],
-  attribute: (reasons) => ["matches your ", ...bold(reasons.map((reason) => reason.attribute.replace(/^user__/, "").replaceAll("_", " ")))],
+  attribute: (reasons) => popularWith(reasons) ?? ["matches your ", ...bold(reasons.map((reason) => reason.attribute.replace(/^user__/, "").replaceAll("_", " ")))],
   popularity: () => ["popular"],
 };
 
