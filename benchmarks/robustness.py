@@ -41,7 +41,7 @@ from benchmarks import cache, default_sets, tables
 from benchmarks._corrupted import FILLERS, attacked, noisy, pushed_items
 
 ADVERSARIAL = ("multvae", "recvae", "bpr", "mmoe", "cfgan", "group_gan", "gru4rec", "sasrec")
-BESIDE = ("ials", "ease", "item_knn")
+BESIDE = ("popularity", "ials", "ease", "item_knn")
 """Not trained by gradients: one arm."""
 NOISE = (0.2, 0.4, 0.1)
 FAKE = (0.05, 0.01, 0.03)
@@ -199,9 +199,9 @@ def _noise_row(
     if len(arms) == 1:
         return [label, *told, *[""] * 4]
     others = ("plain", "placebo")
-    better = [_interval(arms["adversary"].ndcg - arms[arm].ndcg) for arm in others]
+    better = [interval_of(arms["adversary"].ndcg - arms[arm].ndcg) for arm in others]
     lost = {arm: clean[arm].ndcg - arms[arm].ndcg for arm in arms}
-    saved = [_interval(lost[arm] - lost["adversary"]) for arm in others]
+    saved = [interval_of(lost[arm] - lost["adversary"]) for arm in others]
     return [label, *told, *better, *(saved if arms is not clean else ["", ""])]
 
 
@@ -209,11 +209,13 @@ def _pushed_row(label: str, arms: Mapping[str, Measured]) -> list[str]:
     told = [f"{arms[arm].pushed.mean():.3f}" if arm in arms else "" for arm in ARMS]
     if len(arms) == 1:
         return [label, *told, "", ""]
-    fewer = [_interval(arms[arm].pushed - arms["adversary"].pushed) for arm in ("plain", "placebo")]
+    fewer = [
+        interval_of(arms[arm].pushed - arms["adversary"].pushed) for arm in ("plain", "placebo")
+    ]
     return [label, *told, *fewer]
 
 
-def _interval(values: np.ndarray) -> str:
+def interval_of(values: np.ndarray) -> str:
     """Of differences (seeds, cases): their mean, between users and between seeds."""
     seeds, each = values.mean(1), values.mean(0)
     noise = Noise(float(seeds.std(ddof=1) / len(seeds) ** 0.5), len(seeds) - 1)
