@@ -63,7 +63,7 @@ def main() -> None:
     facts = (
         f"{name}: {members[C.USER].n_unique():,} users to train on, {len(outside):,} others for "
         f"the attack, {len(cases):,} of them cases; {given.steps} gradient steps, {given.seeds} "
-        "seeds. Control: the same attack on the order of popularity. The cases were looked at once."
+        "seeds. Control: the same attack on the order of popularity."
     )
     header = ["model", f"NDCG@{K}", "attack's AUC", "interval", "control"]
     tables.write(

@@ -257,13 +257,17 @@ def _write(
         tables.markdown(["data, model", "plain", *settings, "taken"], chosen),
         f"NDCG@{K}. A loss is what the same arm has less than on clean rows.",
         tables.markdown(["data, model, training rows", *ARMS, *others, *saved], noise),
-        f"Pushed items in the top {DEEP}, of {N_PUSHED}.",
-        tables.markdown(
-            ["data, model, fake users", *ARMS, "fewer than plain by", "than placebo by"], pushed
-        ),
     ]
+    if given.fake:
+        parts += [
+            f"Pushed items in the top {DEEP}, of {N_PUSHED}.",
+            tables.markdown(
+                ["data, model, fake users", *ARMS, "fewer than plain by", "than placebo by"], pushed
+            ),
+        ]
     command = tables.command_line("benchmarks.robustness")
-    tables.write("robustness", "Noise and attacks", parts, command, tables.own_versions())
+    name = "-".join(["robustness", *(one.name for one in sets)])
+    tables.write(name, "Noise and attacks", parts, command, tables.own_versions())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -57,5 +58,5 @@ def own_versions() -> dict[str, str]:
 
 def command_line(module: str) -> str:
     """The command that runs, with FOLDER in place of paths."""
-    words = ["FOLDER" if "/" in word else word for word in sys.argv[1:]]
+    words = [re.sub(r"[^=:]*/[^=:]*", "FOLDER", word) for word in sys.argv[1:]]
     return shlex.join(["python", "-m", module, *words])
