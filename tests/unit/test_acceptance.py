@@ -51,7 +51,8 @@ def test_the_chance_is_within_its_bound_and_rises_with_what_was_accepted() -> No
 def test_data_of_no_measured_size_are_told_so() -> None:
     said = before_training(compare(samples(1, 9), 10**6, 10**5, 10**7, others=0.1), {})
     assert said.startswith("Generated users passed the gate in ")
-    assert "none was of about the size of this data" in said
+    assert "none was of about the size of this data. For such data as were measured" in said
+    assert "The chance here" not in said
 
 
 def test_the_sentence_has_counts_chance_bound_cost_and_the_way_out() -> None:

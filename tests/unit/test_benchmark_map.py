@@ -108,3 +108,16 @@ def test_what_is_said_beforehand_rests_on_the_rules_of_the_gate(
     assert (found.sample.accepted, found.placebo) == (accepted, False)
     behind = ndcg.with_columns(pl.col("ndcg") + 0.2 * (pl.col("kind") == "placebo"))
     assert not _map_advice.drawn(about, behind).sample.accepted, "a placebo has the gain too"
+
+
+def test_a_shuffled_sample_keeps_lengths_and_popularity_and_no_more() -> None:
+    from benchmarks import _map_arms, map_ablation
+
+    from augrec.data.histories import ItemIndex
+
+    rows = people().train
+    sample = _map_arms.matrix(rows, ItemIndex(rows[C.ITEM]))
+    shuffled = map_ablation.swapped(sample, seed=1)
+    assert (shuffled.sum(0) == sample.sum(0)).all() and shuffled.max() == 1
+    np.testing.assert_array_equal(shuffled.getnnz(1), sample.getnnz(1))
+    assert shuffled.multiply(sample).nnz < 0.5 * sample.nnz

@@ -20,9 +20,15 @@ def before_training(found: Acceptance, seconds: Mapping[str, float | None]) -> s
         least = "at least " if len(known) < len(seconds) else ""
         cost = f"Training {', '.join(seconds)} takes {least}about {_duration(sum(known))}; "
     about = f"about 1 in {_one_in(found.chance)} and " if found.accepted_anywhere else ""
+    chance = f"{about}at most 1 in {_one_in(found.at_most)} (95 % bound)"
+    here = (
+        f"The chance here is {chance}."
+        if found.measured
+        else f"For such data as were measured the chance is {chance}; for these nobody knows."
+    )
     return (
-        f"{measured_anywhere()}; {_of_this_size(found)}. The chance here is {about}at most 1 in "
-        f"{_one_in(found.at_most)} (95 % bound). {cost}`run.generators: []` skips generated data."
+        f"{measured_anywhere()}; {_of_this_size(found)}. {here} {cost}`run.generators: []` skips "
+        "generated data."
     )
 
 
