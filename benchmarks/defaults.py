@@ -49,7 +49,7 @@ RECOMMENDERS: Final = (
     "sasrec",
     "gru4rec",
 )
-FITTED: Final = {"ease": "l2", "ials": "regularisation"}
+FITTED: Final = {"item_knn": "shrinkage", "ease": "l2", "ials": "regularisation"}
 """Recommender -> its setting whose rule has a fitted factor."""
 MULTIPLES: Final = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 GAINS: Final = (
@@ -131,7 +131,7 @@ def transferred(results: Mapping[str, Any], name: str) -> list[tuple[str, float,
     there on test, as a share of the best found by the search."""
     of_sets: dict[str, list[Mapping[str, Any]]] = {}
     for key, result in results.items():
-        if key.split("|")[2] == name:
+        if key.split("|")[2] == name and "multiples" in result:
             of_sets.setdefault(key.split("|")[0], []).append(result)
     found = []
     for left_out, cells_of_it in of_sets.items():

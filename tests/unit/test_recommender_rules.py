@@ -87,6 +87,12 @@ def test_penalties_follow_the_evidence():
         assert (many_ > few_) is grows, name
 
 
+@pytest.mark.parametrize(("users", "shrinkage"), [(4, 5.0), (20, 2.5), (500, 1.0)])
+def test_item_knn_shrinks_less_the_more_users_an_item_has(users, shrinkage):
+    shape = replace(SHAPE, n_interactions=users * SHAPE.n_items)
+    assert find("item_knn")().settle(shape)["shrinkage"] == shrinkage
+
+
 def test_a_router_settles_its_members():
     members = [{"popularity": {}}, {"ease": {}}, {"ials": {"factors": 8}}]
     router = find("router")({"members": members})

@@ -190,7 +190,7 @@ def test_a_preset_that_a_narrower_space_does_not_hold_is_left_out() -> None:
     assert {"neighbours": 161, "shrinkage": 480.0, "similarity": "tfidf"}.items() <= found[
         2
     ].items()
-    assert starting_points(narrow, own, space_of(narrow, kind)) == [{"shrinkage": 5.0}]
+    assert starting_points(narrow, own, space_of(narrow, kind)) == [{"shrinkage": "auto"}]
 
 
 def test_whole_numbers_stay_whole() -> None:

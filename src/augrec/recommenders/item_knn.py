@@ -4,13 +4,13 @@ neighbours."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from pydantic import Field
 
-from augrec.core.config import BaseConfig
+from augrec.core.config import Auto, BaseConfig
 from augrec.core.data_shape import DataShape
 from augrec.core.memory import refuse_beyond
 from augrec.data.histories import Histories
@@ -39,8 +39,9 @@ class ItemKnnConfig(BaseConfig):
     nearest_to: Literal["met", "recommended"] = "recommended"
     """met: the nearest of each item met are kept; recommended: the nearest of each item that can be
     recommended, so that every item, however common, rests on as many."""
-    shrinkage: float = Field(5.0, ge=0)
-    """A similarity resting on n users is multiplied by n / (n + shrinkage)."""
+    shrinkage: Annotated[float, Field(ge=0)] | Auto = "auto"
+    """A similarity resting on n users is multiplied by n / (n + shrinkage). auto: less for items
+    that many users met, see `shrinkage`."""
     bm25_k1: float = Field(1.2, gt=0)
     """bm25 only: how far an item's length matters at all."""
     bm25_b: float = Field(0.4, ge=0, le=1)
@@ -48,6 +49,23 @@ class ItemKnnConfig(BaseConfig):
     popularity_blend: float = Field(2.0, ge=0)
     """A history of n distinct items gets popularity_blend / (1 + n) × popularity added, both it and
     the personal scores being measured by their root mean square over the catalogue."""
+
+
+_ROWS, _LEAST, _MOST = 50.0, 1.0, 5.0
+
+
+def shrinkage(shape: DataShape, config: ItemKnnConfig) -> float:
+    """What keeps pairs that met by chance from being the nearest, and no more.
+
+    Where an item has few users, one or two in common look like a perfect match, and the pairs are
+    so many that some do by chance: five imagined users outweigh them. Where it has many, its
+    nearest rest on dozens, and n / (n + shrinkage) does nothing but favour popular neighbours. So
+    it falls as the mean number of users of an item grows, from five at ten users to one at fifty.
+    The product of the two, 50, is fitted: of 25 to 200 it has the best mean over ten sets,
+    whichever of eleven is left out.
+    """
+    users = shape.n_interactions / shape.n_items
+    return float(f"{min(max(_ROWS / users, _LEAST), _MOST):.3g}")
 
 
 class ItemKnn(BlendedRecommender):
@@ -72,6 +90,7 @@ class ItemKnn(BlendedRecommender):
     Config = ItemKnnConfig
     draws = False
     cost = "solving"
+    rules: ClassVar = {"shrinkage": shrinkage}
     search_space: ClassVar = {
         "similarity": ["cosine", "tfidf", "bm25"],
         "neighbours": {"low": 10, "high": 400, "log": True},
