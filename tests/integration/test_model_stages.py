@@ -214,6 +214,40 @@ def test_of_a_recommender_with_heads_it_is_kept_how_good_they_are(finished):
     assert not (finished / "reports/evaluation/ease/none/heads.parquet").exists()
 
 
+def test_groups_are_decided_about_where_there_are_tables_of_them(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shutil.copytree(finished, tmp_path / "workspace")
+    before = (here / "reports/decision.json").read_bytes()
+    assert b"together" not in before
+    assert "decide together" not in (here / "reports/report.html").read_text()
+    prepared, moment = here / "data/prepared", datetime(2024, 2, 1, tzinfo=UTC)
+    rows = [(f"g{n}", f"i{n % 15:02}", period) for n in range(30) for period in ("valid", "test")]
+    pl.DataFrame(
+        {
+            "group_id": [one[0] for one in rows],
+            "item_id": [one[1] for one in rows],
+            "timestamp": pl.Series([moment] * len(rows)).cast(TIME),
+            "period": [one[2] for one in rows],
+        }
+    ).write_parquet(prepared / "group_choices.parquet")
+    members = [(f"g{n}", f"s1u{user:02}") for n in range(30) for user in (n, n + 1)]
+    pl.DataFrame(members, schema=["group_id", "user_id"], orient="row").write_parquet(
+        prepared / "groups.parquet"
+    )
+    pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String}).write_parquet(
+        prepared / "group_withheld.parquet"
+    )
+    monkeypatch.chdir(here)
+    decide.main()
+    decision = read(here, "reports/decision.json")
+    assert decision["together"]["n_groups"] == 30
+    page = (here / "reports/report.html").read_text()
+    assert "People who decide together" in page and "30 groups with 60 choices" in page
+    del decision["together"]
+    assert decision == json.loads(before)
+
+
 def test_the_decision_rests_on_every_arm_of_the_run(finished):
     decision = read(finished, "reports/decision.json")
     assert len(decision["arms"]) == len(RECOMMENDERS) * len(POLICIES)

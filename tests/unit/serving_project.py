@@ -18,9 +18,11 @@ import yaml
 
 from augrec.core.files import write_json, write_parquet
 from augrec.core.settings import Settings
+from augrec.data import stored_groups
 from augrec.data.canonical import canonical_tables, write_raw
 from augrec.data.columns import TIME
 from augrec.data.training_data import TrainingData
+from augrec.groups.strategies.attention import EVIDENCE
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import bundle
@@ -64,7 +66,11 @@ def items() -> pl.DataFrame:
 
 
 def make_project(
-    folder: Path, *, serving: dict[str, Any] | None = None, model: str | None = "ease"
+    folder: Path,
+    *,
+    serving: dict[str, Any] | None = None,
+    model: str | None = "ease",
+    groups: bool = False,
 ) -> Settings:
     """A project with data/raw, and a champion in the local copies unless `model` is None."""
     told = {"features": False, "poll_s": 60.0} | (serving or {})
@@ -81,7 +87,7 @@ def make_project(
         folder, folder / "var", "127.0.0.1", 9, 9, NOWHERE, str(folder / "var/feast/online.db")
     )
     if model is not None:
-        put_copy(settings, "champion", "1", model)
+        put_copy(settings, "champion", "1", model, groups=groups)
     return settings
 
 
@@ -92,10 +98,38 @@ def fitted(name: str = "ease", seed: int = 0) -> Recommender:
     return base.find(name)(config, seed=3).fit(TrainingData(interactions(seed), items=items()))
 
 
+def write_groups(folder: Path) -> None:
+    """A couple and five friends, who have chosen even items; three who have chosen nothing. Groups
+    with choices are served by what `attention` learned: the most popular items."""
+    members = {"couple": ["u00", "u01"], "friends": ["u02", "u03", "u04", "u05", "u06"]}
+    members["new"] = ["u07", "u08", "u09"]
+    pairs = [(group, user) for group, users in members.items() for user in users]
+    chosen = [(group, item, 0) for group in ("couple", "friends") for item in ("i06", "i08")]
+    weights = np.zeros(3 + len(EVIDENCE))
+    weights[3 + EVIDENCE.index("popularity")] = 1.0
+    rows = [
+        {"kind": "persistent", "size": "all", "serves": "attention"},
+        {"kind": "ad_hoc", "size": "all", "serves": "least_misery"},
+        {"kind": "ad_hoc", "size": "2", "serves": "average"},
+    ]
+    stored_groups.write(
+        folder,
+        pl.DataFrame(pairs, schema=["group_id", "user_id"], orient="row"),
+        pl.DataFrame(chosen, schema=["group_id", "item_id", "timestamp"], orient="row"),
+        {"rows": rows, "weights": {"persistent": weights.tolist()}},
+    )
+
+
 def put_copy(
-    settings: Settings, alias: str, version: str, model: str | Recommender, seed: int = 0
+    settings: Settings,
+    alias: str,
+    version: str,
+    model: str | Recommender,
+    seed: int = 0,
+    groups: bool = False,
 ) -> Path:
-    """A checked copy of a version, as the service keeps it, remembered under an alias."""
+    """A checked copy of a version, as the service keeps it, remembered under an alias; with
+    `groups`, of people who decide together."""
     recommender = fitted(model, seed) if isinstance(model, str) else model
     draft = settings.var / "serving/draft"
     recommender.save(draft / "artifacts/model")
@@ -110,6 +144,9 @@ def put_copy(
         ).hexdigest(),
         "golden": bundle.golden_answers(recommender),
     }
+    if groups:
+        write_groups(draft / "artifacts/groups")
+        facts["groups_digest"] = bundle.digest(draft / "artifacts/groups")
     write_json(draft / "artifacts/bundle.json", facts)
     target = settings.var / "serving/models" / f"{version}-{digest}"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ CHECKS = ",".join(
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service on a port of its own."""
-    project = make_project(tmp_path_factory.mktemp("serving") / "shop")
+    project = make_project(tmp_path_factory.mktemp("serving") / "shop", groups=True)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AUGREC_HOME", str(project.home))
         environment.setenv("MLFLOW_TRACKING_URI", project.mlflow_uri)

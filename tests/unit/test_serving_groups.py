@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving_project import make_project, running
+from serving_project import interactions, make_project, running
 
 from augrec.serving.group_schemas import MAX_GROUP, STRATEGIES
 
@@ -106,9 +106,10 @@ async def test_unknown_members_are_newcomers(client: httpx.AsyncClient) -> None:
         ({"group": [EVEN], "user_id": "u01"}, "either a group"),
         ({"group": [EVEN], "history": ["i00"]}, "either a group"),
         ({"group": [EVEN], "strategy": "loudest"}, "least_misery"),
-        ({"group": [EVEN], "strategy": "attention"}, "least_misery"),
         ({"group": [{"user": "u00"}]}, "group"),
-        ({"group": "u00"}, "group"),
+        ({"group": 7}, "group"),
+        ({"group": ""}, "group"),
+        ({"group": "couple", "user_id": "u01"}, "either a group"),
     ],
 )
 async def test_what_is_no_group_is_refused(
@@ -122,3 +123,63 @@ async def test_nothing_is_left_for_a_group(client: httpx.AsyncClient) -> None:
     told = await asked(client, group=[EVEN, ODD], filters={"categories": ["no such"]}, k=3)
     assert told["items"] == []
     assert [one["satisfaction"] for one in told["group"]["members"]] == [0, 0]
+
+
+async def test_without_known_groups_an_id_and_what_must_be_learned_are_refused(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/v1/recommendations", json={"group": "couple"})
+    assert answer.status_code == 404 and "'couple'" in answer.json()["what"]
+    body = {"group": [EVEN, ODD], "strategy": "attention"}
+    answer = await client.post("/v1/recommendations", json=body)
+    assert answer.status_code == 422 and "least_misery" in answer.json()["what"]
+    assert (await asked(client, group=[EVEN, ODD]))["group"]["strategy"] == "average"
+
+
+@pytest.fixture
+async def knowing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A service whose champion knows groups."""
+    settings = make_project(tmp_path / "shop", groups=True)
+    monkeypatch.setenv("AUGREC_HOME", str(settings.home))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    async with running(settings) as found:
+        yield found
+
+
+async def test_a_group_is_known_by_its_id(knowing: httpx.AsyncClient) -> None:
+    told = await asked(knowing, group="couple", k=5)
+    assert told["group"]["group_id"] == "couple"
+    assert [one["user_id"] for one in told["group"]["members"]] == ["u00", "u01"]
+    assert told["group"]["strategy"] == "attention"  # as the gate has chosen
+    assert not {"i06", "i08"} & {one["item_id"] for one in told["items"]}  # chosen before
+    again = await asked(knowing, group="couple", k=40, filters={"exclude_seen": False})
+    assert {"i06", "i08"} <= {one["item_id"] for one in again["items"]}
+    assert len((await asked(knowing, group="friends"))["group"]["members"]) == 5
+    other = await asked(knowing, group="couple", strategy="ep_fuzzda", k=5)
+    assert other["group"]["strategy"] == "ep_fuzzda"
+    unknown = await knowing.post("/v1/recommendations", json={"group": "nobody"})
+    assert unknown.status_code == 404 and "nobody" in unknown.json()["what"]
+
+
+async def test_the_strategy_is_that_of_the_kind_and_size(knowing: httpx.AsyncClient) -> None:
+    assert (await asked(knowing, group="new"))["group"]["strategy"] == "least_misery"
+    assert (await asked(knowing, group=[EVEN, ODD]))["group"]["strategy"] == "average"
+    three = [EVEN, ODD, {"user_id": "u02"}]
+    assert (await asked(knowing, group=three))["group"]["strategy"] == "least_misery"
+    refused = await knowing.post(
+        "/v1/recommendations", json={"group": three, "strategy": "attention"}
+    )
+    assert refused.status_code == 422  # learned for groups with choices alone
+
+
+async def test_attention_is_served_as_it_was_learned(knowing: httpx.AsyncClient) -> None:
+    """Its one weight is that of popularity: the couple gets what is popular, best first."""
+    counts = dict(interactions()["item_id"].value_counts().iter_rows())
+    told = [one["item_id"] for one in (await asked(knowing, group="couple", k=6))["items"]]
+    shares = [counts.get(item, 0) for item in told]
+    assert len(told) == 6 and shares == sorted(shares, reverse=True)
+    by_average = await asked(knowing, group="couple", k=6, strategy="average")
+    assert told != [one["item_id"] for one in by_average["items"]]

@@ -40,7 +40,7 @@ def clean(
     """
     require(interactions, INTERACTIONS, where="interactions to clean")
     _require_no_nulls(interactions)
-    kept = _firsts(interactions, positive, [C.USER, C.ITEM])
+    kept = firsts(interactions, positive, [C.USER, C.ITEM])
     if min_item_interactions > 1:
         kept = kept.filter(pl.len().over(C.ITEM) >= min_item_interactions)
     if kept.is_empty():
@@ -72,13 +72,14 @@ def first_events(
         Canonical interactions, one row for each user, item and event, sorted as by `clean`. The
         first row of each pair is the one that `clean` returned.
     """
-    firsts = _firsts(interactions, positive, [C.USER, C.ITEM, C.EVENT])
-    return firsts.join(pairs, on=[C.USER, C.ITEM], how="semi", maintain_order="left")
+    kinds = firsts(interactions, positive, [C.USER, C.ITEM, C.EVENT])
+    return kinds.join(pairs, on=[C.USER, C.ITEM], how="semi", maintain_order="left")
 
 
-def _firsts(
+def firsts(
     interactions: pl.DataFrame, positive: Mapping[str, float | None], key: list[str]
 ) -> pl.DataFrame:
+    """The first positive row of each `key`, in the order of `augrec.data.instants.in_order`."""
     rows = interactions.select(list(INTERACTIONS)).filter(_is_positive(positive))
     ordered = in_order(rows, C.EVENT, C.VALUE, C.ORIGIN, C.WEIGHT)
     return ordered.unique(key, keep="first", maintain_order=True)

@@ -56,6 +56,11 @@ class Split:
     held_out: pl.DataFrame
     counts: dict[str, Any]
 
+    def without(self, pairs: pl.DataFrame) -> Split:
+        """The split without the training rows of these pairs of user_id and item_id."""
+        train = self.train.join(pairs, on=[C.USER, C.ITEM], how="anti", maintain_order="left")
+        return replace(self, train=train, counts=self.counts | {"train": _sizes(train)})
+
 
 def split(interactions: pl.DataFrame, config: SplitConfig, seed: int) -> Split:
     """Split clean interactions. The time is linear in the interactions, apart from sorting.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from augrec.core.seeds import rng
 from augrec.data.columns import Columns as C
-
-GROUP: Final = "group_id"
 
 
 class HeldOut(NamedTuple):
@@ -46,8 +44,8 @@ def hold_out(
     random = rng(seed, "held-out choices")
     table = rows.with_columns(_draw=pl.Series(random.random(len(rows)), dtype=pl.Float64))
     newest = [pl.col(C.TIMESTAMP)] if C.TIMESTAMP in rows.columns else []
-    table = table.sort(GROUP, *newest, "_draw", C.ITEM)
-    length, place = pl.len().over(GROUP), pl.int_range(pl.len()).over(GROUP)
+    table = table.sort(C.GROUP, *newest, "_draw", C.ITEM)
+    length, place = pl.len().over(C.GROUP), pl.int_range(pl.len()).over(C.GROUP)
     held = place >= pl.max_horizontal(length - n, pl.lit(1, pl.Int64))
     parted = table.with_columns(_held=held)
     choices = parted.filter("_held").select(rows.columns)
@@ -61,9 +59,9 @@ def without_choices(
     """The members' interactions without one member's row for each choice of their group."""
     random = rng(seed, "members' rows of choices")
     had = (
-        choices.select(GROUP, C.ITEM)
+        choices.select(C.GROUP, C.ITEM)
         .with_row_index("_choice")
-        .join(members, on=GROUP)
+        .join(members, on=C.GROUP)
         .join(interactions.select(C.USER, C.ITEM).unique(), on=[C.USER, C.ITEM])
         .sort("_choice", C.USER)
     )

@@ -1,9 +1,10 @@
 """Saves a recommender as an MLflow bundle without pickle, and loads it again.
 
 A bundle is a pyfunc model "from code": a script, the model's directory (JSON, safetensors,
-Parquet), items.parquet with the items' titles, categories and prices, bundle.json, and the part of
-augrec that it runs on. `mlflow.pyfunc.load_model` runs the script. augrec itself never does: `load`
-and `fetch` only read model and items, after checking them against their registered digests.
+Parquet), items.parquet with the items' titles, categories and prices, a folder of groups where the
+run has tables of people who decide together, bundle.json, and the part of augrec that it runs on.
+`mlflow.pyfunc.load_model` runs the script. augrec itself never does: `load` and `fetch` only read
+model, items and groups, after checking them against their registered digests.
 
 Where the winner was trained once more on all interactions, the bundle holds that model, which
 serves, and the one that was measured, which later runs compare themselves with and continue: it has
@@ -34,8 +35,10 @@ import augrec
 from augrec.core import settings
 from augrec.core.errors import InputError, RefusedError
 from augrec.core.files import digest, read_json, whole_directory, write_json, write_parquet
+from augrec.data import stored_groups
 from augrec.data.columns import ITEMS
 from augrec.data.columns import Columns as C
+from augrec.data.stored_groups import StoredGroups
 from augrec.recommenders import base
 from augrec.recommenders.base import Recommender
 from augrec.registry import mlflow_versions
@@ -43,10 +46,10 @@ from augrec.registry.connection import mlflow_errors
 
 FOLDER: Final = "bundle"
 _MODEL, _ITEMS, _FACTS = "artifacts/model", "artifacts/items.parquet", "artifacts/bundle.json"
-_REFIT = "artifacts/refit"
-DIGESTS: Final = ("digest", "refit_digest", "items_digest")
-"""Of the measured model, of the one trained on all interactions, if there is one, and of the items;
-in bundle.json and the version's tags."""
+_REFIT, _GROUPS = "artifacts/refit", "artifacts/groups"
+DIGESTS: Final = ("digest", "refit_digest", "items_digest", "groups_digest")
+"""Of the measured model, of the one trained on all interactions, if there is one, of the items, and
+of groups, if there are any; in bundle.json and the version's tags."""
 _SHOWN = (C.ITEM, C.TITLE, C.CATEGORIES, C.PRICE)
 _STATE_KINDS = {".json", ".safetensors", ".parquet", ".csv"}
 _BUNDLE_KINDS = _STATE_KINDS | {".yaml", ".yml", ".txt", ".py", ".typed"}
@@ -81,6 +84,7 @@ def build(
     facts: Mapping[str, Any],
     items: pl.DataFrame | None = None,
     refit: Path | None = None,
+    groups: Path | None = None,
 ) -> dict[str, str]:
     """Write the bundle of a saved recommender.
 
@@ -92,6 +96,7 @@ def build(
             and prices.
         refit: the directory of the same recommender, trained on all interactions, to serve; None:
             the measured one serves.
+        groups: a folder that `augrec.data.stored_groups.write` made; None: there are no groups.
 
     Returns:
         The bundle's `DIGESTS`.
@@ -116,6 +121,9 @@ def build(
         }
         if refit:
             digests["refit_digest"] = digest(stage / "refit")
+        if groups:
+            shutil.copytree(groups, stage / "groups")
+            digests["groups_digest"] = digest(stage / "groups")
         golden = golden_answers(recommender)
         write_json(stage / "bundle.json", {"format": 1, **facts, **digests, "golden": golden})
         _copy_core(stage / "core")
@@ -142,6 +150,7 @@ def build(
 _ARTIFACTS = {
     "model": "model",
     "refit": "refit",
+    "groups": "groups",
     "items": "items.parquet",
     "bundle": "bundle.json",
     "core": "core",
@@ -229,9 +238,10 @@ def fetch(version: str | int, folder: Path) -> None:
     """
     with _verified(mlflow_versions.named(version)) as copy, whole_directory(folder) as draft:
         shutil.copytree(_serving(copy), draft / _MODEL)
+        if (copy / _GROUPS).is_dir():
+            shutil.copytree(copy / _GROUPS, draft / _GROUPS)
         write_parquet(draft / _ITEMS, _read_items(copy))
-        digests = {"digest": digest(draft / _MODEL), "items_digest": _hash(draft / _ITEMS)}
-        facts = {**read_json(copy / _FACTS), **digests}
+        facts = {**read_json(copy / _FACTS), **_digests(draft)}
         facts.pop("refit_digest", None)
         write_json(draft / _FACTS, facts)
 
@@ -258,6 +268,11 @@ def open_copy(folder: Path) -> tuple[Recommender, pl.DataFrame, dict[str, Any]]:
             fix="delete it; it is fetched again from the registry",
         )
     return base.load(folder / _MODEL), _read_items(folder), facts
+
+
+def groups_of(folder: Path) -> StoredGroups:
+    """The groups of a copy that `open_copy` has verified; nobody where it has none."""
+    return stored_groups.read(folder / _GROUPS)
 
 
 @mlflow_errors("export the model")
@@ -319,7 +334,11 @@ def _digests(bundle: Path) -> dict[str, str]:
     found = {"digest": digest(bundle / _MODEL)}
     if (bundle / _REFIT).is_dir():
         found["refit_digest"] = digest(bundle / _REFIT)
-    return found | ({"items_digest": _hash(bundle / _ITEMS)} if (bundle / _ITEMS).is_file() else {})
+    if (bundle / _ITEMS).is_file():
+        found["items_digest"] = _hash(bundle / _ITEMS)
+    if (bundle / _GROUPS).is_dir():
+        found["groups_digest"] = digest(bundle / _GROUPS)
+    return found
 
 
 def _serving(bundle: Path) -> Path:

@@ -83,8 +83,8 @@ def register(
     links: Mapping[str, str] | None = None,
 ) -> Version:
     """Register the winner of a decision, with the model that was trained once more on all
-    interactions, if the run has one. Idempotent: the same model files give the same version, also
-    from another run.
+    interactions, if the run has one, and its groups. Idempotent: the same files give the same
+    version, also from another run.
 
     Args:
         workspace: where the run's files are.
@@ -109,12 +109,21 @@ def register(
     digests = {"digest": bundle.digest(model)}
     if refit:
         digests["refit_digest"] = bundle.digest(refit)
-    with exclusive("registry"):
+    with (
+        exclusive("registry"),
+        tempfile.TemporaryDirectory(prefix="augrec-register-") as temporary,
+    ):
+        groups = run_files.write_groups(workspace, decision, Path(temporary) / "groups")
+        if groups:
+            digests["groups_digest"] = bundle.digest(groups)
         same = [
             known
             for known in mlflow_versions.all_versions()
-            if known.tags.get("digest") == digests["digest"]
-            and known.tags.get("refit_digest") == digests.get("refit_digest")
+            if all(
+                known.tags.get(name) == digests.get(name)
+                for name in bundle.DIGESTS
+                if name != "items_digest"
+            )
         ]
         for known in same:
             if bundle.sound(known.version):
@@ -124,14 +133,14 @@ def register(
         )
         tags = _tags(workspace, run_id, commit, decision, feature_service) | digests
         tags |= links or {}
-        with tempfile.TemporaryDirectory(prefix="augrec-register-") as temporary:
-            folder = Path(temporary) / bundle.FOLDER
-            facts = {
-                key: tags[key]
-                for key in ("recommender", "policy", "run_id", "commit", "feature_service")
-            }
-            tags |= bundle.build(model, folder, facts, run_files.read_items(workspace), refit)
-            client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
+        folder = Path(temporary) / bundle.FOLDER
+        facts = {
+            key: tags[key]
+            for key in ("recommender", "policy", "run_id", "commit", "feature_service")
+        }
+        items = run_files.read_items(workspace)
+        tags |= bundle.build(model, folder, facts, items, refit, groups)
+        client().log_artifacts(child.info.run_id, str(folder), bundle.FOLDER)
         source = f"{child.info.artifact_uri}/{bundle.FOLDER}"
         for known in same:
             if known.source == source:  # its damaged bundle has just been replaced

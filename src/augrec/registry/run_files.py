@@ -15,6 +15,7 @@ import yaml
 from augrec.core.config import read_params
 from augrec.core.errors import InputError
 from augrec.core.files import read_json
+from augrec.data import stored_groups
 from augrec.data.ranking import LIST_METRICS
 from augrec.registry.mlflow_values import metrics, texts
 
@@ -109,6 +110,17 @@ def refit(workspace: Path) -> Path | None:
     serves."""
     path = workspace / "models/refit/model"
     return path if path.is_dir() else None
+
+
+def write_groups(workspace: Path, decision: Mapping[str, Any], folder: Path) -> Path | None:
+    """Write the run's groups to a folder, for the bundle; None: the run has no tables of groups."""
+    if decision.get("together") is None:
+        return None
+    prepared = workspace / "data/prepared"
+    groups = pl.read_parquet(prepared / "groups.parquet")
+    choices = pl.read_parquet(prepared / "group_choices.parquet")
+    stored_groups.write(folder, groups, choices, decision["together"])
+    return folder
 
 
 def run_parameters(workspace: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from augrec.reporting.beyond_accuracy_tables import beyond
 from augrec.reporting.pages import render
 from augrec.reporting.run_head import MARK
 from augrec.reporting.svg import Figure
+from augrec.reporting.together_tables import together
 from augrec.reporting.words import (
     find_arm,
     measured,
@@ -77,6 +78,7 @@ def _content(decision: dict[str, Any], workspace: Path) -> dict[str, Any]:
         "differences": figures.differences(gains.against_none(workspace, decision), metric),
         "by_user": figures.winner_by_user(gains.winner_by_user(workspace, decision), metric),
         "beyond": beyond(decision),
+        "together": together(decision),
         "comparisons": [
             {**row, "words": _comparison(row, gate)} for row in decision.get("comparisons", [])
         ],

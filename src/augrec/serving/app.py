@@ -41,7 +41,7 @@ from augrec.serving.poller import Poller
 from augrec.serving.request_limiter import RequestLimiter
 from augrec.serving.routes import InvalidRequest, posts, router
 from augrec.serving.security import ApiKeys
-from augrec.serving.service import NothingToServe, Service, UnknownModel
+from augrec.serving.service import NothingToServe, Service, UnknownGroup, UnknownModel
 from augrec.serving.user_states import UserStates
 from augrec.serving.user_store import UserStore
 
@@ -257,6 +257,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         InvalidRequest,
         RequestValidationError,
         HTTPException,
+        UnknownGroup,
         UnknownModel,
         NothingToServe,
         AugrecError,
@@ -278,6 +279,8 @@ def _error_response(error: Exception) -> Response | None:
             return _problem(
                 error.status_code, str(error.detail).lower(), headers=dict(error.headers or {})
             )
+        case UnknownGroup():
+            return _problem(404, str(error), fix="give the members themselves as a list")
         case UnknownModel():
             return _problem(404, str(error), fix="GET /v1/model lists the served models")
         case NothingToServe():

@@ -225,7 +225,10 @@ class Deployer:
             "commit": wanted.commit,
         }
         index = build(recommender, self._sample_histories(recommender), self._config.index)
-        model = Model.of(recommender, metadata, origin=origin, index=index, **facts_of_version)
+        groups = bundle.groups_of(copy)
+        model = Model.of(
+            recommender, metadata, origin=origin, index=index, groups=groups, **facts_of_version
+        )
         checks = check(model, facts.get("golden", []), self._config.max_scores)
         follow(recommender, self._config.max_users)  # after the checks, whose answers are as learnt
         self._replay(recommender)

@@ -10,14 +10,18 @@ import numpy as np
 import polars as pl
 
 from augrec.core.errors import InputError
-from augrec.groups.base import find
+from augrec.data.stored_groups import AD_HOC, PERSISTENT
+from augrec.groups.base import Strategy, find
 from augrec.groups.scores import satisfaction, score_group
+from augrec.groups.strategies.attention import Attention
+from augrec.serving.group_schemas import LEARNED, STRATEGIES
 from augrec.serving.model import Model
 from augrec.serving.ranking import Query, attribute_table, positions
 from augrec.serving.schemas import Why
 
 SharedWhy = tuple[Why, list[int]]
 """A reason and the members who share it, positions from 0."""
+NOTHING_CHOSEN: Sequence[str] = ()
 _REASONS = 3
 
 
@@ -38,19 +42,21 @@ class GroupList(NamedTuple):
 
 def group_list(
     model: Model,
-    strategy: str,
+    strategy: Strategy,
     members: Sequence[Query],
     attribute_types: dict[str, pl.DataType],
     *,
+    own: Sequence[str] = (),
     reasons: bool,
 ) -> GroupList:
     """The list that a strategy makes of the members' scores.
 
     Args:
         model: scores items.
-        strategy: its name.
+        strategy: see `strategy_for`.
         members: one query each, with the same filters.
         attribute_types: {attribute of users: its type}.
+        own: what the group itself has chosen, oldest first.
         reasons: whether to explain it.
 
     Raises:
@@ -63,17 +69,39 @@ def group_list(
     scores = score_group(
         model.recommender,
         histories,
+        own,
         user_features=features,
-        allowed=_allowed(model, members),
+        allowed=_allowed(model, members, own),
     )
-    places, values = find(strategy)().choose(scores, members[0].k)
+    places, values = strategy.choose(scores, members[0].k)
     content = satisfaction(scores.relevance() * scores.allowed, places)
     items = model.ids[places].tolist()
     why = _reasons(model, histories, items, features) if reasons and items else None
     return GroupList(items, values.tolist(), content.tolist(), why)
 
 
-def _allowed(model: Model, members: Sequence[Query]) -> np.ndarray:
+def strategy_for(model: Model, name: str | None, own: Sequence[str], n: int) -> Strategy:
+    """A strategy by its name, for n members and what they have chosen together; None: the one that
+    serves groups of this kind and size.
+
+    Raises:
+        InputError: it must be learned, and this version has learned nothing for such groups.
+    """
+    kind = PERSISTENT if own else AD_HOC
+    chosen = name or model.groups.serves(kind, n)
+    if chosen not in LEARNED:
+        return find(chosen)()
+    if kind not in model.groups.weights:
+        raise InputError(
+            f"{chosen} has not been learned from what groups chose by version {model.version}; "
+            f"take one of {', '.join(STRATEGIES)}",
+            where="strategy",
+            fix="import interactions of groups and retrain, or take another strategy",
+        )
+    return Attention.of_weights(model.groups.weights[kind])
+
+
+def _allowed(model: Model, members: Sequence[Query], own: Sequence[str]) -> np.ndarray:
     first = members[0]
     allowed = np.ones(len(model.places), np.bool_)
     if first.among is not None:
@@ -82,6 +110,7 @@ def _allowed(model: Model, members: Sequence[Query]) -> np.ndarray:
     if first.exclude_seen:
         for one in members:
             allowed[positions(model.places, one.history)] = False
+        allowed[positions(model.places, list(own))] = False
     allowed[first.exclude] = False
     return allowed
 

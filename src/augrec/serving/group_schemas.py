@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from augrec.groups.base import find, names
 from augrec.serving.schema_base import MAX_HISTORY, Answer, Body, Id
@@ -12,16 +12,18 @@ from augrec.serving.schema_base import MAX_HISTORY, Answer, Body, Id
 MAX_GROUP = 8
 STRATEGIES = tuple(name for name in names() if not find(name).learns)
 """Strategies that need no choices of groups to learn from."""
+LEARNED = tuple(name for name in names() if find(name).learns)
+"""Those that only a version can use which has learned from them."""
 
 
 def _known(name: str) -> str:
-    if name not in STRATEGIES:
-        raise ValueError(f"must be one of {', '.join(STRATEGIES)}")
+    if name not in STRATEGIES + LEARNED:
+        raise ValueError(f"must be one of {', '.join(STRATEGIES + LEARNED)}")
     return name
 
 
 StrategyName = Annotated[
-    str, AfterValidator(_known), Field(json_schema_extra={"enum": list(STRATEGIES)})
+    str, AfterValidator(_known), Field(json_schema_extra={"enum": [*STRATEGIES, *LEARNED]})
 ]
 
 
@@ -47,9 +49,14 @@ def different(members: list[GroupMember]) -> list[GroupMember]:
     return members
 
 
-Group = Annotated[
+_Members = Annotated[
     list[GroupMember], Field(min_length=1, max_length=MAX_GROUP), AfterValidator(different)
 ]
+Group = Annotated[
+    Annotated[_Members, Tag("members")] | Annotated[Id, Tag("id")],
+    Discriminator(lambda value: "id" if isinstance(value, str) else "members"),
+]
+"""The members, or the id of a group that the served version knows."""
 
 
 class MemberAnswer(Answer):
@@ -67,8 +74,11 @@ class MemberAnswer(Answer):
 class GroupAnswer(Answer):
     """How the list serves the group."""
 
+    group_id: str | None
+    """The id that was asked for; null: the members were given."""
     strategy: str
+    """The one that was asked for, or that the gate has chosen for groups of this kind and size."""
     members: list[MemberAnswer]
-    """In the order of the request."""
+    """In the order of the request; of a group id in the order of their ids."""
     worst_off: int
     """The position, from 0, of the member whom the list serves least; the first of several."""

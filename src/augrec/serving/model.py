@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from augrec.core.errors import RefusedError
+from augrec.data.stored_groups import StoredGroups
 from augrec.recommenders.base import Recommender
 from augrec.serving.index import Index
 from augrec.serving.item_metadata import NO_METADATA, ItemMetadata
@@ -34,6 +35,7 @@ class Model:
         popular: positions of the most popular items, best first.
         members: {category: positions of its items}.
         index: approximate index of a large catalogue; None: all items are scored.
+        groups: people who decide together.
     """
 
     recommender: Recommender
@@ -50,6 +52,7 @@ class Model:
     popular: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     members: dict[str, np.ndarray] = field(default_factory=dict)
     index: Index | None = None
+    groups: StoredGroups = field(default_factory=StoredGroups)
 
     @classmethod
     def of(

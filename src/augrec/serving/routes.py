@@ -11,16 +11,17 @@ from pydantic import BaseModel, ValidationError
 
 from augrec.serving import schemas as s
 from augrec.serving import status_schemas as status
+from augrec.serving.group_lists import NOTHING_CHOSEN, strategy_for
 from augrec.serving.group_schemas import GroupMember
 from augrec.serving.item_metadata import NO_METADATA
 from augrec.serving.model import Model, Role
 from augrec.serving.rollout import side
-from augrec.serving.service import ResolvedRequest, Service, new_answer_id
+from augrec.serving.service import ResolvedRequest, Service, UnknownGroup, new_answer_id
 
 B = TypeVar("B", bound=BaseModel)
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": s.Problem, "description": "An API key is required."},
-    404: {"model": s.Problem, "description": "The named model does not exist."},
+    404: {"model": s.Problem, "description": "The named model or group does not exist."},
     413: {"model": s.Problem, "description": "The body is too large."},
     415: {"model": s.Problem, "description": "The body is not application/json."},
     422: {"model": s.Problem, "description": "The request is not valid."},
@@ -155,16 +156,23 @@ async def recommendations(request: Request) -> Response:
 
 
 async def _to_group(
-    service: Service, body: s.RecommendationRequest, group: list[GroupMember]
+    service: Service, body: s.RecommendationRequest, asked: list[GroupMember] | str
 ) -> Response:
     """One list for all members; they are not assigned to the challenger."""
     whole = await service.resolve(None, None, body.context, body.model)
+    group, own = asked, NOTHING_CHOSEN
+    if isinstance(group, str):
+        if group not in whole.model.groups.members:
+            raise UnknownGroup(f"version {whole.model.version} knows no group {group!r}")
+        own = whole.model.groups.chosen[group]
+        group = [GroupMember(user_id=user) for user in whole.model.groups.members[group]]
+    strategy = strategy_for(whole.model, body.strategy, own, len(group))
     members = [await service.resolve(one.user_id, one.history, body.context, None) for one in group]
     for one in members:
         one.model, one.role = whole.model, whole.role
     first = members[0]
     found = await service.recommend_group(
-        members, body.strategy, body.filters, body.k, reasons=body.reasons
+        members, strategy, body.filters, body.k, own=own, reasons=body.reasons
     )
     whole.degraded = list(dict.fromkeys(what for one in members for what in one.degraded))
     if body.reasons and found.reasons is None and found.items:
@@ -190,7 +198,8 @@ async def _to_group(
         "features": next(one for one in ("unavailable", "online", "none") if one in sources),
         "degraded": whole.degraded,
         "group": {
-            "strategy": body.strategy,
+            "group_id": asked if isinstance(asked, str) else None,
+            "strategy": strategy.name(),
             "members": [
                 {
                     "user_id": one.user_id,

@@ -40,7 +40,12 @@ from augrec.serving.schema_base import (
 
 
 def _example(**values: Any) -> ConfigDict:
-    return ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": [values]})
+    return _examples(values)
+
+
+def _examples(*bodies: dict[str, Any]) -> ConfigDict:
+    examples: list[Any] = list(bodies)
+    return ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": examples})
 
 
 Why = tuple[Literal["item", "attribute", "popularity"], str | None, float]
@@ -64,17 +69,22 @@ class RecommendationRequest(Body):
     """Recommendations for a user, for an anonymous history, for a new user (neither of the two), or
     for a group of them that wants one list."""
 
-    model_config = _example(user_id="42", k=5, filters={"categories": ["Comedy"]}, reasons=True)
+    model_config = _examples(
+        {"user_id": "42", "k": 5, "filters": {"categories": ["Comedy"]}, "reasons": True},
+        {"group": [{"user_id": "42"}, {"history": ["50", "172"]}], "strategy": "least_misery"},
+    )
 
     user_id: Id | None = None
     """Past events, attributes and features of this user are used. Unknown ids are new users."""
     history: list[Id] | None = Field(default=None, max_length=MAX_HISTORY)
     """Item ids, oldest first. With a user_id they follow the user's stored history."""
     group: Group | None = None
-    """One to eight members, in place of user_id and history. Items that a member has met are left
-    out with filters.exclude_seen."""
-    strategy: StrategyName = "average"
-    """How the members' wishes become one list; for a group only."""
+    """One to eight members, or the id of a group from the table of groups, in place of user_id and
+    history. Items that a member has met, or that the group has chosen, are left out with
+    filters.exclude_seen."""
+    strategy: StrategyName | None = None
+    """How the members' wishes become one list; for a group only. null: what the gate has chosen for
+    groups of this kind and size, `average` where nothing was shown to be better."""
     k: int = Field(default=10, ge=1, le=MAX_K)
     """Number of items."""
     filters: Filters = Field(default_factory=Filters)

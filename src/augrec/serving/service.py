@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from augrec.groups.base import Strategy
 from augrec.serving.answer_log import AnswerLog
 from augrec.serving.batching import Ranker
 from augrec.serving.config import ServingConfig
@@ -34,6 +35,10 @@ _NO_USER = UserState()
 
 class NothingToServe(Exception):
     """There is neither a model nor data for a fallback."""
+
+
+class UnknownGroup(Exception):
+    """The served version knows no group of the id in the request."""
 
 
 class UnknownModel(Exception):
@@ -151,10 +156,11 @@ class Service:
     async def recommend_group(
         self,
         members: Sequence[ResolvedRequest],
-        strategy: str,
+        strategy: Strategy,
         filters: Filters,
         k: int,
         *,
+        own: Sequence[str] = (),
         reasons: bool,
     ) -> GroupList:
         """One list for the members of a group, by the model of the first; popular items, with which
@@ -165,7 +171,8 @@ class Service:
         try:
             async with asyncio.timeout(self.config.timeout_s):
                 found = await self.ranker.call(
-                    model, lambda: group_list(model, strategy, queries, types, reasons=reasons)
+                    model,
+                    lambda: group_list(model, strategy, queries, types, own=own, reasons=reasons),
                 )
         except Exception as error:
             if not isinstance(error, TimeoutError):

@@ -15,6 +15,7 @@ from augrec.core.errors import InputError
 from augrec.core.files import read_json, write_json
 from augrec.core.policies import description_of
 from augrec.data.columns import Columns as C
+from augrec.data.group_tables import has_groups
 from augrec.data.ranking import familiar_items
 from augrec.data.split import TEST, VALID
 from augrec.evaluation import repetitions
@@ -23,11 +24,13 @@ from augrec.evaluation.config import EvaluationConfig, GateConfig
 from augrec.evaluation.gate import decide
 from augrec.evaluation.user_means import groups_of_users
 from augrec.reporting.decision_words import with_sentences
+from augrec.reporting.together_tables import sentences
 from augrec.stages import _left_out
 from augrec.stages._inputs import TRAINING_SET, read_audits, read_table
 from augrec.stages.runner import run
 
 _log = logging.getLogger(__name__)
+PREPARED = Path("data/prepared")
 _CHOSEN_BY = ("overall", "slices", "catalogue")
 
 
@@ -59,7 +62,13 @@ def main() -> None:
     decision["left_out"] = [asdict(one) for one in left_out]
     decision["chosen"] = named.get("chosen") or []
     decision["advice"] = named.get("advice")
-    for sentence in [*decision["chosen"], *map(str, left_out), *decision["sentences"]]:
+    if has_groups(PREPARED):
+        from augrec.stages._together import trial_of  # most runs have no such tables
+
+        winner = Path(decision["winner"]["model"])
+        decision["together"] = trial_of(PREPARED, winner, gate, params["seed"])
+    further = sentences(decision)
+    for sentence in [*decision["chosen"], *map(str, left_out), *decision["sentences"], *further]:
         _log.info(sentence)
     write_json(Path("reports/decision.json"), decision)
     report.write(Path("reports/report.html"), decision, Path())

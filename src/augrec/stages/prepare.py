@@ -13,9 +13,10 @@ import polars as pl
 from augrec.core.config import parse, read_params
 from augrec.core.files import whole_directory, write_json, write_parquet
 from augrec.core.memory import require_memory
-from augrec.data.canonical import Tables, read_tables
+from augrec.data.canonical import Tables, read_groups, read_tables
 from augrec.data.clean import clean, first_events
 from augrec.data.config import PrepareConfig
+from augrec.data.group_choices import PreparedGroups, prepare_groups
 from augrec.data.split import Split, split
 from augrec.stages.runner import run
 
@@ -41,16 +42,30 @@ def main() -> None:
         tables.interactions, config.positive, min_item_interactions=config.min_item_interactions
     )
     events = first_events(tables.interactions, config.positive, interactions)
-    write_prepared(
-        PREPARED, tables, interactions, events, split(interactions, config.split, params["seed"])
-    )
+    parts = split(interactions, config.split, params["seed"])
+    groups = read_groups(VALIDATED)
+    together = None
+    if groups is not None:
+        cuts = (
+            None
+            if parts.valid_from is None or parts.test_from is None
+            else (parts.valid_from, parts.test_from)
+        )
+        together = prepare_groups(groups, interactions, config, cuts)
+        parts = parts.without(together.withheld)
+    write_prepared(PREPARED, tables, interactions, events, parts, together)
     from augrec.validation import splits  # Great Expectations takes seconds to import
 
     splits.check(PREPARED, params, REPORT)
 
 
 def write_prepared(
-    folder: Path, tables: Tables, interactions: pl.DataFrame, events: pl.DataFrame, parts: Split
+    folder: Path,
+    tables: Tables,
+    interactions: pl.DataFrame,
+    events: pl.DataFrame,
+    parts: Split,
+    groups: PreparedGroups | None = None,
 ) -> None:
     """Write data/prepared, whole or not at all.
 
@@ -61,6 +76,7 @@ def write_prepared(
             heads go by it.
         events: what `augrec.data.clean.first_events` gives: one for each kind of event, for heads.
         parts: what `augrec.data.split.split` makes of the interactions.
+        groups: people who decide together; None: there are no such tables.
     """
     summary: dict[str, Any] = {
         "protocol": parts.protocol,
@@ -81,6 +97,12 @@ def write_prepared(
         "cases_test": parts.cases_test,
         "held_out": parts.held_out,
     }
+    if groups is not None:
+        written |= {
+            "groups": groups.members,
+            "group_choices": groups.choices,
+            "group_withheld": groups.withheld,
+        }
     with whole_directory(folder) as draft:
         for name, table in written.items():
             write_parquet(draft / f"{name}.parquet", table)

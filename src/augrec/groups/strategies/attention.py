@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Self
 
@@ -65,6 +66,13 @@ class Attention(Strategy):
         steps = {"maxiter": self.config.max_steps}
         self.weights = minimize(loss, start, jac=True, method="L-BFGS-B", options=steps).x
         return self
+
+    @classmethod
+    def of_weights(cls, weights: Sequence[float]) -> Self:
+        """The strategy as it was fitted."""
+        found = cls()
+        found.weights = np.array(weights, np.float64)
+        return found
 
     def _scores(self, group: GroupScores) -> np.ndarray:
         if not hasattr(self, "weights"):

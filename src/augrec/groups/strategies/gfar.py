@@ -29,7 +29,8 @@ class Gfar(Strategy):
 
 def _chances(scores: np.ndarray) -> np.ndarray:
     """The Borda points of a member, divided by their sum; float64 (m, c)."""
-    points = (scores[:, :, None] > scores[:, None, :]).sum(axis=2, dtype=np.float64) + 1.0
+    below = [np.searchsorted(np.sort(one), one, side="left") for one in scores]
+    points = np.stack(below).astype(np.float64) + 1.0
     return points / points.sum(axis=1, keepdims=True)
 
 
