@@ -73,15 +73,16 @@ def _rows(spec: str) -> pl.DataFrame:
     rows = clean(tables.interactions, _EVENTS, min_item_interactions=_MIN_ROWS)
     if part == ["recent"]:
         since = pl.col(C.TIMESTAMP).max() - pl.duration(days=_RECENT_DAYS)
-        rows = _frequent(rows.filter(pl.col(C.TIMESTAMP) >= since), C.ITEM, _MIN_ROWS)
+        rows = frequent(rows.filter(pl.col(C.TIMESTAMP) >= since), C.ITEM, _MIN_ROWS)
     elif part == ["dense"]:
         before = -1
         while before != len(rows):
             before = len(rows)
             for key in (C.ITEM, C.USER):
-                rows = _frequent(rows, key, _DENSE_ROWS)
+                rows = frequent(rows, key, _DENSE_ROWS)
     return rows
 
 
-def _frequent(rows: pl.DataFrame, key: str, least: int) -> pl.DataFrame:
+def frequent(rows: pl.DataFrame, key: str, least: int) -> pl.DataFrame:
+    """The rows whose `key` has at least `least` of them."""
     return rows.filter(pl.len().over(key) >= least)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 WHERE = HERE.parent / "var" / "benchmarks"
-ENVIRONMENTS = ("peers", "recbole")
+ENVIRONMENTS = ("peers", "recbole", "grouprec")
 
 
 def python_of(environment: str, where: Path = WHERE) -> Path:

@@ -6,7 +6,8 @@
 and against the full catalogue. EASE is solved on rows of users and of groups. What is chosen, λ and
 the weights of `attention`, is chosen on ten training rows of each group that are held out, each
 with one member's row of the same item. The files may be fetched, not passed on: nothing of them is
-kept here.
+kept here. grouprec, of PyPI, ranks the same tests; `python -m benchmarks.environments` makes its
+environment.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from augrec.groups.choices import Choices
 from augrec.groups.held_out import hold_out, others
 from augrec.groups.placebos import Groups, shuffled, strangers
 from augrec.groups.scores import GroupScores
-from benchmarks import tables
+from benchmarks import _grouprec, tables
 
 HELD_OUT, SEED = 10, 0
 LAMBDAS = (50.0, 300.0, 2_000.0, 6_000.0)
@@ -250,6 +251,29 @@ def choices_table(folder: Path) -> None:
             "members shuffled": kept["attention, members shuffled"],
         },
     )
+    peer = _grouprec.measure(
+        data.users,
+        data.items,
+        data.members,
+        final,
+        test.group,
+        np.concatenate([test.chosen[:, None], test.beside], axis=1),
+    )
+    for name, ranks in peer.ranks.items():
+        found = choice_metrics(ranks)
+        by = by_group(found["ndcg@5"], np.array([int(group) for group in test.group]))
+        low, high = interval(by, confidence=0.95, samples=2_000, seed=SEED)
+        whose, aggregator = name.split(" ")
+        rows.append(
+            [
+                f"grouprec {aggregator}, {'its own' if whose == 'own' else 'our'} EASE",
+                "",
+                *(f"{found[metric].mean():.4f}" for metric in METRICS),
+                f"{low:.3f} – {high:.3f}",
+                f"{found['ndcg@5'][new].mean():.4f}",
+                "",
+            ]
+        )
     header = [
         "",
         "validation NDCG@5",
@@ -269,10 +293,16 @@ def choices_table(folder: Path) -> None:
             f"λ {own:.0f} for groups and {of_members:.0f} for members, chosen like the weights of "
             f"`attention` on {len(valid.chosen):,} held-out training rows. From the rows to the "
             f"fitted strategy with all choices of λ: {seconds:.0f} s of one core.",
+            f"grouprec 0.0.3 has its EASE with its default λ (250) on members' rows, "
+            f"{peer.seconds['EASE']:.0f} s of CPU time, or our scores of members, brought to one "
+            "scale per member as its papers do; its aggregators take "
+            f"{min(_ranking(peer)):.1f} to {max(_ranking(peer)):.1f} s for all tests. Nothing of "
+            "it was chosen on validation.",
             f"{repeated:.1%} of the chosen items are in their group's own training rows already, "
             f"and {taken_beside:.1%} of the drawn ones: a group's rows are its members' rows, one "
             "after another. `attention` weighs how often the group took an item, and learned that "
-            "on held-out rows, which repeat as often. That is what its lead is made of.",
+            "on held-out rows, which repeat as often; without that its lead is gone. The column "
+            f"“new to the group” has the other {int(new.sum()):,} tests.",
             "The gate, differences of NDCG@5 by group:",
             tables.markdown(["attention compared with", "difference"], gate),
             f"Promoted: {'yes' if decision.promoted else 'no'}.",
@@ -280,6 +310,10 @@ def choices_table(folder: Path) -> None:
         tables.command_line("benchmarks.groups"),
         tables.own_versions(),
     )
+
+
+def _ranking(peer: _grouprec.Found) -> list[float]:
+    return [seconds for name, seconds in peer.seconds.items() if name != "EASE"]
 
 
 def _scores(strategy: Strategy, scores: Scores, name: str) -> np.ndarray:
