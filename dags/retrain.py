@@ -19,6 +19,7 @@ from augrec.orchestration import form, run_parameters
 from augrec.orchestration.approval import REASON, Approval
 from augrec.orchestration.operators import StageOperator, failing_clearly
 from augrec.orchestration.pipeline import read_pipeline
+from augrec.orchestration.placement import placed
 from augrec.orchestration.schedule import DEFAULTS, RAW_DATA, every
 
 HOME = Path(os.environ.get("AUGREC_HOME", Path(__file__).resolve().parents[1]))
@@ -74,7 +75,7 @@ def snapshot() -> dict[str, Any]:
     from augrec.core import settings
     from augrec.orchestration import champion_input
     from augrec.stages import advice, planning
-    from augrec.versioning import restore, stages, workspace
+    from augrec.versioning import hosts, restore, stages, workspace
 
     context = get_current_context()
     conf = context["dag_run"].conf or {}
@@ -92,6 +93,7 @@ def snapshot() -> dict[str, Any]:
         run = restore.restore_unchanged(here, run)
         champion_input.export_champion(run)
         plan = stages.plan(run.path)
+        hosts.offer(here, run)
     for sentence in choice.sentences:
         print(sentence)
     if run.changed:
@@ -127,10 +129,12 @@ def materialize(dry_run: bool) -> dict[str, Any]:
     if dry_run:
         raise AirflowSkipException("a dry run does not change the online store")
     from augrec.core import settings
-    from augrec.orchestration import tasks
+    from augrec.orchestration import entries, tasks
 
     with failing_clearly():
-        return tasks.materialize(settings.load(), get_current_context()["dag_run"].run_id)
+        here = settings.load()
+        run = entries.run_with_outputs(here, get_current_context(), ["features"])
+        return tasks.materialize(here, run)
 
 
 @task(
@@ -144,10 +148,11 @@ def publish(dry_run: bool) -> dict[str, Any]:
     if dry_run:
         raise AirflowSkipException("a dry run publishes nothing; its report is in its workspace")
     from augrec.core import settings
-    from augrec.orchestration import tasks
+    from augrec.orchestration import entries, tasks
 
     with failing_clearly():
-        return tasks.publish(settings.load(), get_current_context()["dag_run"].run_id)
+        here = settings.load()
+        return tasks.publish(here, entries.run_with_outputs(here, get_current_context()))
 
 
 @task(
@@ -210,7 +215,7 @@ def stage_tasks(plan: Any, groups: dict[str, TaskGroup]) -> dict[str, Any]:
             "retries": 2,
             "trigger_rule": NO_FAILURES,
             "execution_timeout": timedelta(hours=12),
-            **({"pool": spec.pool} if spec.pool else {}),
+            **placed(spec.work),
         }
         if spec.matrix:
             each = f"each_{'_'.join(spec.matrix)}"

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from augrec.orchestration import placement
+
 HOME = Path(__file__).parents[2]
 STAGES = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
 READ = """
@@ -30,6 +32,8 @@ dags = {
             "mapped": task.is_mapped,
             "retries": task.retries,
             "pool": task.pool,
+            "queue": task.queue,
+            "executor": task.executor,
             "doc": task.doc_md or "",
             "owner": task.owner,
             "group": task.task_group.group_id,
@@ -54,7 +58,11 @@ print(json.dumps({"dags": dags, "errors": bag.import_errors, "heavy": heavy, "fi
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("airflow")
+    return read_dags(tmp_path_factory.mktemp("airflow"), {"AUGREC_POOL_GPU": "gpu"})
+
+
+def read_dags(folder: Path, profile: dict[str, str]) -> dict[str, Any]:
+    """The DAGs as a profile makes them."""
     variables = {
         **{
             name: value
@@ -66,6 +74,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         "AUGREC_HOME": str(HOME),
         "PYTHONPATH": str(HOME / "src"),
+        **profile,
     }
     done = subprocess.run(
         [sys.executable, "-c", READ, str(HOME / "dags")],
@@ -106,14 +115,33 @@ def test_the_tasks_of_retrain_contain_the_edges_of_dvc_yaml(read: dict[str, Any]
         assert tasks[name]["mapped"] == ("matrix" in stage)
 
 
-def test_a_stage_that_asks_for_a_pool_gets_it_and_every_stage_is_tried_again_and_explained(
+def test_generators_train_in_a_pool_and_every_stage_is_tried_again_and_explained(
     read: dict[str, Any],
 ) -> None:
     tasks = read["dags"]["retrain"]
-    for name, stage in STAGES.items():
-        assert tasks[name]["pool"] == (stage.get("meta") or {}).get("pool", "default_pool")
+    for name in STAGES:
+        assert tasks[name]["pool"] == ("gpu" if name == "train_generator" else "default_pool")
+        assert tasks[name]["queue"] == "default" and tasks[name]["executor"] is None
         assert tasks[name]["retries"] == 2
     assert [name for name, task in tasks.items() if not task["doc"]] == []
+
+
+def test_a_profile_places_each_kind_of_work(tmp_path: Path) -> None:
+    profile = {f"AUGREC_QUEUE_{kind.upper()}": f"queue-{kind}" for kind in placement.WORK}
+    executor = {
+        "AUGREC_EXECUTOR_GPU": "gpu",
+        "AIRFLOW__CORE__EXECUTOR": "gpu:airflow.executors.local_executor.LocalExecutor",
+    }
+    found = read_dags(tmp_path, {**profile, **executor})
+    assert found["errors"] == {}
+    tasks = found["dags"]["retrain"]
+    for name, stage in STAGES.items():
+        work = stage["meta"].get("work", "cheap")
+        assert tasks[name]["queue"] == f"queue-{work}"
+        assert tasks[name]["executor"] == ("gpu" if work == "gpu" else None)
+    assert {stage["meta"].get("work", "cheap") for stage in STAGES.values()} == set(placement.WORK)
+    aside = {task["queue"] for name, task in tasks.items() if name not in STAGES}
+    assert aside | {found["dags"]["ingest"]["ingest"]["queue"]} == {"queue-project"}
 
 
 def test_every_task_is_owned_and_every_task_of_retrain_is_in_a_group_of_its_kind(

@@ -11,6 +11,10 @@ variables.
 | AUGREC_SERVING_PORT | 8000 | the port of the recommendation service |
 | MLFLOW_TRACKING_URI | SQLite in $AUGREC_VAR/mlflow | tracking store and model registry |
 | AUGREC_ONLINE_STORE | SQLite in $AUGREC_VAR/feast | online store: a path, or redis://host:port |
+| AUGREC_FEAST_REGISTRY | SQLite beside the online store | Feast's registry: an SQLAlchemy URL |
+| AUGREC_DVC_REMOTE | $AUGREC_VAR/dvc-remote | where data is pushed: a folder, or s3://bucket/path |
+| AUGREC_GIT_REMOTE | none | where a run's hosts exchange its commit, as origin; none: one host |
+| AUGREC_CACHE_GB | no bound | size of this host's DVC cache, if AUGREC_GIT_REMOTE is set |
 | AUGREC_PRIVACY_SECRET | none | seeds private noise, see `augrec.generators._privacy.budget` |
 
 While the platform runs, its host and ports are the defaults of every later command.
@@ -44,6 +48,15 @@ class Settings:
     mlflow_uri: str
     online_store: str
     serving_port: int = 8000
+    feast_registry: str | None = None
+    data_remote: str | None = None
+    git_remote: str | None = None
+    cache_bytes: int | None = None
+
+    @property
+    def dvc_remote(self) -> str:
+        """Where DVC pushes data."""
+        return self.data_remote or str(self.var / "dvc-remote")
 
     @property
     def runs(self) -> Path:
@@ -92,6 +105,10 @@ def load() -> Settings:
         ),
         online_store=os.environ.get("AUGREC_ONLINE_STORE", f"{var}/feast/online.db"),
         serving_port=_port("AUGREC_SERVING_PORT", running.get("serving_port", 8000)),
+        feast_registry=os.environ.get("AUGREC_FEAST_REGISTRY"),
+        data_remote=os.environ.get("AUGREC_DVC_REMOTE"),
+        git_remote=os.environ.get("AUGREC_GIT_REMOTE"),
+        cache_bytes=_gigabytes("AUGREC_CACHE_GB"),
     )
 
 
@@ -123,3 +140,17 @@ def _port(variable: str, default: int) -> int:
             fix=f"for example {variable}={default}",
         )
     return int(text)
+
+
+def _gigabytes(variable: str) -> int | None:
+    text = os.environ.get(variable)
+    if text is None:
+        return None
+    try:
+        return round(float(text) * 1e9)
+    except ValueError as error:
+        raise ConfigError(
+            f"{variable} is {text!r}, not a number of gigabytes",
+            where="environment",
+            fix=f"for example {variable}=50",
+        ) from error

@@ -12,9 +12,9 @@ from typing import Any, Final
 import polars as pl
 
 from augrec.core.files import read_json, whole_directory
+from augrec.core.locking import locked
 from augrec.data.columns import Columns as C
 from augrec.features.addresses import local_files
-from augrec.features.locking import locked
 from augrec.features.schema import EVENT_TIMESTAMP, SNAPSHOT, TYPES, Feature, read_schema
 
 PREFIX: Final = "user__"

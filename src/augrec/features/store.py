@@ -27,10 +27,10 @@ import polars as pl
 import yaml
 
 from augrec.core.errors import ConfigError, PermanentError
+from augrec.core.locking import locked
 from augrec.data.columns import Columns as C
 from augrec.features.addresses import local_files, online_config, registry_url
 from augrec.features.databases import set_aside_damaged, when_unlocked
-from augrec.features.locking import locked
 from augrec.features.schema import (
     ENTITIES,
     EVENT_TIMESTAMP,

@@ -63,19 +63,22 @@ class StageOperator(BaseOperator):
         self.member = member
 
     def execute(self, context: Context) -> str:
+        from augrec.orchestration import entries
         from augrec.registry.live_curves import LiveCurves
-        from augrec.versioning import stages, workspace
+        from augrec.versioning import hosts, stages
 
         end_with_supervisor()
         name = f"{self.stage}@{self.member}" if self.member else self.stage
         with failing_clearly():
-            run = workspace.open_(settings_.load(), context["dag_run"].run_id)
-            # a dry run writes nothing to MLflow
-            curves = None if run.dry_run else LiveCurves(run.run_id, run.commit)
-            restored = name in run.restored
-            outcome = (
-                "restored" if restored else stages.run_stage(run.path, name, curve_sink=curves)
-            )
+            here = settings_.load()
+            run = hosts.join(here, context["dag_run"].run_id)
+            outcome: str = "restored"
+            if name not in run.restored:
+                entries.bring_inputs(here, run, name, context)
+                # a dry run writes nothing to MLflow
+                curves = None if run.dry_run else LiveCurves(run.run_id, run.commit)
+                outcome = stages.run_stage(run.path, name, curve_sink=curves)
+            entries.hand_on(here, run, name, context)
         log.info("stage %s: %s", name, outcome)
         if self.stage == DECIDE:
             from augrec.orchestration import run_report

@@ -23,7 +23,8 @@ class StageSpec:
         matrix: what it is a matrix over, e.g. ["recommender", "policy"]; only a run's own
             parameters decide its members.
         group: the group of tasks that it is shown in; from `meta`.
-        pool: the Airflow pool it asks for under `meta`, if any.
+        work: the kind of work that it is, from `meta`: "project", "cheap", "training" or "gpu"; see
+            `augrec.orchestration.placement`.
         upstream: names of the stages whose outputs it reads.
     """
 
@@ -31,7 +32,7 @@ class StageSpec:
     description: str
     matrix: list[str]
     group: str
-    pool: str | None = None
+    work: str = "cheap"
     upstream: list[str] = field(default_factory=list)
 
 
@@ -54,7 +55,7 @@ def read_pipeline(dvc_yaml: Path) -> list[StageSpec]:
             description=stage.get("desc", ""),
             matrix=list(stage.get("matrix", {})),
             group=(stage.get("meta") or {}).get("group", "stages"),
-            pool=(stage.get("meta") or {}).get("pool"),
+            work=(stage.get("meta") or {}).get("work", "cheap"),
             upstream=[
                 other
                 for other, outs in outputs.items()

@@ -7,10 +7,16 @@ from typing import Any, Final
 
 from airflow.sdk import Asset, CronTriggerTimetable
 
+from augrec.orchestration.placement import placed
+
 RAW_DATA: Final = Asset(uri="augrec://data/raw", name="raw_data")
 """Updated by `ingest` when the tables changed; `retrain` is scheduled by it."""
 
-DEFAULTS: Final[dict[str, Any]] = {"owner": "augrec", "show_return_value_in_logs": False}
+DEFAULTS: Final[dict[str, Any]] = {
+    "owner": "augrec",
+    "show_return_value_in_logs": False,
+    **placed("project"),
+}
 """Default arguments of every task; what one has to say, it says in its log in words."""
 
 

@@ -16,6 +16,7 @@ from augrec.core.settings import Settings
 from augrec.orchestration import run_report
 from augrec.orchestration.addresses import report_url, run_url
 from augrec.versioning import workspace
+from augrec.versioning.workspace import Workspace
 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol as DagRun
@@ -29,7 +30,7 @@ ROLLBACK_WAITS = timedelta(minutes=10)
 """A rollback that begins later than this after it was asked for is refused."""
 
 
-def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
+def materialize(settings: Settings, run: Workspace) -> dict[str, Any]:
     """Write features of the interval since the last materialization to the online store.
 
     The end of the interval is kept in an Airflow variable, which is updated only after a success.
@@ -42,7 +43,7 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     from augrec.features.databases import usable
     from augrec.features.schema import data_period, tastes_path
 
-    path = workspace.open_(settings, run_id).path
+    path = run.path
     lineage = _feature_lineage(path)
     last = json.loads(Variable.get(MATERIALIZED, default="{}"))
     first, until = data_period(path)
@@ -50,7 +51,7 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     known = (
         last.get("lineage") == lineage and first <= datetime.fromisoformat(last["until"]) <= until
     )
-    if known and usable(local_files(settings.online_store)):
+    if known and usable(local_files(settings.online_store, settings.feast_registry)):
         start = datetime.fromisoformat(last["until"])
     groups = _digest(tastes_path(path))
     if start == until and groups == last.get("groups"):
@@ -58,7 +59,13 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
         return {"start": start.isoformat(), "end": until.isoformat(), "user": 0, "item": 0}
     from augrec.features import store  # Feast takes seconds to import
 
-    written = store.materialize(path, start, until, online_store=settings.online_store)
+    written = store.materialize(
+        path,
+        start,
+        until,
+        online_store=settings.online_store,
+        registry=settings.feast_registry,
+    )
     done = {"lineage": lineage, "until": until.isoformat(), "groups": groups}
     Variable.set(MATERIALIZED, json.dumps(done))
     log.info(
@@ -69,11 +76,13 @@ def materialize(settings: Settings, run_id: str) -> dict[str, Any]:
     return {"start": start.isoformat(), "end": until.isoformat(), **written}
 
 
-def publish(settings: Settings, run_id: str) -> dict[str, Any]:
+def publish(settings: Settings, run: Workspace) -> dict[str, Any]:
     """Commit, tag and push the results of the run."""
+    from augrec.versioning import hosts
     from augrec.versioning import publish as publishing
 
-    done = publishing.publish(settings, workspace.open_(settings, run_id))
+    done = publishing.publish(settings, run)
+    hosts.release(settings, done.tag)
     log.info(
         "committed as %s with the tag %s; %s new files in the DVC remote",
         done.commit[:12],

@@ -203,7 +203,7 @@ def _open_features(settings: Settings, deployer: Deployer, ranker: Ranker) -> Li
     with _copying:  # the reading and the writing thread open the store at the same time
         if found is not None:
             copy_definitions(found, copy)
-    live = LiveFeatures(copy, online_store=settings.online_store)
+    live = LiveFeatures(copy, online_store=settings.online_store, registry=settings.feast_registry)
     ranker.attribute_types = {
         **ranker.attribute_types,
         **{f"user__{name}": TYPES[one["type"]] for name, one in live.schema.items()},

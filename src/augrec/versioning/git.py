@@ -67,7 +67,7 @@ def commit(folder: Path, paths: list[str], message: str) -> str:
     if git(folder, "status", "--porcelain", "--untracked-files=no", "--", *paths):
         git(
             folder,
-            *_identity(folder),
+            *identity(folder),
             "commit",
             "--quiet",
             "--no-verify",
@@ -79,7 +79,8 @@ def commit(folder: Path, paths: list[str], message: str) -> str:
     return head(folder)
 
 
-def _identity(folder: Path) -> list[str]:
+def identity(folder: Path) -> list[str]:
+    """Options of git that name who commits, where nobody is configured."""
     if git(folder, "config", "user.email", check=False):
         return []
     return ["-c", "user.name=augrec", "-c", "user.email=augrec@localhost"]

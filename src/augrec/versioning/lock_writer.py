@@ -24,17 +24,39 @@ def install() -> None:
     dvc.dvcfile.modify_yaml = _modify
 
 
+def entries(lock: Path) -> dict[str, Any]:
+    """The entries of a dvc.lock, stage -> what it read and made; empty where there is none."""
+    return dict(_read(lock).get("stages", {}))
+
+
+def arrange(lock: Path, names: list[str]) -> None:
+    """Put the entries of a dvc.lock into an order, whatever the one in which their stages ended."""
+    with changed(lock) as data:
+        data["stages"] = {name: data["stages"][name] for name in names if name in data["stages"]}
+
+
 @contextmanager
 def _modify(path: str, fs: Any = None) -> Iterator[dict[str, Any]]:
     if Path(path).name != "dvc.lock":
         with modify_yaml(path, fs=fs) as data:
             yield data
         return
-    lock = Path(path)
-    yaml: Any = YAML(typ="safe")  # as DVC reads it
-    data = (yaml.load(lock.read_text(encoding="utf-8")) if lock.exists() else None) or {}
+    with changed(Path(path)) as data:
+        yield data
+
+
+@contextmanager
+def changed(lock: Path) -> Iterator[dict[str, Any]]:
+    """The content of a dvc.lock, written when the block ends; hold DVC's lock meanwhile."""
+    data = _read(lock)
     yield data
+    yaml: Any = YAML(typ="safe")  # as DVC reads it
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
     yaml.Representer.add_representer(OrderedDict, yaml.Representer.represent_dict)
     with whole_file(lock) as draft:
         yaml.dump(data, draft)
+
+
+def _read(lock: Path) -> dict[str, Any]:
+    yaml: Any = YAML(typ="safe")
+    return (yaml.load(lock.read_text(encoding="utf-8")) if lock.exists() else None) or {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from augrec.core.errors import PermanentError
 from augrec.core.settings import Settings
-from augrec.versioning import git, stages
+from augrec.versioning import git, lock_writer, stages
 from augrec.versioning.workspace import Workspace, folder_name
 
 TAG_PREFIX = "run/"
@@ -44,6 +44,8 @@ def publish(settings: Settings, workspace: Workspace) -> Publication:
             where=str(workspace.path),
             fix="clear these stages in Airflow so that they run again, then this task",
         )
+    names = [stage.name for stage in stages.plan(workspace.path)]
+    lock_writer.arrange(workspace.path / "dvc.lock", names)
     pushed = stages.push(workspace.path, inputs(workspace.path))
     tag = f"{TAG_PREFIX}{folder_name(workspace.run_id)}"
     recorded = ["dvc.lock", "params.yaml", *inputs(workspace.path)]

@@ -130,7 +130,7 @@ def run_stage(
         _quieten_dvc()
         with _environment(environment), _dvc_messages() as messages, forwarding:
             try:
-                _when_unlocked(
+                when_unlocked(
                     workspace,
                     lambda repo: repo.reproduce(targets=[name], single_item=True, force=force),
                 )
@@ -141,12 +141,12 @@ def run_stage(
 
 def snapshot(workspace: Path, folder: str) -> None:
     """Track a folder with DVC (`dvc add`)."""
-    _when_unlocked(workspace, lambda repo: repo.add(folder))
+    when_unlocked(workspace, lambda repo: repo.add(folder))
 
 
 def unfinished(workspace: Path) -> list[str]:
     """Stages whose outputs are not up to date; empty after a complete run."""
-    return sorted(name for name in _when_unlocked(workspace, lambda repo: repo.status()))
+    return sorted(name for name in when_unlocked(workspace, lambda repo: repo.status()))
 
 
 def checkout(workspace: Path) -> None:
@@ -161,7 +161,7 @@ def checkout(workspace: Path) -> None:
             out.changed_cache()  # sets damaged objects aside, which DVC's checkout would not notice
         repo.checkout(force=True, allow_missing=True)
 
-    _when_unlocked(workspace, action)
+    when_unlocked(workspace, action)
 
 
 def push(workspace: Path, inputs: list[str]) -> int:
@@ -178,7 +178,7 @@ def push(workspace: Path, inputs: list[str]) -> int:
         repo.stage_cache.push(None)  # returns the number of files checked, not of new ones
         return int(repo.push()) + (int(repo.push(targets=inputs)) if inputs else 0)
 
-    return int(_when_unlocked(workspace, action))
+    return int(when_unlocked(workspace, action))
 
 
 def pull(workspace: Path, targets: list[str]) -> None:
@@ -200,10 +200,10 @@ def pull(workspace: Path, targets: list[str]) -> None:
                 fix="restore the remote from a backup, or `dvc push` from a machine that has them",
             ) from error
 
-    _when_unlocked(workspace, action)
+    when_unlocked(workspace, action)
 
 
-def _when_unlocked(workspace: Path, action: Any) -> Any:
+def when_unlocked(workspace: Path, action: Any) -> Any:
     """Call `action(repo)`; wait while DVC's lock is held, as other stages lock the folder for short
     times."""
     from dvc.exceptions import DvcException, ReproductionError

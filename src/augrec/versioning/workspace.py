@@ -108,6 +108,11 @@ def create(
     return workspace
 
 
+def exists(settings: Settings, run_id: str) -> bool:
+    """Whether this host has the workspace of a run."""
+    return _record(path_of(settings, run_id)).exists()
+
+
 def record(workspace: Workspace) -> None:
     """Write the attributes of a workspace to a file next to it, for `open_`."""
     write_json(_record(workspace.path), {**asdict(workspace), "path": str(workspace.path)})
@@ -131,11 +136,12 @@ def open_(settings: Settings, run_id: str) -> Workspace:
 
 
 def checkout(settings: Settings, name: str, commit: str) -> Path:
-    """A new worktree at any commit, for rebuilding its results.
+    """A new worktree at any commit, which shares the DVC cache.
 
     Args:
         settings: the installation.
-        name: the folder's name; it ends in twelve hexadecimal digits, as no run id's own name does.
+        name: the folder's name: of a run that began on another host, or one that ends in twelve
+            hexadecimal digits, as no run id's own name does.
         commit: what to check out.
     """
     path = settings.runs / name
@@ -211,5 +217,5 @@ def _share_cache(settings: Settings, path: Path) -> None:
     write_text(
         path / ".dvc" / "config.local",
         f"[cache]\n    dir = {settings.home / '.dvc' / 'cache'}\n"
-        f"['remote \"local\"']\n    url = {settings.var / 'dvc-remote'}\n",
+        f"['remote \"local\"']\n    url = {settings.dvc_remote}\n",
     )
