@@ -5,7 +5,7 @@ BIN := .venv/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test lint format lock clean
+.PHONY: help install scale demo up down status test lint format lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ install: .venv/installed  ## build .venv from requirements.txt
 # built on the way to the .dist-info; with both in sight Airflow would register the plugin twice
 	@rm -rf src/augrec.egg-info
 	@touch $@
+
+scale: install  ## add what the profiles for several hosts need
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-scale.txt
 
 demo: install  ## the whole thing on MovieLens 100k: data, platform, retrain, result
 	@$(BIN)/augrec demo
@@ -48,6 +51,7 @@ format: install  ## let ruff put everything in order
 
 lock: install  ## compile requirements.in into requirements.txt
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --upgrade-package torch requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements-scale.in | grep -vxFf requirements.txt > requirements-scale.txt
 	@sed -i.bak 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.txt && rm requirements.txt.bak
 
 clean: down  ## stop everything and remove what runs made: databases, workspaces, caches

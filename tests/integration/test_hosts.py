@@ -13,7 +13,16 @@ from test_versioning import project, run_all, start, write_raw  # noqa: F401
 
 from augrec.core.errors import TransientError
 from augrec.core.settings import Settings
-from augrec.versioning import exchange, git, hosts, lock_writer, publish, stages, workspace
+from augrec.versioning import (
+    cache_bound,
+    exchange,
+    git,
+    hosts,
+    lock_writer,
+    publish,
+    stages,
+    workspace,
+)
 
 
 @pytest.fixture
@@ -162,3 +171,23 @@ def test_a_remote_that_cannot_be_reached_is_a_passing_failure(
     run = start(first, "two")
     with pytest.raises(TransientError, match="git push failed"):
         hosts.offer(replace(first, git_remote=str(tmp_path / "nowhere")), run)
+
+
+def test_the_cache_of_a_host_stays_within_its_bound_and_what_is_gone_is_fetched_again(
+    first: Settings, second: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(first, "two")
+    _, validated = on(second, "two", "validate", {})
+    cache = second.home / ".dvc" / "cache"
+    bounded = replace(second, cache_bytes=0)
+    assert cache_bound.keep_within_bound(bounded) == 0  # all of it is in use
+    monkeypatch.setattr(cache_bound, "IN_USE_S", -1.0)
+    assert cache_bound.keep_within_bound(replace(bounded, cache_bytes=10**9)) == 0
+    assert cache_bound.keep_within_bound(second) == 0  # it has no bound
+    assert cache_bound.keep_within_bound(replace(bounded, git_remote=None)) == 0
+    size = sum(path.stat().st_size for path in (cache / "files" / "md5").glob("??/*"))
+    assert cache_bound.keep_within_bound(bounded) == size > 0
+    assert list((cache / "files" / "md5").glob("??/*")) == []
+    begin(first, "later")
+    assert on(second, "later", "validate", {})[0] == "restored"
+    assert on(second, "later", "synthesize@one", validated)[0] == "ran"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import typer
 
 from augrec.cli import config, cross_validate, data, models, runs, serving
 from augrec.cli.terminal import run_command
+from augrec.core import settings
 
 HELP = """Retrain recommenders, and use synthetic data only where it is proven to help.
 
@@ -36,6 +38,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         runs.demo,
         runs.up,
         runs.down,
+        runs.worker,
         runs.status,
         runs.run,
         runs.choose,
@@ -61,4 +64,12 @@ for panel, commands in _PANELS.items():
 
 def app() -> None:
     """Run the command line; errors are shown without a traceback."""
-    run_command(cli)
+    run_command(_run)
+
+
+def _run() -> None:
+    if "AUGREC_PROFILE" in os.environ:
+        from augrec.orchestration.environment import take_profile
+
+        take_profile(settings.load())
+    cli()

@@ -1,4 +1,4 @@
-"""`augrec up`, `run`, `status`, `report`, `prune`, `demo`: the platform and what runs on it."""
+"""`augrec up`, `worker`, `run`, `status`, `report`, `prune`, `demo`: the platform and its runs."""
 
 from __future__ import annotations
 
@@ -75,6 +75,24 @@ def down() -> None:
     from augrec.orchestration import platform
 
     console.print("Stopped." if platform.down(settings_.load()) else "Nothing was running.")
+
+
+def worker(
+    queues: Annotated[
+        str, typer.Option("--queues", "-q", help="the queues that it takes tasks of: a,b,c")
+    ],
+    tasks: Annotated[int, typer.Option(help="how many tasks it runs at a time", min=1)] = 1,
+    name: Annotated[
+        str, typer.Option(help="its name, where it is not the only one of its host")
+    ] = "",
+) -> None:
+    """Run tasks of a platform on several hosts, until it is stopped.
+
+    AUGREC_PROFILE names the profile of the platform, see docs/many-hosts.md.
+    """
+    from augrec.orchestration import supervisor
+
+    supervisor.become_worker(settings_.load(), queues, tasks, name)
 
 
 def run(

@@ -14,6 +14,7 @@ variables.
 | AUGREC_FEAST_REGISTRY | SQLite beside the online store | Feast's registry: an SQLAlchemy URL |
 | AUGREC_DVC_REMOTE | $AUGREC_VAR/dvc-remote | where data is pushed: a folder, or s3://bucket/path |
 | AUGREC_GIT_REMOTE | none | where a run's hosts exchange its commit, as origin; none: one host |
+| AUGREC_LOCKS | files in $AUGREC_VAR/locks | a PostgreSQL server for the registry's locks |
 | AUGREC_CACHE_GB | no bound | size of this host's DVC cache, if AUGREC_GIT_REMOTE is set |
 | AUGREC_PRIVACY_SECRET | none | seeds private noise, see `augrec.generators._privacy.budget` |
 
@@ -52,6 +53,7 @@ class Settings:
     data_remote: str | None = None
     git_remote: str | None = None
     cache_bytes: int | None = None
+    locks: str | None = None
 
     @property
     def dvc_remote(self) -> str:
@@ -109,6 +111,7 @@ def load() -> Settings:
         data_remote=os.environ.get("AUGREC_DVC_REMOTE"),
         git_remote=os.environ.get("AUGREC_GIT_REMOTE"),
         cache_bytes=_gigabytes("AUGREC_CACHE_GB"),
+        locks=os.environ.get("AUGREC_LOCKS"),
     )
 
 

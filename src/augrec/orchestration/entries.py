@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from augrec.core.settings import Settings
 from augrec.orchestration.pipeline import read_pipeline
-from augrec.versioning import exchange, hosts
+from augrec.versioning import cache_bound, exchange, hosts
 from augrec.versioning.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def hand_on(settings: Settings, run: Workspace, name: str, context: Context) -> 
     if settings.git_remote is not None:
         if name not in run.restored:  # what was restored came from the remote
             exchange.push(run.path, [name])
+        cache_bound.keep_within_bound(settings)
         context["ti"].xcom_push(key=KEY, value=exchange.entry(run.path, name))
 
 

@@ -1,5 +1,5 @@
-"""The environment of the platform's processes: infra/embedded.env, and secrets that are generated
-once on this machine."""
+"""The environment of the platform's processes: the profiles in infra/, and secrets that are
+generated once on this machine."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from typing import Final
 
+from augrec.core.errors import ConfigError
 from augrec.core.files import read_json
 from augrec.core.settings import Settings
 
 USER = "admin"
+EMBEDDED: Final = "embedded"
+"""The profile that every other one begins with."""
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Variables for Airflow and MLflow; those set in the caller's environment take precedence."""
+    """Variables for Airflow and MLflow: those of infra/embedded.env, of the profile that
+    AUGREC_PROFILE names, and of the caller's environment, each before what stands to its left.
+
+    Raises:
+        ConfigError: there is no such profile, or it needs a variable that is not set.
+    """
     places = {
         "AUGREC_HOME": str(settings.home),
         "AUGREC_VAR": str(settings.var),
@@ -25,15 +35,22 @@ def environment(settings: Settings) -> dict[str, str]:
         "AUGREC_AIRFLOW_PORT": str(settings.airflow_port),
         "AUGREC_MLFLOW_PORT": str(settings.mlflow_port),
         "AUGREC_SERVING_PORT": str(settings.serving_port),
+    }
+    stores = {
         "MLFLOW_TRACKING_URI": settings.mlflow_uri,
         "AUGREC_ONLINE_STORE": settings.online_store,
     }
-    profile = {}
-    for line in (settings.home / "infra" / "embedded.env").read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            name, _, value = line.partition("=")
-            profile[name] = Template(value).substitute(places)
-    return {**profile, **_secrets(settings), **os.environ, **places}
+    known = {**stores, **os.environ, **places}
+    profile: dict[str, str] = {}
+    for name in dict.fromkeys((EMBEDDED, os.environ.get("AUGREC_PROFILE", EMBEDDED))):
+        profile |= _read_profile(settings.home / "infra" / f"{name}.env", known)
+    return {**stores, **profile, **_secrets(settings), **os.environ, **places}
+
+
+def take_profile(settings: Settings) -> None:
+    """Let this process see the profile that AUGREC_PROFILE names, as the platform's do."""
+    if "AUGREC_PROFILE" in os.environ:
+        os.environ.update(environment(settings))
 
 
 def password(settings: Settings) -> str:
@@ -48,6 +65,29 @@ def password(settings: Settings) -> str:
 def password_file(settings: Settings) -> Path:
     """The file with the password of `password`."""
     return settings.var / "airflow" / "passwords.json"
+
+
+def _read_profile(path: Path, known: Mapping[str, str]) -> dict[str, str]:
+    if not path.exists():
+        names = ", ".join(sorted(other.stem for other in path.parent.glob("*.env")))
+        raise ConfigError(
+            f"there is no profile {path.stem}",
+            where="AUGREC_PROFILE",
+            fix=f"write one of {names}",
+        )
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            try:
+                found[name] = Template(value).substitute(known)
+            except KeyError as error:
+                raise ConfigError(
+                    f"the profile {path.stem} needs {error.args[0]}, which is not set",
+                    where=f"{name} in {path}",
+                    fix="set it in the environment; the top of that file explains it",
+                ) from error
+    return found
 
 
 def _secrets(settings: Settings) -> dict[str, str]:

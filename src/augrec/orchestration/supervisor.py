@@ -9,9 +9,11 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
+from augrec.core.errors import ConfigError
 from augrec.core.files import read_json, write_json
 from augrec.core.settings import Settings
 from augrec.orchestration.environment import environment
@@ -63,6 +65,27 @@ def spawn(settings: Settings) -> None:
             "serving_port": settings.serving_port,
         },
     )
+
+
+def become_worker(settings: Settings, queues: str, tasks: int, name: str = "") -> NoReturn:
+    """Replace this process by Airflow's worker of the profile.
+
+    Raises:
+        ConfigError: the profile's executor has no workers.
+    """
+    own = variables(settings)
+    kind = own.get("AUGREC_WORKER")
+    if kind is None:
+        raise ConfigError(
+            "this profile has no workers: the scheduler runs all tasks itself",
+            where="AUGREC_PROFILE",
+            fix="set it to the profile with which `augrec up` was started, for example celery",
+        )
+    os.chdir(settings.home)
+    words = ["airflow", kind, "worker", "--queues", queues, "--concurrency", str(tasks)]
+    if name:
+        words += [f"--{kind}-hostname", name]
+    os.execvpe(words[0], words, own)
 
 
 def stop(settings: Settings) -> bool:

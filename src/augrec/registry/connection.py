@@ -6,13 +6,15 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Final, Literal
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from augrec.core import settings
@@ -144,26 +146,45 @@ def exclusive(name: Literal["tracking", "registry"], timeout_s: float = 300.0) -
     """An exclusive lock between processes for changes of the tracking store or of the registry. It
     is released when its process ends, even if killed.
 
+    It is in the PostgreSQL server that AUGREC_LOCKS names, for all hosts, else in a file.
+
     Raises:
         TransientError: another process held the lock for `timeout_s`.
     """
-    path = settings.load().var / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    here = settings.load()
+    taking = _lock_in_database(here.locks, name) if here.locks else _lock_file(here.var, name)
     deadline = time.monotonic() + timeout_s
-    try:
-        while not _locked(handle):
+    with taking as take:
+        while not take():
             if time.monotonic() > deadline:
                 raise TransientError(
                     f"another process has been changing the {name} for {timeout_s:.0f} s",
-                    where=str(path),
+                    where=_place(),
                     fix="it is tried again; if that does not help, find the process that holds the "
-                    "file",
+                    "lock",
                 )
             time.sleep(0.05)
         yield
+
+
+@contextmanager
+def _lock_file(var: Path, name: str) -> Iterator[Callable[[], bool]]:
+    path = var / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield lambda: _locked(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _lock_in_database(url: str, name: str) -> Iterator[Callable[[], bool]]:
+    """An advisory lock of PostgreSQL, which ends with its connection."""
+    asking = text("SELECT pg_try_advisory_lock(hashtext(:name))")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        yield lambda: bool(connection.scalar(asking, {"name": f"augrec {name}"}))
 
 
 def _is_outdated(error: MlflowException) -> bool:

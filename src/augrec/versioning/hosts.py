@@ -17,11 +17,13 @@ from augrec.core.errors import PermanentError, TransientError
 from augrec.core.files import digest
 from augrec.core.locking import locked
 from augrec.core.settings import Settings
-from augrec.versioning import exchange, git, publish, workspace
+from augrec.versioning import exchange, git, prune, publish, workspace
 from augrec.versioning.workspace import Workspace
 
 REFS: Final = "refs/augrec/runs/"
 """Where the commits at which runs begin are kept, in the git remote and in every host's clone."""
+KEPT: Final = 10
+"""How many workspaces of published runs a host keeps."""
 CODE: Final = ("core", "orchestration", "registry", "versioning")
 """The rooms whose code runs tasks; that of a stage is the run's own."""
 
@@ -86,9 +88,11 @@ def code() -> str:
 
 def _make(settings: Settings, remote: str, run_id: str) -> Workspace:
     ref = _ref(run_id)
-    _remotely(settings, "fetch", "--quiet", "--no-tags", remote, f"+{ref}:{ref}")
+    _remotely(settings, "fetch", "--quiet", remote, f"+{ref}:{ref}")
     start = _start(settings, run_id)
     _check_code(start)
+    _remotely(settings, "fetch", "--quiet", "--tags", remote)
+    prune.prune(settings, keep=KEPT)
     path = workspace.checkout(settings, workspace.folder_name(run_id), ref)
     # as where it began: what the run changed is uncommitted
     git.git(path, "reset", "--quiet", "--soft", start["commit"])
