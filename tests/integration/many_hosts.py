@@ -21,6 +21,9 @@ from platform_project import Project, environment, free_port, shop
 import services
 from augrec.versioning import git
 
+FEW = {"run.policies": ["none", "profile_gan"]}
+"""What takes part in a run, so that a run has few tasks."""
+
 
 class Worker:
     """A worker of Celery on a host.
@@ -76,6 +79,21 @@ class Worker:
                 continue
         self._process.wait()
         self._process = None
+
+    def works_on(self, stage: str, *, worked_s: float) -> bool:
+        """Whether a stage is in the midst of its work here: it has used so many seconds of CPU
+        time."""
+        for process in psutil.process_iter():
+            try:
+                if (
+                    f"augrec.stages.{stage}" in process.cmdline()
+                    and Path(process.cwd()).is_relative_to(self.home.resolve())
+                    and process.cpu_times().user >= worked_s
+                ):
+                    return True
+            except psutil.Error:  # gone meanwhile
+                continue
+        return False
 
     def log(self) -> str:
         """The end of what it said."""
@@ -142,6 +160,7 @@ def site(folder: Path) -> Iterator[Site]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in project.variables.items():
             patch.setenv(name, value)
+        project.commit(FEW)
         made = Site(project, postgres, redis, s3, project.variables)
         subprocess.run(["git", "init", "--quiet", "--bare", made.origin], check=True)
         git.git(project.home, "remote", "add", "origin", made.origin)

@@ -42,7 +42,7 @@ class Service:
             self._process = subprocess.Popen(
                 self._command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
             )
-        for _ in range(600):
+        for _ in range(1800):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
@@ -92,14 +92,19 @@ def postgres(folder: Path) -> Service:
 
 
 def create_databases(server: Service, *names: str) -> None:
-    """Create databases."""
+    """Create databases, as soon as the server has started up."""
     import psycopg
 
-    with psycopg.connect(
-        f"postgresql://augrec@127.0.0.1:{server.port}/postgres", autocommit=True
-    ) as connection:
-        for name in names:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    address = f"postgresql://augrec@127.0.0.1:{server.port}/postgres"
+    for left in reversed(range(600)):
+        try:
+            with psycopg.connect(address, autocommit=True) as connection:
+                for name in names:
+                    connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            return
+        except psycopg.OperationalError:
+            assert left, server.log()
+            time.sleep(0.1)
 
 
 def redis(folder: Path) -> Service:
