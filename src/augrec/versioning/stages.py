@@ -321,6 +321,8 @@ class _Warnings(logging.Handler):
 def _quieten_dvc() -> None:
     """Keep DVC's warnings only: it writes each message to the terminal and to the log of whoever
     imports it, and most are advice on git, which runs follow by themselves."""
+    for name in ("aiobotocore", "botocore"):  # each tells where it found its credentials
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("dvc", "dvc_objects", "dvc_data"):
         logger = logging.getLogger(name)
         if logger.propagate:
