@@ -7,12 +7,15 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from test_versioning import project, run_all, start, write_raw  # noqa: F401
 
 from augrec.core.errors import TransientError
 from augrec.core.settings import Settings
+from augrec.orchestration import entries, tasks
 from augrec.versioning import (
     cache_bound,
     exchange,
@@ -49,11 +52,11 @@ def begin(host: Settings, run_id: str) -> workspace.Workspace:
 
 
 def on(
-    host: Settings, run_id: str, name: str, entries: exchange.Entries
+    host: Settings, run_id: str, name: str, before: exchange.Entries
 ) -> tuple[str, exchange.Entries]:
     """What a task does on a host: its outcome, and the entry that it hands on."""
     run = hosts.join(host, run_id)
-    exchange.bring(run.path, name, entries)
+    exchange.bring(run.path, name, before)
     outcome = stages.run_stage(run.path, name)
     exchange.push(run.path, [name])
     return outcome, exchange.entry(run.path, name)
@@ -191,3 +194,12 @@ def test_the_cache_of_a_host_stays_within_its_bound_and_what_is_gone_is_fetched_
     begin(first, "later")
     assert on(second, "later", "validate", {})[0] == "restored"
     assert on(second, "later", "synthesize@one", validated)[0] == "ran"
+
+
+def test_where_one_host_runs_everything_nothing_is_handed_on(project: Settings) -> None:  # noqa: F811
+    run_all(start(project, "alone"))
+    without_xcom: Any = {"dag_run": SimpleNamespace(run_id="alone")}
+    run = entries.run_with_outputs(project, without_xcom)
+    entries.bring_inputs(project, run, "validate", without_xcom)
+    entries.hand_on(project, run, "validate", without_xcom)
+    assert tasks.publish(project, run)["tag"] == "run/alone"
