@@ -133,7 +133,7 @@ def materialize(dry_run: bool) -> dict[str, Any]:
 
     with failing_clearly():
         here = settings.load()
-        run = entries.run_with_outputs(here, get_current_context(), ["features"])
+        run = entries.run_with_outputs(here, get_current_context(), ["features", "taste_groups"])
         return tasks.materialize(here, run)
 
 

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 Entries = Mapping[str, Any]
 """A stage's name -> its entry of dvc.lock."""
-_CHAMPION_KEY: Final = "run.champion"
+_READ_BY: Final = {"models/champion": "run.champion", "models/taste_groups": "taste_groups"}
+"""Inputs of a run that no stage declares -> the key of params.yaml that stands for them."""
 _LEGACY: Final = "md5-dos2unix"
 """The hash beside whose objects DVC keeps its run cache: what stages have made of which inputs."""
 
@@ -126,8 +127,8 @@ def _pointers(workspace: Path, name: str) -> list[str]:
     def action(repo: Repo) -> list[str]:
         deps = repo.stage.load_one(name=name).deps
         read = {str(dep.def_path) for dep in deps if not hasattr(dep, "params")}
-        if any(_CHAMPION_KEY in getattr(dep, "params", ()) for dep in deps):
-            read.add("models/champion")
+        keys = {key for dep in deps for key in getattr(dep, "params", ())}
+        read |= {path for path, key in _READ_BY.items() if key in keys}
         return [path for path in inputs if path.removesuffix(".dvc") in read]
 
     return list(stages.when_unlocked(workspace, action)) if inputs else []
