@@ -79,8 +79,8 @@ def main() -> None:
                 for size in sizes
             ],
         ),
-        _table("mib", "Peak memory, MiB", found, given.sizes, given.most_gib),
-        _table("cpu_s", "CPU seconds", found, given.sizes, given.most_gib),
+        _table("mib", "Peak memory, MiB", found, given),
+        _table("cpu_s", "CPU seconds", found, given),
     ]
     tables.write(
         given.name,
@@ -97,6 +97,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--sizes", nargs="+", type=int, default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--items", type=int, help="in the catalogue, at every size")
+    parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--most-gib", type=float, default=8.0, help="a stage may take")
     parser.add_argument("--name", default="stage_growth", help="of the table")
@@ -145,10 +146,10 @@ def _measure(given: argparse.Namespace, wanted: int) -> dict[str, dict[str, floa
     if not here.exists():
         _workspace(here)
     facts = {"size": json.loads((shop / "size.json").read_text())}
-    for step, words in STEPS.items():
+    for step in given.steps:
         known = here / "measured" / f"{step.replace(' ', '-')}.json"
         if not known.exists():
-            write_json(known, _run(step, words, shop, here, given))
+            write_json(known, _run(step, STEPS[step], shop, here, given))
         facts[step] = json.loads(known.read_text())
         if facts[step].get("failed") and not step.startswith(("train", "evaluate")):
             break
@@ -225,14 +226,13 @@ def _table(
     fact: str,
     title: str,
     found: Sequence[Mapping[str, Mapping[str, float]]],
-    sizes: Sequence[int],
-    most_gib: float,
+    given: argparse.Namespace,
 ) -> str:
-    rows = []
-    for step in SHOWN:
+    rows, sizes = [], given.sizes
+    for step in (step for step in SHOWN if step in given.steps):
         cells: list[str] = []
         for place, facts in enumerate(found):
-            cells.append(_cell(facts.get(step), fact, most_gib))
+            cells.append(_cell(facts.get(step), fact, given.most_gib))
             if place:
                 before = found[place - 1].get(step)
                 cells.append(_slope(before, facts.get(step), fact, sizes[place] / sizes[place - 1]))
