@@ -6,7 +6,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,6 +19,60 @@ from test_train_generator import KEPT, MADE, made, start, step_of, workspace
 from augrec.stages import train_generator
 
 SHORT = {"steps": 10, "log_every": 5}
+HALVES = """
+import json, os, sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from augrec.data.training_data import Hardware
+from augrec.generators._training.hardware import Engine
+from augrec.generators._training.train_state import TrainState
+
+devices, rank = int(sys.argv[1]), int(os.environ.get("LOCAL_RANK", "0"))
+torch.set_num_threads(1)
+engine = Engine(Hardware(devices=devices, precision="full"))
+engine.launch()
+torch.manual_seed(rank)  # the first process's weights are taken by the others
+network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+optimizer = torch.optim.Adam(network.parameters(), 0.05)
+batches = torch.Generator().manual_seed(3)  # of all processes together
+
+def step():
+    rows = torch.randn(64, 8, generator=batches)
+    rows = rows[rank * 64 // devices : (rank + 1) * 64 // devices]
+    rows.requires_grad_()
+    out = network(rows)
+    slope = torch.autograd.grad(out.sum(), rows, create_graph=True)[0]
+    loss = (out.squeeze(1) - rows.detach().sin().sum(1)).square().mean()
+    loss = loss + (slope.norm(dim=1) - 1).square().mean()  # as a critic's gradient penalty
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return {"loss": loss.detach()}
+
+state = TrainState({"n": network}, {"n": optimizer}, step, dict, seed=0)
+run = engine.prepare(state)
+curve = [engine.mean(run())["loss"] for _ in range(40)]
+if rank == 0:
+    Path(sys.argv[2]).write_text(json.dumps(curve))
+"""
+"""Trains with a gradient penalty on one batch of 64, or each process on its share of it."""
+
+
+def test_two_processes_have_the_loss_curve_of_one_with_the_same_batch(tmp_path: Path) -> None:
+    script = tmp_path / "halves.py"
+    script.write_text(HALVES)
+    curves = []
+    for devices in (1, 2):
+        out = tmp_path / f"{devices}.json"
+        command = [sys.executable, str(script), str(devices), str(out)]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+        curves.append(json.loads(out.read_text()))
+    alone, together = curves
+    assert alone[-1] < 0.5 * alone[0]
+    np.testing.assert_allclose(together, alone, rtol=2e-4)
 
 
 def test_two_processes_train_one_generator_together_and_go_on_bit_for_bit(tmp_path, monkeypatch):
