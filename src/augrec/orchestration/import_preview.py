@@ -23,7 +23,7 @@ from augrec.validation.snapshot import CheckedSnapshot, Snapshot, check_snapshot
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS: Final = 5_000_000
+MOST_ROWS: Final = 2_000_000
 """Of larger tables no preview is made."""
 
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PREPARED = Path("data/prepared")
 FEATURES = Path("data/features")
 ROWS = [C.USER, C.ITEM, C.TIMESTAMP, C.VALUE]
-_BYTES_OF_A_ROW: Final = 250
+_BYTES_OF_A_ROW: Final = 300
 """Of memory, see benchmarks/results/stage_growth.md."""
 
 

@@ -24,7 +24,7 @@ from augrec.stages.runner import run
 log = logging.getLogger(__name__)
 
 PREPARED = Path("data/prepared")
-_BYTES_OF_A_ROW: Final = 700
+_BYTES_OF_A_ROW: Final = 540
 """Of memory, see benchmarks/results/stage_growth.md."""
 
 

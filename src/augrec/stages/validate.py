@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 RAW, VALIDATED = Path("data/raw"), Path("data/validated")
 QUARANTINE, REPORT = Path("data/quarantine"), Path("reports/validation")
-_BYTES_OF_A_ROW: Final = 300
-"""Of memory, see benchmarks/results/stage_growth.md."""
+_BYTES_OF_A_ROW: Final = 480
+"""Of memory, see benchmarks/results/stage_growth_data.md."""
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         ExpectationValidationResult,
     )
 
-ROWS_AT_ONCE: Final = 2_000_000
+ROWS_AT_ONCE: Final = 2**20
 """Tables with at most this number of rows are validated whole."""
 _SHOWN: Final = 20
 """Unexpected values that a result holds, as Great Expectations' format SUMMARY does."""

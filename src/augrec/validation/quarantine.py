@@ -58,13 +58,14 @@ def apply_rules(table: pl.DataFrame, rules: Sequence[Rule]) -> CheckedTable:
     for name, rule in named:
         if rule.repeats:
             masks = masks.with_columns(_repeats(table, rule, invalid).alias(name))
-    reasons = [pl.when(pl.col(name)).then(pl.lit(rule.reason)) for name, rule in named]
-    reason = masks.select(
-        pl.concat_str(reasons, separator="; ", ignore_nulls=True).alias(REASON)
-    ).to_series()
+    # words for invalid rows alone: a column of texts for each rule would be most of the memory
+    places = masks.select(pl.any_horizontal(names)).to_series().arg_true()
+    words = [pl.when(pl.col(name)).then(pl.lit(rule.reason)) for name, rule in named]
+    found = masks[places].select(pl.concat_str(words, separator="; ", ignore_nulls=True))
+    reason = pl.repeat(None, len(table), dtype=pl.String, eager=True)
     totals = masks.select(names).sum().row(0)
     return CheckedTable(
-        rows=table.with_columns(reason.replace("", None).alias(REASON)),
+        rows=table.with_columns(reason.scatter(places, found.to_series()).alias(REASON)),
         counts={rule.reason: total for rule, total in zip(rules, totals, strict=True) if total},
     )
 

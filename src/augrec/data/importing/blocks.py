@@ -25,12 +25,12 @@ from augrec.data.importing.quoting import Lines, split_plain, split_strict
 from augrec.data.importing.source import TEXT_ENDINGS, Source, SourceTable
 from augrec.data.sql import is_url
 
-LARGE_BYTES: Final = 2**28
+LARGE_BYTES: Final = 2**26
 """Smaller tables are read whole."""
 _PACKED: Final = 5
 """A gzipped text file or a Parquet file holds about this many times its bytes of text."""
-_BLOCK_BYTES: Final = 2**25
-_BLOCK_ROWS: Final = 2**19
+_BLOCK_BYTES: Final = 2**24
+_BLOCK_ROWS: Final = 2**18
 
 
 class WholeOnlyError(Exception):
