@@ -121,3 +121,12 @@ def test_a_shuffled_sample_keeps_lengths_and_popularity_and_no_more() -> None:
     assert (shuffled.sum(0) == sample.sum(0)).all() and shuffled.max() == 1
     np.testing.assert_array_equal(shuffled.getnnz(1), sample.getnnz(1))
     assert shuffled.multiply(sample).nnz < 0.5 * sample.nnz
+
+
+def test_films_of_two_data_sets_meet_by_title_and_year() -> None:
+    from benchmarks.map_outside import title_key
+
+    titles = ["Godfather, The", "The Godfather (1972)", "The Godfather (1990)"]
+    films = pl.DataFrame({C.TITLE: titles, "release_year": ["1972", "1972", "1990"]})
+    ours, same, other = films.select(title_key())["key"]
+    assert ours == same != other
