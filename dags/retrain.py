@@ -267,6 +267,7 @@ with DAG(
             registered=registered,
             approvers=(PARAMS.get("run") or {}).get("approvers") or [],
             response_timeout=timedelta(days=1),
+            retries=2,
             doc_md="A person compares challenger and champion in *Required Actions* and approves "
             "or rejects. Without an answer the model is rejected after a day. Skipped where "
             "nobody has to be asked.",

@@ -474,6 +474,20 @@ def test_the_list_of_a_folders_files_is_hashed_too(published: Settings) -> None:
     assert start(published, "second").restored == ["validate", "synthesize@one", "synthesize@two"]
 
 
+def test_a_missing_list_of_a_folders_files_is_made_again_and_pushed(published: Settings) -> None:
+    lists = set()
+    for folder in (published.home / ".dvc/cache", published.var / "dvc-remote"):
+        for path in folder.glob("files/md5/*/*.dir"):
+            lists.add(path.name)
+            path.unlink()
+    assert lists
+    run = start(published, "second")
+    assert set(run_all(run).values()) == {"ran"}
+    publish.publish(published, run)
+    remote = (published.var / "dvc-remote").glob("files/md5/*/*.dir")
+    assert lists <= {path.name for path in remote}
+
+
 def test_a_stage_is_not_restored_from_a_damaged_object(project: Settings) -> None:
     run_all(start(project, "first"))
     damage(project.home / ".dvc/cache", "data/synthetic/two")

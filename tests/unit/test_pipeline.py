@@ -144,6 +144,11 @@ def test_a_profile_places_each_kind_of_work(tmp_path: Path) -> None:
     assert aside | {found["dags"]["ingest"]["ingest"]["queue"]} == {"queue-project"}
 
 
+def test_a_task_that_is_killed_is_tried_again_whichever_it_is(read: dict[str, Any]) -> None:
+    for dag, tasks in read["dags"].items():
+        assert [name for name, task in tasks.items() if task["retries"] < 2] == [], dag
+
+
 def test_every_task_is_owned_and_every_task_of_retrain_is_in_a_group_of_its_kind(
     read: dict[str, Any],
 ) -> None:

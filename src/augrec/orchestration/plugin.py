@@ -1,12 +1,14 @@
 """An Airflow plugin that serves the runs' reports and Data Docs next to Airflow's own pages, to
-those who may see `retrain` there."""
+those who may see `retrain` there, and lets requests that write take turns on SQLite."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse
@@ -15,6 +17,7 @@ from fastapi.security import HTTPBearer
 from augrec.core import settings as settings_
 from augrec.orchestration.addresses import PREFIX
 from augrec.orchestration.report_links import DataDocsLink, ReportLink
+from augrec.orchestration.write_turns import WriteTurns
 from augrec.versioning.preload import preload
 
 if "worker" in sys.argv:  # the scheduler, which forks tasks too, has done so before
@@ -72,9 +75,16 @@ def page(run: str, page: str) -> FileResponse:
     return FileResponse(target)
 
 
+def middlewares() -> list[dict[str, Any]]:
+    """What Airflow's API server is wrapped in."""
+    one_writer = conf.get("database", "sql_alchemy_conn", fallback="").startswith("sqlite")
+    return [{"middleware": WriteTurns, "name": "write turns"}] if one_writer else []
+
+
 class AugrecPlugin(AirflowPlugin):
     """Registered through the `airflow.plugins` entry point in pyproject.toml."""
 
     name = "augrec"
     fastapi_apps = [{"app": app, "url_prefix": PREFIX, "name": "augrec reports"}]
+    fastapi_root_middlewares = middlewares()
     operator_extra_links = [DataDocsLink(), ReportLink()]
