@@ -48,6 +48,15 @@ STAGES: dict[str, set[str]] = {
 used."""
 WITHOUT_TORCH = ("content", "demographics", "ease", "item_knn", "popularity", "router")
 """Recommenders that are trained and asked without torch."""
+PLAN = f"""
+from pathlib import Path
+from augrec.stages import planning
+planning.check(Path({str(HOME)!r}), {{
+    "run.generators": [], "run.policies": ["none", "popularity_random"],
+    "run.recommenders": {[name for name in WITHOUT_TORCH if name != "router"]},
+}})
+"""
+"""The router's own models are networks, unless it is told otherwise."""
 LOAD = """
 import json, os, sys
 import numpy, polars, pydantic, yaml  # what every stage has: loaded once, before the forks
@@ -70,6 +79,7 @@ def loaded() -> dict[str, set[str]]:
     jobs = {name: f"import augrec.stages.{name}" for name in STAGES} | {
         name: f"from augrec.recommenders.base import find; find({name!r})" for name in WITHOUT_TORCH
     }
+    jobs |= {"plan": PLAN, "serve": "import augrec.serving.app"}
     done = subprocess.run(
         [sys.executable, "-c", LOAD, json.dumps(jobs), json.dumps(HEAVY)],
         capture_output=True,
@@ -96,6 +106,16 @@ def test_a_recommender_without_a_network_does_not_load_torch(
     loaded: dict[str, set[str]], name: str
 ) -> None:
     assert loaded[name] == {"scipy"}
+
+
+def test_a_run_without_a_network_is_planned_without_torch(loaded: dict[str, set[str]]) -> None:
+    assert "torch" not in loaded["plan"]
+
+
+def test_the_service_loads_torch_only_with_a_model_that_needs_it(
+    loaded: dict[str, set[str]],
+) -> None:
+    assert loaded["serve"] == {"scipy"}
 
 
 def test_what_is_loaded_before_a_fork_starts_no_thread_and_no_polars() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from functools import partial
 from typing import Any
 
 import polars as pl
-import torch
 
 from augrec.serving.model import Model
 from augrec.serving.ranking import Found, Query, rank
@@ -107,8 +107,8 @@ class Ranker:
         self._hand_over(loop)
 
     def _work(self) -> None:
-        torch.set_num_threads(1)  # of this thread: requests share the cores
         while (given := self._batches.get()) is not None:
+            _limit_threads()
             loop, batch = given
             for model in dict.fromkeys(job.model for job in batch):
                 self._rank([job for job in batch if job.model is model and job.query is not None])
@@ -144,6 +144,14 @@ class Ranker:
             self._max_scores,
             model.index,
         )
+
+
+def _limit_threads() -> None:
+    """Let a model that uses torch compute in this thread alone: requests share the cores. Others
+    never load torch, and while another thread does, requests do not wait for it."""
+    limit = getattr(sys.modules.get("torch"), "set_num_threads", None)
+    if limit is not None:
+        limit(1)
 
 
 def _do(job: _Job, function: Callable[[], Any]) -> None:
