@@ -2,11 +2,13 @@
 
     python -m benchmarks.soak                  # twenty runs
     python -m benchmarks.soak --runs 3 --seed 7
+    python -m benchmarks.soak --folder FOLDER --minutes 15    # again and again, until it is done
 
 Every run has one more day of a simulated shop. At two random moments of it one of the platform's
 processes is killed: a part, a task or a stage. About every seventh day has spoilt data, which the
 run must refuse. The table says what became of each run, and what of that which must hold at the end
-does not; the exit status is 1 if anything does not. Linux only.
+does not; the exit status is 1 if anything does not. In a folder that is kept it goes on where it
+was stopped; the platform is down meanwhile. Linux only.
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ import argparse
 import os
 import re
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 import numpy as np
@@ -31,6 +34,7 @@ import psutil
 
 from augrec.core import settings as settings_
 from augrec.core.errors import TransientError
+from augrec.core.files import read_json, write_json
 from augrec.core.seeds import rng
 from augrec.data.canonical import Tables, write_raw
 from augrec.data.columns import Columns as C
@@ -87,22 +91,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="kept, to go on there later")
+    parser.add_argument("--minutes", type=float, default=inf, help="begin no run after so many")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        home = Path(folder) / "project"
-        os.environ.update(_platform.variables(home))
-        _project(home)
-        shop, draws = simulate(SHOP, given.seed), rng(given.seed, "soak")
-        days = []
-        try:
-            _platform.augrec(home, "up")
-            for number in range(1, given.runs + 1):
-                days.append(_day(home, shop, number, given.runs, draws))
-                print(number, days[-1], flush=True)
-            broken = _history(days)
-        finally:
-            _platform.augrec(home, "down")
-        broken += _left_behind(home)
+    with ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(TemporaryDirectory(prefix="soak-")))
+        days, broken = _days(folder.resolve(), given.runs, given.seed, given.minutes)
     rows = [
         [
             str(number),
@@ -122,10 +116,34 @@ def main() -> None:
         "promotion log leads to it run by run; no process, draft or uncommitted file is left; "
         "memory and disk are bounded.",
     ]
+    if len(days) < given.runs:
+        parts.append(f"{len(days)} of {given.runs} runs so far.")
     write(
         "soak", "Daily runs while parts die", parts, command_line("benchmarks.soak"), own_versions()
     )
     sys.exit(bool(broken))
+
+
+def _days(folder: Path, runs: int, seed: int, minutes: float) -> tuple[list[Day], list[str]]:
+    """The runs so far, and what does not hold of them."""
+    home, kept = folder / "project", folder / "days.json"
+    os.environ.update(_platform.variables(home))
+    if not home.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _project(home)
+    days = [Day(**day) for day in read_json(kept)] if kept.exists() else []
+    shop, began = simulate(SHOP, seed), time.monotonic()
+    try:
+        _platform.augrec(home, "up")
+        while len(days) < runs and time.monotonic() - began < 60 * minutes:
+            number = len(days) + 1
+            days.append(_day(home, shop, number, runs, rng(seed, "soak", number)))
+            write_json(kept, [asdict(day) for day in days])
+            print(number, days[-1], flush=True)
+        broken = _history(days)
+    finally:
+        _platform.augrec(home, "down")
+    return days, broken + _left_behind(home)
 
 
 def _numbers(day: Day) -> list[tuple[float, int]]:
