@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from platform_project import CHECKOUT, RUN_TIMEOUT_S, Found, free_port
 
@@ -18,6 +19,7 @@ from augrec.core import settings as settings_
 from augrec.core.errors import TransientError
 from augrec.orchestration import supervisor
 from augrec.orchestration.client import Airflow
+from augrec.orchestration.part import end
 
 AIRFLOW = [sys.executable, "-m", "airflow"]
 PARTS = {
@@ -76,7 +78,9 @@ def airflow_alone(folder: Path, parts: Sequence[str]) -> Iterator[Alone]:
             if client is not None:
                 client.close()
             for process in reversed(processes.values()):
-                process.kill()  # one that stands still would not end otherwise
+                if process.poll() is None:
+                    root = psutil.Process(process.pid)
+                    end([root, *root.children(recursive=True)])  # one may stand still
                 process.wait()
 
 
