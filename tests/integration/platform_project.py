@@ -303,6 +303,8 @@ class Repro:
         shutil.copytree(self.raw, self.home / "data" / "raw")
         git.git(self.home, "fetch", "--quiet", "origin", commit)
         git.git(self.home, "checkout", "--quiet", "FETCH_HEAD", "--", "params.yaml")
+        choose = [sys.executable, "-c", "from augrec.cli import app; app()", "choose", "--write"]
+        subprocess.run(choose, cwd=self.home, env=environment(self.home, {}), check=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dvc", "repro"],
