@@ -153,8 +153,8 @@ def _write(table: list[list[str]], chosen: list[list[str]], given: Any) -> None:
     parts = [
         f"NDCG@{K} of test users, {given.seeds} seeds, ranked over the full catalogue; as many "
         f"users are added as there are. Items of a {GENERATOR}. In brackets: 95 %, paired "
-        "bootstrap over users, widened by the variation between seeds; bold: on one side of 0. The "
-        "test users were looked at once.",
+        "bootstrap over users, widened by the variation between seeds; bold: on one side of "
+        "0.",
         tables.markdown(header, table),
         "NDCG@10 of validation users, one seed, and what was taken.",
         tables.markdown(["data, model, rows, policy", *epsilons, "taken"], chosen),
