@@ -3,6 +3,7 @@ is picked up by itself."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from augrec.core.errors import ConfigError, InputError
 from augrec.core.policies import steps_of
 from augrec.data.columns import INTERACTIONS
 from augrec.data.popularity_sampling import draw_distinct
+from augrec.data.training_data import TrainingData
+from augrec.recommenders._taste.tastes import Tastes
 from augrec.stages.augment import Samples
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
@@ -111,7 +114,19 @@ def inputs(real: pl.DataFrame, max_ratio: float = 2.0, n_sample: int = 60) -> Po
         return pl.DataFrame([users, realness]) if table == "realness" else None
 
     return PolicyInputs(
-        real, lambda name: shop(n_sample, f"synthetic:{name}:", name), max_ratio, sample_table
+        real,
+        lambda name: shop(n_sample, f"synthetic:{name}:", name),
+        max_ratio,
+        sample_table,
+        tastes=tastes(),
+    )
+
+
+@cache
+def tastes() -> Tastes:
+    """Two groups of the shop's users."""
+    return Tastes({"groups": 2, "min_group_users": 1, "steps": 10, "width": 4}).fit(
+        TrainingData(shop())
     )
 
 

