@@ -28,7 +28,7 @@ def test_free_memory_is_part_of_the_machines() -> None:
 
 def test_what_surely_does_not_fit_is_refused_with_what_to_do(table: Path) -> None:
     with pytest.raises(
-        RefusedError, match=r"to read 1,000 rows needs about .* GiB of memory"
+        RefusedError, match=r"to read 1,000 rows needs at least .* GiB of memory"
     ) as told:
         require_memory(table, 3 * machine_memory() / 1000, "import a shorter time")
     assert (told.value.where, told.value.fix) == (str(table), "import a shorter time")
@@ -76,7 +76,7 @@ def test_a_recommender_that_cannot_fit_is_refused_with_the_setting(
 ) -> None:
     recommender = find(name)({})
     recommender.check_fits(DataShape(10**5, 10**5, 10**6, user_length=100))
-    with pytest.raises(RefusedError, match=r"needs about .* GiB of memory") as told:
+    with pytest.raises(RefusedError, match=r"needs at least .* GiB of memory") as told:
         recommender.check_fits(shape)
     assert told.value.where.startswith(f"params.yaml, recommenders.{name}.")
 

@@ -61,7 +61,7 @@ def refuse_beyond(needed: float, what: str, where: str, fix: str) -> None:
         RefusedError: it does not fit.
     """
     if needed > USABLE * (there := machine_memory()):
-        message = f"{what} needs about {gib(needed)} of memory, there are {gib(there)}"
+        message = f"{what} needs at least {gib(needed)} of memory, there are {gib(there)}"
         raise RefusedError(message, where=where, fix=fix)
 
 
