@@ -11,7 +11,7 @@ from test_recommenders import ITEMS, NAMES, build, cases, files, histories, inte
 
 from augrec.data.training_data import TrainingData
 from augrec.recommenders._neural.base import NeuralRecommender
-from augrec.recommenders.base import Recommender
+from augrec.recommenders.base import Recommender, find
 from augrec.recommenders.router import Router
 
 LATER = table([f"later{user}" for user in range(20) for _ in range(2)], ["i00", "brand-new"] * 20)
@@ -54,3 +54,18 @@ def test_what_was_decided_is_taken_over(measured: Recommender) -> None:
         assert model._best_step == max(1, round(share * int(model.config.steps)))
     if isinstance(model, Router):
         assert model.choices() == measured.choices()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if find(name).continues is True])
+def test_it_may_begin_at_a_champion(name: str, tmp_path: Path) -> None:
+    champion = build(name).fit(TrainingData(interactions(), items=ITEMS))
+    rows = pl.concat([interactions(), LATER])
+    since = LATER["timestamp"].min()
+    for place, start in {"champion": champion, "nothing": None}.items():
+        data = TrainingData(
+            rows, cases=cases(), items=ALL_ITEMS, previous=start, since=since, decided=champion
+        )
+        model = build(name).fit(data)
+        assert "brand-new" in model.items.ids
+        model.save(tmp_path / place)
+    assert files(tmp_path / "champion") != files(tmp_path / "nothing")
