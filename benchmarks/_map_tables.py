@@ -126,6 +126,13 @@ def write(out: Path, command: str) -> None:
     tables.write("where-it-helps", title, parts, command, tables.own_versions())
 
 
+def mean_of_users(draws: list[pl.DataFrame], arm: str) -> np.ndarray:
+    """An arm's NDCG for each test user, in the order of their ids, as the mean over draws of
+    training users, float64 (n,)."""
+    values = [one.filter(pl.col("arm") == arm).sort(C.USER)["ndcg"].to_numpy() for one in draws]
+    return np.asarray(np.mean(values, axis=0))
+
+
 def _read(out: Path) -> Iterator[Measured]:
     names = dict.fromkeys(path.name.rsplit(".", 2)[0] for path in sorted(out.glob("*.json")))
     for name in names:

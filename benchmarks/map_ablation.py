@@ -35,7 +35,7 @@ from benchmarks import project, tables
 from benchmarks._map_arms import WEIGHTS, generated, low_rank, matrix, placebo
 from benchmarks._map_cells import People, cells, draw
 from benchmarks._map_models import Training, best_fit, case_matrices
-from benchmarks._map_tables import Gain
+from benchmarks._map_tables import Gain, mean_of_users
 from benchmarks.environments import WHERE
 from benchmarks.where_it_helps import version
 
@@ -214,11 +214,13 @@ def _shuffled_rows(rows: pl.DataFrame, items: ItemIndex, seed: int) -> pl.DataFr
 
 
 def _write(cell: str, draws: list[pl.DataFrame]) -> None:
-    plain, gan = _mean(draws, PLAIN), _mean(draws, GAN)
+    plain, gan = mean_of_users(draws, PLAIN), mean_of_users(draws, GAN)
     lines, risks = [], []
     for arm in draws[0]["arm"].unique(maintain_order=True):
-        ndcg = _mean(draws, arm)
-        ahead = sum(_mean([one], arm).mean() > _mean([one], PLAIN).mean() for one in draws)
+        ndcg = mean_of_users(draws, arm)
+        ahead = sum(
+            mean_of_users([one], arm).mean() > mean_of_users([one], PLAIN).mean() for one in draws
+        )
         gain = [str(Gain.of(ndcg - plain)), f"{ahead} of {len(draws)}"]
         lines.append(
             [
@@ -256,11 +258,6 @@ def _write(cell: str, draws: list[pl.DataFrame]) -> None:
     title = "Why generated users help 100 users of MovieLens 100k"
     command = tables.command_line("benchmarks.map_ablation")
     tables.write("where-it-helps-ablation", title, parts, command, tables.own_versions())
-
-
-def _mean(draws: list[pl.DataFrame], arm: str) -> np.ndarray:
-    values = [one.filter(pl.col("arm") == arm).sort(C.USER)["ndcg"].to_numpy() for one in draws]
-    return np.asarray(np.mean(values, axis=0))
 
 
 if __name__ == "__main__":

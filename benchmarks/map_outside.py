@@ -30,7 +30,7 @@ from benchmarks import tables
 from benchmarks._map_arms import generated, matrix, placebo
 from benchmarks._map_cells import People, cells, draw
 from benchmarks._map_models import Cases, Training, best_fit, case_matrices
-from benchmarks._map_tables import Gain
+from benchmarks._map_tables import Gain, mean_of_users
 from benchmarks.environments import WHERE
 from benchmarks.map_ablation import AMOUNT, GAN, PLAIN, mixed
 from benchmarks.where_it_helps import version
@@ -164,9 +164,9 @@ def _write(draws: list[pl.DataFrame]) -> None:
     parts = [f"{CELL}, {len(draws)} draws of training users."]
     for name in RECOMMENDERS:
         of = [one.filter(pl.col("recommender") == name) for one in draws]
-        plain, popular, lines = _mean(of, PLAIN), _mean(of, POPULAR), []
+        plain, popular, lines = mean_of_users(of, PLAIN), mean_of_users(of, POPULAR), []
         for arm in of[0]["arm"].unique(maintain_order=True):
-            ndcg = _mean(of, arm)
+            ndcg = mean_of_users(of, arm)
             gains = [
                 "" if arm == other else str(Gain.of(ndcg - base))
                 for other, base in ((PLAIN, plain), (POPULAR, popular))
@@ -178,11 +178,6 @@ def _write(draws: list[pl.DataFrame]) -> None:
     command = tables.command_line("benchmarks.map_outside")
     title = "Users that bring information from outside"
     tables.write("where-it-helps-outside", title, parts, command, tables.own_versions())
-
-
-def _mean(draws: list[pl.DataFrame], arm: str) -> np.ndarray:
-    values = [one.filter(pl.col("arm") == arm).sort(C.USER)["ndcg"].to_numpy() for one in draws]
-    return np.asarray(np.mean(values, axis=0))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from augrec.data.columns import INTERACTIONS
 from augrec.data.popularity_sampling import draw_distinct
 from augrec.data.training_data import TrainingData
 from augrec.recommenders._taste.tastes import Tastes
-from augrec.stages.augment import Samples
+from augrec.stages._samples import Samples
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
 OPERATIONS = component.available("augrec.augmentation")

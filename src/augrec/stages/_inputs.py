@@ -66,9 +66,18 @@ def with_features(interactions: pl.DataFrame) -> pl.DataFrame:
     Raises:
         InputError: the training set is missing or not whole.
     """
-    features = read_table(TRAINING_SET / "interactions.parquet", "training_set").drop(
-        [name for name in INTERACTIONS if name not in (C.USER, C.ITEM)]
-    )
+    known = read_table(TRAINING_SET / "interactions.parquet", "training_set")
+    return with_features_of(known, interactions)
+
+
+def with_features_of(known: pl.DataFrame, interactions: pl.DataFrame) -> pl.DataFrame:
+    """Join what real rows have besides the canonical columns; all other rows get nulls.
+
+    Args:
+        known: real rows with features and outcomes, one for each user and item.
+        interactions: canonical rows.
+    """
+    features = known.drop([name for name in INTERACTIONS if name not in (C.USER, C.ITEM)])
     return interactions.join(features, on=[C.USER, C.ITEM], how="left", maintain_order="left")
 
 

@@ -28,10 +28,11 @@ from augrec.data.columns import INTERACTIONS
 from augrec.data.columns import Columns as C
 from augrec.data.outcomes import with_outcomes
 from augrec.data.training_data import TrainingData
+from augrec.recommenders._taste.tastes import Tastes
 from augrec.recommenders.base import Recommender, load
 from augrec.stages import _champion, _tastes
 from augrec.stages._configs import AugmentationConfig
-from augrec.stages._inputs import read_resolved, read_table
+from augrec.stages._inputs import read_resolved, read_table, with_features_of
 from augrec.stages._samples import Samples
 from augrec.stages.runner import run
 
@@ -76,7 +77,8 @@ def _refit(
     shape = TrainingData(real, users=users, items=items, cases=cases).shape
     own, values = _settled(decided, training, shape)
     own.check_fits(shape)
-    rows = _rows(params, policy, training["policy"]["steps"], real)
+    tastes = _tastes.read()
+    rows = _rows(params, policy, training["policy"]["steps"], real, tastes)
     if own.reads_features:
         rows = _with_features(rows, real)
     _log.info(
@@ -95,7 +97,7 @@ def _refit(
             since=start.since,
             older=start.older,
             decided=decided,
-            tastes=_tastes.read(),
+            tastes=tastes,
         )
     )
     until = real[C.TIMESTAMP].max()
@@ -129,7 +131,11 @@ def _settled(
 
 
 def _rows(
-    params: Mapping[str, Any], policy: str, steps: list[Any], real: pl.DataFrame
+    params: Mapping[str, Any],
+    policy: str,
+    steps: list[Any],
+    real: pl.DataFrame,
+    tastes: Tastes | None,
 ) -> pl.DataFrame:
     """What the policy makes of all interactions; a sample that was drawn for fewer users is taken
     whole."""
@@ -141,7 +147,7 @@ def _rows(
         config.max_ratio,
         samples.sample_table,
         short_samples=True,
-        tastes=_tastes.read(),
+        tastes=tastes,
     )
     return Policy(policy, steps, seed=derive(params["seed"], "augment")).apply(inputs)
 
@@ -153,13 +159,7 @@ def _with_features(rows: pl.DataFrame, real: pl.DataFrame) -> pl.DataFrame:
 
     events = read_table(_PREPARED / "events.parquet", "prepare")
     found = with_outcomes(point_in_time(Path(), real), events)
-    further = [name for name in found.columns if name not in INTERACTIONS]
-    return rows.join(
-        found.select(C.USER, C.ITEM, *further),
-        on=[C.USER, C.ITEM],
-        how="left",
-        maintain_order="left",
-    )
+    return with_features_of(found, rows)
 
 
 if __name__ == "__main__":
